@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+//
+// bias(f): a bias of your own.
+//
+//   bias([](Index head, Position distance) { ... })   depends on head and distance alone
+//   bias([](Score at) { ... })                        depends on anything in Score
+//
+// What f returns is added to the scaled score. Prefer the first form: the kernel evaluates f once for
+// each head and distance and reads a table, so f may be as slow as it likes. The second form runs in
+// the fused kernel for every score: keep it short, free of branches and in float.
+//
+//   struct RecencyBonus {
+//     float strength, half_life;
+//     float operator()(Score at) const {
+//       return strength * half_life / (half_life + static_cast<float>(at.distance()));
+//     }
+//   };
+//   auto encoding = RoPE<HalfSplit>{.head_dim = 64} | bias(RecencyBonus{1.5f, 64}) | Causal{};
+//
+// A functor with a member check(Problems&, const HeadShape&) has its parameters checked at bind.
+#pragma once
+
+#include <posenc/core/concepts.hpp>
+
+#include <type_traits>
+#include <utility>
+
+POSENC_NAMESPACE_BEGIN
+
+/// A function of (head, distance) as a component.
+template <class F>
+struct RelativeBiasFunction {
+  F function;
+
+  [[nodiscard]] constexpr auto relative_bias(Index head, Position distance) const {
+    return function(head, distance);
+  }
+  constexpr void check(Problems& problems, const HeadShape& shape) const
+    requires Checks<F>
+  {
+    function.check(problems, shape);
+  }
+};
+
+/// A function of Score as a component.
+template <class F>
+struct ScoreBiasFunction {
+  F function;
+
+  [[nodiscard]] constexpr auto score_bias(const Score& at) const { return function(at); }
+  constexpr void check(Problems& problems, const HeadShape& shape) const
+    requires Checks<F>
+  {
+    function.check(problems, shape);
+  }
+};
+
+/// Makes a bias of a function; of two call operators that fit, (head, distance) is chosen.
+template <class F>
+[[nodiscard]] constexpr auto bias(F function) {
+  constexpr bool relative = std::is_invocable_r_v<double, const F&, Index, Position>;
+  constexpr bool of_score = std::is_invocable_r_v<double, const F&, const Score&>;
+  static_assert(relative || of_score,
+                "posenc: bias(f) needs an f that can be called, also when it is const, as "
+                "f(Index head, Position distance) or as f(Score at), and that returns a number.");
+  if constexpr (relative)
+    return RelativeBiasFunction<F>{std::move(function)};
+  else if constexpr (of_score)
+    return ScoreBiasFunction<F>{std::move(function)};
+}
+
+POSENC_NAMESPACE_END

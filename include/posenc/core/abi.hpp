@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+//
+// One namespace per baseline instruction set.
+//
+// A header-only library is compiled into many translation units, and these may be compiled with
+// different -m flags. The linker keeps one copy of every inline function; were the copy built with
+// AVX-512 to win, a program that promised to run everywhere would stop with an illegal instruction.
+// So everything in posenc lives in an inline namespace that names the baseline the compiler was
+// given. Users never see it: posenc::RoPE is posenc::RoPE in each unit.
+#pragma once
+
+#include <posenc/version.hpp>
+
+#if !defined(__cplusplus) || __cplusplus < 202002L
+#error "posenc needs C++20: compile with -std=c++20 or later."
+#endif
+
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ && !defined(POSENC_ALLOW_FINITE_MATH)
+#error "posenc relies on infinities and NaN (masked rows, log-sum-exp): do not compile it with -ffast-math or -ffinite-math-only, or define POSENC_ALLOW_FINITE_MATH and give up the promises for non-finite values."
+#endif
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+#define POSENC_DETAIL_ISA avx512
+#elif defined(__AVX512F__)
+#define POSENC_DETAIL_ISA avx512f
+#elif defined(__AVX2__) && defined(__FMA__)
+#define POSENC_DETAIL_ISA avx2_fma
+#elif defined(__AVX2__)
+#define POSENC_DETAIL_ISA avx2
+#elif defined(__AVX__)
+#define POSENC_DETAIL_ISA avx
+#elif defined(__SSE4_2__)
+#define POSENC_DETAIL_ISA sse4_2
+#elif defined(__x86_64__) || defined(_M_X64)
+#define POSENC_DETAIL_ISA x86_64
+#elif defined(__aarch64__)
+#define POSENC_DETAIL_ISA aarch64
+#else
+#define POSENC_DETAIL_ISA generic
+#endif
+
+#define POSENC_DETAIL_JOIN_(a, b, c, d) v##a##_##b##_##c##_##d
+#define POSENC_DETAIL_JOIN(a, b, c, d) POSENC_DETAIL_JOIN_(a, b, c, d)
+#define POSENC_ABI                                                                            \
+  POSENC_DETAIL_JOIN(POSENC_VERSION_MAJOR, POSENC_VERSION_MINOR, POSENC_VERSION_PATCH,        \
+                     POSENC_DETAIL_ISA)
+
+#define POSENC_NAMESPACE_BEGIN \
+  namespace posenc {           \
+  inline namespace POSENC_ABI {
+#define POSENC_NAMESPACE_END \
+  }                          \
+  }

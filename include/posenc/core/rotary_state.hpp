@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+//
+// RotaryState: what a frequency transform sees and changes.
+//
+// Every frequency scheme of the literature ends as one table of angular frequencies and one
+// amplitude. Whatever is data stays data: a dozen schemes are a dozen small functions on this struct,
+// and the attention kernel never hears of them.
+#pragma once
+
+#include <posenc/core/types.hpp>
+
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <cmath>
+
+POSENC_NAMESPACE_BEGIN
+
+/// A value per rotary pair, in double. Eigen's array, so that a transform reads like its formula;
+/// DontAlign, because Eigen's allocation of aligned arrays depends on the -m flags of the
+/// translation unit, and an array may be made in one unit and freed in another.
+using Frequencies = Eigen::Array<double, Eigen::Dynamic, 1, Eigen::DontAlign>;
+
+/// Pair indices 0, 1, ..., pairs - 1.
+[[nodiscard]] inline Frequencies pair_indices(Index pairs) {
+  return Frequencies::LinSpaced(pairs, 0.0, static_cast<double>(pairs - 1));
+}
+
+/// The geometric ladder base^(-2i/rotary_dim), i = 0 .. rotary_dim/2 - 1, in radians per token
+/// (RoFormer, arXiv 2104.09864, section 3.2.2).
+[[nodiscard]] inline Frequencies geometric_frequencies(double base, Index rotary_dim) {
+  Frequencies inv_freq(std::max<Index>(0, rotary_dim / 2));
+  for (Index i = 0; i < inv_freq.size(); ++i)
+    inv_freq[i] = std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim));
+  return inv_freq;
+}
+
+struct RotaryState {
+  Frequencies inv_freq;         ///< angular frequency per pair, radians per token [rotary_dim / 2]
+  double base = 10000;          ///< base in force ("rope_theta"), after the transforms so far
+  Index head_dim = 0;           ///< channels of a head
+  Index rotary_dim = 0;         ///< rotated channels of a head, even, at most head_dim
+  Position length = 0;          ///< current length: greatest position + 1 (0: not known yet)
+  double attention_factor = 1;  ///< amplitude of cos and sin, of q and of k: scores grow by its square
+  double score_factor = 1;      ///< multiplies the softmax scale, on all channels
+
+  [[nodiscard]] Index pairs() const { return rotary_dim / 2; }
+};
+
+POSENC_NAMESPACE_END

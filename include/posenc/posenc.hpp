@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+//
+// posenc: positional encodings and context-extension schemes for attention, all of it in one include.
+// Every header listed here also stands alone. The optional faces are included by those who want them:
+// <posenc/eigen.hpp> for Eigen matrices, <posenc/config/huggingface.hpp> for model configurations
+// (needs nlohmann-json).
+#pragma once
+
+#include <posenc/version.hpp>
+
+#include <posenc/core/concepts.hpp>
+#include <posenc/core/pipeline.hpp>
+#include <posenc/core/positions.hpp>
+#include <posenc/core/problems.hpp>
+#include <posenc/core/rotary_state.hpp>
+#include <posenc/core/score.hpp>
+#include <posenc/core/types.hpp>
+#include <posenc/core/view.hpp>
+
+#include <posenc/embedding/add_positions.hpp>
+#include <posenc/embedding/learned_absolute.hpp>
+#include <posenc/embedding/sinusoidal.hpp>
+
+#include <posenc/rotary/angles.hpp>
+#include <posenc/rotary/apply.hpp>
+#include <posenc/rotary/layout.hpp>
+#include <posenc/rotary/rope.hpp>
+#include <posenc/rotary/rotate_values.hpp>
+
+#include <posenc/frequency/abf.hpp>
+#include <posenc/frequency/dynamic.hpp>
+#include <posenc/frequency/dynamic_ntk.hpp>
+#include <posenc/frequency/frequency_table.hpp>
+#include <posenc/frequency/llama3.hpp>
+#include <posenc/frequency/long_rope.hpp>
+#include <posenc/frequency/ntk.hpp>
+#include <posenc/frequency/ntk_by_parts.hpp>
+#include <posenc/frequency/pi.hpp>
+#include <posenc/frequency/power_scaling.hpp>
+#include <posenc/frequency/proportional.hpp>
+#include <posenc/frequency/rescale_factors.hpp>
+#include <posenc/frequency/truncated_basis.hpp>
+#include <posenc/frequency/yarn.hpp>
+
+#include <posenc/distance/leaky_rerope.hpp>
+#include <posenc/distance/rerope.hpp>
+
+#include <posenc/bias/alibi.hpp>
+#include <posenc/bias/bias.hpp>
+#include <posenc/bias/kerple.hpp>
+#include <posenc/bias/sandwich.hpp>
+#include <posenc/bias/t5_bias.hpp>
+
+#include <posenc/mask/any_of.hpp>
+#include <posenc/mask/causal.hpp>
+#include <posenc/mask/documents.hpp>
+#include <posenc/mask/mask.hpp>
+#include <posenc/mask/prefix_lm.hpp>
+#include <posenc/mask/sink_window.hpp>
+#include <posenc/mask/sliding_window.hpp>
+
+#include <posenc/score/log_n.hpp>
+#include <posenc/score/score_map.hpp>
+#include <posenc/score/sink_logit.hpp>
+#include <posenc/score/soft_cap.hpp>
+
+#include <posenc/attention/attention.hpp>
+#include <posenc/attention/bind.hpp>
+#include <posenc/attention/merge.hpp>
+#include <posenc/attention/reference.hpp>

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+//
+// score_map(f): an elementwise change of the scores of your own.
+//
+//   score_map([](auto x) { return x > 30 ? 30 + (x - 30) / 2 : x; })
+//   score_map([](auto x, const Score& at) { ... })
+//
+// It acts where it stands in the pipe: on the scores with the biases written before it, without those
+// written after. f runs in the fused kernel for every score, in float or, for double inputs, in double:
+// take `auto x`, keep it short and free of branches.
+//
+// A functor with a member check(Problems&, const HeadShape&) has its parameters checked at bind.
+#pragma once
+
+#include <posenc/core/concepts.hpp>
+
+#include <type_traits>
+#include <utility>
+
+POSENC_NAMESPACE_BEGIN
+
+template <class F>
+struct ScoreMapFunction {
+  F function;
+
+  template <class T>
+  [[nodiscard]] constexpr T map_score(T score, const Score& at) const {
+    if constexpr (std::is_invocable_v<const F&, T, const Score&>)
+      return static_cast<T>(function(score, at));
+    else
+      return static_cast<T>(function(score));
+  }
+
+  constexpr void check(Problems& problems, const HeadShape& shape) const
+    requires Checks<F>
+  {
+    function.check(problems, shape);
+  }
+};
+
+template <class F>
+[[nodiscard]] constexpr ScoreMapFunction<F> score_map(F function) {
+  static_assert(std::is_invocable_r_v<double, const F&, float, const Score&> ||
+                    std::is_invocable_r_v<double, const F&, float>,
+                "posenc: score_map(f) needs an f that can be called, also when it is const, as f(x) or "
+                "as f(x, Score at), with x a float or a double, and that returns the new score.");
+  return {std::move(function)};
+}
+
+POSENC_NAMESPACE_END
