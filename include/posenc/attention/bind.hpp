@@ -89,6 +89,9 @@ class Bound<Encoding<Ts...>> {
   static_assert(has_rotary || !rotates_values,
                 "posenc: RotateValues needs a rotary base: begin the encoding with RoPE<HalfSplit>{...} "
                 "or RoPE<Interleaved>{...}.");
+  static_assert((0 + ... + int(ScoreScale<Ts>)) <= 1,
+                "posenc: two components of this encoding set the softmax scale (such as two T5Bias): keep one, "
+                "or give BindOptions::scale and make the other a plain bias.");
   static_assert(!(rotates_values && has_distance_map),
                 "posenc: RotateValues cannot be combined with a distance map (ReRoPE, LeakyReRoPE, ...): "
                 "a value would have to be rotated differently for every query.");

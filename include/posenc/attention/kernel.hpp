@@ -88,7 +88,7 @@ class Kernel {
 
   /// Rotated, scaled copies of the queries; empty sums.
   void begin_rows(Index head, Index g, Index query, Index queries) {
-    const T sink = sink_logit<T>(bound_.stages(), head);
+    const SoftmaxRow<T> empty = empty_row<T>(bound_.stages(), head);
     for (Index r = 0; r < queries; ++r) {
       const Position position = at_.query[query + r];
       const T factor = static_cast<T>(scale_ * bound_.temperature(position));
@@ -107,7 +107,7 @@ class Kernel {
         }
         Level::scale(row, q_.width, factor);
       }
-      buffers_.softmax[g * tq + r] = SoftmaxRow<T>::with_sink(sink);
+      buffers_.softmax[g * tq + r] = empty;
     }
     std::fill_n(output_rows(g), queries * buffers_.value_stride, T{0});
   }

@@ -23,9 +23,12 @@ struct SoftmaxRow {
   T greatest = -std::numeric_limits<T>::infinity();
   T sum = 0;
 
-  /// A row that begins with one logit without a value (SinkLogit).
-  static SoftmaxRow with_sink(T logit) {
-    return logit == -std::numeric_limits<T>::infinity() ? SoftmaxRow{} : SoftmaxRow{logit, 1};
+  /// Takes in one logit without a value (SinkLogit), before any score.
+  void add_sink(T logit) {
+    if (logit == -std::numeric_limits<T>::infinity()) return;
+    const T next = logit > greatest ? logit : greatest;
+    sum = sum * std::exp(greatest - next) + std::exp(logit - next);
+    greatest = next;
   }
 
   /// Turns n scores into weights relative to the new maximum; returns the factor by which what was

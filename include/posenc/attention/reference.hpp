@@ -24,6 +24,7 @@
 #include <posenc/attention/bind.hpp>
 #include <posenc/attention/options.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -37,203 +38,184 @@ struct ReferenceResult {
 
 namespace detail::reference {
 
-/// A bound encoding, asked one pair of tokens at a time.
+using Vector = Frequencies;
+
+/// R_-g for one distance g: y0 = x0 cos + x1 sin, y1 = x1 cos - x0 sin on each pair, a copy elsewhere.
+/// Nothing rotates without a rotary base.
 template <class BoundT>
-struct PairAnswers {
-  const BoundT& bound;
-
-  [[nodiscard]] bool visible(const Score& at) const {
-    bool all = true;
-    each_stage([&]<class S>(const S& stage) {
-      if constexpr (Mask<S>) all = all && stage.visible(at);
-    });
-    return all;
+class BackwardRotation {
+ public:
+  BackwardRotation(const BoundT& bound, [[maybe_unused]] double distance) : bound_(&bound) {
+    if constexpr (BoundT::has_rotary) {
+      const Vector angles = distance * bound.rotary().state.inv_freq;
+      cos_ = angles.cos();
+      sin_ = angles.sin();
+    }
   }
 
-  /// The score stages, in the order written.
-  [[nodiscard]] double stages(double x, const Score& at) const {
-    each_stage([&]<class S>(const S& stage) {
-      if constexpr (RelativeBias<S>)
-        x += stage.relative_bias(at.head, at.query - at.key);
-      else if constexpr (ScoreBias<S>)
-        x += stage.score_bias(at);
-      if constexpr (ScoreMap<S>) x = stage.map_score(x, at);
-    });
-    return x;
-  }
-
-  /// Logits without a value.
-  [[nodiscard]] std::vector<double> sinks(Index head) const {
-    std::vector<double> logits;
-    each_stage([&]<class S>(const S& stage) {
-      if constexpr (SoftmaxSink<S>) logits.push_back(stage.sink_logit(head));
-    });
-    return logits;
+  [[nodiscard]] Vector operator()(const Vector& x, [[maybe_unused]] double amplitude) const {
+    Vector y = x;
+    if constexpr (BoundT::has_rotary) {
+      using LayoutT = typename BoundT::rotary_type::layout;
+      const Index pairs = cos_.size(), offset = bound_->rotary().offset;
+      for (Index i = 0; i < pairs; ++i) {
+        const Index a = offset + LayoutT::first(i, pairs), b = offset + LayoutT::second(i, pairs);
+        y[a] = amplitude * (x[a] * cos_[i] + x[b] * sin_[i]);
+        y[b] = amplitude * (x[b] * cos_[i] - x[a] * sin_[i]);
+      }
+    }
+    return y;
   }
 
  private:
-  template <class F>
-  void each_stage(F&& f) const {
-    std::apply([&](const auto&... stage) { (f(stage), ...); }, bound.stages());
-  }
-};
-
-/// The rotation R_-g of one distance g: y0 = x0 cos + x1 sin, y1 = x1 cos - x0 sin on each pair, a copy
-/// on the channels that do not rotate. Nothing rotates in an encoding without a rotary base.
-struct BackwardRotation {
-  Frequencies cos, sin;
-  std::vector<Index> first, second;  ///< channels of each pair
-
-  template <class BoundT>
-  explicit BackwardRotation(const BoundT& bound) {
-    if constexpr (BoundT::has_rotary) {
-      using Layout = typename BoundT::rotary_type::layout;
-      const Index pairs = bound.rotary().state.inv_freq.size();
-      for (Index i = 0; i < pairs; ++i) {
-        first.push_back(bound.rotary().offset + Layout::first(i, pairs));
-        second.push_back(bound.rotary().offset + Layout::second(i, pairs));
-      }
-    }
-  }
-
-  void set_angles(const Frequencies& angles) {
-    cos = angles.cos();
-    sin = angles.sin();
-  }
-
-  void rotate(std::vector<double>& x, double amplitude) const {
-    for (std::size_t i = 0; i < first.size(); ++i) {
-      double& x0 = x[static_cast<std::size_t>(first[i])];
-      double& x1 = x[static_cast<std::size_t>(second[i])];
-      const double c = amplitude * cos[static_cast<Index>(i)], s = amplitude * sin[static_cast<Index>(i)];
-      const double y0 = x0 * c + x1 * s, y1 = x1 * c - x0 * s;
-      x0 = y0;
-      x1 = y1;
-    }
-  }
+  const BoundT* bound_;
+  Vector cos_, sin_;
 };
 
 template <class T>
-std::vector<double> head_vector(const TensorView<const T>& x, Index token, Index head) {
-  std::vector<double> values;
-  for (Index d = 0; d < x.width; ++d) values.push_back(static_cast<double>(x(token, head, d)));
+Vector head_vector(const TensorView<const T>& x, Index token, Index head) {
+  Vector values(x.width);
+  for (Index d = 0; d < x.width; ++d) values[d] = static_cast<double>(x(token, head, d));
   return values;
 }
 
-inline double dot(const std::vector<double>& a, const std::vector<double>& b) {
-  double sum = 0;
-  for (std::size_t d = 0; d < a.size(); ++d) sum += a[d] * b[d];
-  return sum;
+template <class BoundT, class F>
+void each_stage(const BoundT& bound, F&& f) {
+  std::apply([&](const auto&... stage) { (f(stage), ...); }, bound.stages());
 }
 
-/// Turns logits into weights in place and returns their log-sum-exp. No weight at all gives minus
-/// infinity and zeros.
+template <class BoundT>
+bool visible(const BoundT& bound, const Score& at) {
+  bool all = true;
+  each_stage(bound, [&]<class S>(const S& stage) {
+    if constexpr (Mask<S>) all = all && stage.visible(at);
+  });
+  return all;
+}
+
+/// Biases and score maps, in the order written.
+template <class BoundT>
+double apply_stages(const BoundT& bound, double x, const Score& at) {
+  each_stage(bound, [&]<class S>(const S& stage) {
+    if constexpr (RelativeBias<S>)
+      x += static_cast<double>(stage.relative_bias(at.head, at.query - at.key));
+    else if constexpr (ScoreBias<S>)
+      x += static_cast<double>(stage.score_bias(at));
+    if constexpr (ScoreMap<S>) x = static_cast<double>(stage.map_score(x, at));
+  });
+  return x;
+}
+
+/// Turns logits into weights and returns their log-sum-exp; where nothing has weight, zeros and minus
+/// infinity.
 inline double softmax(std::vector<double>& logits) {
   double greatest = -std::numeric_limits<double>::infinity();
   for (const double x : logits) greatest = std::max(greatest, x);
-  if (!std::isfinite(greatest)) greatest = 0;  // all -inf: sum 0; any +inf or NaN: NaN below
+  if (!std::isfinite(greatest)) greatest = 0;  // the sum is then 0, NaN or infinite
   double sum = 0;
   for (const double x : logits) sum += std::exp(x - greatest);
   for (double& x : logits) x = sum == 0 ? 0 : std::exp(x - greatest) / sum;
   return std::log(sum) + greatest;
 }
 
+/// Everything that the components say about one call, asked one row at a time.
+template <class BoundT, class T>
+struct Call {
+  const BoundT& bound;
+  TensorView<const T> q, k, v;
+  Positions query, key, query_index, key_index;
+
+  /// Writes the output of row r of every head and its lse.
+  void attend(Index r, double* out, double* lse) const {
+    std::vector<BackwardRotation<BoundT>> rotations;
+    for (Index c = 0; c < k.tokens; ++c)
+      rotations.emplace_back(bound, bound.distance_map().distance(query[r], key[c]));
+    for (Index h = 0; h < q.heads; ++h) lse[h] = attend(r, h, rotations, out + h * v.width);
+  }
+
+ private:
+  double attend(Index r, Index h, const std::vector<BackwardRotation<BoundT>>& rotations, double* out) const {
+    const Index kv_head = h / (q.heads / k.heads);
+    const double scale = bound.scale(q.width) * bound.temperature(query[r]);
+    double amplitude = 1;
+    if constexpr (BoundT::has_rotary)
+      amplitude = bound.rotary().state.attention_factor * bound.rotary().state.attention_factor;
+
+    const Vector query_vector = head_vector(q, r, h);
+    std::vector<Index> keys;  // those that are visible; behind their logits stand the sinks
+    std::vector<double> weights;
+    for (Index c = 0; c < k.tokens; ++c) {
+      const Score at{query[r], key[c], query_index[r], key_index[c], h};
+      if (!visible(bound, at)) continue;
+      const Vector key_vector = rotations[static_cast<std::size_t>(c)](head_vector(k, c, kv_head), amplitude);
+      keys.push_back(c);
+      weights.push_back(apply_stages(bound, scale * (query_vector * key_vector).sum(), at));
+    }
+    each_stage(bound, [&]<class S>(const S& stage) {
+      if constexpr (SoftmaxSink<S>) weights.push_back(static_cast<double>(stage.sink_logit(h)));
+    });
+
+    const double lse = softmax(weights);
+    Vector sum = Vector::Zero(v.width);
+    for (std::size_t i = 0; i < keys.size() && lse != -std::numeric_limits<double>::infinity(); ++i) {
+      Vector value = head_vector(v, keys[i], kv_head);
+      if constexpr (BoundT::rotates_values) value = rotations[static_cast<std::size_t>(keys[i])](value, 1);
+      sum += weights[i] * value;
+    }
+    for (Index d = 0; d < v.width; ++d) out[d] = sum[d];
+    return lse;
+  }
+};
+
 }  // namespace detail::reference
 
 /// q [query tokens, num_heads, head_dim], k [key tokens, num_kv_heads, head_dim],
-/// v [key tokens, num_kv_heads, any width], of float or double. Of the options it reads offsets and
-/// positions. Throws Error on shapes that do not fit each other or the encoding.
+/// v [key tokens, num_kv_heads, any width], of float or double. Of the options only offsets and positions
+/// are read. Throws Error on shapes that do not fit each other or the encoding.
 template <class Q, class E>
 [[nodiscard]] ReferenceResult reference_attention(
     TensorView<Q> q, std::type_identity_t<TensorView<const Q>> k,
     std::type_identity_t<TensorView<const Q>> v, const Bound<E>& bound,
     const std::type_identity_t<AttentionOptions<std::remove_const_t<Q>>>& options = {}) {
+  using T = std::remove_const_t<Q>;
   const HeadShape& heads = bound.shape();
   Problems problems;
   problems.require(q.heads == heads.num_heads && k.heads == heads.num_kv_heads &&
                        v.heads == heads.num_kv_heads,
                    "the encoding is bound to ", heads.num_heads, " query and ", heads.num_kv_heads,
-                   " key heads, got ", q.heads, ", ", k.heads, " and ", v.heads, ".");
-  problems.require(q.width == k.width && q.width > 0 && (heads.head_dim == 0 || q.width == heads.head_dim),
-                   "queries have ", q.width, " and keys ", k.width, " channels; the encoding wants ",
-                   heads.head_dim, " (0: any).");
+                   " key and value heads, got ", q.heads, " of q, ", k.heads, " of k, ", v.heads, " of v.");
+  problems.require(q.width > 0 && q.width == k.width && (heads.head_dim == 0 || q.width == heads.head_dim),
+                   "q and k must have ", heads.head_dim == 0 ? q.width : heads.head_dim,
+                   " channels, got ", q.width, " and ", k.width, ".");
   problems.require(k.tokens == v.tokens, "got ", k.tokens, " keys, but ", v.tokens, " values.");
-  problems.require(options.query_offset || q.tokens <= k.tokens, "there are ", q.tokens,
-                   " queries but only ", k.tokens, " keys: set query_offset.");
   if constexpr (Bound<E>::rotates_values)
-    problems.require(v.width >= bound.rotary().offset + 2 * bound.rotary().pairs(), "values have ",
-                     v.width, " channels, too few for the rotary block.");
+    problems.require(v.width >= bound.rotary().offset + 2 * bound.rotary().pairs(),
+                     "values rotate like keys, but ", v.width, " channels are too few for that.");
+  problems.require(options.query_offset || q.tokens <= k.tokens, "there are ", q.tokens, " queries but only ",
+                   k.tokens, " keys, so set query_offset.");
 
-  const Position query_offset = options.query_offset.value_or(options.key_offset + k.tokens - q.tokens);
-  const Positions query_index(query_offset), key_index(options.key_offset);
+  const Positions query_index = options.query_offset.value_or(options.key_offset + k.tokens - q.tokens);
+  const Positions key_index = options.key_offset;
   const Positions query = options.query_positions.data() ? Positions(options.query_positions) : query_index;
   const Positions key = options.key_positions.data() ? Positions(options.key_positions) : key_index;
   query.check(problems, "queries", q.tokens);
   key.check(problems, "keys", k.tokens);
   problems.raise_if_any("posenc::reference_attention");
 
-  if constexpr (Bound<E>::depends_on_length) {
-    // Schemes that depend on the length see the length of this call.
+  if constexpr (Bound<E>::depends_on_length) {  // by the length of this call, if bound without one
     Position length = 0;
     for (Index r = 0; r < q.tokens; ++r) length = std::max(length, query[r] + 1);
     for (Index c = 0; c < k.tokens; ++c) length = std::max(length, key[c] + 1);
-    if (bound.options().length != length)
-      return reference_attention(q, k, v, bound.at_length(length), options);
+    if (bound.options().length == 0 && length != 0)
+      return reference_attention<Q, E>(q, k, v, bound.at_length(length), options);
   }
 
-  const detail::reference::PairAnswers<Bound<E>> answers{bound};
-  detail::reference::BackwardRotation rotation(bound);
-  const double scale = bound.scale(q.width);
-  const Index group = heads.num_heads / heads.num_kv_heads;
-  const auto size = [](Index n) { return static_cast<std::size_t>(n); };
-  const auto set_distance = [&]([[maybe_unused]] Index r, [[maybe_unused]] Index c) {
-    if constexpr (Bound<E>::has_rotary)
-      rotation.set_angles(bound.distance_map().distance(query[r], key[c]) * bound.rotary().state.inv_freq);
-  };
-  double amplitude = 1;
-  if constexpr (Bound<E>::has_rotary)
-    amplitude = bound.rotary().state.attention_factor * bound.rotary().state.attention_factor;
-
-  ReferenceResult result{std::vector<double>(size(q.tokens * q.heads * v.width)),
-                         std::vector<double>(size(q.tokens * q.heads))};
-  for (Index r = 0; r < q.tokens; ++r) {
-    const auto at = [&](Index c, Index h) {
-      return Score{query[r], key[c], query_index[r], key_index[c], h};
-    };
-    // Visible keys and their logits, per head. The sinks stand behind them.
-    std::vector<std::vector<Index>> keys(size(q.heads));
-    std::vector<std::vector<double>> weights(size(q.heads));
-    for (Index c = 0; c < k.tokens; ++c) {
-      bool is_set = false;  // angles are those of every head
-      for (Index h = 0; h < q.heads; ++h) {
-        if (!answers.visible(at(c, h))) continue;
-        if (!is_set) set_distance(r, c);
-        is_set = true;
-        std::vector<double> rotated = detail::reference::head_vector<std::remove_const_t<Q>>(k, c, h / group);
-        rotation.rotate(rotated, amplitude);
-        const double x = detail::reference::dot(
-            detail::reference::head_vector<std::remove_const_t<Q>>(q, r, h), rotated);
-        keys[size(h)].push_back(c);
-        weights[size(h)].push_back(answers.stages(scale * bound.temperature(query[r]) * x, at(c, h)));
-      }
-    }
-    for (Index h = 0; h < q.heads; ++h) {
-      for (const double sink : answers.sinks(h)) weights[size(h)].push_back(sink);
-      result.lse[size(r * q.heads + h)] = detail::reference::softmax(weights[size(h)]);
-      double* out = result.out.data() + (r * q.heads + h) * v.width;
-      for (std::size_t i = 0; i < keys[size(h)].size(); ++i) {
-        // no weights at all: zeros, whatever the values hold
-        if (result.lse[size(r * q.heads + h)] == -std::numeric_limits<double>::infinity()) break;
-        const Index c = keys[size(h)][i];
-        std::vector<double> value = detail::reference::head_vector<std::remove_const_t<Q>>(v, c, h / group);
-        if constexpr (Bound<E>::rotates_values) {
-          set_distance(r, c);
-          rotation.rotate(value, 1);
-        }
-        for (Index d = 0; d < v.width; ++d) out[d] += weights[size(h)][i] * value[size(d)];
-      }
-    }
-  }
+  const auto rows = static_cast<std::size_t>(q.tokens * q.heads);
+  ReferenceResult result{std::vector<double>(rows * static_cast<std::size_t>(v.width)),
+                         std::vector<double>(rows)};
+  const detail::reference::Call<Bound<E>, T> call{bound, q, k, v, query, key, query_index, key_index};
+  for (Index r = 0; r < q.tokens; ++r)
+    call.attend(r, result.out.data() + r * q.heads * v.width, result.lse.data() + r * q.heads);
   return result;
 }
 

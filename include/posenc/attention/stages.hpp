@@ -6,6 +6,7 @@
 // per head and distance into a table, which a row of keys at consecutive positions reads backwards.
 #pragma once
 
+#include <posenc/attention/online_softmax.hpp>
 #include <posenc/attention/options.hpp>
 
 #include <limits>
@@ -132,9 +133,9 @@ void apply_stages(const std::tuple<Stages...>& stages, const BiasTables<T>& tabl
       ++bias_index;
     } else if constexpr (ScoreBias<S>) {
       each([&](T x, const Score& s) { return x + static_cast<T>(stage.score_bias(s)); });
-    } else if constexpr (ScoreMap<S>) {
-      each([&](T x, const Score& s) { return static_cast<T>(stage.map_score(x, s)); });
     }
+    if constexpr (ScoreMap<S>)
+      each([&](T x, const Score& s) { return static_cast<T>(stage.map_score(x, s)); });
   };
   std::apply([&](const Stages&... stage) { (apply(stage), ...); }, stages);
 }
@@ -149,15 +150,15 @@ void apply_masks(const std::tuple<Stages...>& stages, const Coordinates& at, con
         scores[r * stride + c] = -std::numeric_limits<T>::infinity();
 }
 
-/// The sink logit of a head, or minus infinity without a SinkLogit.
+/// What a row of a head begins with: nothing, or its sinks.
 template <class T, class... Stages>
-T sink_logit(const std::tuple<Stages...>& stages, Index head) {
-  T logit = -std::numeric_limits<T>::infinity();
+SoftmaxRow<T> empty_row(const std::tuple<Stages...>& stages, Index head) {
+  SoftmaxRow<T> row;
   const auto ask = [&]<class S>(const S& stage) {
-    if constexpr (SoftmaxSink<S>) logit = static_cast<T>(stage.sink_logit(head));
+    if constexpr (SoftmaxSink<S>) row.add_sink(static_cast<T>(stage.sink_logit(head)));
   };
   std::apply([&](const Stages&... stage) { (ask(stage), ...); }, stages);
-  return logit;
+  return row;
 }
 
 }  // namespace detail

@@ -6,7 +6,6 @@
 // the size that a user is told and the size that the kernel uses cannot drift apart.
 #pragma once
 
-#include <posenc/attention/online_softmax.hpp>
 #include <posenc/attention/stages.hpp>
 
 #include <cstddef>

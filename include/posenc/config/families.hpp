@@ -67,6 +67,8 @@ struct Family {
   NoPERule nope = NoPERule::never;
   bool mscale_in_softmax = false;   ///< softmax scale times (0.1 mscale_all_dim ln factor + 1)^2
   bool linear_hybrid = false;       ///< the other layers are linear attention
+  bool last_full = false;           ///< the last layer is full whatever the pattern says
+  Index chunk = 0;                  ///< rotating layers attend within chunks of this many tokens
   double score_scale = 0;           ///< softmax scale fixed by the model's code; 0: 1/sqrt(head_dim)
   PositionKind kind = PositionKind::rotary;
 };
@@ -128,7 +130,7 @@ inline constexpr Family families[] = {
     {.model_type = "gemma3_text", .base = 1'000'000, .head_dim = 256, .windows = WindowRule::pattern,
      .window = 4096, .pattern = 6, .local = LocalRope::own_base},
     {.model_type = "gemma4_text", .base = 1'000'000, .head_dim = 256, .windows = WindowRule::pattern,
-     .window = 512, .pattern = 6, .score_scale = 1},
+     .window = 512, .pattern = 6, .last_full = true, .score_scale = 1},
     {.model_type = "gpt_oss", .base = 150'000, .head_dim = 64, .windows = WindowRule::pattern,
      .window = 128, .pattern = 2},
     {.model_type = "olmo3", .base = 500'000, .windows = WindowRule::pattern, .window = 4096, .pattern = 4,
@@ -149,7 +151,7 @@ inline constexpr Family families[] = {
     {.model_type = "ernie4_5", .layout = interleaved, .base = 500'000, .head_dim = 128},
     {.model_type = "ernie4_5_moe", .layout = interleaved, .base = 500'000},
     {.model_type = "llama4_text", .layout = interleaved, .base = 500'000, .head_dim = 128, .pattern = 4,
-     .nope = NoPERule::listed},
+     .nope = NoPERule::listed, .chunk = 8192},
     {.model_type = "deepseek_v2", .layout = interleaved, .mscale_in_softmax = true},
     {.model_type = "deepseek_v3", .layout = interleaved, .mscale_in_softmax = true},
     {.model_type = "kimi_k2", .layout = interleaved, .base = 50'000, .mscale_in_softmax = true},

@@ -16,11 +16,12 @@
 //                     from low = c(beta_fast) to high = c(beta_slow), c(r) = d ln(L / 2pi r) / 2 ln base,
 //                     widened to whole pairs (`truncate`) and clamped to low >= 0 and high <= d - 1.
 //
-// Errata. The clamp d - 1 should be d/2 - 1 for a pair index, but not clamping below it is right. Where
-// the band is empty the code widens it by 0.001, which makes a step; here that also happens when the
-// clamps turn the band around, where the code would interpolate pairs that it means to keep. The
-// paper leaves g undefined at r_i = beta_fast: it is 1. c() follows the base in force, so ABF or NTK
-// may stand before this transform.
+// The second is computed as the code has it, oddities included: the clamp is d - 1 though pairs end at
+// d/2 - 1 (clamping there would be wrong), an empty band is 0.001 wide, and a band that the clamps
+// turn around, where every pair turns more than beta_fast times, interpolates all of them.
+// c() follows the base in force, so ABF or NTK may stand before this transform.
+//
+// Errata. The paper leaves g undefined at r_i = beta_fast: it is 1.
 #pragma once
 
 #include <posenc/core/concepts.hpp>
@@ -34,11 +35,11 @@ POSENC_NAMESPACE_BEGIN
 
 enum class Ramp { index, rotations };
 
-/// 0 up to `low`, 1 from `high` on, a line in between; a step when low == high.
+/// 0 at `low`, 1 at `high`, a line in between and constant outside; a step when they are equal.
 [[nodiscard]] inline Frequencies linear_ramp(const Frequencies& x, double low, double high) {
   return x.unaryExpr([=](double at) {
-    if (at >= high) return 1.0;
-    return at <= low ? 0.0 : (at - low) / (high - low);
+    if (low == high) return at >= high ? 1.0 : 0.0;
+    return std::clamp((at - low) / (high - low), 0.0, 1.0);
   });
 }
 
@@ -71,7 +72,7 @@ struct NTKByParts {
     }
     low = std::max(low, 0.0);
     high = std::min(high, static_cast<double>(state.rotary_dim - 1));
-    if (low >= high) high = low + 0.001;
+    if (low == high) high += 0.001;
     return 1 - linear_ramp(pair_indices(state.pairs()), low, high);
   }
 

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+//
+// Components whose rule is chosen at run time, for models that are read from a file.
+//
+// A program writes YaRN or Llama3; a file says which. Every frequency scheme ends as a table, so one
+// type can hold any of them, and a dozen schemes times two layouts times a few masks are not a hundred
+// kernels. What the types must tell apart is kept apart: a scheme that depends on the length
+// (LengthScheme) cannot stand in a variant with those that do not.
+#pragma once
+
+#include <posenc/core/concepts.hpp>
+#include <posenc/frequency/dynamic.hpp>
+#include <posenc/frequency/dynamic_ntk.hpp>
+#include <posenc/frequency/llama3.hpp>
+#include <posenc/frequency/long_rope.hpp>
+#include <posenc/frequency/ntk.hpp>
+#include <posenc/frequency/pi.hpp>
+#include <posenc/frequency/proportional.hpp>
+#include <posenc/frequency/yarn.hpp>
+#include <posenc/score/log_n.hpp>
+
+#include <cmath>
+#include <variant>
+
+POSENC_NAMESPACE_BEGIN
+namespace config {
+
+/// Plain RoPE: rope_type "default".
+struct Unscaled {
+  void transform(RotaryState&) const {}
+  void check(Problems&, const RotaryState&) const {}
+};
+
+/// Any static frequency scheme.
+struct Scheme {
+  std::variant<Unscaled, PI, NTK, YaRN, Llama3, LongRoPELong, LongRoPEShort, Proportional> rule{};
+
+  void transform(RotaryState& state) const {
+    std::visit([&](const auto& scheme) { scheme.transform(state); }, rule);
+  }
+  void check(Problems& problems, const RotaryState& state) const {
+    std::visit([&](const auto& scheme) { scheme.check(problems, state); }, rule);
+  }
+};
+
+/// Any scheme whose frequencies follow the current length.
+struct LengthScheme {
+  static constexpr bool depends_on_length = true;
+
+  std::variant<DynamicNTK, LongRoPE, Dynamic<YaRN>> rule{};
+
+  void transform(RotaryState& state) const {
+    std::visit([&](const auto& scheme) { scheme.transform(state); }, rule);
+  }
+  void check(Problems& problems, const RotaryState& state) const {
+    std::visit([&](const auto& scheme) { scheme.check(problems, state); }, rule);
+  }
+};
+
+/// Temperature by whole contexts: 1 + scale * ln(1 + floor((n + shift) / context)) at position n.
+/// Llama 4 has shift 1, scale 0.1 (`attn_scale`), context 8192 (`floor_scale`), on layers without
+/// rotation; Ministral 3 has shift 0, `llama_4_scaling_beta` and the original context, on all layers.
+struct StepTemperature {
+  double scale = 0.1;
+  Position context = 8192;
+  Position shift = 1;
+
+  [[nodiscard]] double temperature(Position query) const {
+    return 1 + scale * std::log1p(static_cast<double>((query + shift) / context));
+  }
+};
+
+/// The softmax scale and the temperature of a query row.
+struct ScoreRule {
+  std::variant<std::monostate, StepTemperature, LogN> rule{};
+  double softmax_scale = 0;  ///< 0: 1/sqrt(head_dim)
+
+  [[nodiscard]] double temperature(Position query) const {
+    if (const auto* step = std::get_if<StepTemperature>(&rule)) return step->temperature(query);
+    if (const auto* log_n = std::get_if<LogN>(&rule)) return log_n->temperature(query);
+    return 1;
+  }
+  [[nodiscard]] double score_scale(Index head_dim) const {
+    return softmax_scale != 0 ? softmax_scale : 1 / std::sqrt(static_cast<double>(head_dim));
+  }
+  void check(Problems& problems, const HeadShape& shape) const {
+    if (const auto* step = std::get_if<StepTemperature>(&rule))
+      problems.require(std::isfinite(step->scale) && step->scale >= 0 && step->context > 0,
+                       "temperature: 1 + scale ln(1 + floor((n + shift) / context)) needs scale >= 0 and "
+                       "context > 0, got ", step->scale, " and ", step->context, ".");
+    if (const auto* log_n = std::get_if<LogN>(&rule)) log_n->check(problems, shape);
+    problems.require(std::isfinite(softmax_scale) && softmax_scale >= 0,
+                     "the softmax scale must be positive and finite, got ", softmax_scale, ".");
+  }
+};
+
+/// Chunked attention (Llama 4): a query sees the earlier keys of its own chunk.
+struct ChunkedCausal {
+  Position chunk = 8192;  ///< tokens of a chunk; the first begins at token 0
+
+  [[nodiscard]] constexpr bool visible(const Score& at) const {
+    return at.key_index <= at.query_index && at.key_index / chunk == at.query_index / chunk;
+  }
+  [[nodiscard]] constexpr TileClass classify(const Tile& tile) const {
+    const Position first_query = tile.query_index.first / chunk;
+    const Position last_query = tile.query_index.last / chunk;
+    const Position first_key = tile.key_index.first / chunk, last_key = tile.key_index.last / chunk;
+    if (tile.key_index.first > tile.query_index.last || last_key < first_query ||
+        first_key > last_query)
+      return TileClass::none;
+    const bool one = first_query == last_query && first_key == last_key && first_query == first_key;
+    return one && tile.key_index.last <= tile.query_index.first ? TileClass::full : TileClass::partial;
+  }
+  void check(Problems& problems, const HeadShape&) const {
+    problems.require(chunk > 0, "ChunkedCausal: chunk must be positive, got ", chunk, ".");
+  }
+};
+
+}  // namespace config
+POSENC_NAMESPACE_END

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+//
+// RopeReader: one dictionary of rotary parameters (`rope_parameters`, once `rope_scaling`) to a Rotation.
+//
+// Which key wins:
+//
+//   rope_type   rope_type, else type, else "default"; "su" is longrope, "mrope" is default with axes
+//   base        rope_theta of the dictionary, else rope_theta or rotary_emb_base of the file, else the
+//               default of the model's code
+//   channels    qk_rope_head_dim, the last ones; else rotary_dim, else partial_rotary_factor of the
+//               dictionary, else partial_rotary_factor, rotary_pct or rope_pct of the file, the first ones
+//   layout      Options, else rope_interleave, else the family's
+//
+// Two spellings of one thing with two values are a contradiction and an error, except that the dictionary
+// of a layer type wins over the file without a word: it is there to say something else.
+#pragma once
+
+#include <posenc/config/huggingface_schemes.hpp>
+
+POSENC_NAMESPACE_BEGIN
+namespace huggingface {
+
+/// Shape of the heads of one kind of layer.
+struct HeadGeometry {
+  Index head_dim = 0;
+  Index mla_rope_dim = 0;  ///< rotated block at the end of the head (qk_rope_head_dim); 0: not MLA
+};
+
+template <class Json>
+class RopeReader {
+ public:
+  RopeReader(const Keys<Json>& file, const config::Family& family, const Options& options,
+             Problems& problems)
+      : file_(file), family_(family), options_(options), problems_(problems) {}
+
+  /// `dict` may be null: no dictionary. `per_layer`: it is one of several, by layer type.
+  [[nodiscard]] config::Rotation read(const Json* dict, const std::string& where, bool per_layer,
+                                      const HeadGeometry& heads, config::LayerKind& layer) {
+    static const Json empty = Json::object();
+    const Keys<Json> keys(dict == nullptr ? empty : *dict, where, problems_);
+    const std::size_t before = problems_.sentences().size();
+    config::Rotation rotation;
+    rotation.head_dim = heads.head_dim;
+    rotation.type = read_type(keys);
+    rotation.base = read_base(keys, per_layer, layer);
+    read_channels(keys, per_layer, heads, rotation, layer);
+    read_axes(keys, rotation, layer);
+    SchemeReader<Json>(file_, keys, family_, options_, per_layer, problems_).read(rotation, layer);
+    report_unused(keys, rotation, layer);
+    if (problems_.sentences().size() == before) rotation.check(problems_);
+    return rotation;
+  }
+
+  /// Rotation without a scheme, for layers that the dictionary does not concern.
+  [[nodiscard]] config::Rotation plain(double base, const HeadGeometry& heads, config::LayerKind& layer) {
+    static const Json empty = Json::object();
+    const Keys<Json> keys(empty, "", problems_);
+    config::Rotation rotation;
+    rotation.head_dim = heads.head_dim;
+    rotation.base = base;
+    rotation.type = "default";
+    read_channels(keys, true, heads, rotation, layer);
+    return rotation;
+  }
+
+  [[nodiscard]] double read_base(const Keys<Json>& keys, bool per_layer, config::LayerKind& layer) {
+    const auto in_dict = keys.number("rope_theta");
+    const char* name = file_.mentions("rope_theta") || !file_.mentions("rotary_emb_base") ? "rope_theta"
+                                                                                        : "rotary_emb_base";
+    const auto in_file = file_.number(name);
+    if (in_dict && in_file && *in_dict != *in_file && !per_layer)
+      problems_.add(keys.path("rope_theta"), " = ", *in_dict, " and ", name, " = ", *in_file,
+                    " contradict each other: keep one.");
+    if (in_dict)
+      layer.notes.push_back(sentence("base ", *in_dict, " from ", keys.path("rope_theta"), "."));
+    else if (in_file)
+      layer.notes.push_back(sentence("base ", *in_file, " from ", name, "."));
+    else
+      layer.notes.push_back(sentence("base ", family_.base,
+                                     " because rope_theta is absent: the default of the model's code."));
+    return in_dict ? *in_dict : in_file ? *in_file : family_.base;
+  }
+
+ private:
+  static std::string resolve_alias(const std::string& type) {
+    if (type == "su") return "longrope";
+    if (type == "mrope") return "default";
+    return type;
+  }
+
+  std::string read_type(const Keys<Json>& keys) {
+    const auto type = keys.text("rope_type"), legacy = keys.text("type");
+    if (type && legacy && resolve_alias(*type) != resolve_alias(*legacy))
+      problems_.add(keys.path("rope_type"), " = \"", *type, "\" and ", keys.path("type"), " = \"", *legacy,
+                    "\" contradict each other: keep rope_type.");
+    if (legacy == "mrope" && !keys.mentions("mrope_section"))
+      problems_.add(keys.path("type"), " is \"mrope\", but mrope_section is missing.");
+    if (!type && !legacy)
+      for (const char* scaling : {"factor", "alpha", "short_factor", "long_factor", "low_freq_factor"})
+        if (keys.find(scaling) != nullptr) {
+          problems_.add(keys.path(scaling), " is given, but neither rope_type nor type says of which "
+                        "scheme: add rope_type.");
+          break;
+        }
+    return resolve_alias(type ? *type : legacy ? *legacy : "default");
+  }
+
+  void read_channels(const Keys<Json>& keys, bool per_layer, const HeadGeometry& heads,
+                     config::Rotation& rotation, config::LayerKind& layer) {
+    rotation.layout = options_.layout.value_or(family_.layout);
+    if (const auto paired = file_.boolean("rope_interleave"); paired && !options_.layout)
+      rotation.layout = *paired ? config::LayoutName::interleaved : config::LayoutName::half_split;
+    const auto of_dict = keys.number("partial_rotary_factor");
+    if (heads.mla_rope_dim != 0) {
+      rotation.rotary_dim = heads.mla_rope_dim;
+      rotation.rotary_offset = heads.head_dim - heads.mla_rope_dim;
+      layer.notes.push_back(sentence("the last ", heads.mla_rope_dim, " of ", heads.head_dim,
+                                     " channels rotate (qk_rope_head_dim, qk_nope_head_dim)."));
+      return;
+    }
+    rotation.rotary_dim = heads.head_dim;
+    if (rotation.type == "proportional") return;  // the fraction is the scheme's own
+    std::optional<double> of_file;
+    std::string name;
+    for (const char* spelling : {"partial_rotary_factor", "rotary_pct", "rope_pct"})
+      if (const auto value = file_.number(spelling); value && !of_file) {
+        of_file = value;
+        name = spelling;
+      }
+    if (of_dict && of_file && *of_dict != *of_file && !per_layer)
+      problems_.add(keys.path("partial_rotary_factor"), " = ", *of_dict, " and ", name, " = ", *of_file,
+                    " contradict each other: keep one.");
+    const auto channels = file_.integer("rotary_dim");
+    const double fraction = of_dict ? *of_dict : of_file ? *of_file : family_.partial;
+    if (!(fraction > 0 && fraction <= 1)) {
+      problems_.add(of_dict ? keys.path("partial_rotary_factor") : name,
+                    " must be greater than 0 and at most 1, got ", fraction, ".");
+      return;
+    }
+    const Index by_fraction = static_cast<Index>(static_cast<double>(heads.head_dim) * fraction);
+    if (channels && (of_dict || of_file) && *channels != by_fraction)
+      problems_.add("rotary_dim = ", *channels, " and ", of_dict ? keys.path("partial_rotary_factor") : name,
+                    " = ", fraction, " of ", heads.head_dim, " channels contradict each other.");
+    rotation.rotary_dim = channels.value_or(by_fraction);
+    if (rotation.rotary_dim == heads.head_dim) return;
+    if (channels)
+      layer.notes.push_back(sentence("the first ", rotation.rotary_dim, " of ", heads.head_dim,
+                                     " channels rotate (rotary_dim)."));
+    else
+      layer.notes.push_back(sentence("the first ", rotation.rotary_dim, " of ", heads.head_dim,
+                                     " channels rotate (partial rotary factor ", fraction,
+                                     of_dict || of_file ? ")." : ", the default of the model's code)."));
+  }
+
+  void read_axes(const Keys<Json>& keys, config::Rotation& rotation, config::LayerKind& layer) {
+    const auto sections = keys.numbers("mrope_section");
+    rotation.mrope_interleaved = keys.boolean("mrope_interleaved").value_or(false);
+    if (!sections) return;
+    double sum = 0;
+    for (const double pairs : *sections) {
+      rotation.mrope_section.push_back(static_cast<Index>(pairs));
+      sum += pairs;
+    }
+    problems_.require(sections->size() == 3 && sum == static_cast<double>(rotation.rotary_dim / 2),
+                      keys.path("mrope_section"), " must be three numbers that sum to the ",
+                      rotation.rotary_dim / 2, " rotary pairs, got ", sections->size(),
+                      " numbers that sum to ", sum, ".");
+    layer.notes.push_back("mrope_section: text has equal coordinates on all axes, so it is plain RoPE; image "
+                          "tokens need position ids per axis.");
+  }
+
+  /// Keys that some scheme has but this one does not read are reported; others stop the reader, since
+  /// nobody knows what would be lost (a misspelt key would otherwise pass for an absent one).
+  void report_unused(const Keys<Json>& keys, const config::Rotation& rotation, config::LayerKind& layer) {
+    static const std::set<std::string> known{
+        "factor", "original_max_position_embeddings", "attention_factor", "attn_factor", "beta_fast",
+        "beta_slow", "mscale", "mscale_all_dim", "truncate", "finetuned", "short_factor", "long_factor",
+        "short_mscale", "long_mscale", "low_freq_factor", "high_freq_factor", "alpha", "mixed_b",
+        "partial_rotary_factor", "rope_theta"};
+    for (const std::string& key : keys.unused()) {
+      const std::string value = keys.json().at(key).dump();
+      if (known.contains(key) || options_.ignore_unknown_keys)
+        layer.notes.push_back("ignored: " + keys.path(key) + " = " + value + ", which rope_type \"" +
+                              rotation.type + "\" does not read.");
+      else
+        problems_.add(keys.path(key), " = ", value, " is not a key that posenc knows: correct the spelling, "
+                      "or pass {.ignore_unknown_keys = true}.");
+    }
+  }
+
+  const Keys<Json>& file_;
+  const config::Family& family_;
+  const Options& options_;
+  Problems& problems_;
+};
+
+}  // namespace huggingface
+POSENC_NAMESPACE_END

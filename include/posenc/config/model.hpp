@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+//
+// Model: what a configuration file says about the positions of a model, one entry per kind of layer.
+//
+//   const config::Model model = huggingface::read("Llama-3.1-8B/config.json");
+//   for (const auto& layer : model.layers)
+//     layer.visit([&](const auto& encoding) {
+//       auto bound = bind(encoding, {.num_heads = layer.num_heads, .num_kv_heads = layer.num_kv_heads});
+//       ...
+//     });
+//
+// The names of schemes and layers end here: visit() calls once, with a concrete pipeline
+//
+//   RoPE<HalfSplit or Interleaved> | Scheme or LengthScheme | ScoreRule | Causal, SlidingWindow or ChunkedCausal
+//   ALiBi | ScoreRule | Causal
+//   ScoreRule | Causal, SlidingWindow or ChunkedCausal                       (layers without position)
+//
+// which the caller may go on composing (`encoding | SoftCap{50}`); `notes` names what a checkpoint needs
+// besides. These are 14 types: keep what is compiled for each of them small.
+#pragma once
+
+#include <posenc/bias/alibi.hpp>
+#include <posenc/config/components.hpp>
+#include <posenc/config/families.hpp>
+#include <posenc/core/pipeline.hpp>
+#include <posenc/mask/causal.hpp>
+#include <posenc/mask/sliding_window.hpp>
+#include <posenc/rotary/rope.hpp>
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+POSENC_NAMESPACE_BEGIN
+namespace config {
+
+/// The rotation of one kind of layer.
+struct Rotation {
+  LayoutName layout = LayoutName::half_split;
+  Index head_dim = 0;       ///< channels of a query or key head
+  Index rotary_dim = 0;     ///< rotated channels
+  Index rotary_offset = 0;  ///< first rotated channel
+  double base = 10000;      ///< rope_theta
+  std::string type;         ///< rope_type, aliases resolved
+  std::variant<Scheme, LengthScheme> scheme{};
+  double factor = 1;             ///< what slow pairs are divided by, where the scheme has such a number
+  Position trained_context = 0;  ///< length of the training that the scheme extends; 0: not known
+  std::vector<Index> mrope_section{};  ///< pairs per axis (temporal, height, width), for images
+  bool mrope_interleaved = false;
+
+  template <Layout L>
+  [[nodiscard]] RoPE<L> rope() const {
+    return {.head_dim = head_dim, .base = base, .rotary_dim = rotary_dim, .rotary_offset = rotary_offset};
+  }
+
+  [[nodiscard]] bool depends_on_length() const {
+    return std::holds_alternative<LengthScheme>(scheme);
+  }
+
+  /// Frequencies before any scheme.
+  [[nodiscard]] RotaryState unscaled_state() const { return rope<HalfSplit>().rotary_state(); }
+
+  /// Frequencies, attention factor and base in force at a current length (0: the trained one).
+  [[nodiscard]] RotaryState state(Position length = 0) const {
+    RotaryState state = unscaled_state();
+    state.length = length;
+    std::visit([&](const auto& s) { s.transform(state); }, scheme);
+    return state;
+  }
+
+  /// The same checks as bind().
+  void check(Problems& problems) const {
+    const std::size_t before = problems.sentences().size();
+    rope<HalfSplit>().check(problems, HeadShape{});
+    if (problems.sentences().size() != before) return;
+    std::visit([&](const auto& s) { s.check(problems, unscaled_state()); }, scheme);
+  }
+};
+
+/// Layers that share one encoding.
+struct LayerKind {
+  std::string name;             ///< "full_attention", "sliding_attention", ..., "no_rope"
+  std::vector<Index> layers{};  ///< which; empty: every layer (the file does not say how many)
+  Index num_heads = 0;          ///< query heads; 0: the file does not say
+  Index num_kv_heads = 0;
+  Index head_dim = 0;
+  std::optional<Rotation> rotary{};
+  std::optional<ALiBi> alibi{};
+  ScoreRule score{};
+  Position window = 0;  ///< tokens that a query sees, itself included; 0: all earlier ones
+  Position chunk = 0;   ///< tokens of a chunk of chunked attention; 0: not chunked
+  std::vector<std::string> notes{};  ///< which key won and what was derived, a sentence each
+
+  /// Calls f with the encoding of these layers, and returns what f returns.
+  template <class F>
+  decltype(auto) visit(F&& f) const {
+    if (alibi) return f(*alibi | score | Causal{});
+    if (!rotary) return visit_masks(posenc::encoding(score), f);
+    return rotary->layout == LayoutName::half_split ? visit_schemes<HalfSplit>(f)
+                                                    : visit_schemes<Interleaved>(f);
+  }
+
+ private:
+  template <class L, class F>
+  decltype(auto) visit_schemes(F&& f) const {
+    const RoPE<L> rope = rotary->template rope<L>();
+    if (const auto* by_length = std::get_if<LengthScheme>(&rotary->scheme)) {
+      const auto front = rope | *by_length | score;
+      return window == 0 ? f(front | Causal{}) : f(front | SlidingWindow::from_token_count(window));
+    }
+    return visit_masks(rope | std::get<Scheme>(rotary->scheme) | score, f);
+  }
+
+  template <class E, class F>
+  decltype(auto) visit_masks(const E& front, F&& f) const {
+    if (chunk != 0) return f(front | ChunkedCausal{chunk});
+    if (window != 0) return f(front | SlidingWindow::from_token_count(window));
+    return f(front | Causal{});
+  }
+};
+
+struct Model {
+  std::string model_type;
+  Position max_position_embeddings = 0;  ///< 0: the file does not say
+  std::vector<LayerKind> layers{};
+  std::vector<std::string> notes{};  ///< about the whole model
+};
+
+}  // namespace config
+POSENC_NAMESPACE_END

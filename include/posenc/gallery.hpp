@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+//
+// The gallery: every encoding that the library knows, ready to run.
+//
+// Examples, benchmarks, documentation and the tests that hold for "every encoding" walk this list, so a
+// new encoding joins all of them with one line here.
+#pragma once
+
+#include <posenc/posenc.hpp>
+
+#include <string_view>
+#include <vector>
+
+POSENC_NAMESPACE_BEGIN
+
+/// What an encoding of the gallery is made for.
+struct GallerySetting {
+  Index head_dim = 128;
+  Index num_heads = 8;
+  double base = 10000;             ///< rope_theta
+  Position trained = 4096;         ///< length seen in training
+  Position target = 16384;         ///< length to reach, at least `trained`
+
+  [[nodiscard]] double factor() const {
+    return static_cast<double>(target) / static_cast<double>(trained);
+  }
+};
+
+/// Where the idea of an encoding lies.
+enum class Family { base, frequency, distance, bias, mask, score };
+
+struct GalleryEntry {
+  std::string_view name;
+  Family family;
+  std::string_view source;  ///< paper (arXiv number or address)
+};
+
+/// Calls visit(entry, encoding) for each encoding of the gallery. All are causal.
+template <Layout LayoutT, class Visit>
+void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
+  const double s = at.factor();
+  const Position L = at.trained;
+  const Position window = std::max<Position>(1, L / 4);
+  const Index H = at.num_heads;
+  const auto heads = [H](double from, double to) {  // one value per head, evenly spread
+    std::vector<double> values;
+    for (Index h = 0; h < H; ++h)
+      values.push_back(from + (to - from) * static_cast<double>(h) / static_cast<double>(std::max<Index>(1, H - 1)));
+    return values;
+  };
+  std::vector<float> buckets;  // a T5 table that falls with distance, as trained ones do
+  for (int b = 0; b < 32; ++b)
+    for (Index h = 0; h < H; ++h)
+      buckets.push_back(-0.1F * static_cast<float>(b) * static_cast<float>(h + 1) / static_cast<float>(H));
+
+  const RoPE<LayoutT> rope{.head_dim = at.head_dim, .base = at.base};
+  const std::vector<double> ones(static_cast<std::size_t>(at.head_dim / 2), 1.0);
+  const std::vector<double> all_s(static_cast<std::size_t>(at.head_dim / 2), s);
+  constexpr Causal causal{};
+  using enum Family;
+
+  visit(GalleryEntry{"NoPE", base, "2305.19466"}, encoding(causal));
+  visit(GalleryEntry{"RoPE", base, "2104.09864"}, rope | causal);
+  visit(GalleryEntry{"Partial RoPE", base, "GPT-J, GPT-NeoX"}, RoPE<LayoutT>::partial(at.head_dim, 0.5, at.base) | causal);
+  visit(GalleryEntry{"RotateValues", base, "kexue.fm/archives/10862"}, rope | RotateValues{} | causal);
+
+  visit(GalleryEntry{"ABF", frequency, "2309.16039"}, rope | ABF{.beta = 50} | causal);
+  visit(GalleryEntry{"PI", frequency, "2306.15595"}, rope | PI{.factor = s} | causal);
+  visit(GalleryEntry{"NTK", frequency, "bloc97, 2023"}, rope | NTK{.alpha = s} | causal);
+  visit(GalleryEntry{"DynamicNTK", frequency, "2309.00071"}, rope | DynamicNTK{.original_context = L, .form = DynamicNTKForm::paper} | causal);
+  visit(GalleryEntry{"NTKByParts", frequency, "2309.00071"}, rope | NTKByParts{.factor = s, .original_context = L} | causal);
+  visit(GalleryEntry{"YaRN", frequency, "2309.00071"}, rope | YaRN{.factor = s, .original_context = L} | causal);
+  visit(GalleryEntry{"Dynamic YaRN", frequency, "2309.00071"}, rope | Dynamic<YaRN>{{.original_context = L}} | causal);
+  visit(GalleryEntry{"Llama3", frequency, "Llama 3.1"}, rope | Llama3{.factor = s, .original_context = L} | causal);
+  visit(GalleryEntry{"LongRoPE", frequency, "2402.13753"}, rope | LongRoPE{.short_factor = ones, .long_factor = all_s, .factor = s, .original_context = L} | causal);
+  visit(GalleryEntry{"TruncatedBasis", frequency, "2308.10882"}, rope | TruncatedBasis{.wavelength = static_cast<double>(L)} | causal);
+  visit(GalleryEntry{"PowerScaling", frequency, "2308.10882"}, rope | PowerScaling{.exponent = 0.1} | causal);
+  visit(GalleryEntry{"Proportional", frequency, "2410.06205"}, rope | Proportional{.fraction = 0.25} | causal);
+
+  visit(GalleryEntry{"ReRoPE", distance, "kexue.fm/archives/9708"}, rope | ReRoPE{.window = window} | causal);
+  visit(GalleryEntry{"LeakyReRoPE", distance, "kexue.fm/archives/9708"}, rope | LeakyReRoPE{.window = window, .factor = 16} | causal);
+
+  visit(GalleryEntry{"ALiBi", bias, "2108.12409"}, ALiBi{} | causal);
+  visit(GalleryEntry{"T5Bias", bias, "1910.10683"}, T5Bias{.table = buckets, .bidirectional = false} | causal);
+  visit(GalleryEntry{"KerpleLog", bias, "2205.09921"}, KerpleLog{.r1 = heads(0.2, 2), .r2 = heads(0.1, 1)} | causal);
+  visit(GalleryEntry{"KerplePower", bias, "2205.09921"}, KerplePower{.r1 = heads(0.02, 0.5), .r2 = heads(0.3, 1)} | causal);
+  visit(GalleryEntry{"Sandwich", bias, "2212.10356"}, Sandwich{} | causal);
+
+  visit(GalleryEntry{"SlidingWindow", mask, "Mistral 7B"}, rope | SlidingWindow::from_token_count(window));
+  visit(GalleryEntry{"SinkWindow", mask, "2309.17453"}, rope | SinkWindow{.sinks = 4, .window = window});
+  visit(GalleryEntry{"PrefixLM", mask, "1910.10683"}, rope | PrefixLM{.prefix = window});
+  visit(GalleryEntry{"Documents", mask, "packed training"}, rope | Documents{.starts = {0, window, 2 * window}} | causal);
+
+  visit(GalleryEntry{"SoftCap", score, "Gemma 2"}, rope | SoftCap{50} | causal);
+  visit(GalleryEntry{"LogN", score, "kexue.fm/archives/8823"}, rope | LogN{.base_length = L, .clipped = true} | causal);
+  visit(GalleryEntry{"SinkLogit", score, "gpt-oss"}, rope | SinkLogit{} | causal);
+}
+
+POSENC_NAMESPACE_END
