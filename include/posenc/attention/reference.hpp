@@ -36,6 +36,7 @@ struct ReferenceResult {
   std::vector<double> lse;  ///< [query tokens][query heads], natural log
 };
 
+// Calls below are qualified, so that a user's namespace that has a visible() of its own is not asked.
 namespace detail::reference {
 
 using Vector = Frequencies;
@@ -87,7 +88,7 @@ void each_stage(const BoundT& bound, F&& f) {
 template <class BoundT>
 bool visible(const BoundT& bound, const Score& at) {
   bool all = true;
-  each_stage(bound, [&]<class S>(const S& stage) {
+  reference::each_stage(bound, [&]<class S>(const S& stage) {
     if constexpr (Mask<S>) all = all && stage.visible(at);
   });
   return all;
@@ -96,7 +97,7 @@ bool visible(const BoundT& bound, const Score& at) {
 /// Biases and score maps, in the order written.
 template <class BoundT>
 double apply_stages(const BoundT& bound, double x, const Score& at) {
-  each_stage(bound, [&]<class S>(const S& stage) {
+  reference::each_stage(bound, [&]<class S>(const S& stage) {
     if constexpr (RelativeBias<S>)
       x += static_cast<double>(stage.relative_bias(at.head, at.query - at.key));
     else if constexpr (ScoreBias<S>)
@@ -141,24 +142,25 @@ struct Call {
     if constexpr (BoundT::has_rotary)
       amplitude = bound.rotary().state.attention_factor * bound.rotary().state.attention_factor;
 
-    const Vector query_vector = head_vector(q, r, h);
+    const Vector query_vector = reference::head_vector(q, r, h);
     std::vector<Index> keys;  // those that are visible; behind their logits stand the sinks
     std::vector<double> weights;
     for (Index c = 0; c < k.tokens; ++c) {
       const Score at{query[r], key[c], query_index[r], key_index[c], h};
-      if (!visible(bound, at)) continue;
-      const Vector key_vector = rotations[static_cast<std::size_t>(c)](head_vector(k, c, kv_head), amplitude);
+      if (!reference::visible(bound, at)) continue;
+      const BackwardRotation<BoundT>& rotation = rotations[static_cast<std::size_t>(c)];
+      const Vector key_vector = rotation(reference::head_vector(k, c, kv_head), amplitude);
       keys.push_back(c);
-      weights.push_back(apply_stages(bound, scale * (query_vector * key_vector).sum(), at));
+      weights.push_back(reference::apply_stages(bound, scale * (query_vector * key_vector).sum(), at));
     }
-    each_stage(bound, [&]<class S>(const S& stage) {
+    reference::each_stage(bound, [&]<class S>(const S& stage) {
       if constexpr (SoftmaxSink<S>) weights.push_back(static_cast<double>(stage.sink_logit(h)));
     });
 
-    const double lse = softmax(weights);
+    const double lse = reference::softmax(weights);
     Vector sum = Vector::Zero(v.width);
     for (std::size_t i = 0; i < keys.size() && lse != -std::numeric_limits<double>::infinity(); ++i) {
-      Vector value = head_vector(v, keys[i], kv_head);
+      Vector value = reference::head_vector(v, keys[i], kv_head);
       if constexpr (BoundT::rotates_values) value = rotations[static_cast<std::size_t>(keys[i])](value, 1);
       sum += weights[i] * value;
     }

@@ -7,10 +7,10 @@
 //   KerpleLog      score -= r1 ln(1 + r2 |D|)        r1, r2 > 0
 //   KerplePower    score -= r1 |D|^r2                r1 > 0, 0 < r2 <= 2
 //
-// Added after the softmax scale; r1 and r2 are learned, one of each per head. The bounds are what makes
-// the kernels conditionally positive definite; the reference clamps both to at least 0.01 whenever it
-// uses them, so a checkpoint may hold smaller numbers: clamp as you load. KerplePower with r2 = 1 is
-// ALiBi with slope r1, and KerpleLog tends to it as r2 falls and r1 r2 stays.
+// Added after the softmax scale; r1 and r2 are learned, one of each per head. The bounds are what
+// makes the kernels conditionally positive definite; the reference clamps both to at least 0.01
+// whenever it uses them, so a checkpoint may hold smaller numbers: clamp as you load. KerplePower
+// with r2 = 1 is ALiBi with slope r1, and KerpleLog tends to it as r2 falls and r1 r2 stays.
 //
 // With a causal mask the formula is the paper's; without one it is symmetric.
 #pragma once
@@ -25,15 +25,16 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-inline void check_kerple(Problems& problems, const HeadShape& shape, const char* who, const char* name,
-                         const std::vector<double>& values, double greatest) {
+inline void check_kerple(Problems& problems, const HeadShape& shape, const char* who,
+                         const char* name, const std::vector<double>& values, double greatest) {
   problems.require(values.size() == 1 || std::ssize(values) == shape.num_heads, who, ": ", name,
                    " must have one value, or one for each of the ", shape.num_heads,
                    " query heads, got ", values.size(), ".");
   for (const double value : values)
     if (!(std::isfinite(value) && value > 0 && value <= greatest)) {
       if (std::isfinite(greatest))
-        problems.add(who, ": ", name, " must be above 0 and at most ", greatest, ", got ", value, ".");
+        problems.add(who, ": ", name, " must be above 0 and at most ", greatest, ", got ", value,
+                     ".");
       else
         problems.add(who, ": ", name, " must be positive and finite, got ", value, ".");
     }
@@ -65,7 +66,9 @@ struct KerpleLog {
   std::vector<double> r1{1};  ///< amplitude, per query head; one value serves all
   std::vector<double> r2{1};  ///< inverse of the distance where the bias starts to flatten
 
-  [[nodiscard]] static double growth(double r2, double distance) { return std::log1p(r2 * distance); }
+  [[nodiscard]] static double growth(double r2, double distance) {
+    return std::log1p(r2 * distance);
+  }
 
   [[nodiscard]] PreparedKerple<KerpleLog> prepare(const HeadShape& shape) const {
     return {*this, shape.num_heads};

@@ -6,12 +6,12 @@
 //
 //   score += H / (8 h) (sum over t = 1 .. width/2 of cos(D base^(-2t/width)) - width/2),  h = 1..H
 //
-// No learned parameter; zero at D = 0 and never positive. t starts at 1, so the fastest frequency is
-// not 1 radian per token as in sinusoidal encodings. NeMo takes the width of a head, the paper 128.
+// No learned parameter; zero at D = 0 and never positive. t starts at 1, so that no frequency is 1
+// radian per token, as one is in sinusoidal encodings. The paper takes width 128, NeMo a head's.
 //
 // The sum does not depend on the head. Its values up to `cached_distances` are tabulated at bind,
-// through cos(a + b) = cos a cos b - sin a sin b, so that a token costs width/2 products and no cosine;
-// greater distances are right too, but each costs width/2 cosines.
+// through cos(a + b) = cos a cos b - sin a sin b, so that a token costs width/2 products and no
+// cosine; greater distances are right too, but each costs width/2 cosines.
 #pragma once
 
 #include <posenc/core/concepts.hpp>
@@ -28,7 +28,8 @@ class PreparedSandwich {
   PreparedSandwich(Index width, double base, Index num_heads, Index cached_distances)
       : num_heads_(num_heads) {
     for (Index t = 1; t <= width / 2; ++t)
-      frequencies_.push_back(std::pow(base, -2.0 * static_cast<double>(t) / static_cast<double>(width)));
+      frequencies_.push_back(
+          std::pow(base, -2.0 * static_cast<double>(t) / static_cast<double>(width)));
     tabulate(cached_distances);
   }
 
@@ -83,8 +84,8 @@ struct Sandwich {
   void check(Problems& problems, const HeadShape&) const {
     problems.require(width > 0 && width % 2 == 0, "Sandwich: width must be positive and even, got ",
                      width, ".");
-    problems.require(std::isfinite(base) && base > 1, "Sandwich: base must exceed 1 and be finite, got ",
-                     base, ".");
+    problems.require(std::isfinite(base) && base > 1,
+                     "Sandwich: base must exceed 1 and be finite, got ", base, ".");
     constexpr Index most = Index{1} << 26;
     problems.require(cached_distances >= 0 && cached_distances <= most,
                      "Sandwich: cached_distances must be between 0 and ", most, ", got ",

@@ -7,9 +7,9 @@
 //
 //   score = q . k + table[bucket(r)][head],   r = key - query
 //
-// A side has N buckets: all num_buckets when only the past counts, otherwise half of them for keys up
-// to the query and the other half, after it, for keys in the future. With E = N / 2 (rounded down) and
-// n = |r|, the first E buckets hold one distance each and the others grow geometrically:
+// A side has N buckets: all num_buckets when only the past counts, otherwise half of them for keys
+// up to the query and the other half, after it, for keys in the future. With E = N / 2 (rounded
+// down) and n = |r|, the first E buckets hold one distance each and the others grow geometrically:
 //
 //   bucket = n                                                        n < E
 //   bucket = min(N - 1, E + floor((N - E) ln(n/E) / ln(max_distance/E)))     otherwise
@@ -17,9 +17,9 @@
 // T5 does not divide scores by sqrt(head_dim); its initialisation of W_q does. MPNet and TorchScale
 // take the buckets and keep the division: `scaled`. One table belongs to all layers of a stack.
 //
-// Erratum: the logarithm is evaluated in float32 by the reference, and distances on an edge (16, 32, 64
-// for the defaults) move to another bucket when it is rearranged or done in double. Here the first
-// distance of each bucket is found exactly, in integers; it equals the float32 expression.
+// Erratum: the logarithm is evaluated in float32 by the reference, and distances on an edge (16,
+// 32, 64 for the defaults) move to another bucket when it is rearranged or done in double. Here the
+// first distance of each bucket is found exactly, in integers; it equals the float32 expression.
 #pragma once
 
 #include <posenc/core/concepts.hpp>
@@ -72,7 +72,7 @@ struct T5Buckets {
     const Index exact = side / 2, count = side - exact;
     for (Index bucket = 0; bucket < exact; ++bucket) starts.push_back(bucket);
     for (Index k = 0; k < count; ++k) {
-      // Floating point says where to look, to within a few units of the last place; integers decide.
+      // Floating point says where to look; where its rounding matters, integers decide.
       const double edge = static_cast<double>(exact) *
                           std::pow(static_cast<double>(max_distance) / static_cast<double>(exact),
                                    static_cast<double>(k) / static_cast<double>(count));
@@ -93,16 +93,17 @@ struct T5Buckets {
     return side + (std::upper_bound(starts.begin(), starts.end(), n) - starts.begin()) - 1;
   }
 
-  static void check(Problems& problems, bool bidirectional, Index num_buckets, Position max_distance) {
+  static void check(Problems& problems, bool bidirectional, Index num_buckets,
+                    Position max_distance) {
     const Index least = bidirectional ? 4 : 2;
     const Index exact = num_buckets / least;
     problems.require(num_buckets >= least, "T5Bias: num_buckets must be at least ", least,
                      bidirectional ? " when bidirectional" : " when not bidirectional", ", got ",
                      num_buckets, ".");
-    problems.require(max_distance > exact && max_distance <= std::numeric_limits<std::int32_t>::max(),
-                     "T5Bias: max_distance must exceed the ", exact,
-                     " distances that have a bucket of their own and be below 2^31, got ",
-                     max_distance, ".");
+    problems.require(
+        max_distance > exact && max_distance <= std::numeric_limits<std::int32_t>::max(),
+        "T5Bias: max_distance must exceed the ", exact,
+        " distances that have a bucket of their own and be below 2^31, got ", max_distance, ".");
   }
 };
 
@@ -147,10 +148,12 @@ struct T5Bias {
     T5Buckets::check(problems, bidirectional, num_buckets, max_distance);
     Index values = 0;
     problems.require(num_buckets < 0 || shape.num_heads < 0 ||
-                         (multiply(num_buckets, shape.num_heads, values) && std::ssize(table) == values),
+                         (multiply(num_buckets, shape.num_heads, values) &&
+                          std::ssize(table) == values),
                      "T5Bias: table must have ", num_buckets, " buckets x ", shape.num_heads,
                      " query heads, got ", table.size(), " values.");
-    problems.require(std::all_of(table.begin(), table.end(), [](float b) { return std::isfinite(b); }),
+    problems.require(std::all_of(table.begin(), table.end(),
+                                 [](float b) { return std::isfinite(b); }),
                      "T5Bias: every value of the table must be finite.");
   }
 };

@@ -57,7 +57,7 @@ struct LengthScheme {
   }
 };
 
-/// Temperature by whole contexts: 1 + scale * ln(1 + floor((n + shift) / context)) at position n.
+/// Temperature by whole contexts: 1 + scale * ln(1 + floor((n + shift) / context)) at position n, shift 0 or 1.
 /// Llama 4 has shift 1, scale 0.1 (`attn_scale`), context 8192 (`floor_scale`), on layers without
 /// rotation; Ministral 3 has shift 0, `llama_4_scaling_beta` and the original context, on all layers.
 struct StepTemperature {

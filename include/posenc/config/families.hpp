@@ -67,9 +67,10 @@ struct Family {
   NoPERule nope = NoPERule::never;
   bool mscale_in_softmax = false;   ///< softmax scale times (0.1 mscale_all_dim ln factor + 1)^2
   bool linear_hybrid = false;       ///< the other layers are linear attention
+  Index global_head_dim = 0;        ///< head_dim of full layers when the key is absent; 0: as the others
   bool last_full = false;           ///< the last layer is full whatever the pattern says
   Index chunk = 0;                  ///< rotating layers attend within chunks of this many tokens
-  double score_scale = 0;           ///< softmax scale fixed by the model's code; 0: 1/sqrt(head_dim)
+  double score_scale = 0;           ///< softmax scale when no key gives it; 0: 1/sqrt(head_dim)
   PositionKind kind = PositionKind::rotary;
 };
 
@@ -126,11 +127,12 @@ inline constexpr Family families[] = {
     {.model_type = "qwen3_5_text", .head_dim = 256, .partial = 0.25, .pattern = 4, .linear_hybrid = true},
     {.model_type = "qwen3_5_moe_text", .head_dim = 256, .partial = 0.25, .pattern = 4, .linear_hybrid = true},
     {.model_type = "gemma", .head_dim = 256},
-    {.model_type = "gemma2", .head_dim = 256, .windows = WindowRule::pattern, .window = 4096, .pattern = 2},
+    {.model_type = "gemma2", .head_dim = 256, .windows = WindowRule::pattern, .window = 4096, .pattern = 2,
+     .score_scale = 0.0625},
     {.model_type = "gemma3_text", .base = 1'000'000, .head_dim = 256, .windows = WindowRule::pattern,
-     .window = 4096, .pattern = 6, .local = LocalRope::own_base},
+     .window = 4096, .pattern = 6, .local = LocalRope::own_base, .score_scale = 0.0625},
     {.model_type = "gemma4_text", .base = 1'000'000, .head_dim = 256, .windows = WindowRule::pattern,
-     .window = 512, .pattern = 6, .last_full = true, .score_scale = 1},
+     .window = 512, .pattern = 6, .global_head_dim = 512, .last_full = true, .score_scale = 1},
     {.model_type = "gpt_oss", .base = 150'000, .head_dim = 64, .windows = WindowRule::pattern,
      .window = 128, .pattern = 2},
     {.model_type = "olmo3", .base = 500'000, .windows = WindowRule::pattern, .window = 4096, .pattern = 4,

@@ -59,6 +59,7 @@ class RopeReader {
     rotation.head_dim = heads.head_dim;
     rotation.base = base;
     rotation.type = "default";
+    rotation.trained_context = max_positions(file_);
     read_channels(keys, true, heads, rotation, layer);
     return rotation;
   }

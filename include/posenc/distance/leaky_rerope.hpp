@@ -18,8 +18,8 @@
 //
 //   g = (query + window (factor - 1)) / factor  -  key / factor
 //
-// Errata: articles end the map at the trained length itself; the last distance that was trained is one
-// less (`to_length`). The reference has no far future, since a causal mask follows; here g is odd.
+// Errata: write-ups end the map at the trained length, one more than the last distance trained
+// (`to_length`). The reference has no far future, since a causal mask follows; here g is odd.
 //
 // Cache: raw keys (a key is seen at its own position and at position / factor).
 #pragma once
@@ -88,9 +88,10 @@ struct LeakyReRoPE {
  private:
   static void refuse_lengths(Position window, Position trained_length, Position target_length) {
     Problems problems;
-    problems.add("the lengths must satisfy 0 < window < trained_length - 1 and trained_length <= "
-                 "target_length, got window ", window, ", trained_length ", trained_length,
-                 " and target_length ", target_length, ".");
+    problems.add(
+        "the lengths must satisfy 0 < window < trained_length - 1 and trained_length <= "
+        "target_length, got window ",
+        window, ", trained_length ", trained_length, " and target_length ", target_length, ".");
     problems.raise_if_any("posenc::LeakyReRoPE::to_length");
   }
 };

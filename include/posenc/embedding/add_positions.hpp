@@ -7,8 +7,8 @@
 //   add_positions(Sinusoidal{.width = 512}, TensorView(x.data(), tokens, 1, 512), first_position);
 //
 // The width of the view is the width of the model. Its middle axis is free: every row of a token
-// receives the same vector, so that a batch of sequences may lie there. Values are computed in double
-// and rounded once.
+// receives the same vector, so that a batch of sequences may lie there. Values are computed in
+// double and rounded once.
 #pragma once
 
 #include <posenc/core/concepts.hpp>

@@ -10,9 +10,9 @@
 // BART and OPT keep two unused rows in front (offset 2), RoBERTa and fairseq padding_idx + 1;
 // x-transformers scales by width^(-1/2).
 //
-// There is nothing to read beyond the table: a position outside is an error, unless `hierarchical` is
-// given. It splits n into two digits of base L, the number of rows from `offset` on, and reaches L^2
-// positions without training:
+// There is nothing to read beyond the table: a position outside is an error, unless `hierarchical`
+// is given. It splits n into two digits of base L, the number of rows from `offset` on, and reaches
+// L^2 positions without training:
 //
 //   u_j = (E[j] - a E[0]) / (1 - a),   p_n = a u[n div L] + (1 - a) u[n mod L]
 //
@@ -28,11 +28,11 @@
 POSENC_NAMESPACE_BEGIN
 
 struct LearnedAbsolute {
-  std::vector<float> table{};  ///< [length][width], contiguous
-  Index length = 0;            ///< rows of the table
-  Index width = 0;             ///< channels of the model
-  Index offset = 0;            ///< row of position 0
-  double scale = 1;            ///< multiplies every value
+  std::vector<float> table{};                         ///< [length][width], contiguous
+  Index length = 0;                                   ///< rows of the table
+  Index width = 0;                                    ///< channels of the model
+  Index offset = 0;                                   ///< row of position 0
+  double scale = 1;                                   ///< multiplies every value
   std::optional<double> hierarchical = std::nullopt;  ///< a: extends the table beyond its end
 
   [[nodiscard]] constexpr Index embedding_width() const { return width; }
@@ -75,10 +75,12 @@ struct LearnedAbsolute {
     problems.require(offset >= 0 && (offset < length || length <= 0),
                      "LearnedAbsolute: offset, the row of position 0, must be within the ", length,
                      " rows of the table, got ", offset, ".");
-    problems.require(std::isfinite(scale), "LearnedAbsolute: scale must be finite, got ", scale, ".");
+    problems.require(std::isfinite(scale), "LearnedAbsolute: scale must be finite, got ", scale,
+                     ".");
     const double a = hierarchical.value_or(0.4);
     problems.require(a > 0 && a < 1 && a != 0.5,
-                     "LearnedAbsolute: hierarchical must be between 0 and 1 and not 1/2, got ", a, ".");
+                     "LearnedAbsolute: hierarchical must be between 0 and 1 and not 1/2, got ", a,
+                     ".");
   }
 
  private:
@@ -86,8 +88,9 @@ struct LearnedAbsolute {
 
   [[noreturn]] void throw_no_vector(double position) const {
     Problems problems;
-    problems.add("the table has vectors for the whole positions 0 to ", reach() - 1, ", got position ",
-                 position, hierarchical ? "." : "; `hierarchical` would extend it.");
+    problems.add("the table has vectors for the whole positions 0 to ", reach() - 1,
+                 ", got position ", position,
+                 hierarchical ? "." : "; `hierarchical` would extend it.");
     throw Error("posenc::LearnedAbsolute", problems.sentences());
   }
 };

@@ -9,13 +9,13 @@
 //
 // Programs agree on little more than that; the forms in use:
 //
-//   the paper                                shift 0, interleaved: sine i at 2i, cosine i at 2i + 1
-//   tensor2tensor, fairseq, Whisper, Gemma   shift 1, sin_cos: all sines, then all cosines; the last
-//                                            frequency is exactly 1/base
-//   diffusion models                         cos_sin: all cosines, then all sines ("flip_sin_to_cos")
+//   the paper                   shift 0, interleaved: sine i at 2i, cosine i at 2i + 1
+//   tensor2tensor, fairseq,     shift 1, sin_cos: all sines, then all cosines; the last frequency
+//   Whisper, Gemma              is exactly 1/base
+//   diffusion models            cos_sin: all cosines, then all sines ("flip_sin_to_cos")
 //
-// fairseq begins at offset padding_idx + 1; x-transformers learns the scale, from width^(-1/2). An odd
-// width ends in one column of zeros, as in tensor2tensor.
+// fairseq begins at offset padding_idx + 1; x-transformers learns the scale, from width^(-1/2). An
+// odd width ends in one column of zeros, as in tensor2tensor.
 //
 // Errata. Position and token vectors are added, not concatenated. Slower pairs have longer periods.
 // p[n + k] is a linear map of p[n] that depends on k alone, as the paper says.
@@ -40,8 +40,8 @@ struct Sinusoidal {
 
   [[nodiscard]] constexpr Index embedding_width() const { return width; }
 
-  /// w_i, radians per position. The first is 1, also where it is the only one and shift 1 would divide
-  /// by zero.
+  /// w_i, radians per position. The first is 1, also where it is the only one and shift 1 would
+  /// divide by zero.
   [[nodiscard]] double frequency(Index i) const {
     const Index steps = std::max<Index>(width / 2 - shift, 1);
     return std::pow(base, -static_cast<double>(i) / static_cast<double>(steps));
@@ -67,9 +67,11 @@ struct Sinusoidal {
     problems.require(std::isfinite(base) && base > 0,
                      "Sinusoidal: base must be positive and finite, got ", base, ".");
     problems.require(shift == 0 || shift == 1,
-                     "Sinusoidal: shift must be 0 (the paper) or 1 (tensor2tensor), got ", shift, ".");
+                     "Sinusoidal: shift must be 0 (the paper) or 1 (tensor2tensor), got ", shift,
+                     ".");
     problems.require(std::isfinite(scale) && std::isfinite(offset),
-                     "Sinusoidal: scale and offset must be finite, got ", scale, " and ", offset, ".");
+                     "Sinusoidal: scale and offset must be finite, got ", scale, " and ", offset,
+                     ".");
   }
 };
 

@@ -25,11 +25,14 @@ POSENC_NAMESPACE_BEGIN
 
 template <class Scheme>
 struct Dynamic {
-  static_assert(FrequencyTransform<Scheme> && !LengthDependent<Scheme> &&
-                    requires(Scheme s) { { (s.factor) } -> std::same_as<double&>; },
-                "posenc: Dynamic<Scheme> varies the `factor` of a static frequency scheme, so Scheme "
-                "needs that member and must not depend on the length already: YaRN, NTKByParts, "
-                "Llama3, PI. For NTK, write DynamicNTK.");
+  static_assert(
+      FrequencyTransform<Scheme> && !LengthDependent<Scheme> &&
+          requires(Scheme s) {
+            { (s.factor) } -> std::same_as<double&>;
+          },
+      "posenc: Dynamic<Scheme> varies the `factor` of a static frequency scheme, so Scheme "
+      "needs that member and must not depend on the length already: YaRN, NTKByParts, "
+      "Llama3, PI. For NTK, write DynamicNTK.");
   static constexpr bool depends_on_length = true;
 
   Scheme scheme{};                ///< its factor stays 1: the length decides
@@ -46,9 +49,8 @@ struct Dynamic {
   /// The static scheme that stands for this one at a length beyond the original context.
   [[nodiscard]] constexpr Scheme at_length(Position length) const {
     Scheme fixed = scheme;
-    fixed.factor = length > context()
-                       ? static_cast<double>(length) / static_cast<double>(context())
-                       : 1.0;
+    fixed.factor =
+        length > context() ? static_cast<double>(length) / static_cast<double>(context()) : 1.0;
     if constexpr (has_context) fixed.original_context = context();
     return fixed;
   }
@@ -58,9 +60,11 @@ struct Dynamic {
   }
 
   void check(Problems& problems, const RotaryState& state) const {
-    problems.require(scheme.factor == 1,
-                     "Dynamic: the factor is max(1, length / original_context), so leave that of the "
-                     "scheme at 1, got ", scheme.factor, ".");
+    problems.require(
+        scheme.factor == 1,
+        "Dynamic: the factor is max(1, length / original_context), so leave that of the "
+        "scheme at 1, got ",
+        scheme.factor, ".");
     problems.require(context() > 0,
                      "Dynamic: original_context, the trained length, must be positive, got ",
                      context(), ".");
@@ -69,8 +73,9 @@ struct Dynamic {
     if constexpr (has_context)
       problems.require(original_context == 0 || scheme.original_context == 0 ||
                            original_context == scheme.original_context,
-                       "Dynamic: original_context is ", original_context, " but that of the scheme is ",
-                       scheme.original_context, ": give one of them.");
+                       "Dynamic: original_context is ", original_context,
+                       " but that of the scheme is ", scheme.original_context,
+                       ": give one of them.");
     if constexpr (ChecksState<Scheme>)
       if (context() > 0) at_length(state.length).check(problems, state);
   }

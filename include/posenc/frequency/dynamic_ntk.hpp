@@ -2,8 +2,9 @@
 //
 // DynamicNTK: NTK whose scale follows the current length T.
 //
-//   emozilla, 2023; YaRN, arXiv 2309.00071, section 3.3. Hugging Face: rope_type "dynamic", key `factor`,
-//   with original_context = max_position_embeddings. Qwen-1: `use_dynamic_ntk`. CLEX, arXiv 2310.16450.
+//   emozilla, 2023; YaRN, arXiv 2309.00071, section 3.3. Hugging Face: rope_type "dynamic", key
+//   `factor`, with original_context = max_position_embeddings. Qwen-1: `use_dynamic_ntk`. CLEX,
+//   arXiv 2310.16450.
 //
 // NTK{.alpha = m} with, for t = max(T, L) / L and L = original_context,
 //
@@ -12,14 +13,14 @@
 //   qwen          m = 2^ceil(log2(t) + 1) - 1         1, 3, 7, ...: it jumps to 3 just beyond L
 //   clex          m = 2 * min(ceil(t), factor) - 1    the base term only, not the learned flow
 //
-// Up to L nothing changes in any form. `huggingface` with factor 1 is `paper`; at T = factor * L its
-// m is factor^2 - factor + 1, not factor. Keep the exponent d/(d-2) apart from m: what write-ups call
-// alpha = max(1, T/L) is m. Without the clamp to L the bracket turns negative for short inputs and
-// its power is NaN.
+// Up to L nothing changes in any form. `huggingface` with factor 1 is `paper`; at T = factor * L
+// its m is factor^2 - factor + 1, not factor. Keep the exponent d/(d-2) apart from m: what
+// write-ups call alpha = max(1, T/L) is m. Without the clamp to L the bracket turns negative for
+// short inputs and its power is NaN.
 //
-// Frequencies change as the sequence grows, so cached keys must be raw. Hugging Face's class keeps a
-// greatest length seen and does not shrink until T < L; here the same length always gives the same
-// frequencies. A length that is not known yet (0) counts as L.
+// Frequencies change as the sequence grows, so cached keys must be raw. Hugging Face's class keeps
+// a greatest length seen and does not shrink until T < L; here the same length always gives the
+// same frequencies. A length that is not known yet (0) counts as L.
 #pragma once
 
 #include <posenc/frequency/ntk.hpp>
@@ -42,10 +43,14 @@ struct DynamicNTK {
     const double t = static_cast<double>(std::max(length, original_context)) /
                      static_cast<double>(original_context);
     switch (form) {
-      case DynamicNTKForm::paper: return t;
-      case DynamicNTKForm::qwen: return std::exp2(std::ceil(std::log2(t) + 1)) - 1;
-      case DynamicNTKForm::clex: return 2 * std::min(std::ceil(t), factor) - 1;
-      case DynamicNTKForm::huggingface: break;
+      case DynamicNTKForm::paper:
+        return t;
+      case DynamicNTKForm::qwen:
+        return std::exp2(std::ceil(std::log2(t) + 1)) - 1;
+      case DynamicNTKForm::clex:
+        return 2 * std::min(std::ceil(t), factor) - 1;
+      case DynamicNTKForm::huggingface:
+        break;
     }
     return factor * t - (factor - 1);
   }

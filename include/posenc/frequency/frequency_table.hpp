@@ -4,10 +4,10 @@
 //
 //   w'_i = inv_freq[i]
 //
-// For schemes that this library does not name, searched or learned tables, and for repeating exactly
-// what another program computed: every scheme ends as such a table and an attention factor. It
-// replaces the table so far. The base in force stays, though it no longer says anything about the
-// frequencies, so schemes that ask for it (the index ramp of YaRN) belong before this one.
+// For schemes that this library does not name, searched or learned tables, and for repeating
+// exactly what another program computed: every scheme ends as such a table and an attention factor.
+// It replaces the table so far. The base in force stays, though it no longer says anything about
+// the frequencies, so schemes that ask for it (the index ramp of YaRN) belong before this one.
 #pragma once
 
 #include <posenc/core/concepts.hpp>
@@ -21,8 +21,8 @@ POSENC_NAMESPACE_BEGIN
 namespace detail {
 
 /// One finite value per rotary pair: positive, or also zero (a pair that does not turn).
-inline void check_pair_list(Problems& problems, std::string_view name, const std::vector<double>& list,
-                            Index pairs, bool zero_allowed) {
+inline void check_pair_list(Problems& problems, std::string_view name,
+                            const std::vector<double>& list, Index pairs, bool zero_allowed) {
   const Index size = static_cast<Index>(list.size());
   problems.require(size == pairs, name, " must have a value per rotary pair: ", pairs,
                    " values, got ", size, ".");

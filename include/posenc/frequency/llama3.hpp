@@ -9,8 +9,8 @@
 //
 //   l_i < L / high_freq_factor    w'_i = w_i
 //   l_i > L / low_freq_factor     w'_i = w_i / factor
-//   between                       w'_i = (1 - g) w_i / factor + g w_i,
-//                                 g = (L / l_i - low_freq_factor) / (high_freq_factor - low_freq_factor)
+//   between                       w'_i = (1 - g) w_i / factor + g w_i, where g goes from 0 to 1 as
+//                                 L / l_i goes from low_freq_factor to high_freq_factor
 //
 // L / l_i is the number of turns within L, so this is NTKByParts with the ramp of the YaRN paper
 // (Ramp::rotations), beta_slow = low_freq_factor, beta_fast = high_freq_factor and no temperature.
@@ -25,7 +25,7 @@ POSENC_NAMESPACE_BEGIN
 
 struct Llama3 {
   double factor = 8;                  ///< division of slow pairs, at least 1
-  double low_freq_factor = 1;         ///< turns within the original context up to which a pair is slow
+  double low_freq_factor = 1;         ///< turns within L up to which a pair is slow
   double high_freq_factor = 4;        ///< turns from which a pair is kept
   Position original_context = 8'192;  ///< trained length ("original_max_position_embeddings")
 
@@ -39,8 +39,8 @@ struct Llama3 {
   }
 
   void check(Problems& problems, const RotaryState&) const {
-    problems.require(std::isfinite(factor) && factor >= 1, "Llama3: factor must be at least 1, got ",
-                     factor, ".");
+    problems.require(std::isfinite(factor) && factor >= 1,
+                     "Llama3: factor must be at least 1, got ", factor, ".");
     problems.require(original_context > 0,
                      "Llama3: original_context, the trained length, must be positive, got ",
                      original_context, ".");

@@ -3,19 +3,21 @@
 // LongRoPE: searched rescale factors, one list for short and one for long inputs.
 //
 //   Ding et al., arXiv 2402.13753; LongRoPE2, arXiv 2502.20082 (the same artefact, another search);
-//   microsoft/LongRoPE, Phi-3, Phi-3.5, Phi-4-mini. Hugging Face: rope_type "longrope" (once "su"), keys
-//   `short_factor`, `long_factor`, `factor`, `attention_factor`, `original_max_position_embeddings`.
+//   microsoft/LongRoPE, Phi-3, Phi-3.5, Phi-4-mini. Hugging Face: rope_type "longrope" (once "su"),
+//   keys `short_factor`, `long_factor`, `factor`, `attention_factor`,
+//   `original_max_position_embeddings`.
 //
 //   w'_i = w_i / Lambda_i       Lambda = long_factor where T > L, else short_factor
 //   A = sqrt(1 + ln(factor) / ln(L)), the attention factor, of both lists
 //
 // Since A does not go away for short inputs, a short_factor of ones is not plain RoPE (Phi-4-mini:
-// scores times 1.417). Phi-3.5-MoE and others give an amplitude per list, short_mscale and long_mscale.
+// scores times 1.417). Phi-3.5-MoE and others give an amplitude per list, short_mscale and
+// long_mscale.
 //
 // When to choose the list is not settled among programs, and it matters: a sequence that crosses L
 // while it is generated has keys of both kinds. So the choice is part of the type:
 //
-//   LongRoPE        by the current length T: Hugging Face and Phi's own code; cached keys must be raw
+//   LongRoPE        by the current length T: Hugging Face, Phi's own code; needs raw cached keys
 //   LongRoPELong    always the long list: mlx-lm, or vLLM and llama.cpp with a long context
 //   LongRoPEShort   always the short list: vLLM and llama.cpp with a context up to L
 //
@@ -59,9 +61,9 @@ struct BasicLongRoPE {
     if (given) return *given;
     if (attention_factor) return *attention_factor;
     if (amplitude == LongRoPEAmplitude::yarn) return yarn_mscale(factor);
-    return factor <= 1 ? 1.0
-                       : std::sqrt(1 + std::log(factor) /
-                                           std::log(static_cast<double>(original_context)));
+    return factor <= 1
+               ? 1.0
+               : std::sqrt(1 + std::log(factor) / std::log(static_cast<double>(original_context)));
   }
 
   void transform(RotaryState& state) const {
@@ -71,11 +73,12 @@ struct BasicLongRoPE {
 
   void check(Problems& problems, const RotaryState& state) const {
     if (selection != LongRoPESelection::always_long)
-      detail::check_pair_list(problems, "LongRoPE: short_factor", short_factor, state.pairs(), false);
+      detail::check_pair_list(problems, "LongRoPE: short_factor", short_factor, state.pairs(),
+                              false);
     if (selection != LongRoPESelection::always_short)
       detail::check_pair_list(problems, "LongRoPE: long_factor", long_factor, state.pairs(), false);
-    problems.require(std::isfinite(factor) && factor >= 1, "LongRoPE: factor must be at least 1, got ",
-                     factor, ".");
+    problems.require(std::isfinite(factor) && factor >= 1,
+                     "LongRoPE: factor must be at least 1, got ", factor, ".");
     problems.require(original_context > 1,
                      "LongRoPE: original_context, the trained length, must be at least 2, got ",
                      original_context, ".");

@@ -17,8 +17,8 @@
 // lowest is divided by alpha as PI does, except in su_old, which stops short of it. su_mixed with
 // c = 1 is su_fixed, with c = 0 it is PI.
 //
-// Errata. Write-ups that change the base from b to alpha * b describe su_old, not bloc97. "Fixed" is
-// Su's word for the repaired exponent and has nothing to do with a fixed scale. alpha equals the
+// Errata. Write-ups that change the base from b to alpha * b describe su_old, not bloc97. "Fixed"
+// is Su's word for the repaired exponent and has nothing to do with a fixed scale. alpha equals the
 // context's growth only in theory: in practice it is chosen greater.
 //
 // With two rotary channels there is one pair and d - 2 is zero; bloc97 then leaves it as it is.
@@ -55,20 +55,20 @@ struct NTK {
   }
 
   void check(Problems& problems, const RotaryState&) const {
-    problems.require(std::isfinite(alpha) && alpha >= 1, "NTK: alpha must be at least 1, got ", alpha,
-                     ".");
-    problems.require(form != NTKForm::su_mixed || (exponent >= 0 && exponent <= 1),
-                     "NTK: exponent of the su_mixed form must be between 0 (PI) and 1 (su_fixed), got ",
-                     exponent, ".");
+    problems.require(std::isfinite(alpha) && alpha >= 1, "NTK: alpha must be at least 1, got ",
+                     alpha, ".");
+    problems.require(
+        form != NTKForm::su_mixed || (exponent >= 0 && exponent <= 1),
+        "NTK: exponent of the su_mixed form must be between 0 (PI) and 1 (su_fixed), got ",
+        exponent, ".");
   }
 
  private:
   /// exp(a (i+1)^c); a share of 1 at the last pair, so that Lambda there is alpha.
   [[nodiscard]] Frequencies rescale_factors(Index pairs, double c) const {
     const double all = static_cast<double>(pairs);
-    return pair_indices(pairs).unaryExpr([&](double i) {
-      return std::pow(alpha, std::pow((i + 1) / all, c));
-    });
+    return pair_indices(pairs).unaryExpr(
+        [&](double i) { return std::pow(alpha, std::pow((i + 1) / all, c)); });
   }
 };
 

@@ -8,17 +8,19 @@
 //   w'_i = (1 - g_i) w_i / factor + g_i w_i       g_i = 1: kept, g_i = 0: position interpolation
 //
 // A pair turns r_i = L w_i / 2pi times within the trained length L. Pairs that turn more than
-// beta_fast times have seen every angle and are kept; those that turn less than beta_slow times have
-// not, and are interpolated. Two ramps join them, and they are far apart (up to 4x in frequency):
+// beta_fast times have seen every angle and are kept; those that turn less than beta_slow times
+// have not, and are interpolated. Two ramps join them, and they are far apart (up to 4x in
+// frequency):
 //
 //   Ramp::rotations   linear in r_i, as the paper has it. Llama3 is this ramp with other bounds.
 //   Ramp::index       linear in i, as every published checkpoint was trained, and the default:
-//                     from low = c(beta_fast) to high = c(beta_slow), c(r) = d ln(L / 2pi r) / 2 ln base,
-//                     widened to whole pairs (`truncate`) and clamped to low >= 0 and high <= d - 1.
+//                     from low = c(beta_fast) to high = c(beta_slow), where pair
+//                     c(r) = d ln(L / 2pi r) / 2 ln base turns r times; widened to whole pairs
+//                     (`truncate`) and clamped to low >= 0 and high <= d - 1.
 //
-// The second is computed as the code has it, oddities included: the clamp is d - 1 though pairs end at
-// d/2 - 1 (clamping there would be wrong), an empty band is 0.001 wide, and a band that the clamps
-// turn around, where every pair turns more than beta_fast times, interpolates all of them.
+// The second is computed as the code has it, oddities included: the clamp is d - 1 though pairs end
+// at d/2 - 1 (clamping there would be wrong), an empty band is 0.001 wide, and a band that the
+// clamps turn around, where every pair turns more than beta_fast times, interpolates all of them.
 // c() follows the base in force, so ABF or NTK may stand before this transform.
 //
 // Errata. The paper leaves g undefined at r_i = beta_fast: it is 1.
@@ -49,7 +51,7 @@ struct NTKByParts {
   double beta_fast = 32;          ///< turns within L from which a pair is kept
   double beta_slow = 1;           ///< turns within L up to which a pair is interpolated
   Ramp ramp = Ramp::index;
-  bool truncate = true;           ///< Ramp::index: widen the band to whole pairs (gpt-oss: false)
+  bool truncate = true;  ///< Ramp::index: widen the band to whole pairs (gpt-oss: false)
 
   /// The pair, as a real number, that turns `rotations` times within the original context.
   [[nodiscard]] double pair_at(double rotations, const RotaryState& state) const {
@@ -86,14 +88,14 @@ struct NTKByParts {
   /// `name` is the scheme that the user wrote, for the sentences.
   void check(Problems& problems, const RotaryState& state,
              std::string_view name = "NTKByParts") const {
-    problems.require(std::isfinite(factor) && factor >= 1, name, ": factor must be at least 1, got ",
-                     factor, ".");
+    problems.require(std::isfinite(factor) && factor >= 1, name,
+                     ": factor must be at least 1, got ", factor, ".");
     problems.require(original_context > 0, name,
                      ": original_context, the trained length, must be positive, got ",
                      original_context, ".");
     problems.require(std::isfinite(beta_fast) && beta_slow > 0 && beta_fast >= beta_slow, name,
-                     ": beta_slow must be positive and at most beta_fast, got beta_fast ", beta_fast,
-                     " and beta_slow ", beta_slow, ".");
+                     ": beta_slow must be positive and at most beta_fast, got beta_fast ",
+                     beta_fast, " and beta_slow ", beta_slow, ".");
     problems.require(ramp != Ramp::index || state.base > 1, name,
                      ": the index ramp needs a base greater than 1, but the base in force is ",
                      state.base, ".");

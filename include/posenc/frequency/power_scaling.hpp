@@ -7,7 +7,9 @@
 //   code    w'_i = w_i (1 - 2i/d)^exponent        i = 0 .. d/2 - 1: the first pair is kept
 //   paper   w'_i = w_i (1 - 2(i+1)/d)^exponent    the last pair becomes zero, and does not rotate
 //
-// d is rotary_dim. The two differ because the paper counts pairs from 1; the code is what was trained.
+// d is rotary_dim. The two differ because the paper counts pairs from 1; the code is what was
+// trained.
+//
 // Errata. A write-up prints theta_i^(1-d): the power is of 1 - 2i/d and multiplies theta_i.
 #pragma once
 
@@ -20,7 +22,7 @@ POSENC_NAMESPACE_BEGIN
 enum class PowerScalingForm { code, paper };
 
 struct PowerScaling {
-  double exponent = 0;  ///< 0 changes nothing; the authors tried 0.1 to 0.5
+  double exponent = 0;  ///< 0 changes nothing; the authors used 0.5
   PowerScalingForm form = PowerScalingForm::code;
 
   void transform(RotaryState& state) const {

@@ -40,7 +40,8 @@ struct Proportional {
                      "Proportional: factor must be at least 1, got ", factor, ".");
     problems.require(state.rotary_dim == state.head_dim,
                      "Proportional: it divides the ladder of the whole head, so rotary_dim must be "
-                     "head_dim, got ", state.rotary_dim, " of ", state.head_dim, " channels.");
+                     "head_dim, got ",
+                     state.rotary_dim, " of ", state.head_dim, " channels.");
   }
 };
 

@@ -4,9 +4,10 @@
 //
 //   w'_i = w_i / factors[i]
 //
-// GGUF files carry such a list as the tensor `rope_freqs.weight`, and ggml takes it as `freq_factors`;
-// Llama 3 models are converted to it. LongRoPE chooses between two such lists. Any scheme can be
-// written so, with factors[i] = w_i / w'_i: PI is `factor` everywhere, NTK is alpha^(2i/(d-2)).
+// GGUF files carry such a list as the tensor `rope_freqs.weight`, and ggml takes it as
+// `freq_factors`; Llama 3 models are converted to it. LongRoPE chooses between two such lists. Any
+// scheme can be written so, with factors[i] = w_i / w'_i: PI is `factor` everywhere, NTK is
+// alpha^(2i/(d-2)).
 #pragma once
 
 #include <posenc/frequency/frequency_table.hpp>

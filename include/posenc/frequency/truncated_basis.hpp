@@ -8,12 +8,12 @@
 //          fill  where low <= w_i < high    low  = high / zero_ratio
 //          0     where w_i < low            fill = high / fill_ratio, below low
 //
-// Pairs that turn at least once within `wavelength` tokens have seen every angle and are kept. Pairs
-// at frequency 0 do not rotate at all. The formula above is the code's; the paper (`paper`) zeroes
-// w_i == low as well, and prints no values for high, low and fill.
+// Pairs that turn at least once within `wavelength` tokens have seen every angle and are kept.
+// Pairs at frequency 0 do not rotate at all. The formula above is the code's; the paper (`paper`)
+// zeroes w_i == low as well, and prints no values for high, low and fill.
 //
 // Errata. Write-ups say that low frequencies are kept and high ones masked: it is the reverse.
-// The code applies linear scaling first, then PowerScaling, then this: PI | PowerScaling | TruncatedBasis.
+// The code's order is PI | PowerScaling | TruncatedBasis.
 #pragma once
 
 #include <posenc/core/concepts.hpp>
@@ -43,8 +43,8 @@ struct TruncatedBasis {
   }
 
   void check(Problems& problems, const RotaryState&) const {
-    problems.require(wavelength > 0, "TruncatedBasis: wavelength must be positive, got ", wavelength,
-                     ".");
+    problems.require(wavelength > 0, "TruncatedBasis: wavelength must be positive, got ",
+                     wavelength, ".");
     problems.require(std::isfinite(zero_ratio) && zero_ratio >= 1,
                      "TruncatedBasis: zero_ratio must be at least 1, got ", zero_ratio, ".");
     problems.require(std::isfinite(fill_ratio) && fill_ratio >= 1,

@@ -10,7 +10,8 @@
 //   attention factor   A = 0.1 ln(factor) + 1, times cos and sin of both query and key
 //
 // So scores of the rotary channels grow by A^2 = 1/t of the paper. With partial rotary, and in
-// multi-head latent attention, that is not a uniform temperature. With m(mu) = 0.1 mu ln(factor) + 1:
+// multi-head latent attention, that is not a uniform temperature.
+// With m(mu) = 0.1 mu ln(factor) + 1:
 //
 //   rule          attention factor                                  softmax scale times
 //   huggingface   `attention_factor` if given; else                 1
@@ -19,9 +20,10 @@
 //   deepseek      `attention_factor` if given; else                 m(mscale_all_dim)^2
 //                 m(mscale) / m(mscale_all_dim), by default m(1) / 1
 //
-// `deepseek` is what DeepSeek's own modeling code, mlx-lm and vLLM do. Hugging Face ignores an mscale
-// without mscale_all_dim, and leaves the softmax scale to each model. With mscale == mscale_all_dim
-// the two rules give attention factor 1; `deepseek` then has the temperature on all channels.
+// `deepseek` is what DeepSeek's own modeling code, mlx-lm and vLLM do. Hugging Face ignores an
+// mscale without mscale_all_dim, and leaves the softmax scale to each model. With mscale ==
+// mscale_all_dim the two rules give attention factor 1; `deepseek` then has the temperature on all
+// channels.
 //
 // Errata. A exceeds 1 for every factor > 1 (not "> e"); it scales queries and keys, not embeddings.
 #pragma once
@@ -65,8 +67,9 @@ struct YaRN {
     const double score = deepseek && all_dim != 0 ? all * all : 1.0;
     if (attention_factor) return {*attention_factor, score, "attention_factor as given"};
     if (deepseek)
-      return {yarn_mscale(factor, mscale.value_or(1)) / all, score,
-              "DeepSeek: m(mscale) / m(mscale_all_dim), mscale_all_dim squared on the softmax scale"};
+      return {
+          yarn_mscale(factor, mscale.value_or(1)) / all, score,
+          "DeepSeek: m(mscale) / m(mscale_all_dim), mscale_all_dim squared on the softmax scale"};
     if (mscale.value_or(0) != 0 && all_dim != 0)
       return {yarn_mscale(factor, *mscale) / all, score, "m(mscale) / m(mscale_all_dim)"};
     return {yarn_mscale(factor), score,

@@ -6,8 +6,8 @@
 //
 //   Causal{} | any_of(SlidingWindow{.left = 1023}, PrefixLM{.prefix = 64})
 //
-// A tile is full when one mask says so and none when all do. Masks that only together fill a tile leave
-// it partial, which costs time, never correctness. A mask that cannot classify counts as partial.
+// A tile is full when one mask says so and none when all do. Masks that only together fill a tile
+// leave it partial, which costs time, never correctness, as does a mask that cannot classify.
 #pragma once
 
 #include <posenc/core/concepts.hpp>
@@ -50,8 +50,9 @@ struct AnyOf {
       else
         return mask;
     };
-    return {std::apply([&](const Ms&... mask) { return std::tuple<prepared_t<Ms>...>(prepared(mask)...); },
-                       masks)};
+    return {std::apply(
+        [&](const Ms&... mask) { return std::tuple<prepared_t<Ms>...>(prepared(mask)...); },
+        masks)};
   }
 
   void check(Problems& problems, const HeadShape& shape) const {

@@ -5,8 +5,8 @@
 //   visible: document(query_index) == document(key_index)
 //
 // A document is a run of tokens, and the last one has no end. Compose with Causal{} for a language
-// model. Distances within a document are right as they are; absolute encodings, and schemes that look
-// at absolute positions (LogN, SelfExtend, DualChunk), want positions that restart: pass positions().
+// model. Distances within a document are right as they are; absolute encodings, and schemes that
+// look at absolute positions (LogN, SelfExtend, DualChunk), want the positions() that restart.
 #pragma once
 
 #include <posenc/core/concepts.hpp>
@@ -17,7 +17,7 @@
 POSENC_NAMESPACE_BEGIN
 
 struct Documents {
-  std::vector<Position> starts{0};  ///< index of the first token of each document, increasing from 0
+  std::vector<Position> starts{0};  ///< index of the first token of each document
 
   /// From the document of each token. Throws Error when a document is not one run of tokens.
   [[nodiscard]] static Documents from_ids(const std::vector<Position>& ids) {
@@ -31,21 +31,22 @@ struct Documents {
     std::sort(runs.begin(), runs.end());
     Problems problems;
     if (const auto twice = std::adjacent_find(runs.begin(), runs.end()); twice != runs.end())
-      problems.add("the tokens of a document must be next to each other, but those of document ", *twice,
-                   " are not.");
+      problems.add("the tokens of a document must be next to each other, but those of document ",
+                   *twice, " are not.");
     problems.raise_if_any("posenc::Documents::from_ids");
     return documents;
   }
 
-  /// From the number of tokens of each document; what follows the last belongs to one more document.
-  /// Throws Error when a length is negative; empty documents are dropped.
+  /// From the number of tokens of each document; what follows the last belongs to one more
+  /// document. Throws Error when a length is negative; empty documents are dropped.
   [[nodiscard]] static Documents from_lengths(const std::vector<Position>& lengths) {
     Documents documents;
     Problems problems;
     Position start = 0;
     for (const Position length : lengths) {
       problems.require(length >= 0 && length <= std::numeric_limits<Position>::max() - start,
-                       "lengths must not be negative and must sum to a Position, got ", length, ".");
+                       "lengths must not be negative and must sum to a Position, got ", length,
+                       ".");
       problems.raise_if_any("posenc::Documents::from_lengths");
       start += length;
       if (length != 0) documents.starts.push_back(start);
@@ -56,6 +57,7 @@ struct Documents {
   /// Positions of the first `tokens` tokens that restart at 0 in each document.
   [[nodiscard]] std::vector<Position> positions(Index tokens) const {
     std::vector<Position> positions;
+    if (tokens > 0) positions.reserve(static_cast<std::size_t>(tokens));
     auto next = starts.begin();
     Position start = 0;
     for (Position token = 0; token < tokens; ++token) {
@@ -77,7 +79,8 @@ struct Documents {
   [[nodiscard]] TileClass classify(const Tile& tile) const {
     const Index first_query = document(tile.query_index.first);
     const Index last_query = document(tile.query_index.last);
-    const Index first_key = document(tile.key_index.first), last_key = document(tile.key_index.last);
+    const Index first_key = document(tile.key_index.first);
+    const Index last_key = document(tile.key_index.last);
     if (first_query > last_key || first_key > last_query) return TileClass::none;
     const bool one = first_query == last_query && first_key == last_key && first_query == first_key;
     return one ? TileClass::full : TileClass::partial;
@@ -89,7 +92,8 @@ struct Documents {
                      starts.empty() ? ", got no document." : ".");
     for (std::size_t i = 1; i < starts.size(); ++i)
       if (starts[i] <= starts[i - 1]) {
-        problems.add("Documents: starts must increase, got ", starts[i], " after ", starts[i - 1], ".");
+        problems.add("Documents: starts must increase, got ", starts[i], " after ", starts[i - 1],
+                     ".");
         break;
       }
   }

@@ -5,8 +5,9 @@
 //   auto even_keys = mask([](Score at) { return at.key_index % 2 == 0; });
 //
 // The predicate is asked about every score, so no tile is skipped. A type of your own with both
-// visible(const Score&) and classify(const Tile&) is a component without this wrapper, and skips tiles.
-// Ask about indices for the order of the tokens, about positions only if position ids are meant.
+// visible(const Score&) and classify(const Tile&) is a component without this wrapper, and skips
+// tiles. Ask about indices for the order of the tokens, about positions only if position ids are
+// meant.
 //
 // A functor with a member check(Problems&, const HeadShape&) has its parameters checked at bind.
 #pragma once
@@ -33,9 +34,10 @@ struct MaskFunction {
 
 template <class F>
 [[nodiscard]] constexpr MaskFunction<F> mask(F function) {
-  static_assert(std::is_invocable_r_v<bool, const F&, const Score&>,
-                "posenc: mask(f) needs an f that can be called, also when it is const, as f(Score at), "
-                "and that returns true when the query may see the key.");
+  static_assert(
+      std::is_invocable_r_v<bool, const F&, const Score&>,
+      "posenc: mask(f) needs an f that can be called, also when it is const, as f(Score at), "
+      "and that returns true when the query may see the key.");
   return {std::move(function)};
 }
 

@@ -21,7 +21,8 @@ struct PrefixLM {
     return at.key_index < prefix || at.key_index <= at.query_index;
   }
 
-  /// The first key is the easiest to see for the last query, and the last key the hardest for the first.
+  /// The first key is the easiest to see for the last query, and the last key the hardest for the
+  /// first.
   [[nodiscard]] constexpr TileClass classify(const Tile& tile) const {
     if (tile.key_index.last < prefix || tile.key_index.last <= tile.query_index.first)
       return TileClass::full;

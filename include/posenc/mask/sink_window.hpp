@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
-// SinkWindow: a query sees the first tokens of the sequence and the recent ones (a lambda-shaped mask).
+// SinkWindow: a query sees the first tokens of the sequence and the recent ones (a lambda-shaped
+// mask).
 //
 //   Xiao et al., StreamingLLM, arXiv 2309.17453; Han et al., LM-Infinite, arXiv 2308.16137.
 //
 //   visible: D >= 0 and (D < window or key_index < sinks),  D = query_index - key_index
 //
-// `window` counts tokens and includes the query's own. StreamingLLM keeps 4 sinks; LM-Infinite 10 to
-// 100 and the trained length as window. Both also change the distance at which sinks are seen, which is
-// not a mask's business: compose with ReRoPE{window}, which is what LM-Infinite does to the sinks.
+// `window` counts tokens and includes the query's own. StreamingLLM keeps 4 sinks; LM-Infinite 10
+// to 100 and the trained length as window. Both also change the distance at which sinks are seen,
+// which is not a mask's business: compose with ReRoPE{window}, which is what LM-Infinite does to
+// the sinks.
 //
 // Cache: the sinks and a ring of `window` keys suffice.
 #pragma once
@@ -41,8 +43,10 @@ struct SinkWindow {
 
   void check(Problems& problems, const HeadShape&) const {
     problems.require(sinks >= 0, "SinkWindow: sinks must not be negative, got ", sinks, ".");
-    problems.require(window >= 1, "SinkWindow: window counts tokens, the query's own included, and must "
-                     "be at least 1, got ", window, ".");
+    problems.require(window >= 1,
+                     "SinkWindow: window counts tokens, the query's own included, and must "
+                     "be at least 1, got ",
+                     window, ".");
   }
 };
 

@@ -52,7 +52,8 @@ struct SlidingWindow {
     problems.require(left >= 0, "SlidingWindow: left must not be negative, got ", left,
                      " (a window of w tokens has left = w - 1).");
     problems.require(right >= 0, "SlidingWindow: right must not be negative, got ", right, ".");
-    problems.require(dilation >= 1, "SlidingWindow: dilation must be at least 1, got ", dilation, ".");
+    problems.require(dilation >= 1, "SlidingWindow: dilation must be at least 1, got ", dilation,
+                     ".");
   }
 
  private:

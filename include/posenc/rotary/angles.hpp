@@ -25,7 +25,6 @@
 
 #include <posenc/core/rotary_state.hpp>
 
-#include <array>
 #include <cmath>
 #include <vector>
 
@@ -41,7 +40,7 @@ class AngleTable {
   /// Angles are position * step * state.inv_freq.
   explicit AngleTable(const RotaryState& state, Angles mode = Angles::exact, double step = 1)
       : mode_(mode), step_(step), inv_freq_(state.inv_freq * (mode == Angles::exact ? step : 1.0)),
-        base_(static_cast<float>(state.base)), dim_(static_cast<float>(state.rotary_dim)) {
+        ggml_ratio_(std::pow(static_cast<float>(state.base), -2.0F / static_cast<float>(state.rotary_dim))) {
     if (mode == Angles::exact) {
       digits_.resize(static_cast<std::size_t>(num_digits * radix * 2 * pairs()));
       double unit = 1;
@@ -55,8 +54,11 @@ class AngleTable {
           }
         }
     } else {
-      const Frequencies plain = geometric_frequencies(state.base, state.rotary_dim);
-      rescale_ = plain / inv_freq_;  // 1 for unscaled pairs, infinite where the frequency is zero
+      // 1 for unscaled pairs, infinite where the frequency is zero
+      const Frequencies rescale = geometric_frequencies(state.base, state.rotary_dim) / inv_freq_;
+      for (Index i = 0; i < pairs(); ++i)
+        peer_.push_back(mode == Angles::ggml ? static_cast<float>(rescale[i])
+                                             : huggingface_frequency(state, i, rescale[i]));
     }
   }
 
@@ -125,28 +127,31 @@ class AngleTable {
       cos[i] = static_cast<T>(std::cos(angle));
       sin[i] = static_cast<T>(std::sin(angle));
     };
+    const float* peer = peer_.data() + first;
     if (mode_ == Angles::huggingface) {
-      for (Index i = 0; i < count; ++i) {
-        const float exponent = static_cast<float>(2 * (first + i)) / dim_;
-        const float plain = 1.0F / std::pow(base_, exponent);
-        store(i, at * static_cast<float>(plain / rescale_[first + i]));
-      }
+      for (Index i = 0; i < count; ++i) store(i, at * peer[i]);
     } else {
-      const float ratio = std::pow(base_, -2.0F / dim_);
       float angle = at;
-      for (Index i = 0; i < first; ++i) angle *= ratio;
-      for (Index i = 0; i < count; ++i, angle *= ratio)
-        store(i, angle / static_cast<float>(rescale_[first + i]));
+      for (Index i = 0; i < first; ++i) angle *= ggml_ratio_;
+      for (Index i = 0; i < count; ++i, angle *= ggml_ratio_) store(i, angle / peer[i]);
     }
+  }
+
+  /// w_i as float32 arithmetic arrives at it; a frequency that is a float already stays as it is.
+  static float huggingface_frequency(const RotaryState& state, Index i, double rescale) {
+    const auto rounded = static_cast<float>(state.inv_freq[i]);
+    if (static_cast<double>(rounded) == state.inv_freq[i]) return rounded;
+    const float exponent = static_cast<float>(2 * i) / static_cast<float>(state.rotary_dim);
+    const float plain = 1.0F / std::pow(static_cast<float>(state.base), exponent);
+    return static_cast<float>(plain / rescale);
   }
 
   Angles mode_ = Angles::exact;
   double step_ = 1;
   Frequencies inv_freq_;
-  Frequencies rescale_;
-  std::vector<double> digits_;
-  float base_ = 0;
-  float dim_ = 0;
+  std::vector<double> digits_;  ///< exact: [digit][value][cosines, sines][pair]
+  std::vector<float> peer_;     ///< huggingface: frequencies; ggml: freq_factors
+  float ggml_ratio_ = 0;
 };
 
 POSENC_NAMESPACE_END

@@ -5,9 +5,9 @@
 //   score_map([](auto x) { return x > 30 ? 30 + (x - 30) / 2 : x; })
 //   score_map([](auto x, const Score& at) { ... })
 //
-// It acts where it stands in the pipe: on the scores with the biases written before it, without those
-// written after. f runs in the fused kernel for every score, in float or, for double inputs, in double:
-// take `auto x`, keep it short and free of branches.
+// It acts where it stands in the pipe: on the scores with the biases written before it, without
+// those written after. f runs in the fused kernel for every score, in float or, for double inputs,
+// in double: take `auto x`, keep it short and free of branches.
 //
 // A functor with a member check(Problems&, const HeadShape&) has its parameters checked at bind.
 #pragma once
@@ -40,10 +40,11 @@ struct ScoreMapFunction {
 
 template <class F>
 [[nodiscard]] constexpr ScoreMapFunction<F> score_map(F function) {
-  static_assert(std::is_invocable_r_v<double, const F&, float, const Score&> ||
-                    std::is_invocable_r_v<double, const F&, float>,
-                "posenc: score_map(f) needs an f that can be called, also when it is const, as f(x) or "
-                "as f(x, Score at), with x a float or a double, and that returns the new score.");
+  static_assert(
+      std::is_invocable_r_v<double, const F&, float, const Score&> ||
+          std::is_invocable_r_v<double, const F&, float>,
+      "posenc: score_map(f) needs an f that can be called, also when it is const, as f(x) or "
+      "as f(x, Score at), with x a float or a double, and that returns the new score.");
   return {std::move(function)};
 }
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 //
-// SinkLogit: one more logit per head in the softmax, with no value behind it, so that a head may attend
-// to nothing.
+// SinkLogit: one more logit per head in the softmax, with no value behind it, so that a head may
+// attend to nothing.
 //
-//   openai/gpt-oss, gpt_oss/torch/model.py (sdpa): a learned logit per query head. Miller, "Attention
-//   is off by one": logit 0.
+//   openai/gpt-oss, gpt_oss/torch/model.py (sdpa): a learned logit per query head. Miller,
+//   "Attention is off by one": logit 0.
 //
 //   p_j = exp(x_j) / (exp(logit_h) + sum over t of exp(x_t))
 //
-// The logit is used as it is: the softmax scale, biases and soft caps do not apply to it. Minus infinity
-// is no sink. Where partial results are merged, the sink belongs to one of them only.
+// The logit is used as it is: the softmax scale, biases and soft caps do not apply to it. Minus
+// infinity is no sink. Where partial results are merged, the sink belongs to one of them only.
 #pragma once
 
 #include <posenc/core/concepts.hpp>
@@ -38,11 +38,12 @@ struct SinkLogit {
 
   void check(Problems& problems, const HeadShape& shape) const {
     problems.require(logits.size() == 1 || std::ssize(logits) == shape.num_heads,
-                     "SinkLogit: logits must have one value, or one for each of the ", shape.num_heads,
-                     " query heads, got ", logits.size(), ".");
+                     "SinkLogit: logits must have one value, or one for each of the ",
+                     shape.num_heads, " query heads, got ", logits.size(), ".");
     const auto usable = [](float logit) { return logit < std::numeric_limits<float>::infinity(); };
-    problems.require(std::all_of(logits.begin(), logits.end(), usable),
-                     "SinkLogit: every logit must be a number or minus infinity, got NaN or plus infinity.");
+    problems.require(
+        std::all_of(logits.begin(), logits.end(), usable),
+        "SinkLogit: every logit must be a number or minus infinity, got NaN or plus infinity.");
   }
 };
 

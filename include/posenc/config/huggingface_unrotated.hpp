@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+//
+// Models that do not rotate: ALiBi (BLOOM, MPT, Falcon with `alibi`), a learned table of positions (GPT-2,
+// MPT without `alibi`), and T5, whose bias is weights and so cannot be read from a configuration.
+//
+// All layers are alike.
+#pragma once
+
+#include <posenc/config/huggingface_keys.hpp>
+#include <posenc/config/model.hpp>
+
+#include <cmath>
+
+POSENC_NAMESPACE_BEGIN
+namespace huggingface {
+
+/// `layer` has its name and the shape of its heads already.
+template <class Json>
+[[nodiscard]] config::LayerKind read_unrotated(const Keys<Json>& file, const config::Family& family,
+                                               config::LayerKind layer, Problems& problems) {
+  using enum config::PositionKind;
+  static const Json empty = Json::object();
+  const Json* mpt_dict = file.object("attn_config");
+  const Keys<Json> mpt_keys(mpt_dict == nullptr ? empty : *mpt_dict, "attn_config", problems);
+  const auto count = file.integer({"num_hidden_layers", "n_layer", "n_layers", "num_layers"});
+  for (Index i = 0; i < count.value_or(0); ++i) layer.layers.push_back(i);
+
+  if (family.kind == learned_bias) {
+    problems.add("model_type \"", family.model_type, "\" adds a learned bias per head and distance, which is "
+                 "weights and not configuration: write T5Bias with the table of the checkpoint, "
+                 "relative_attention_num_buckets = ",
+                 file.integer("relative_attention_num_buckets").value_or(32),
+                 " and relative_attention_max_distance = ",
+                 file.integer("relative_attention_max_distance").value_or(128), ".");
+    return layer;
+  }
+  if (family.kind == mpt) {
+    problems.require(!mpt_keys.boolean("rope").value_or(false), "attn_config.rope is not supported.");
+    layer.score.softmax_scale = mpt_keys.number("softmax_scale").value_or(0);
+  }
+  if (family.kind == learned || (family.kind == mpt && !mpt_keys.boolean("alibi").value_or(true))) {
+    layer.notes.push_back("positions are a learned table that is added to the embeddings (LearnedAbsolute); "
+                          "attention adds nothing.");
+    return layer;
+  }
+  problems.require(layer.num_heads > 0, "ALiBi needs the number of heads: num_attention_heads is missing.");
+  layer.alibi = ALiBi{.max_bias = mpt_keys.number("alibi_bias_max").value_or(8)};
+  if (family.kind == falcon && layer.head_dim > 0) {
+    layer.alibi->slope_factor = 1 / std::sqrt(static_cast<double>(layer.head_dim));
+    layer.notes.push_back("slopes divided by sqrt(head_dim), as Falcon was trained.");
+  }
+  return layer;
+}
+
+}  // namespace huggingface
+POSENC_NAMESPACE_END

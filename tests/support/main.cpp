@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT
+//
+// The main() of every test program, with either Catch2. Version 2 compiles itself here, once.
+#if __has_include(<catch2/catch_session.hpp>)
+#include <catch2/catch_session.hpp>
+#else
+#define CATCH_CONFIG_RUNNER
+#include <catch2/catch.hpp>
+#endif
+
+int main(int argc, char** argv) { return Catch::Session().run(argc, argv); }
