@@ -34,10 +34,10 @@ struct Interval {
 /// A rectangle of scores: every pair of a query and a key within the intervals. With position ids
 /// the intervals are the least and greatest value, so an answer about a Tile is conservative.
 struct Tile {
-  Interval query;        ///< positions
-  Interval key;          ///< positions
-  Interval query_index;  ///< places in the sequence
-  Interval key_index;    ///< places in the sequence
+  Interval query{};        ///< positions
+  Interval key{};          ///< positions
+  Interval query_index{};  ///< places in the sequence
+  Interval key_index{};    ///< places in the sequence
 
   [[nodiscard]] constexpr Position least_distance() const { return query.first - key.last; }
   [[nodiscard]] constexpr Position greatest_distance() const { return query.last - key.first; }
