@@ -68,6 +68,7 @@ struct Family {
   bool mscale_in_softmax = false;   ///< softmax scale times (0.1 mscale_all_dim ln factor + 1)^2
   bool linear_hybrid = false;       ///< the other layers are linear attention
   Index global_head_dim = 0;        ///< head_dim of full layers when the key is absent; 0: as the others
+  bool needs_rotary_dim = false;    ///< the number of rotated channels has no default
   bool last_full = false;           ///< the last layer is full whatever the pattern says
   Index chunk = 0;                  ///< rotating layers attend within chunks of this many tokens
   double score_scale = 0;           ///< softmax scale when no key gives it; 0: 1/sqrt(head_dim)
@@ -142,8 +143,8 @@ inline constexpr Family families[] = {
      .nope = NoPERule::full_layers},
     {.model_type = "falcon", .kind = PositionKind::falcon},
     // Interleaved: pair i is (2i, 2i + 1).
-    {.model_type = "gptj", .layout = interleaved},
-    {.model_type = "codegen", .layout = interleaved},
+    {.model_type = "gptj", .layout = interleaved, .needs_rotary_dim = true},
+    {.model_type = "codegen", .layout = interleaved, .needs_rotary_dim = true},
     {.model_type = "cohere", .layout = interleaved, .base = 500'000},
     {.model_type = "cohere2", .layout = interleaved, .windows = WindowRule::pattern, .window = 4096,
      .pattern = 4, .nope = NoPERule::full_layers},

@@ -76,10 +76,11 @@ inline nlohmann::json language_part(const nlohmann::json& config, Problems& prob
   const config::Family other{.model_type = type, .windows = config::WindowRule::unknown};
   Model model = ModelReader<nlohmann::json>(file, known == nullptr ? other : *known, options, problems).read();
   model.model_type = type;
-  model.notes.insert(model.notes.begin(),
-                     options.layout                    ? "layout: as the caller says."
-                     : file.mentions("rope_interleave") ? "layout: rope_interleave."
-                                                        : "layout: model_type \"" + type + "\" in posenc's table.");
+  if (std::any_of(model.layers.begin(), model.layers.end(), [](const LayerKind& kind) { return kind.rotary; }))
+    model.notes.insert(model.notes.begin(),
+                       options.layout                    ? "layout: as the caller says."
+                       : file.mentions("rope_interleave") ? "layout: rope_interleave."
+                                                          : "layout: model_type \"" + type + "\" in posenc's table.");
   problems.raise_if_any("posenc::huggingface");
   return model;
 }
@@ -94,7 +95,7 @@ inline nlohmann::json language_part(const nlohmann::json& config, Problems& prob
   } else {
     try {
       config = nlohmann::json::parse(file);
-    } catch (const nlohmann::json::parse_error& error) {
+    } catch (const nlohmann::json::exception& error) {
       problems.add(path.string(), " is not JSON: ", error.what());
     }
   }

@@ -137,6 +137,10 @@ class Keys {
   mutable std::set<std::string> used_;
 };
 
+/// Sizes beyond these are typing errors, and would be allocated.
+inline constexpr Index most_layers = 65'536;
+inline constexpr Index widest_head = 65'536;
+
 /// A sentence made of parts, with numbers in full.
 template <class... Parts>
 [[nodiscard]] std::string sentence(const Parts&... parts) {

@@ -48,9 +48,13 @@ class LayerPlanner {
     read_window();
     chunk_ = family_.chunk;
     if (file_.mentions("attention_chunk_size")) chunk_ = file_.integer("attention_chunk_size").value_or(0);
-    const auto types = file_.texts("layer_types");
+    auto types = file_.texts("layer_types");
+    if (types && types->empty()) types.reset();
     const auto count = file_.integer({"num_hidden_layers", "n_layer", "n_layers", "num_layers"});
-    problems_.require(!count || *count > 0, "num_hidden_layers must be positive, got ", count.value_or(1), ".");
+    if (count && (*count <= 0 || *count > most_layers)) {
+      problems_.add("num_hidden_layers must be between 1 and ", most_layers, ", got ", *count, ".");
+      return {};
+    }
     problems_.require(!types || !count || std::ssize(*types) == *count, "layer_types has ",
                       types ? types->size() : 0, " entries, but num_hidden_layers is ", count.value_or(0), ".");
     const Index layers = types ? std::ssize(*types) : count.value_or(0);
@@ -141,7 +145,9 @@ class LayerPlanner {
     const Json* value = file_.find(key);
     if (value != nullptr && value->is_string()) return value->template get<std::string>();
     const Index every = value == nullptr ? family_.pattern : file_.integer(std::string(key)).value_or(0);
-    if (every <= 0) return "";
+    problems_.require(every >= 0 && every <= most_layers, key, " must be between 1 and ", most_layers, ", got ",
+                      every, ".");
+    if (every <= 0 || every > most_layers) return "";
     return std::string(static_cast<std::size_t>(every - 1), 'L') + "G";
   }
 

@@ -52,6 +52,14 @@ class ModelReader {
                           (num_kv_heads_ == 0 || num_heads_ % num_kv_heads_ == 0),
                       "num_key_value_heads must divide num_attention_heads, got ", num_kv_heads_, " and ",
                       num_heads_, ".");
+    read_head_dim();
+    if (head_dim_ > widest_head || head_dim_ < 0) {
+      problems_.add("head_dim must be between 1 and ", widest_head, ", got ", head_dim_, ".");
+      head_dim_ = 0;
+    }
+  }
+
+  void read_head_dim() {
     const auto nope = file_.integer("qk_nope_head_dim"), rope = file_.integer("qk_rope_head_dim");
     if (rope) {
       problems_.require(nope.has_value() && *nope >= 0 && *rope > 0,
@@ -144,7 +152,7 @@ class ModelReader {
 
   void use_global_heads(config::LayerKind& layer) const {
     const Index width = file_.integer("global_head_dim").value_or(family_.global_head_dim);
-    if (width > 0) layer.head_dim = width;
+    if (width > 0 && width <= widest_head) layer.head_dim = width;
     if (const auto kv = file_.integer("num_global_key_value_heads"); kv && *kv > 0 &&
         file_.boolean("attention_k_eq_v").value_or(false))
       layer.num_kv_heads = *kv;
@@ -155,6 +163,11 @@ class ModelReader {
     const HeadGeometry heads{layer.head_dim, mla_rope_dim_};
     if (dict_.per_layer) {
       const auto entry = dict_.json->find(type);
+      const auto local = file_.number("rope_local_base_freq");
+      if (type == "sliding_attention" && local && entry != dict_.json->end() && entry->is_object() &&
+          entry->contains("rope_theta") && entry->at("rope_theta") != Json(*local))
+        problems_.add(dict_.name, ".sliding_attention.rope_theta = ", entry->at("rope_theta").dump(),
+                      " and rope_local_base_freq = ", *local, " contradict each other: keep one.");
       if (entry != dict_.json->end() && entry->is_object())
         return reader.read(&*entry, dict_.name + "." + type, true, heads, layer);
       problems_.add(dict_.name, " has no dictionary for ", type, ".");

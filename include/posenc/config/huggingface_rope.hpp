@@ -132,6 +132,8 @@ class RopeReader {
       problems_.add(keys.path("partial_rotary_factor"), " = ", *of_dict, " and ", name, " = ", *of_file,
                     " contradict each other: keep one.");
     const auto channels = file_.integer("rotary_dim");
+    problems_.require(file_.mentions("rotary_dim") || !family_.needs_rotary_dim, "model_type \"",
+                      family_.model_type, "\" needs rotary_dim, which is missing (null: all channels rotate).");
     const double fraction = of_dict ? *of_dict : of_file ? *of_file : family_.partial;
     if (!(fraction > 0 && fraction <= 1)) {
       problems_.add(of_dict ? keys.path("partial_rotary_factor") : name,
@@ -159,11 +161,12 @@ class RopeReader {
     if (!sections) return;
     double sum = 0;
     for (const double pairs : *sections) {
-      rotation.mrope_section.push_back(static_cast<Index>(pairs));
+      if (pairs >= 0 && pairs <= static_cast<double>(rotation.rotary_dim) && pairs == std::floor(pairs))
+        rotation.mrope_section.push_back(static_cast<Index>(pairs));
       sum += pairs;
     }
-    problems_.require(sections->size() == 3 && sum == static_cast<double>(rotation.rotary_dim / 2),
-                      keys.path("mrope_section"), " must be three numbers that sum to the ",
+    problems_.require(rotation.mrope_section.size() == 3 && sections->size() == 3 && sum == static_cast<double>(rotation.rotary_dim / 2),
+                      keys.path("mrope_section"), " must be three whole numbers that sum to the ",
                       rotation.rotary_dim / 2, " rotary pairs, got ", sections->size(),
                       " numbers that sum to ", sum, ".");
     layer.notes.push_back("mrope_section: text has equal coordinates on all axes, so it is plain RoPE; image "

@@ -9,6 +9,7 @@
 #include <posenc/config/huggingface_keys.hpp>
 #include <posenc/config/model.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 POSENC_NAMESPACE_BEGIN
@@ -23,7 +24,9 @@ template <class Json>
   const Json* mpt_dict = file.object("attn_config");
   const Keys<Json> mpt_keys(mpt_dict == nullptr ? empty : *mpt_dict, "attn_config", problems);
   const auto count = file.integer({"num_hidden_layers", "n_layer", "n_layers", "num_layers"});
-  for (Index i = 0; i < count.value_or(0); ++i) layer.layers.push_back(i);
+  problems.require(!count || (*count > 0 && *count <= most_layers), "num_hidden_layers must be between 1 and ",
+                   most_layers, ", got ", count.value_or(0), ".");
+  for (Index i = 0; i < std::min(count.value_or(0), most_layers); ++i) layer.layers.push_back(i);
 
   if (family.kind == learned_bias) {
     problems.add("model_type \"", family.model_type, "\" adds a learned bias per head and distance, which is "
@@ -43,6 +46,8 @@ template <class Json>
                           "attention adds nothing.");
     return layer;
   }
+  problems.require(layer.score.softmax_scale >= 0, "attn_config.softmax_scale must be positive, got ",
+                   layer.score.softmax_scale, ".");
   problems.require(layer.num_heads > 0, "ALiBi needs the number of heads: num_attention_heads is missing.");
   layer.alibi = ALiBi{.max_bias = mpt_keys.number("alibi_bias_max").value_or(8)};
   if (family.kind == falcon && layer.head_dim > 0) {

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+#
+# Settings for building the tests, examples and benchmarks of posenc itself. Users of the library
+# never see them.
+if(PROJECT_IS_TOP_LEVEL)
+  set(CMAKE_CXX_EXTENSIONS OFF)
+
+  get_property(multi_config GLOBAL PROPERTY GENERATOR_IS_MULTI_CONFIG)
+  if(NOT CMAKE_BUILD_TYPE AND NOT multi_config)
+    set(CMAKE_BUILD_TYPE Release CACHE STRING "Type of build" FORCE)
+  endif()
+
+  find_program(POSENC_CCACHE ccache)
+  if(POSENC_CCACHE AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
+    set(CMAKE_CXX_COMPILER_LAUNCHER "${POSENC_CCACHE}")
+  endif()
+endif()
+
+# posenc_strict(<target>): every warning of ours is an error. Dependencies are imported targets, so
+# their headers count as system headers. `cmake --compile-no-warning-as-error` turns the errors back
+# into warnings, for compilers that are newer than this list.
+function(posenc_strict target)
+  if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+    target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Wshadow -Wpedantic)
+    set_target_properties(${target} PROPERTIES COMPILE_WARNING_AS_ERROR ON)
+  endif()
+endfunction()

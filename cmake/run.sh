@@ -1,0 +1,42 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+#   sh cmake/run.sh test                  builds the library's tests and runs them
+#   sh cmake/run.sh compare [options]     builds examples/compare and runs it on a model
+#
+# For Debian and its relatives: packages that are missing are installed with apt-get (with sudo when
+# not root). Elsewhere, install CMake 3.25, Ninja, a C++20 compiler, Eigen 3.4, nlohmann-json, CLI11
+# and Catch2 yourself; the rest is the same. Every command is printed before it runs.
+set -eu
+cd "$(dirname "$0")/.."
+
+# What `compare` shows when no options are given.
+model=examples/models/llama-3.1-8b.json
+
+tools="g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libcli11-dev"
+
+case "${1:-}" in
+  test)
+    # shellcheck disable=SC2086 # one word for each package
+    sh cmake/packages.sh $tools catch2 pkg-config python3
+    set -x
+    cmake --preset release
+    cmake --build --preset release
+    ctest --preset release
+    ;;
+  compare)
+    shift
+    # shellcheck disable=SC2086
+    sh cmake/packages.sh $tools
+    [ $# -gt 0 ] || set -- "$model"
+    set -x
+    cmake -S . -B build/compare -G Ninja -D CMAKE_BUILD_TYPE=Release \
+      -D POSENC_BUILD_TESTS=OFF -D POSENC_BUILD_BENCHMARKS=OFF
+    cmake --build build/compare --target compare
+    build/compare/examples/compare "$@"
+    ;;
+  *)
+    sed -n '4,5s/^# *//p' "$0" >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+//
+// What a scheme does to the rotary pairs: which of them reach angles that training never showed.
+//
+// In training, the angles of pair i stay below w_i * trained. A pair that completed a full turn has seen
+// them all and cannot leave. Of the others, those leave whose greatest angle at the target,
+//
+//   w'_i g(farthest key that is visible)
+//
+// is not below that; w' are the frequencies of the scheme and g its distances.
+#pragma once
+
+#include "setting.hpp"
+
+#include <posenc/attention/bind.hpp>
+
+#include <cmath>
+#include <numbers>
+
+namespace compare {
+
+using posenc::Frequencies;
+
+struct RotationReport {
+  Frequencies before, after;           ///< radians per token; empty without rotation
+  double attention_factor = 1;         ///< amplitude of queries and of keys
+  double score_factor = 1;             ///< all that multiplies scores at the target: its square, temperatures
+  Position reach = 0;                  ///< distance of the farthest visible key at the target
+  std::vector<double> distances{};     ///< g at distance_grid()
+  Index pairs_out = 0;
+  double worst_ratio = 1;              ///< greatest angle over the bound of training, of those pairs
+  bool rewrites_distances = false;
+
+  [[nodiscard]] bool rotates() const { return before.size() > 0; }
+};
+
+/// 0 .. target - 1 in even steps.
+inline std::vector<Position> distance_grid(Position target) {
+  std::vector<Position> grid;
+  const Position steps = std::min<Position>(target - 1, 256);
+  for (Position i = 0; i <= steps; ++i) grid.push_back(steps == 0 ? 0 : (target - 1) * i / steps);
+  return grid;
+}
+
+inline bool full_turn(double inv_freq, Position trained) {
+  return inv_freq * static_cast<double>(trained) >= 2 * std::numbers::pi;
+}
+
+/// Is this key visible to the last query?
+template <class E>
+bool visible(const posenc::Bound<E>& bound, Position query, Position key) {
+  bool all = true;
+  std::apply(
+      [&](const auto&... stage) {
+        const auto ask = [&]<class S>(const S& s) {
+          if constexpr (posenc::Mask<S>) all = all && s.visible({query, key, query, key, 0});
+        };
+        (ask(stage), ...);
+      },
+      bound.stages());
+  return all;
+}
+
+template <class E>
+RotationReport rotation_report(const posenc::Bound<E>& bound, const Setting& at) {
+  RotationReport report;
+  const Position query = at.target - 1;
+  report.score_factor = bound.temperature(query);
+  Position key = 0;
+  while (key < query && !visible(bound, query, key)) ++key;
+  report.reach = query - key;
+  for (const Position d : distance_grid(at.target))
+    report.distances.push_back(bound.distance_map().distance(query, query - d));
+  report.rewrites_distances = posenc::Bound<E>::has_distance_map;
+
+  if constexpr (posenc::Bound<E>::has_rotary) {
+    const posenc::RotaryState& state = bound.rotary().state;
+    bound.encoding().for_each([&]<class C>(const C& component) {
+      if constexpr (posenc::RotaryBase<C>) report.before = component.rotary_state().inv_freq;
+    });
+    report.after = state.inv_freq;
+    report.attention_factor = state.attention_factor;
+    report.score_factor *= state.attention_factor * state.attention_factor * state.score_factor;
+    double farthest = bound.distance_map().distance(query, key);
+    for (const Position d : distance_grid(report.reach + 1))
+      farthest = std::max(farthest, bound.distance_map().distance(query, query - d));
+    for (Index i = 0; i < report.before.size(); ++i) {
+      if (full_turn(report.before[i], at.trained)) continue;
+      const double ratio = report.after[i] * farthest / (report.before[i] * static_cast<double>(at.trained));
+      if (!(ratio > 1 + 1e-9)) continue;
+      ++report.pairs_out;
+      report.worst_ratio = std::max(report.worst_ratio, ratio);
+    }
+  }
+  return report;
+}
+
+}  // namespace compare

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+//
+// Every scheme of posenc's gallery, put in the place of the one that the model has.
+//
+// The gallery knows a setting: width, base, lengths. What it cannot know of this model is filled in here,
+// component by component: the block of channels that rotates, lists of LongRoPE, slopes of sampled heads.
+#pragma once
+
+#include "rotation.hpp"
+#include "scores.hpp"
+
+#include <posenc/gallery.hpp>
+
+#include <functional>
+#include <memory>
+
+namespace compare {
+
+using posenc::Family;
+
+/// A curve of a bias: [head of the sample][bin of distances].
+using BiasCurves = std::vector<std::vector<double>>;
+
+/// One scheme, measured.
+struct Row {
+  std::string name;
+  std::string source;
+  Family family = Family::base;
+  bool configured = false;  ///< the model's own
+  std::string note{};
+  RotationReport rotation{};
+  ScoreStatistics scores{};
+  BiasCurves biases{};
+  std::function<void()> attend{};  ///< one call of attention over the sample
+  double relative_time = 0;      ///< median, plain RoPE is 1
+};
+
+// --- What the gallery cannot know ---------------------------------------------------------------
+
+template <class C>
+C adapt(C component, const Setting&, std::string&) {
+  return component;
+}
+
+template <class L>
+posenc::RoPE<L> adapt(posenc::RoPE<L> rope, const Setting& at, std::string&) {
+  // The gallery is asked for heads as wide as the rotary block.
+  rope.rotary_dim = rope.rotated_channels();
+  rope.head_dim = at.layer.rotary->head_dim;
+  rope.rotary_offset = at.layer.rotary->rotary_offset;
+  return rope;
+}
+
+inline posenc::LeakyReRoPE adapt(posenc::LeakyReRoPE map, const Setting& at, std::string& note) {
+  note = "factor chosen so that the last distance is the last of training";
+  return posenc::LeakyReRoPE::to_length(map.window, at.trained, std::max(at.trained, at.target));
+}
+
+inline posenc::LongRoPE adapt(posenc::LongRoPE scheme, const Setting& at, std::string& note) {
+  namespace config = posenc::config;
+  if (const auto* by_length = std::get_if<config::LengthScheme>(&at.layer.rotary->scheme))
+    if (const auto* own = std::get_if<posenc::LongRoPE>(&by_length->rule)) {
+      note = "lists of the file";
+      return *own;
+    }
+  note = "the file has no lists; factor^(2i/(d-2)), the shape of NTK, stands for them";
+  const double last = std::max(1.0, static_cast<double>(scheme.long_factor.size()) - 1);
+  for (std::size_t i = 0; i < scheme.long_factor.size(); ++i)
+    scheme.long_factor[i] = std::pow(scheme.factor, static_cast<double>(i) / last);
+  return scheme;
+}
+
+inline posenc::ALiBi adapt(posenc::ALiBi bias, const Setting& at, std::string&) {
+  const Index heads = std::max(at.layer.num_heads, at.num_heads);
+  const auto all = bias.slopes.empty() ? posenc::alibi_slopes(heads, bias.max_bias) : bias.slopes;
+  bias.slopes.clear();
+  for (Index h = 0; h < at.num_heads; ++h) bias.slopes.push_back(all[static_cast<std::size_t>(at.model_head(h))]);
+  return bias;
+}
+
+template <class... Ts>
+auto adapt_all(const posenc::Encoding<Ts...>& encoding, const Setting& at, std::string& note) {
+  return std::apply([&](const Ts&... c) { return posenc::encoding(adapt(c, at, note)...); }, encoding.components());
+}
+
+/// The same scores from fewer types: frequency transforms become the one table in which they all end, so
+/// that a dozen schemes are one kernel, and values, which have no part in the scores, stay as they are.
+template <bool KeepValues, class... Ts>
+auto reduce(const posenc::Bound<posenc::Encoding<Ts...>>& bound) {
+  using posenc::FrequencyTable;
+  const auto part = [&]<class C>(const C& component) {
+    if constexpr (posenc::RotaryBase<C>) {
+      const posenc::RotaryState& state = bound.rotary().state;
+      return std::tuple<C, FrequencyTable>(
+          component, FrequencyTable{{state.inv_freq.begin(), state.inv_freq.end()}, state.attention_factor});
+    } else if constexpr (posenc::FrequencyTransform<C> || (posenc::ValueRotation<C> && !KeepValues)) {
+      return std::tuple<>();
+    } else {
+      return std::tuple<C>(component);
+    }
+  };
+  return std::apply([](const auto&... c) { return posenc::encoding(c...); },
+                    std::apply([&](const Ts&... c) { return std::tuple_cat(part(c)...); }, bound.encoding().components()));
+}
+
+// --- Measuring one ------------------------------------------------------------------------------
+
+template <class E>
+BiasCurves bias_curves(const posenc::Bound<E>& bound, const std::vector<DistanceBin>& bins) {
+  BiasCurves curves;
+  std::apply(
+      [&](const auto&... stage) {
+        const auto tabulate = [&]<class S>(const S& s) {
+          if constexpr (posenc::RelativeBias<S>) {
+            curves.resize(static_cast<std::size_t>(bound.shape().num_heads));
+            for (std::size_t h = 0; h < curves.size(); ++h)
+              for (const DistanceBin& bin : bins)
+                curves[h].push_back(static_cast<double>(s.relative_bias(static_cast<Index>(h), bin.first)));
+          }
+        };
+        (tabulate(stage), ...);
+      },
+      bound.stages());
+  return curves;
+}
+
+/// Throws posenc::Error where the scheme does not fit the setting.
+template <class E>
+Row measure(Row row, const E& encoding, const Setting& at, const Sample& sample) {
+  posenc::BindOptions options{.num_heads = at.num_heads, .num_kv_heads = at.num_kv_heads,
+                              .head_dim = at.layer.head_dim, .scale = at.scale, .length = at.target};
+  const auto described = posenc::bind(encoding, options);
+  if constexpr (decltype(described)::has_rotary) *options.scale *= described.rotary().state.score_factor;
+  const auto bound = std::make_shared<const decltype(posenc::bind(reduce<true>(described), options))>(
+      posenc::bind(reduce<true>(described), options));
+  row.rotation = rotation_report(described, at);
+  row.scores = score_statistics(posenc::bind(reduce<false>(described), options), at, sample);
+  row.biases = bias_curves(described, row.scores.decay);
+
+  // Timed on as many keys as the sample holds, as if they were the last of the sequence.
+  const auto out = std::make_shared<std::vector<float>>(
+      static_cast<std::size_t>(sample.num_queries() * sample.num_heads() * at.layer.head_dim));
+  row.attend = [bound, out, &sample, width = at.layer.head_dim] {
+    posenc::attention<float>(
+        sample.queries(), sample.keys(), sample.keys(),
+        posenc::TensorView<float>(out->data(), sample.num_queries(), sample.num_heads(), width), *bound,
+        {.query_offset = sample.query_offset(),
+         .key_offset = sample.query_offset() + sample.num_queries() - sample.num_keys()});
+  };
+  return row;
+}
+
+/// Calls visit(entry, encoding) for each scheme of the gallery that fits a model with or without rotation.
+template <class Visit>
+void for_each_scheme(const Setting& at, Visit&& visit) {
+  posenc::GallerySetting gallery{.head_dim = at.rotates() ? at.layer.rotary->rotary_dim : at.layer.head_dim,
+                                 .num_heads = at.num_heads,
+                                 .trained = at.trained,
+                                 .target = std::max(at.trained, at.target)};
+  if (at.rotates()) gallery.base = at.layer.rotary->base;
+  const auto fitting = [&]<class... Ts>(const posenc::GalleryEntry& entry, const posenc::Encoding<Ts...>& encoding) {
+    if (posenc::Encoding<Ts...>::num_rotary_bases == 0 || at.rotates()) visit(entry, encoding);
+  };
+  if (at.rotates() && at.layer.rotary->layout == posenc::config::LayoutName::interleaved)
+    posenc::for_each_in_gallery<posenc::Interleaved>(gallery, fitting);
+  else
+    posenc::for_each_in_gallery<posenc::HalfSplit>(gallery, fitting);
+}
+
+}  // namespace compare

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+//
+// Setting: the layers, the lengths and the heads that are compared, and why these.
+#pragma once
+
+#include "command_line.hpp"
+
+#include <posenc/config/huggingface.hpp>
+
+#include <algorithm>
+
+namespace compare {
+
+struct Setting {
+  posenc::config::Model model;
+  posenc::config::LayerKind layer;
+  Position trained = 0, target = 0;
+  std::string why_trained, why_target;
+  Index num_heads = 1, num_kv_heads = 1;  ///< of the sample
+  double scale = 0;                       ///< softmax scale of the model
+
+  [[nodiscard]] bool rotates() const { return layer.rotary.has_value(); }
+  [[nodiscard]] double factor() const {
+    return static_cast<double>(std::max(trained, target)) / static_cast<double>(trained);
+  }
+  /// Head h of the sample is this head of the model.
+  [[nodiscard]] Index model_head(Index h) const {
+    const Index all = std::max(layer.num_heads, num_heads);
+    return num_heads == 1 ? 0 : h * (all - 1) / (num_heads - 1);
+  }
+};
+
+/// 4096 as "4096", 16384 as "16k".
+inline std::string short_count(Position tokens) {
+  constexpr Position k = 1024, m = k * k;
+  if (tokens >= m && tokens % m == 0) return std::to_string(tokens / m) + "M";
+  if (tokens >= k && tokens % k == 0) return std::to_string(tokens / k) + "k";
+  return std::to_string(tokens);
+}
+
+inline const posenc::config::LayerKind& choose_layer(const posenc::config::Model& model, const std::string& wanted) {
+  const auto& layers = model.layers;
+  const auto find = [&](auto&& holds) { return std::find_if(layers.begin(), layers.end(), holds); };
+  if (!wanted.empty()) {
+    const auto named = find([&](const auto& layer) { return layer.name == wanted; });
+    if (named != layers.end()) return *named;
+    std::string known;
+    for (const auto& layer : layers) known += (known.empty() ? "" : ", ") + layer.name;
+    throw posenc::Error("compare", {"--layer: this model has no layers of the kind '" + wanted +
+                                    "'; it has: " + known + "."});
+  }
+  const auto sees_all = [](const auto& layer) { return layer.window == 0 && layer.chunk == 0; };
+  if (const auto full = find([&](const auto& l) { return l.rotary && sees_all(l); }); full != layers.end()) return *full;
+  if (const auto rotary = find([](const auto& l) { return l.rotary.has_value(); }); rotary != layers.end()) return *rotary;
+  return layers.front();
+}
+
+inline Setting choose_setting(const Arguments& arguments) {
+  Setting at;
+  at.model = posenc::huggingface::read(arguments.model);
+  if (at.model.layers.empty())
+    throw posenc::Error("compare", {arguments.model + " describes no attention layers."});
+  at.layer = choose_layer(at.model, arguments.layer);
+
+  const Position promised = at.model.max_position_embeddings;
+  if (arguments.trained) {
+    at.trained = *arguments.trained;
+    at.why_trained = "as --trained says";
+  } else if (at.rotates() && at.layer.rotary->trained_context > 0) {
+    at.trained = at.layer.rotary->trained_context;
+    at.why_trained = at.trained == promised ? "max_position_embeddings" : "the context that the file's scheme extends";
+  } else {
+    at.trained = promised;
+    at.why_trained = "max_position_embeddings";
+  }
+  posenc::Problems problems;
+  problems.require(at.trained >= 1 && at.trained <= greatest_length, arguments.model,
+                   " does not say a length of training between 1 and 2^24 (got ", at.trained,
+                   "): give it with --trained.");
+  problems.raise_if_any("compare");
+
+  if (arguments.length) {
+    at.target = *arguments.length;
+    at.why_target = "as --length says";
+  } else if (promised > at.trained) {
+    at.target = std::min(promised, greatest_length);
+    at.why_target = "max_position_embeddings, the extended context of this file";
+  } else {
+    at.target = std::min(4 * at.trained, greatest_length);
+    at.why_target = "four times the trained length; choose with --length";
+  }
+
+  // A few heads stand for all. Grouped heads stay grouped.
+  const Index heads = std::max<Index>(1, at.layer.num_heads), kv_heads = std::max<Index>(1, at.layer.num_kv_heads);
+  at.num_heads = std::min<Index>(heads, 4);
+  at.num_kv_heads = std::max<Index>(1, at.num_heads / std::max<Index>(1, heads / kv_heads));
+  while (at.num_heads % at.num_kv_heads != 0) --at.num_kv_heads;
+  at.scale = at.layer.score.score_scale(at.layer.head_dim);
+  return at;
+}
+
+}  // namespace compare

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: MIT
+//
+// What the attention tests share: seeded random tensors, and the bound within which the kernel has to
+// agree with reference_attention.
+//
+// The bound is derived, not tuned. Let u be the unit roundoff of the element type T, d the head width,
+// n the number of visible keys, A the attention factor, s = scale * temperature; |.| of a vector is its
+// norm, and all sums are over the visible keys of one row.
+//
+//   angles    The computed cosine and sine are off by at most
+//               a = a_T + 2^-53 (8 P w + 16),   a_T = 1e-7 for float (the promise of AngleTable), 0 for double
+//             where P w is the greatest position (or window) times the greatest frequency: a double angle
+//             of that size has a rounding error of 2^-53 P w for each of its three digits, its product
+//             with the step, and the reference's own g w; three complex products in double add 16 * 2^-53.
+//             A negative position counts for at least 2^14, the size of the digits that make it up.
+//   rotation  A pair (x0, x1) that is rotated by a perturbed (cos, sin) moves by at most sqrt(2) a |x|, and its
+//             two products and one sum round by at most 2 sqrt(2) u |x|. Amplitude, scale and temperature
+//             are factors of the query: 3 u more, and as many for their own rounding to T. So
+//               |dq| <= (1.5 a + 9 u) |q|, and the same for the key.
+//   dot       A sum of d products rounds by at most d u |q||k| in any order. Altogether
+//               e_dot = s A^2 |q||k| ((d + 18) u + 3 a).
+//   stages    A bias b is rounded to T and added, 2 u (|x| + |b|). A score map of slope at most 1 does not
+//             enlarge what came before it, and rounds by at most 8 u times its argument's magnitude. So each
+//             stage adds at most 10 u M with M = s A^2 |q||k| + sum of |b| + |sink|, which bounds every score.
+//   exp       The weight e^(x - m) is computed from a difference that is at most 2 M, rounded once and
+//             perhaps multiplied by log2(e), 4 u M, and by an exponential good to 4 u. The running maximum m
+//             is the same number in numerator and denominator and its own error cancels; rescaling by
+//             e^(m - m') happens at most once per tile of keys, 4 u each and 4 u M over all of them. Relative
+//             error of a weight:
+//               e_weight = e_dot + 10 stages u M + 8 u M + 4 u + 4 n u.
+//   sums      Both sums over n keys round by at most n u of their sum of magnitudes, hence
+//               |d out| <= 2 max|v| (e_weight + (n + 4) u)
+//               |d lse| <= e_weight + (n + 4) u + 2 u |lse|.
+//   values    Where values rotate, forth and back, errors of two rotations are added and the two channels
+//             of a pair mix: |d out| <= sqrt(2) (2 max|v| (...) + 2 max|v| (1.5 a + 9 u)).
+//
+// e^e - 1 exceeds e by less than a tenth below 0.1, so everything is multiplied by 1.1; beyond that the
+// bound says nothing that |out| <= max|v| did not say, and is replaced by 2 max|v| (3 where values rotate).
+#pragma once
+
+#include <posenc/attention/attention.hpp>
+#include <posenc/attention/reference.hpp>
+#include <posenc/rotary/rope.hpp>
+#include <posenc/rotary/rotate_values.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace attention_test {
+
+using namespace posenc;
+
+inline std::size_t size(Index n) { return static_cast<std::size_t>(n); }
+
+/// splitmix64: the same numbers with every standard library.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed) {}
+
+  std::uint64_t bits() {
+    std::uint64_t z = (state_ += 0x9E3779B97F4A7C15U);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
+    return z ^ (z >> 31);
+  }
+  /// A multiple of 2^-20 times (high - low) within [low, high).
+  double real(double low, double high) {
+    return low + (high - low) * static_cast<double>(bits() >> 44) * 0x1p-20;
+  }
+  /// Both ends included.
+  Position integer(Position low, Position high) {
+    return low + static_cast<Position>(bits() % static_cast<std::uint64_t>(high - low + 1));
+  }
+  bool chance(double probability) { return real(0, 1) < probability; }
+
+  template <class T>
+  T pick(std::initializer_list<T> values) {
+    return values.begin()[integer(0, std::ssize(values) - 1)];
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+/// Tokens x heads x width in one of several memory layouts.
+template <class T>
+class Tensor {
+ public:
+  enum Memory { token_major, head_major, padded };
+
+  Tensor(Index tokens, Index heads, Index width, Memory memory = token_major) {
+    const Index gap = memory == padded ? 2 : 1;
+    data_.assign(size(gap * (tokens * heads * width + 8)), std::numeric_limits<T>::quiet_NaN());
+    if (memory == head_major)
+      view_ = TensorView<T>::head_major(data_.data(), heads, tokens, width);
+    else
+      view_ = {data_.data(), tokens, heads, width, gap * heads * width, gap * width, gap};
+  }
+  Tensor(const Tensor&) = delete;
+  Tensor& operator=(const Tensor&) = delete;
+  Tensor(Tensor&&) = default;
+
+  /// Uniform in [-gain, gain); the numbers are exact in float when gain is a power of two.
+  Tensor& fill(Random random, double gain = 1) {
+    for (Index t = 0; t < view_.tokens; ++t)
+      for (Index h = 0; h < view_.heads; ++h)
+        for (Index d = 0; d < view_.width; ++d) view_(t, h, d) = static_cast<T>(random.real(-gain, gain));
+    return *this;
+  }
+
+  [[nodiscard]] TensorView<T> view() { return view_; }
+  [[nodiscard]] TensorView<const T> view() const { return view_; }
+  operator TensorView<const T>() const { return view_; }
+
+ private:
+  std::vector<T> data_;
+  TensorView<T> view_;
+};
+
+/// The inputs of one call.
+template <class T>
+struct Arguments {
+  TensorView<const T> q, k, v;
+  AttentionOptions<T> options{};
+
+  [[nodiscard]] Position query_index(Index r) const {
+    return options.query_offset.value_or(options.key_offset + k.tokens - q.tokens) + r;
+  }
+  [[nodiscard]] Score score(Index r, Index c, Index h) const {
+    Score at{.query_index = query_index(r), .key_index = options.key_offset + c, .head = h};
+    at.query = options.query_positions.empty() ? at.query_index : options.query_positions[size(r)];
+    at.key = options.key_positions.empty() ? at.key_index : options.key_positions[size(c)];
+    return at;
+  }
+  [[nodiscard]] Position length() const {
+    Position length = 0;
+    for (Index r = 0; r < q.tokens; ++r) length = std::max(length, score(r, 0, 0).query + 1);
+    for (Index c = 0; c < k.tokens; ++c) length = std::max(length, score(0, c, 0).key + 1);
+    return length;
+  }
+};
+
+template <class BoundT>
+bool visible(const BoundT& bound, const Score& at) {
+  bool all = true;
+  const auto ask = [&]<class S>(const S& stage) {
+    if constexpr (Mask<S>) all = all && stage.visible(at);
+  };
+  std::apply([&](const auto&... stage) { (ask(stage), ...); }, bound.stages());
+  return all;
+}
+
+struct RowBound {
+  double out = 0, lse = 0;
+};
+
+namespace detail_of_bounds {
+
+template <class T>
+double norm(const TensorView<const T>& x, Index token, Index head) {
+  double sum = 0;
+  for (Index d = 0; d < x.width; ++d)
+    sum += static_cast<double>(x(token, head, d)) * static_cast<double>(x(token, head, d));
+  return std::sqrt(sum);
+}
+
+template <class T>
+double greatest(const TensorView<const T>& x, Index token, Index head) {
+  double most = 0;
+  for (Index d = 0; d < x.width; ++d) most = std::max(most, std::abs(static_cast<double>(x(token, head, d))));
+  return most;
+}
+
+/// Sum of the magnitudes of all biases and of the sink, and the number of score stages.
+template <class BoundT>
+std::pair<double, double> biases(const BoundT& bound, const Score& at) {
+  double magnitude = 0, stages = 0;
+  const auto ask = [&]<class S>(const S& stage) {
+    double b = 0;
+    if constexpr (RelativeBias<S>)
+      b = static_cast<double>(stage.relative_bias(at.head, at.query - at.key));
+    else if constexpr (ScoreBias<S>)
+      b = static_cast<double>(stage.score_bias(at));
+    if constexpr (SoftmaxSink<S>) b = static_cast<double>(stage.sink_logit(at.head));
+    if (std::isfinite(b)) magnitude += std::abs(b);
+    if constexpr (RelativeBias<S> || ScoreBias<S> || ScoreMap<S>) stages += 1;
+  };
+  std::apply([&](const auto&... stage) { (ask(stage), ...); }, bound.stages());
+  return {magnitude, stages};
+}
+
+}  // namespace detail_of_bounds
+
+/// The bound of the head of this file for every row, [query tokens][heads].
+template <class T, class BoundT>
+std::vector<RowBound> error_bounds(const Arguments<T>& call, const BoundT& bound_at_any_length) {
+  using namespace detail_of_bounds;
+  const BoundT bound =
+      BoundT::depends_on_length ? bound_at_any_length.at_length(call.length()) : bound_at_any_length;
+  const double u = static_cast<double>(std::numeric_limits<T>::epsilon()) / 2;
+  const auto d = static_cast<double>(call.q.width);
+
+  double angle = 0, amplitude = 1;
+  if constexpr (BoundT::has_rotary) {
+    double reach = 0;  // P
+    bool negative = false;
+    for (Index r = 0; r < call.q.tokens; ++r)
+      for (Index c = 0; c < call.k.tokens; ++c) {
+        const Score at = call.score(r, c, 0);
+        reach = std::max({reach, std::abs(static_cast<double>(at.query)), std::abs(static_cast<double>(at.key)),
+                          std::abs(bound.distance_map().distance(at.query, at.key))});
+        negative = negative || at.query < 0 || at.key < 0 || bound.distance_map().distance(at.query, at.key) < 0;
+      }
+    if constexpr (requires { bound.distance_map().window; })
+      reach += static_cast<double>(bound.distance_map().window);
+    if (negative) reach += 0x1p14;
+    const RotaryState& state = bound.rotary().state;
+    const double w = state.inv_freq.size() == 0 ? 0 : state.inv_freq.maxCoeff();
+    angle = (sizeof(T) == sizeof(float) ? 1e-7 : 0) + 0x1p-53 * (8 * reach * w + 16);
+    amplitude = state.attention_factor * state.attention_factor;
+  }
+
+  std::vector<RowBound> rows;
+  const Index group = call.q.heads / call.k.heads;
+  for (Index r = 0; r < call.q.tokens; ++r)
+    for (Index h = 0; h < call.q.heads; ++h) {
+      double dot = 0, magnitude = 0, stages = 0, value = 0, n = 0;
+      for (Index c = 0; c < call.k.tokens; ++c) {
+        const Score at = call.score(r, c, h);
+        if (!visible(bound, at)) continue;
+        const double score = std::abs(bound.scale(call.q.width) * bound.temperature(at.query)) *
+                             std::max(1.0, amplitude) * norm(call.q, r, h) * norm(call.k, c, h / group);
+        const auto [bias, count] = biases(bound, at);
+        dot = std::max(dot, score);
+        magnitude = std::max(magnitude, score + bias);
+        value = std::max(value, greatest(call.v, c, h / group));
+        stages = count;
+        n += 1;
+      }
+      const double e_dot = dot * ((d + 18) * u + 3 * angle);
+      const double e_weight = e_dot + (10 * stages + 8) * u * magnitude + 4 * u + 4 * n * u;
+      const double e_row = 1.1 * (e_weight + (n + 4) * u);
+      RowBound row{.out = 2 * value * e_row, .lse = e_row + 2 * u * (magnitude + std::log(n + 1))};
+      if (BoundT::rotates_values)
+        row.out = std::sqrt(2) * (row.out + 2 * value * (1.5 * angle + 9 * u));
+      row.out = std::min(row.out, (BoundT::rotates_values ? 3 : 2) * value);
+      rows.push_back(row);
+    }
+  return rows;
+}
+
+/// The greatest error over its bound; at most 1 where everything agrees. Infinities and NaN must be equal.
+template <class T>
+double worst_ratio(TensorView<const T> out, const std::vector<T>& lse, const ReferenceResult& expected,
+                   const std::vector<RowBound>& bounds, double factor = 1) {
+  double worst = 0;
+  const auto compare = [&](double got, double wanted, double bound) {
+    if (got == wanted || (std::isnan(got) && std::isnan(wanted))) return;
+    const double ratio = std::abs(got - wanted) / bound;
+    worst = std::isnan(ratio) ? std::numeric_limits<double>::infinity() : std::max(worst, ratio);
+  };
+  for (Index r = 0; r < out.tokens; ++r)
+    for (Index h = 0; h < out.heads; ++h) {
+      const std::size_t row = size(r * out.heads + h);
+      for (Index d = 0; d < out.width; ++d)
+        compare(static_cast<double>(out(r, h, d)), expected.out[row * size(out.width) + size(d)],
+                factor * bounds[row].out);
+      compare(static_cast<double>(lse[row]), expected.lse[row], factor * bounds[row].lse);
+    }
+  return worst;
+}
+
+/// Output and log-sum-exp of one call.
+template <class T>
+struct Output {
+  Tensor<T> out;
+  std::vector<T> lse;
+
+  explicit Output(const Arguments<T>& call, typename Tensor<T>::Memory memory = Tensor<T>::token_major)
+      : out(call.q.tokens, call.q.heads, call.v.width, memory), lse(size(call.q.tokens * call.q.heads)) {}
+};
+
+template <class T, class BoundT>
+Output<T> attend(Arguments<T> call, const BoundT& bound) {
+  Output<T> result(call);
+  call.options.lse = result.lse;
+  attention(call.q, call.k, call.v, result.out.view(), bound, call.options);
+  return result;
+}
+
+/// Kernel against reference in one number, which has to be at most 1.
+template <class T, class BoundT>
+double kernel_ratio(const Arguments<T>& call, const BoundT& bound) {
+  const Output<T> result = attend(call, bound);
+  return worst_ratio<T>(result.out, result.lse, reference_attention(call.q, call.k, call.v, bound, call.options),
+                        error_bounds(call, bound));
+}
+
+}  // namespace attention_test

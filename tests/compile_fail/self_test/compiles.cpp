@@ -1,0 +1,4 @@
+// expect: a sentence that nobody says
+#include <posenc/version.hpp>
+
+int main() {}

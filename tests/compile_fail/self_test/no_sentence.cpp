@@ -1,0 +1,3 @@
+static_assert(sizeof(int) == 0, "a sentence");
+
+int main() {}

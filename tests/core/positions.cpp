@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+#include <posenc/core/positions.hpp>
+
+#include "../support/catch.hpp"
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+using namespace posenc;
+
+namespace {
+
+std::string complaint(const Positions& positions, Index tokens) {
+  Problems problems;
+  positions.check(problems, "queries", tokens);
+  std::string all;
+  for (const std::string& sentence : problems.sentences()) all += sentence;
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("Positions: an offset") {
+  const Positions from_zero;
+  CHECK(from_zero.is_offset());
+  CHECK_FALSE(from_zero.is_real());
+  CHECK(from_zero[0] == 0);
+  CHECK(from_zero[7] == 7);
+
+  const Positions later = 1000;
+  CHECK(later[5] == 1005);
+  CHECK(later.length(6) == 1006);
+  CHECK(later.length(0) == 0);
+
+  const Positions negative = -3;
+  CHECK(negative[0] == -3);
+  CHECK(negative[3] == 0);
+  CHECK(negative.length(2) == -1);
+}
+
+TEST_CASE("Positions: integer ids are borrowed") {
+  std::vector<Position> ids{5, -2, 5, 40};
+  const Positions positions = ids;
+  CHECK_FALSE(positions.is_offset());
+  CHECK_FALSE(positions.is_real());
+  for (std::size_t t = 0; t < ids.size(); ++t) CHECK(positions[static_cast<Index>(t)] == ids[t]);
+  CHECK(positions.length(4) == 41);
+  ids[1] = 99;
+  CHECK(positions[1] == 99);
+  CHECK(positions.length(4) == 100);
+}
+
+TEST_CASE("Positions: real ids") {
+  const std::array<double, 4> ids{0.5, -1.25, 7.999, 3};
+  const Positions positions = ids;
+  CHECK(positions.is_real());
+  CHECK_FALSE(positions.is_offset());
+  CHECK(positions.real(1) == -1.25);
+  CHECK(positions.length(4) == 8);
+  const std::vector<double> negative{-3.5};
+  CHECK(Positions(negative).length(1) == -3);
+  const std::vector<double> whole{6.0};
+  CHECK(Positions(whole).length(1) == 7);
+}
+
+TEST_CASE("Positions: spans, arrays and vectors; other integers are not taken for positions") {
+  const Position array[3] = {1, 2, 3};
+  CHECK(Positions(array)[2] == 3);
+  const std::span<const Position> span(array);
+  CHECK(Positions(span)[1] == 2);
+  std::vector<Position> vector{4};
+  CHECK(Positions(std::span<Position>(vector))[0] == 4);
+  STATIC_REQUIRE(!std::is_convertible_v<std::vector<float>, Positions>);
+  STATIC_REQUIRE(!std::is_convertible_v<std::vector<int>, Positions>);
+  STATIC_REQUIRE(std::is_convertible_v<int, Positions>);
+}
+
+TEST_CASE("Positions: a wrong number of ids") {
+  const std::vector<Position> three{1, 2, 3};
+  const std::vector<double> two{1, 2};
+  CHECK(complaint(three, 3).empty());
+  CHECK(complaint(two, 2).empty());
+  CHECK(complaint(three, 4) == "queries: got 3 position ids for 4 tokens.");
+  CHECK(complaint(three, 0) == "queries: got 3 position ids for 0 tokens.");
+  CHECK(complaint(two, 1) == "queries: got 2 position ids for 1 tokens.");
+}
+
+TEST_CASE("Positions: no ids for some tokens is a wrong number too") {
+  const std::vector<Position> none;
+  const std::vector<double> no_reals;
+  CHECK(complaint(none, 0).empty());
+  CHECK(complaint(none, 5) == "queries: got 0 position ids for 5 tokens.");
+  CHECK(complaint(no_reals, 5) == "queries: got 0 position ids for 5 tokens.");
+}
+
+TEST_CASE("Positions: ids out of range") {
+  const std::string refused = "queries: positions must lie within +-2^52, got ";
+  for (const Position p : {greatest_position + 1, -greatest_position - 1, std::numeric_limits<Position>::max(),
+                           std::numeric_limits<Position>::min()}) {
+    const std::vector<Position> ids{0, p};
+    CHECK(complaint(ids, 2) == refused + std::to_string(p) + ".");
+  }
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  for (const double p : {infinity, -infinity, std::nan(""), 0x1p52 + 1, -0x1p52 - 1, 1e300}) {
+    const std::vector<double> ids{0, p, 1};
+    CHECK_THAT(complaint(ids, 3), StartsWith(refused));
+  }
+  const std::vector<Position> widest{greatest_position, -greatest_position};
+  CHECK(complaint(widest, 2).empty());
+  const std::vector<double> widest_reals{0x1p52, -0x1p52};
+  CHECK(complaint(widest_reals, 2).empty());
+}
+
+TEST_CASE("Positions: offsets out of range") {
+  const auto refused = ContainsSubstring("positions must lie within +-2^52");
+  CHECK(complaint(greatest_position - 10, 10).empty());
+  CHECK_THAT(complaint(greatest_position - 10, 12), refused);
+  CHECK_THAT(complaint(greatest_position + 1, 0), refused);
+  CHECK_THAT(complaint(-greatest_position - 1, 1), refused);
+  CHECK(complaint(-greatest_position, 5).empty());
+  CHECK_THAT(complaint(0, std::numeric_limits<Index>::max()), refused);
+  CHECK_THAT(complaint(std::numeric_limits<Position>::max(), std::numeric_limits<Index>::max()), refused);
+  CHECK_THAT(complaint(std::numeric_limits<Position>::min(), 1), refused);
+}
+
+TEST_CASE("Positions: constant expressions") {
+  constexpr Positions offset = 12;
+  STATIC_REQUIRE(offset[3] == 15);
+  STATIC_REQUIRE(offset.is_offset());
+}
