@@ -35,7 +35,8 @@ inline const LayerKind& kind(const Model& model, const std::string& name) {
   throw 0;
 }
 
-inline const posenc::config::Rotation& rotation(const Model& model, const std::string& name = "full_attention") {
+inline const posenc::config::Rotation& rotation(const Model& model,
+                                                const std::string& name = "full_attention") {
   const LayerKind& layer = kind(model, name);
   REQUIRE(layer.rotary.has_value());
   return *layer.rotary;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// tests/golden/rope_parameters.json: inverse frequencies and attention factors of Hugging Face's own
-// functions, in float32, for some hundred configurations. The whole path from the file's keys is compared.
+// tests/golden/rope_parameters.json: inverse frequencies and attention factors of Hugging Face's
+// own functions, in float32, for some hundred configurations. The whole path from the file's keys
+// is compared.
 #include "fixture.hpp"
 
 #include <fstream>
@@ -10,10 +11,10 @@ namespace {
 
 bool refused_on_purpose(const json& test) {
   const std::string name = test.at("name");
-  return name == "factor below 1"                          // Hugging Face only warns
-         || name == "factor overrides the ratio"           // lengths contradict the factor
-         || name == "ratio below 1: amplitude 1"           // extended length shorter than the original
-         || name == "attention_factor zero is honoured";   // scores would vanish
+  return name == "factor below 1"                 // Hugging Face only warns
+         || name == "factor overrides the ratio"  // lengths contradict the factor
+         || name == "ratio below 1: amplitude 1"  // extended length shorter than the original
+         || name == "attention_factor zero is honoured";  // scores would vanish
 }
 
 }  // namespace
@@ -33,20 +34,23 @@ TEST_CASE("golden: Hugging Face's rotary parameters from its own keys") {
       continue;
     }
     REQUIRE(wrong == "");
-    const Model model =
-        posenc::huggingface::parse(test.at("config"), {.layout = posenc::huggingface::LayoutName::half_split});
+    const Model model = posenc::huggingface::parse(
+        test.at("config"), {.layout = posenc::huggingface::LayoutName::half_split});
     REQUIRE(model.layers.size() == 1);
     const auto& rotary = *model.layers.front().rotary;
-    const posenc::Position length = test.at("seq_len").is_null() ? 0 : test.at("seq_len").get<posenc::Position>();
+    const posenc::Position length =
+        test.at("seq_len").is_null() ? 0 : test.at("seq_len").get<posenc::Position>();
     const auto state = rotary.state(length);
     CHECK(rotary.rotary_dim == test.at("rotary_dim").get<posenc::Index>());
-    CHECK(state.attention_factor == Approx(test.at("attention_factor").get<double>()).epsilon(1e-12));
+    CHECK(state.attention_factor ==
+          Approx(test.at("attention_factor").get<double>()).epsilon(1e-12));
     const auto expected = test.at("inv_freq").get<std::vector<double>>();
     REQUIRE(state.inv_freq.size() == std::ssize(expected));
     for (std::size_t i = 0; i < expected.size(); ++i) {
       INFO("pair " << i);
       // float32 powers, divisions and a blend: a few units in the last place, more in steep ramps
-      CHECK(std::abs(state.inv_freq[static_cast<posenc::Index>(i)] - expected[i]) <= 4e-6 * expected[i]);
+      CHECK(std::abs(state.inv_freq[static_cast<posenc::Index>(i)] - expected[i]) <=
+            4e-6 * expected[i]);
     }
     ++compared;
   }

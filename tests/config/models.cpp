@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The shipped configurations, against numbers computed here in long double from the formulas, or taken
-// from the published code of the models.
+// The shipped configurations, against numbers computed here in long double from the formulas, or
+// taken from the published code of the models.
 #include "fixture.hpp"
 
 #include <posenc/attention/bind.hpp>
@@ -25,7 +25,8 @@ long double plain(long double base, Index d, Index i) {
 long double yarn(long double base, Index d, Index i, long double s, long double trained,
                  long double fast = 32, long double slow = 1, bool whole = true) {
   const auto at = [&](long double turns) {
-    return static_cast<long double>(d) * std::log(trained / (turns * two_pi)) / (2 * std::log(base));
+    return static_cast<long double>(d) * std::log(trained / (turns * two_pi)) /
+           (2 * std::log(base));
   };
   long double low = at(fast), high = at(slow);
   if (whole) low = std::floor(low), high = std::ceil(high);
@@ -35,8 +36,8 @@ long double yarn(long double base, Index d, Index i, long double s, long double 
   return w / s * share + w * (1 - share);
 }
 
-long double llama3(long double base, Index d, Index i, long double s, long double low, long double high,
-                   long double trained) {
+long double llama3(long double base, Index d, Index i, long double s, long double low,
+                   long double high, long double trained) {
   const long double w = plain(base, d, i), wavelength = two_pi / w;
   if (wavelength < trained / high) return w;
   if (wavelength > trained / low) return w / s;
@@ -45,7 +46,8 @@ long double llama3(long double base, Index d, Index i, long double s, long doubl
 }
 
 template <class F>
-void require_frequencies(const posenc::config::Rotation& rotary, Index pairs, F expected, Position length = 0) {
+void require_frequencies(const posenc::config::Rotation& rotary, Index pairs, F expected,
+                         Position length = 0) {
   const Frequencies inv_freq = rotary.state(length).inv_freq;
   REQUIRE(inv_freq.size() == pairs);
   for (Index i = 0; i < pairs; ++i) {
@@ -81,7 +83,8 @@ TEST_CASE("every shipped model is read, explained and bound") {
       CHECK(layer.num_heads > 0);
       CHECK(layer.head_dim > 0);
       CHECK_NOTHROW(layer.visit([&](const auto& encoding) {
-        (void)posenc::bind(encoding, {.num_heads = layer.num_heads, .num_kv_heads = layer.num_kv_heads});
+        (void)posenc::bind(encoding,
+                           {.num_heads = layer.num_heads, .num_kv_heads = layer.num_kv_heads});
       }));
     }
     CHECK(layers.size() == named);  // no layer is of two kinds
@@ -119,7 +122,8 @@ TEST_CASE("llama3 models") {
   require_frequencies(rotation(shipped("llama-3.2-1b")), 32,
                       [](Index i) { return llama3(5e5L, 64, i, 32, 1, 4, 8192); });
   const auto lambda = [](Index i) {
-    return static_cast<double>(plain(5e5L, 128, i)) / rotation(shipped("llama-3.1-8b")).state().inv_freq[i];
+    return static_cast<double>(plain(5e5L, 128, i)) /
+           rotation(shipped("llama-3.1-8b")).state().inv_freq[i];
   };
   CHECK(lambda(28) == Approx(1).epsilon(1e-12));
   CHECK(lambda(29) == Approx(1.20748387).epsilon(1e-8));
@@ -176,7 +180,8 @@ TEST_CASE("gpt-oss keeps its band exact") {
   const Model model = shipped("gpt-oss-20b");
   for (const char* name : {"full_attention", "sliding_attention"}) {
     const auto rotary = rotation(model, name);
-    require_frequencies(rotary, 32, [](Index i) { return yarn(150000, 64, i, 32, 4096, 32, 1, false); });
+    require_frequencies(rotary, 32,
+                        [](Index i) { return yarn(150000, 64, i, 32, 4096, 32, 1, false); });
     CHECK(rotary.state().inv_freq[16] == Approx(4.56483919e-4).epsilon(1e-8));
     CHECK(rotary.state().inv_freq[31] == Approx(3.02351143e-7).epsilon(1e-8));
     CHECK(rotary.state().attention_factor == Approx(1.34657359028));
@@ -215,10 +220,12 @@ TEST_CASE("Phi-4-mini chooses its list by the length, and both have the amplitud
   require_frequencies(phi, 48, [](Index i) { return plain(10000, 96, i); }, 4096);
   const auto is_long = phi.state(4097);
   for (Index i = 0; i < 31; ++i) {  // the searched list begins as NTK with 32.03
-    const long double expected = plain(10000, 96, i) / std::pow(32.03L, static_cast<long double>(i) / 31);
+    const long double expected =
+        plain(10000, 96, i) / std::pow(32.03L, static_cast<long double>(i) / 31);
     CHECK(is_long.inv_freq[i] == Approx(static_cast<double>(expected)).epsilon(1e-8));
   }
-  CHECK(is_long.inv_freq[47] * 47.77 == Approx(static_cast<double>(plain(10000, 96, 47))).epsilon(1e-12));
+  CHECK(is_long.inv_freq[47] * 47.77 ==
+        Approx(static_cast<double>(plain(10000, 96, 47))).epsilon(1e-12));
   CHECK(phi.state(4096).attention_factor == Approx(1.19023807142));
   CHECK(is_long.attention_factor == Approx(1.19023807142));
 }
@@ -236,7 +243,8 @@ TEST_CASE("Gemma: two bases, and scaling on full layers alone") {
   CHECK(kind(large, "full_attention").score.score_scale(128) == Approx(1 / std::sqrt(168.0)));
 
   const Model four = shipped("gemma-4");
-  require_frequencies(rotation(four), 256, [](Index i) { return i < 64 ? plain(1e6L, 512, i) : 0.0L; });
+  require_frequencies(rotation(four), 256,
+                      [](Index i) { return i < 64 ? plain(1e6L, 512, i) : 0.0L; });
   require_plain(rotation(four, "sliding_attention"), 256, 10000);
   CHECK(kind(four, "full_attention").head_dim == 512);
   CHECK(kind(four, "full_attention").score.score_scale(512) == 1);
@@ -257,7 +265,8 @@ TEST_CASE("layers that do not rotate") {
   CHECK(kind(smol, "no_rope").layers.size() == 9);
   CHECK(kind(smol, "full_attention").layers.size() == 27);
 
-  CHECK(kind(shipped("qwen3.5"), "full_attention").layers == std::vector<Index>{3, 7, 11, 15, 19, 23, 27, 31});
+  CHECK(kind(shipped("qwen3.5"), "full_attention").layers ==
+        std::vector<Index>{3, 7, 11, 15, 19, 23, 27, 31});
 }
 
 TEST_CASE("temperatures, windows and axes") {
@@ -274,7 +283,8 @@ TEST_CASE("temperatures, windows and axes") {
   const Model qwen = shipped("qwen-7b");
   CHECK(rotation(qwen).depends_on_length());
   require_plain(rotation(qwen), 128, 10000);
-  for (const auto& [length, alpha] : {std::pair<Position, long double>{8193, 3}, {16384, 3}, {16385, 7}})
+  for (const auto& [length, alpha] :
+       {std::pair<Position, long double>{8193, 3}, {16384, 3}, {16385, 7}})
     require_frequencies(
         rotation(qwen), 64,
         [a = alpha](Index i) {

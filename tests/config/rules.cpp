@@ -14,7 +14,8 @@ json scaled(const json& rope, const json& more = json::object()) {
   config.update(more);
   return config;
 }
-const json yarn4 = {{"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 4096}};
+const json yarn4 = {
+    {"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 4096}};
 
 json with(json object, const json& more) {
   object.update(more);
@@ -35,9 +36,10 @@ const T& length_scheme(const Model& model) {
 TEST_CASE("base: dictionary, file, older spelling, default of the family") {
   CHECK(rotation(parse(llama({{"rope_theta", nullptr}}))).base == 10000);
   CHECK(rotation(parse(llama({{"rope_theta", 5e5}}))).base == 5e5);
-  CHECK(rotation(parse(llama({{"rope_theta", nullptr},
-                              {"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 7e5}}}})))
-            .base == 7e5);
+  CHECK(
+      rotation(parse(llama({{"rope_theta", nullptr},
+                            {"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 7e5}}}})))
+          .base == 7e5);
   json neox = llama({{"model_type", "gpt_neox"}, {"rotary_emb_base", 25000}});
   neox.erase("rope_theta");
   CHECK(rotation(parse(neox)).base == 25000);
@@ -50,11 +52,14 @@ TEST_CASE("base: dictionary, file, older spelling, default of the family") {
 TEST_CASE("rope_parameters and rope_scaling are two spellings of one dictionary") {
   const json theta = {{"rope_theta", nullptr}};
   CHECK(rotation(parse(scaled(yarn4))).type == "yarn");
-  CHECK(rotation(parse(llama({{"rope_parameters", yarn4}, {"max_position_embeddings", 16384}}))).type == "yarn");
+  CHECK(rotation(parse(llama({{"rope_parameters", yarn4}, {"max_position_embeddings", 16384}})))
+            .type == "yarn");
   json legacy = with(yarn4, {{"type", "yarn"}});
   legacy.erase("rope_type");
   CHECK(rotation(parse(scaled(legacy))).type == "yarn");
-  CHECK(rotation(parse(scaled(legacy, {{"rope_parameters", with(yarn4, {{"rope_theta", 10000.0}})}}))).type == "yarn");
+  CHECK(
+      rotation(parse(scaled(legacy, {{"rope_parameters", with(yarn4, {{"rope_theta", 10000.0}})}})))
+          .type == "yarn");
   CHECK(rotation(parse(llama({{"rope_scaling", nullptr}}))).type == "default");
   CHECK(rotation(parse(llama({{"rope_scaling", json::object()}}))).type == "default");
 }
@@ -64,19 +69,25 @@ TEST_CASE("aliases of rope_type") {
                       {"long_factor", std::vector<double>(32, 4.0)},
                       {"original_max_position_embeddings", 4096}};
   for (const char* name : {"su", "longrope"}) {
-    const auto& rope = length_scheme<posenc::LongRoPE>(parse(scaled(with(lists, {{"type", name}}))));
+    const auto& rope =
+        length_scheme<posenc::LongRoPE>(parse(scaled(with(lists, {{"type", name}}))));
     CHECK(rope.factor == 4);
-    CHECK(rope.resolve_attention_factor(1) == Approx(std::sqrt(1 + std::log(4.0) / std::log(4096.0))));
+    CHECK(rope.resolve_attention_factor(1) ==
+          Approx(std::sqrt(1 + std::log(4.0) / std::log(4096.0))));
   }
-  const auto& early = length_scheme<posenc::LongRoPE>(parse(scaled(with(lists, {{"type", "yarn"}}))));
+  const auto& early =
+      length_scheme<posenc::LongRoPE>(parse(scaled(with(lists, {{"type", "yarn"}}))));
   CHECK(early.resolve_attention_factor(1) == Approx(1 + 0.1 * std::log(4.0)));
 
-  const Model axes = parse(llama({{"rope_scaling", {{"type", "mrope"}, {"mrope_section", {8, 12, 12}}}}}));
+  const Model axes =
+      parse(llama({{"rope_scaling", {{"type", "mrope"}, {"mrope_section", {8, 12, 12}}}}}));
   CHECK(rotation(axes).type == "default");
   CHECK(rotation(axes).mrope_section == std::vector<Index>{8, 12, 12});
-  CHECK(wrong_with(llama({{"rope_scaling",
-                           {{"type", "mrope"}, {"rope_type", "default"}, {"mrope_section", {8, 12, 12}}}}}))
-            .empty());
+  CHECK(
+      wrong_with(
+          llama({{"rope_scaling",
+                  {{"type", "mrope"}, {"rope_type", "default"}, {"mrope_section", {8, 12, 12}}}}}))
+          .empty());
 }
 
 TEST_CASE("longrope: the list by length, or one of them") {
@@ -110,7 +121,9 @@ TEST_CASE("original context: file, dictionary, longest position") {
 }
 
 TEST_CASE("yarn: defaults, null, zero and the resolver of its attention factor") {
-  const auto parsed = [](const json& more) { return scheme<posenc::YaRN>(parse(scaled(with(yarn4, more)))); };
+  const auto parsed = [](const json& more) {
+    return scheme<posenc::YaRN>(parse(scaled(with(yarn4, more))));
+  };
   CHECK(parsed({{"beta_fast", 0}, {"beta_slow", nullptr}}).beta_fast == 32);
   CHECK(parsed({{"beta_fast", 0}, {"beta_slow", nullptr}}).beta_slow == 1);
   CHECK(parsed({{"beta_fast", 16}, {"beta_slow", 2}}).beta_fast == 16);
@@ -119,14 +132,17 @@ TEST_CASE("yarn: defaults, null, zero and the resolver of its attention factor")
 
   const double m = 1 + 0.1 * std::log(4.0);
   const auto amplitude = [&](const json& more, const char* model_type = "llama") {
-    return rotation(parse(scaled(with(yarn4, more), {{"model_type", model_type}}))).state().attention_factor;
+    return rotation(parse(scaled(with(yarn4, more), {{"model_type", model_type}})))
+        .state()
+        .attention_factor;
   };
   CHECK(amplitude(json::object()) == Approx(m));
   CHECK(amplitude({{"attention_factor", 1.5}, {"mscale", 1.0}, {"mscale_all_dim", 1.0}}) == 1.5);
   CHECK(amplitude({{"attn_factor", 2.0}}) == Approx(2 * m));
   CHECK(amplitude({{"mscale", 1.0}, {"mscale_all_dim", 1.0}}) == 1);
   CHECK(amplitude({{"mscale", 0.707}}) == Approx(m));  // only together
-  CHECK(amplitude({{"mscale", 2.0}, {"mscale_all_dim", 1.0}}) == Approx((1 + 0.2 * std::log(4.0)) / m));
+  CHECK(amplitude({{"mscale", 2.0}, {"mscale_all_dim", 1.0}}) ==
+        Approx((1 + 0.2 * std::log(4.0)) / m));
   CHECK(amplitude({{"mscale", 0.5}}, "deepseek_v3") == Approx(1 + 0.05 * std::log(4.0)));
 }
 
@@ -140,12 +156,14 @@ TEST_CASE("yarn that was not finetuned follows the length") {
 }
 
 TEST_CASE("dynamic, with alpha and without; ntk of vLLM") {
-  const auto& dynamic = length_scheme<posenc::DynamicNTK>(parse(llama({{"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}}})));
+  const auto& dynamic = length_scheme<posenc::DynamicNTK>(
+      parse(llama({{"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}}})));
   CHECK(dynamic.original_context == 4096);
   CHECK(dynamic.factor == 2);
-  CHECK(scheme<posenc::NTK>(parse(llama({{"rope_scaling", {{"type", "dynamic"}, {"alpha", 8.0}}}}))).alpha == 8);
-  CHECK(scheme<posenc::NTK>(parse(llama({{"rope_scaling", {{"type", "ntk"}, {"factor", 8}}}}))).form ==
-        posenc::NTKForm::su_fixed);
+  CHECK(scheme<posenc::NTK>(parse(llama({{"rope_scaling", {{"type", "dynamic"}, {"alpha", 8.0}}}})))
+            .alpha == 8);
+  CHECK(scheme<posenc::NTK>(parse(llama({{"rope_scaling", {{"type", "ntk"}, {"factor", 8}}}})))
+            .form == posenc::NTKForm::su_fixed);
   const auto& mixed = scheme<posenc::NTK>(
       parse(llama({{"rope_scaling", {{"type", "ntk"}, {"factor", 8}, {"mixed_b", 0.75}}}})));
   CHECK(mixed.form == posenc::NTKForm::su_mixed);
@@ -156,24 +174,26 @@ TEST_CASE("the two meanings of a partial rotary factor") {
   const auto leading = rotation(parse(llama({{"partial_rotary_factor", 0.5}})));
   CHECK(leading.rotary_dim == 32);
   CHECK(leading.state().inv_freq[1] == Approx(std::pow(10000.0, -2 / 32.0)));
-  const auto spread =
-      rotation(parse(llama({{"rope_scaling", {{"rope_type", "proportional"}, {"partial_rotary_factor", 0.5}}}})));
+  const auto spread = rotation(parse(
+      llama({{"rope_scaling", {{"rope_type", "proportional"}, {"partial_rotary_factor", 0.5}}}})));
   CHECK(spread.rotary_dim == 64);
   CHECK(spread.state().inv_freq[1] == Approx(std::pow(10000.0, -2 / 64.0)));
   CHECK(spread.state().inv_freq[16] == 0);
-  CHECK(rotation(parse(llama({{"model_type", "stablelm"}}))).rotary_dim == 16);  // default of its code
+  CHECK(rotation(parse(llama({{"model_type", "stablelm"}}))).rotary_dim ==
+        16);  // default of its code
 }
 
 TEST_CASE("a dictionary per kind of layer") {
-  const json config = llama(
-      {{"model_type", "qwen3"},
-       {"sliding_window", 128},
-       {"use_sliding_window", true},
-       {"layer_types", {"sliding_attention", "full_attention", "sliding_attention", "full_attention"}},
-       {"rope_theta", nullptr},
-       {"rope_parameters",
-        {{"full_attention", {{"rope_type", "linear"}, {"factor", 2.0}, {"rope_theta", 1e6}}},
-         {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 1e4}}}}}});
+  const json config =
+      llama({{"model_type", "qwen3"},
+             {"sliding_window", 128},
+             {"use_sliding_window", true},
+             {"layer_types",
+              {"sliding_attention", "full_attention", "sliding_attention", "full_attention"}},
+             {"rope_theta", nullptr},
+             {"rope_parameters",
+              {{"full_attention", {{"rope_type", "linear"}, {"factor", 2.0}, {"rope_theta", 1e6}}},
+               {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 1e4}}}}}});
   const Model model = parse(config);
   CHECK(rotation(model).base == 1e6);
   CHECK(rotation(model).factor == 2);
@@ -183,13 +203,16 @@ TEST_CASE("a dictionary per kind of layer") {
 }
 
 TEST_CASE("layout: caller, rope_interleave, table") {
-  CHECK(rotation(parse(llama({{"model_type", "gptj"}, {"rotary_dim", 32}}))).layout == LayoutName::interleaved);
-  CHECK(rotation(parse(llama({{"model_type", "gptj"}, {"rotary_dim", 32}}), {.layout = LayoutName::half_split})).layout ==
-        LayoutName::half_split);
-  CHECK(rotation(parse(llama({{"model_type", "deepseek_v3"}, {"rope_interleave", false}}))).layout ==
-        LayoutName::half_split);
-  CHECK(rotation(parse(llama({{"model_type", "new_model"}}), {.layout = LayoutName::interleaved})).layout ==
+  CHECK(rotation(parse(llama({{"model_type", "gptj"}, {"rotary_dim", 32}}))).layout ==
         LayoutName::interleaved);
+  CHECK(rotation(parse(llama({{"model_type", "gptj"}, {"rotary_dim", 32}}),
+                       {.layout = LayoutName::half_split}))
+            .layout == LayoutName::half_split);
+  CHECK(
+      rotation(parse(llama({{"model_type", "deepseek_v3"}, {"rope_interleave", false}}))).layout ==
+      LayoutName::half_split);
+  CHECK(rotation(parse(llama({{"model_type", "new_model"}}), {.layout = LayoutName::interleaved}))
+            .layout == LayoutName::interleaved);
 }
 
 TEST_CASE("which layers slide") {
@@ -200,15 +223,18 @@ TEST_CASE("which layers slide") {
     return std::vector<Index>{};
   };
   CHECK(sliding({{"sliding_window", 128}}).empty());  // the code of llama does not read it
-  CHECK(sliding({{"model_type", "mistral"}, {"sliding_window", 128}}) == std::vector<Index>{0, 1, 2, 3});
+  CHECK(sliding({{"model_type", "mistral"}, {"sliding_window", 128}}) ==
+        std::vector<Index>{0, 1, 2, 3});
   CHECK(sliding({{"model_type", "mistral"}, {"sliding_window", nullptr}}).empty());
-  CHECK(kind(parse(llama({{"model_type", "mistral"}})), "sliding_attention").window == 4096);  // its default
+  CHECK(kind(parse(llama({{"model_type", "mistral"}})), "sliding_attention").window ==
+        4096);  // its default
   const json qwen = {{"model_type", "qwen2"}, {"sliding_window", 128}, {"max_window_layers", 3}};
   CHECK(sliding(qwen).empty());
   CHECK(sliding(with(qwen, {{"use_sliding_window", true}})) == std::vector<Index>{3});
   CHECK(sliding({{"model_type", "gemma2"}, {"sliding_window", 128}}) == std::vector<Index>{0, 2});
-  CHECK(sliding({{"model_type", "exaone4"}, {"sliding_window", 128}, {"sliding_window_pattern", "LG"}}) ==
-        std::vector<Index>{0, 2});
+  CHECK(sliding({{"model_type", "exaone4"},
+                 {"sliding_window", 128},
+                 {"sliding_window_pattern", "LG"}}) == std::vector<Index>{0, 2});
 }
 
 TEST_CASE("which layers rotate") {
@@ -222,7 +248,8 @@ TEST_CASE("which layers rotate") {
 }
 
 TEST_CASE("the language part of a multimodal model") {
-  json outer = {{"model_type", "gemma3"}, {"text_config", llama({{"model_type", "gemma3_text"}, {"rope_theta", nullptr}})}};
+  json outer = {{"model_type", "gemma3"},
+                {"text_config", llama({{"model_type", "gemma3_text"}, {"rope_theta", nullptr}})}};
   CHECK(rotation(parse(outer), "sliding_attention").base == 10000);
   outer["text_config"].erase("model_type");
   CHECK(parse(outer).layers.size() == 1);  // four layers, and every sixth is full
@@ -234,7 +261,8 @@ TEST_CASE("visit calls once, with the encoding of the layer") {
       std::string components;
       encoding.for_each([&]<class T>(const T&) {
         if constexpr (posenc::RotaryBase<T>)
-          components += std::is_same_v<typename T::layout, posenc::HalfSplit> ? "half " : "interleaved ";
+          components +=
+              std::is_same_v<typename T::layout, posenc::HalfSplit> ? "half " : "interleaved ";
         if constexpr (std::is_same_v<T, posenc::config::Scheme>) components += "static ";
         if constexpr (std::is_same_v<T, posenc::config::LengthScheme>) components += "dynamic ";
         if constexpr (std::is_same_v<T, posenc::Causal>) components += "causal";
@@ -245,9 +273,11 @@ TEST_CASE("visit calls once, with the encoding of the layer") {
     });
   };
   CHECK(name(llama()) == "half static causal");
-  CHECK(name(llama({{"model_type", "gptj"}, {"rotary_dim", nullptr}})) == "interleaved static causal");
+  CHECK(name(llama({{"model_type", "gptj"}, {"rotary_dim", nullptr}})) ==
+        "interleaved static causal");
   CHECK(name(llama({{"model_type", "mistral"}})) == "half static window");
-  CHECK(name(llama({{"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}}})) == "half dynamic causal");
+  CHECK(name(llama({{"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}}})) ==
+        "half dynamic causal");
   CHECK(name(llama({{"model_type", "bloom"}})) == "alibi causal");
   CHECK(name(llama({{"model_type", "gpt2"}})) == "causal");
 }

@@ -2,10 +2,10 @@
 //
 // Components whose rule is chosen at run time, for models that are read from a file.
 //
-// A program writes YaRN or Llama3; a file says which. Every frequency scheme ends as a table, so one
-// type can hold any of them, and a dozen schemes times two layouts times a few masks are not a hundred
-// kernels. What the types must tell apart is kept apart: a scheme that depends on the length
-// (LengthScheme) cannot stand in a variant with those that do not.
+// A program writes YaRN or Llama3; a file says which. Every frequency scheme ends as a table, so
+// one type can hold any of them, and a dozen schemes times two layouts times a few masks are not a
+// hundred kernels. What the types must tell apart is kept apart: a scheme that depends on the
+// length (LengthScheme) cannot stand in a variant with those that do not.
 #pragma once
 
 #include <posenc/core/concepts.hpp>
@@ -57,9 +57,10 @@ struct LengthScheme {
   }
 };
 
-/// Temperature by whole contexts: 1 + scale * ln(1 + floor((n + shift) / context)) at position n, shift 0 or 1.
-/// Llama 4 has shift 1, scale 0.1 (`attn_scale`), context 8192 (`floor_scale`), on layers without
-/// rotation; Ministral 3 has shift 0, `llama_4_scaling_beta` and the original context, on all layers.
+/// Temperature by whole contexts: 1 + scale * ln(1 + floor((n + shift) / context)) at position n,
+/// shift 0 or 1. Llama 4 has shift 1, scale 0.1 (`attn_scale`), context 8192 (`floor_scale`), on
+/// layers without rotation; Ministral 3 has shift 0, `llama_4_scaling_beta` and the original
+/// context, on all layers.
 struct StepTemperature {
   double scale = 0.1;
   Position context = 8192;
@@ -85,9 +86,11 @@ struct ScoreRule {
   }
   void check(Problems& problems, const HeadShape& shape) const {
     if (const auto* step = std::get_if<StepTemperature>(&rule))
-      problems.require(std::isfinite(step->scale) && step->scale >= 0 && step->context > 0,
-                       "temperature: 1 + scale ln(1 + floor((n + shift) / context)) needs scale >= 0 and "
-                       "context > 0, got ", step->scale, " and ", step->context, ".");
+      problems.require(
+          std::isfinite(step->scale) && step->scale >= 0 && step->context > 0,
+          "temperature: 1 + scale ln(1 + floor((n + shift) / context)) needs scale >= 0 and "
+          "context > 0, got ",
+          step->scale, " and ", step->context, ".");
     if (const auto* log_n = std::get_if<LogN>(&rule)) log_n->check(problems, shape);
     problems.require(std::isfinite(softmax_scale) && softmax_scale >= 0,
                      "the softmax scale must be positive and finite, got ", softmax_scale, ".");
@@ -109,7 +112,8 @@ struct ChunkedCausal {
         first_key > last_query)
       return TileClass::none;
     const bool one = first_query == last_query && first_key == last_key && first_query == first_key;
-    return one && tile.key_index.last <= tile.query_index.first ? TileClass::full : TileClass::partial;
+    return one && tile.key_index.last <= tile.query_index.first ? TileClass::full
+                                                                : TileClass::partial;
   }
   void check(Problems& problems, const HeadShape&) const {
     problems.require(chunk > 0, "ChunkedCausal: chunk must be positive, got ", chunk, ".");

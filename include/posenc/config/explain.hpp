@@ -11,8 +11,8 @@
 //   Lambda       w_i / w'_i, what the scheme divides the frequency by
 //
 // Neighbours that the scheme treats alike (kept: Lambda = 1; interpolated: Lambda = factor; off:
-// w'_i = 0) share a line. The others (blended: between the two by a ramp; rescaled: by a rule or list of
-// their own) have a line each, or, where they are many, every n-th of them; all on request.
+// w'_i = 0) share a line. The others (blended: between the two by a ramp; rescaled: by a rule or
+// list of their own) have a line each, or, where they are many, every n-th of them; all on request.
 #pragma once
 
 #include <posenc/config/model.hpp>
@@ -53,7 +53,8 @@ inline std::string runs(const std::vector<Index>& numbers) {
 }
 
 /// The pairs, a line each or a line for a run of equals.
-inline void explain_pairs(std::ostream& out, const Rotation& rotary, const ExplainOptions& options) {
+inline void explain_pairs(std::ostream& out, const Rotation& rotary,
+                          const ExplainOptions& options) {
   const RotaryState before = rotary.unscaled_state(), after = rotary.state(options.length);
   const Frequencies lambda = before.inv_freq / after.inv_freq;
   const auto kind = [&](Index pair) { return std::string_view(treatment(lambda[pair], rotary)); };
@@ -66,14 +67,16 @@ inline void explain_pairs(std::ostream& out, const Rotation& rotary, const Expla
   };
   const auto line = [&](Index first, Index last) {
     const auto wavelength = [&](Index i) { return 2 * std::numbers::pi / before.inv_freq[i]; };
-    const auto turns = [&](Index i) { return static_cast<double>(rotary.trained_context) / wavelength(i); };
+    const auto turns = [&](Index i) {
+      return static_cast<double>(rotary.trained_context) / wavelength(i);
+    };
     out << "    " << std::setw(8) << std::left << range(first, last, [](Index i) { return i; })
         << std::setw(20) << range(first, last, wavelength) << std::setw(20)
         << (rotary.trained_context > 0 ? range(first, last, turns) : "-") << std::setw(20)
         << range(first, last, [&](Index i) { return lambda[i]; }) << kind(first) << "\n";
   };
-  out << "    " << std::left << std::setw(8) << "pair" << std::setw(20) << "wavelength" << std::setw(20)
-      << "turns" << std::setw(20) << "Lambda" << "\n";
+  out << "    " << std::left << std::setw(8) << "pair" << std::setw(20) << "wavelength"
+      << std::setw(20) << "turns" << std::setw(20) << "Lambda" << "\n";
   for (Index first = 0; first < before.pairs();) {
     Index last = first;
     while (last + 1 < before.pairs() && kind(last + 1) == kind(first)) ++last;
@@ -89,42 +92,46 @@ inline void explain_pairs(std::ostream& out, const Rotation& rotary, const Expla
   }
 }
 
-inline void explain_layer(std::ostream& out, const LayerKind& layer, const ExplainOptions& options) {
+inline void explain_layer(std::ostream& out, const LayerKind& layer,
+                          const ExplainOptions& options) {
   out << "\n" << layer.name << ": ";
   if (layer.layers.empty())
     out << "every layer\n";
   else
     out << layer.layers.size() << " layers (" << runs(layer.layers) << ")\n";
-  out << "  heads: " << layer.num_heads << " query, " << layer.num_kv_heads << " key, " << layer.head_dim
-      << " channels\n  mask: ";
+  out << "  heads: " << layer.num_heads << " query, " << layer.num_kv_heads << " key, "
+      << layer.head_dim << " channels\n  mask: ";
   if (layer.window != 0)
-    out << "sliding window of " << layer.window << " tokens, the query's own included (left = "
-        << layer.window - 1 << ")\n";
+    out << "sliding window of " << layer.window
+        << " tokens, the query's own included (left = " << layer.window - 1 << ")\n";
   else if (layer.chunk != 0)
     out << "causal within chunks of " << layer.chunk << " tokens\n";
   else
     out << "causal\n";
-  if (layer.score.softmax_scale != 0) out << "  softmax scale: " << layer.score.softmax_scale << "\n";
+  if (layer.score.softmax_scale != 0)
+    out << "  softmax scale: " << layer.score.softmax_scale << "\n";
   if (const auto* step = std::get_if<StepTemperature>(&layer.score.rule))
     out << "  temperature at position n: 1 + " << step->scale << " ln(1 + floor("
         << (step->shift == 0 ? "n" : "(n + 1)") << " / " << step->context << "))\n";
   if (const auto* log_n = std::get_if<LogN>(&layer.score.rule))
     out << "  temperature at position n: max(1, ln(n + 1) / ln " << log_n->base_length << ")\n";
   if (layer.alibi)
-    out << "  ALiBi: max_bias " << layer.alibi->max_bias << ", slopes times " << layer.alibi->slope_factor << "\n";
+    out << "  ALiBi: max_bias " << layer.alibi->max_bias << ", slopes times "
+        << layer.alibi->slope_factor << "\n";
   if (layer.rotary) {
     const Rotation& rotary = *layer.rotary;
     const RotaryState state = rotary.state(options.length);
-    out << "  rotation: rope_type " << rotary.type << ", " << to_string(rotary.layout) << ", channels "
-        << rotary.rotary_offset << ".." << rotary.rotary_offset + rotary.rotary_dim - 1 << " of "
-        << rotary.head_dim << "\n";
+    out << "  rotation: rope_type " << rotary.type << ", " << to_string(rotary.layout)
+        << ", channels " << rotary.rotary_offset << ".."
+        << rotary.rotary_offset + rotary.rotary_dim - 1 << " of " << rotary.head_dim << "\n";
     if (rotary.trained_context > 0) out << "  trained context: " << rotary.trained_context << "\n";
-    out << "  base in force: " << state.base << "\n  attention factor: "
-        << state.attention_factor << "\n";
+    out << "  base in force: " << state.base << "\n  attention factor: " << state.attention_factor
+        << "\n";
     if (state.score_factor != 1) out << "  softmax scale times: " << state.score_factor << "\n";
     if (rotary.depends_on_length())
       out << "  frequencies depend on the length (shown for "
-          << (options.length == 0 ? rotary.trained_context : options.length) << "): cache raw keys\n";
+          << (options.length == 0 ? rotary.trained_context : options.length)
+          << "): cache raw keys\n";
   } else if (!layer.alibi) {
     out << "  no position in attention\n";
   }

@@ -4,8 +4,9 @@
 //
 // The layout of the rotary pairs stands in no configuration file; it is a fact about the code that
 // trained the checkpoint. So is the meaning of a missing key. This table holds both, one row per
-// model_type, as read in transformers 5.23 (src/transformers/models/<name>). A type that is not in the
-// table is not guessed: the reader asks for the layout.
+// model_type, checked against transformers 5.23 (src/transformers/models/<name>); qwen and kimi_k2
+// are not there, their code comes with the checkpoints, and these two rows are as generally known.
+// A type that is not in the table is not guessed: the reader asks for the layout.
 #pragma once
 
 #include <posenc/core/types.hpp>
@@ -24,11 +25,11 @@ enum class LayoutName { half_split, interleaved };
 /// Where the position comes from.
 enum class PositionKind {
   rotary,
-  alibi,           ///< BLOOM
-  falcon,          ///< rotary, or ALiBi scaled by 1/sqrt(head_dim) when `alibi` is true
-  mpt,             ///< ALiBi, or a learned table, by `attn_config.alibi`
-  learned,         ///< a table that is added to the embeddings
-  learned_bias,    ///< T5's table of relative biases: weights, not configuration
+  alibi,         ///< BLOOM
+  falcon,        ///< rotary, or ALiBi scaled by 1/sqrt(head_dim) when `alibi` is true
+  mpt,           ///< ALiBi, or a learned table, by `attn_config.alibi`
+  learned,       ///< a table that is added to the embeddings
+  learned_bias,  ///< T5's table of relative biases: weights, not configuration
 };
 
 /// Which layers a `sliding_window` means when there is no `layer_types`.
@@ -57,21 +58,21 @@ enum class NoPERule {
 struct Family {
   std::string_view model_type;
   LayoutName layout = LayoutName::half_split;
-  double base = 10000;              ///< rope_theta when the key is absent
-  Index head_dim = 0;               ///< head_dim when the key is absent; 0: hidden_size / heads
-  double partial = 1;               ///< partial_rotary_factor when the key is absent
+  double base = 10000;  ///< rope_theta when the key is absent
+  Index head_dim = 0;   ///< head_dim when the key is absent; 0: hidden_size / heads
+  double partial = 1;   ///< partial_rotary_factor when the key is absent
   WindowRule windows = WindowRule::ignored;
-  Index window = 0;                 ///< sliding_window when the key is absent; 0: none
-  Index pattern = 0;                ///< every n-th layer is full (linear-attention hybrids: the only ones)
+  Index window = 0;   ///< sliding_window when the key is absent; 0: none
+  Index pattern = 0;  ///< every n-th layer is full (linear-attention hybrids: the only ones)
   LocalRope local = LocalRope::same;
   NoPERule nope = NoPERule::never;
-  bool mscale_in_softmax = false;   ///< softmax scale times (0.1 mscale_all_dim ln factor + 1)^2
-  bool linear_hybrid = false;       ///< the other layers are linear attention
-  Index global_head_dim = 0;        ///< head_dim of full layers when the key is absent; 0: as the others
-  bool needs_rotary_dim = false;    ///< the number of rotated channels has no default
-  bool last_full = false;           ///< the last layer is full whatever the pattern says
-  Index chunk = 0;                  ///< rotating layers attend within chunks of this many tokens
-  double score_scale = 0;           ///< softmax scale when no key gives it; 0: 1/sqrt(head_dim)
+  bool mscale_in_softmax = false;  ///< softmax scale times (0.1 mscale_all_dim ln factor + 1)^2
+  bool linear_hybrid = false;      ///< the other layers are linear attention
+  Index global_head_dim = 0;  ///< head_dim of full layers when the key is absent; 0: as the others
+  bool needs_rotary_dim = false;  ///< the number of rotated channels has no default
+  bool last_full = false;         ///< the last layer is full whatever the pattern says
+  Index chunk = 0;                ///< rotating layers attend within chunks of this many tokens
+  double score_scale = 0;         ///< softmax scale when no key gives it; 0: 1/sqrt(head_dim)
   PositionKind kind = PositionKind::rotary;
 };
 
@@ -79,10 +80,10 @@ namespace detail {
 inline constexpr auto interleaved = LayoutName::interleaved;
 inline constexpr auto half_split = LayoutName::half_split;
 
+// clang-format off: a row per model
 inline constexpr Family families[] = {
     // Half-split: pair i is (i, i + rotary_dim/2).
     {.model_type = "llama"},
-    {.model_type = "code_llama"},
     {.model_type = "arcee"},
     {.model_type = "granite"},
     {.model_type = "granitemoe"},
@@ -90,12 +91,10 @@ inline constexpr Family families[] = {
     {.model_type = "olmo2"},
     {.model_type = "olmoe"},
     {.model_type = "diffllama"},
-    {.model_type = "dbrx"},
     {.model_type = "bitnet", .base = 500'000},
     {.model_type = "apertus", .base = 12'000'000},
     {.model_type = "seed_oss", .head_dim = 128},
-    {.model_type = "internlm3", .head_dim = 128},
-    {.model_type = "minicpm3"},
+    {.model_type = "minicpm3", .mscale_in_softmax = true},
     {.model_type = "hunyuan_v1_dense"},
     {.model_type = "hunyuan_v1_moe"},
     {.model_type = "starcoder2", .windows = WindowRule::every},
@@ -124,20 +123,25 @@ inline constexpr Family families[] = {
     {.model_type = "qwen3_moe", .windows = WindowRule::qwen},
     {.model_type = "qwen3_vl_text", .base = 500'000, .head_dim = 128},
     {.model_type = "qwen3_vl_moe_text", .base = 500'000},
-    {.model_type = "qwen3_next", .head_dim = 256, .partial = 0.25, .pattern = 4, .linear_hybrid = true},
-    {.model_type = "qwen3_5_text", .head_dim = 256, .partial = 0.25, .pattern = 4, .linear_hybrid = true},
-    {.model_type = "qwen3_5_moe_text", .head_dim = 256, .partial = 0.25, .pattern = 4, .linear_hybrid = true},
+    {.model_type = "qwen3_next", .head_dim = 256, .partial = 0.25, .pattern = 4,
+     .linear_hybrid = true},
+    {.model_type = "qwen3_5_text", .head_dim = 256, .partial = 0.25, .pattern = 4,
+     .linear_hybrid = true},
+    {.model_type = "qwen3_5_moe_text", .head_dim = 256, .partial = 0.25, .pattern = 4,
+     .linear_hybrid = true},
     {.model_type = "gemma", .head_dim = 256},
-    {.model_type = "gemma2", .head_dim = 256, .windows = WindowRule::pattern, .window = 4096, .pattern = 2,
+    {.model_type = "gemma2", .head_dim = 256, .windows = WindowRule::pattern, .window = 4096,
+     .pattern = 2, .score_scale = 0.0625},
+    {.model_type = "gemma3_text", .base = 1'000'000, .head_dim = 256,
+     .windows = WindowRule::pattern, .window = 4096, .pattern = 6, .local = LocalRope::own_base,
      .score_scale = 0.0625},
-    {.model_type = "gemma3_text", .base = 1'000'000, .head_dim = 256, .windows = WindowRule::pattern,
-     .window = 4096, .pattern = 6, .local = LocalRope::own_base, .score_scale = 0.0625},
-    {.model_type = "gemma4_text", .base = 1'000'000, .head_dim = 256, .windows = WindowRule::pattern,
-     .window = 512, .pattern = 6, .global_head_dim = 512, .last_full = true, .score_scale = 1},
+    {.model_type = "gemma4_text", .base = 1'000'000, .head_dim = 256,
+     .windows = WindowRule::pattern, .window = 512, .pattern = 6, .global_head_dim = 512,
+     .last_full = true, .score_scale = 1},
     {.model_type = "gpt_oss", .base = 150'000, .head_dim = 64, .windows = WindowRule::pattern,
      .window = 128, .pattern = 2},
-    {.model_type = "olmo3", .base = 500'000, .windows = WindowRule::pattern, .window = 4096, .pattern = 4,
-     .local = LocalRope::unscaled},
+    {.model_type = "olmo3", .base = 500'000, .windows = WindowRule::pattern, .window = 4096,
+     .pattern = 4, .local = LocalRope::unscaled},
     {.model_type = "smollm3", .base = 2'000'000, .pattern = 4, .nope = NoPERule::listed},
     {.model_type = "exaone4", .windows = WindowRule::pattern, .window = 4096, .pattern = 4,
      .nope = NoPERule::full_layers},
@@ -146,18 +150,18 @@ inline constexpr Family families[] = {
     {.model_type = "gptj", .layout = interleaved, .needs_rotary_dim = true},
     {.model_type = "codegen", .layout = interleaved, .needs_rotary_dim = true},
     {.model_type = "cohere", .layout = interleaved, .base = 500'000},
-    {.model_type = "cohere2", .layout = interleaved, .windows = WindowRule::pattern, .window = 4096,
-     .pattern = 4, .nope = NoPERule::full_layers},
+    {.model_type = "cohere2", .layout = interleaved, .windows = WindowRule::pattern,
+     .window = 4096, .pattern = 4, .nope = NoPERule::full_layers},
     {.model_type = "glm", .layout = interleaved, .head_dim = 128, .partial = 0.5},
     {.model_type = "glm4", .layout = interleaved, .head_dim = 128, .partial = 0.5},
     {.model_type = "helium", .layout = interleaved, .base = 100'000, .head_dim = 128},
     {.model_type = "ernie4_5", .layout = interleaved, .base = 500'000, .head_dim = 128},
     {.model_type = "ernie4_5_moe", .layout = interleaved, .base = 500'000},
-    {.model_type = "llama4_text", .layout = interleaved, .base = 500'000, .head_dim = 128, .pattern = 4,
-     .nope = NoPERule::listed, .chunk = 8192},
+    {.model_type = "llama4_text", .layout = interleaved, .base = 500'000, .head_dim = 128,
+     .pattern = 4, .nope = NoPERule::listed, .chunk = 8192},
     {.model_type = "deepseek_v2", .layout = interleaved, .mscale_in_softmax = true},
     {.model_type = "deepseek_v3", .layout = interleaved, .mscale_in_softmax = true},
-    {.model_type = "kimi_k2", .layout = interleaved, .base = 50'000, .mscale_in_softmax = true},
+    {.model_type = "kimi_k2", .layout = interleaved, .mscale_in_softmax = true},
     {.model_type = "glm4_moe_lite", .layout = interleaved, .mscale_in_softmax = true},
     {.model_type = "mistral4", .layout = interleaved, .mscale_in_softmax = true},
     // No rotation.
@@ -168,10 +172,11 @@ inline constexpr Family families[] = {
     {.model_type = "mt5", .kind = PositionKind::learned_bias},
     {.model_type = "umt5", .kind = PositionKind::learned_bias},
 };
+// clang-format on
 }  // namespace detail
 
-/// The row of a model_type, or nullptr. The outer type of a multimodal model ("gemma3") finds its text
-/// model's row ("gemma3_text").
+/// The row of a model_type, or nullptr. The outer type of a multimodal model ("gemma3") finds its
+/// text model's row ("gemma3_text").
 [[nodiscard]] constexpr const Family* find_family(std::string_view model_type) {
   for (const Family& family : detail::families) {
     if (family.model_type == model_type) return &family;

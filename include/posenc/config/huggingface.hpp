@@ -9,15 +9,15 @@
 //   for (const auto& layer : model.layers)
 //     layer.visit([&](const auto& encoding) { ... bind(encoding, {...}) ... });
 //
-// Whatever is wrong is reported at once, by one Error with a sentence each: missing keys, wrong types,
-// values that contradict each other (both are named), schemes and spellings that are not known. What
-// is not in the file is not guessed: an unknown model_type needs {.layout = ...}.
+// Whatever is wrong is reported at once, by one Error with a sentence each: missing keys, wrong
+// types, values that contradict each other (both are named), schemes and spellings that are not
+// known. What is not in the file is not guessed: an unknown model_type needs {.layout = ...}.
 //
 // A multimodal model's language part is read: text_config, llm_config or language_config; what that
 // leaves out is looked up in the outer object.
 //
-// Needs nlohmann-json (CMake: link posenc::huggingface), as the only header of the library. Rules and
-// precedence are written where they are applied: huggingface_rope.hpp, huggingface_schemes.hpp,
+// Needs nlohmann-json (CMake: link posenc::huggingface), as the only header of the library. Rules
+// and precedence are written where they are applied: huggingface_rope.hpp, huggingface_schemes.hpp,
 // huggingface_layers.hpp; what model_type implies is in families.hpp.
 #pragma once
 
@@ -45,10 +45,11 @@ inline nlohmann::json language_part(const nlohmann::json& config, Problems& prob
     if (inner == config.end() || !inner->is_object()) continue;
     nlohmann::json merged = config;
     merged.erase(name);
-    for (const char* key : {"rope_theta", "rope_scaling", "rope_parameters", "max_position_embeddings"})
+    for (const char* key :
+         {"rope_theta", "rope_scaling", "rope_parameters", "max_position_embeddings"})
       if (config.contains(key) && inner->contains(key) && config.at(key) != inner->at(key))
-        problems.add(key, " = ", config.at(key).dump(), " and ", name, ".", key, " = ", inner->at(key).dump(),
-                     " contradict each other.");
+        problems.add(key, " = ", config.at(key).dump(), " and ", name, ".", key, " = ",
+                     inner->at(key).dump(), " contradict each other.");
     merged.update(*inner);
     return merged;
   }
@@ -60,32 +61,42 @@ inline nlohmann::json language_part(const nlohmann::json& config, Problems& prob
 /// Reads a configuration that is at hand as JSON. Throws Error with every problem.
 [[nodiscard]] inline Model parse(const nlohmann::json& config, const Options& options = {}) {
   Problems problems;
-  problems.require(config.is_object(), "a configuration must be a JSON object, got ", config.type_name(), ".");
+  problems.require(config.is_object(), "a configuration must be a JSON object, got ",
+                   config.type_name(), ".");
   problems.raise_if_any("posenc::huggingface");
   const nlohmann::json json = detail::language_part(config, problems);
   const Keys<nlohmann::json> file(json, "", problems);
   const std::string type = file.text("model_type").value_or("");
   const config::Family* known = config::find_family(type);
   if (known == nullptr && !options.layout) {
-    problems.add(type.empty() ? "model_type is missing" : "model_type \"" + type + "\" is not in posenc's table",
-                 ", so the layout of the rotary pairs is not known, and the file never says it: pass "
-                 "{.layout = huggingface::LayoutName::half_split} if the model's code has rotate_half on two "
-                 "halves, {.layout = huggingface::LayoutName::interleaved} if it pairs channels 2i and 2i + 1.");
+    problems.add(
+        type.empty() ? "model_type is missing"
+                     : "model_type \"" + type + "\" is not in posenc's table",
+        ", so the layout of the rotary pairs is not known, and the file never says it: pass "
+        "{.layout = huggingface::LayoutName::half_split} if the model's code has rotate_half on "
+        "two "
+        "halves, {.layout = huggingface::LayoutName::interleaved} if it pairs channels 2i and 2i + "
+        "1.");
     problems.raise_if_any("posenc::huggingface");
   }
   const config::Family other{.model_type = type, .windows = config::WindowRule::unknown};
-  Model model = ModelReader<nlohmann::json>(file, known == nullptr ? other : *known, options, problems).read();
+  Model model =
+      ModelReader<nlohmann::json>(file, known == nullptr ? other : *known, options, problems)
+          .read();
   model.model_type = type;
-  if (std::any_of(model.layers.begin(), model.layers.end(), [](const LayerKind& kind) { return kind.rotary; }))
+  if (std::any_of(model.layers.begin(), model.layers.end(),
+                  [](const LayerKind& kind) { return kind.rotary; }))
     model.notes.insert(model.notes.begin(),
-                       options.layout                    ? "layout: as the caller says."
-                       : file.mentions("rope_interleave") ? "layout: rope_interleave."
-                                                          : "layout: model_type \"" + type + "\" in posenc's table.");
+                       options.layout ? "layout: as the caller says."
+                       : file.mentions("rope_interleave")
+                           ? "layout: rope_interleave."
+                           : "layout: model_type \"" + type + "\" in posenc's table.");
   problems.raise_if_any("posenc::huggingface");
   return model;
 }
 
-/// Reads a config.json. Throws Error when the file cannot be read, is not JSON, or is not understood.
+/// Reads a config.json. Throws Error when the file cannot be read, is not JSON, or is not
+/// understood.
 [[nodiscard]] inline Model read(const std::filesystem::path& path, const Options& options = {}) {
   Problems problems;
   nlohmann::json config;

@@ -2,9 +2,9 @@
 //
 // RopeDictionary: where the rotary parameters of a file stand.
 //
-// In `rope_parameters`, or the older `rope_scaling`; where both are there they must say the same (the newer
-// one may also hold the base and the partial factor). A dictionary whose keys are all kinds of layers holds
-// one dictionary for each of them.
+// In `rope_parameters`, or the older `rope_scaling`; where both are there they must say the same
+// (the newer one may also hold the base and the partial factor). A dictionary whose keys are all
+// kinds of layers holds one dictionary for each of them.
 #pragma once
 
 #include <posenc/config/families.hpp>
@@ -38,25 +38,30 @@ Json comparable(const Json& dict) {
 }  // namespace detail
 
 template <class Json>
-[[nodiscard]] RopeDictionary<Json> choose_dictionary(const Keys<Json>& file, const config::Family& family,
+[[nodiscard]] RopeDictionary<Json> choose_dictionary(const Keys<Json>& file,
+                                                     const config::Family& family,
                                                      Problems& problems) {
   const Json* parameters = file.object("rope_parameters");
   const Json* scaling = file.object("rope_scaling");
   if (parameters != nullptr && scaling != nullptr &&
       detail::comparable(*parameters) != detail::comparable(*scaling))
-    problems.add("rope_parameters and rope_scaling contradict each other, ", parameters->dump(), " and ",
-                 scaling->dump(), ": keep rope_parameters.");
+    problems.add("rope_parameters and rope_scaling contradict each other, ", parameters->dump(),
+                 " and ", scaling->dump(), ": keep rope_parameters.");
   RopeDictionary<Json> chosen;
   chosen.json = parameters != nullptr ? parameters : scaling;
   chosen.name = parameters == nullptr && scaling != nullptr ? "rope_scaling" : "rope_parameters";
   std::size_t kinds = 0, keys = 0;
   if (chosen.json != nullptr)
-    for (auto at = chosen.json->begin(); at != chosen.json->end(); ++at, ++keys) kinds += is_layer_type(at.key());
+    for (auto at = chosen.json->begin(); at != chosen.json->end(); ++at, ++keys)
+      kinds += is_layer_type(at.key());
   chosen.per_layer = kinds != 0;
-  problems.require(kinds == 0 || kinds == keys, chosen.name, " mixes kinds of layers (full_attention, ...) "
+  problems.require(kinds == 0 || kinds == keys, chosen.name,
+                   " mixes kinds of layers (full_attention, ...) "
                    "with other keys: it must be one dictionary, or one per kind.");
-  problems.require(chosen.per_layer || family.global_head_dim == 0, chosen.name, " must have a dictionary for "
-                   "full_attention and one for sliding_attention in ", family.model_type, ".");
+  problems.require(chosen.per_layer || family.global_head_dim == 0, chosen.name,
+                   " must have a dictionary for "
+                   "full_attention and one for sliding_attention in ",
+                   family.model_type, ".");
   return chosen;
 }
 

@@ -3,8 +3,8 @@
 // Keys: an object of a configuration file, read by the types that its keys should have.
 //
 // A template on the JSON type, so that this header needs no JSON library; huggingface.hpp brings
-// nlohmann's. A key that is null counts as absent. A wrong type is a sentence that names the key and
-// what was found. Keys that were asked for are remembered, so that the others can be reported.
+// nlohmann's. A key that is null counts as absent. A wrong type is a sentence that names the key
+// and what was found. Keys that were asked for are remembered, so that the others can be reported.
 #pragma once
 
 #include <posenc/core/problems.hpp>

@@ -2,7 +2,8 @@
 //
 // LayerPlanner: which layers attend how, and which of them rotate.
 //
-//   kind of attention   layer_types; else sliding_window by the rule of the family (every layer; all but
+//   kind of attention   layer_types; else sliding_window by the rule of the family (every layer;
+//   all but
 //                       every n-th, n = sliding_window_pattern; with use_sliding_window, from
 //                       max_window_layers on), else full
 //   rotation            no_rope_layers (1 rotates, 0 does not); else, by the family, not every
@@ -39,15 +40,17 @@ struct LayerPlan {
 template <class Json>
 class LayerPlanner {
  public:
-  LayerPlanner(const Keys<Json>& file, const config::Family& family, std::vector<std::string>& notes,
-               Problems& problems)
+  LayerPlanner(const Keys<Json>& file, const config::Family& family,
+               std::vector<std::string>& notes, Problems& problems)
       : file_(file), family_(family), notes_(notes), problems_(problems) {}
 
-  /// One entry per layer; one entry in all, and `uniform`, when the file does not say how many there are.
+  /// One entry per layer; one entry in all, and `uniform`, when the file does not say how many
+  /// there are.
   [[nodiscard]] std::vector<LayerPlan> plan() {
     read_window();
     chunk_ = family_.chunk;
-    if (file_.mentions("attention_chunk_size")) chunk_ = file_.integer("attention_chunk_size").value_or(0);
+    if (file_.mentions("attention_chunk_size"))
+      chunk_ = file_.integer("attention_chunk_size").value_or(0);
     auto types = file_.texts("layer_types");
     if (types && types->empty()) types.reset();
     const auto count = file_.integer({"num_hidden_layers", "n_layer", "n_layers", "num_layers"});
@@ -56,7 +59,8 @@ class LayerPlanner {
       return {};
     }
     problems_.require(!types || !count || std::ssize(*types) == *count, "layer_types has ",
-                      types ? types->size() : 0, " entries, but num_hidden_layers is ", count.value_or(0), ".");
+                      types ? types->size() : 0, " entries, but num_hidden_layers is ",
+                      count.value_or(0), ".");
     const Index layers = types ? std::ssize(*types) : count.value_or(0);
     uniform_ = layers <= 0;
     if (!types && uniform_ && (varies() || file_.mentions("no_rope_layers")))
@@ -80,13 +84,15 @@ class LayerPlanner {
   void read_window() {
     const auto window = file_.integer("sliding_window");
     window_ = window.value_or(file_.mentions("sliding_window") ? 0 : family_.window);
-    problems_.require(!window || *window > 0, "sliding_window must be positive, got ", window_, ".");
+    problems_.require(!window || *window > 0, "sliding_window must be positive, got ", window_,
+                      ".");
     if (!window && window_ > 0)
       notes_.push_back(sentence("sliding_window is absent: the model's code takes ", window_, "."));
     const bool off_by_default = family_.windows == config::WindowRule::qwen;
     if (!file_.boolean("use_sliding_window").value_or(!off_by_default)) {
       if (window_ > 0)
-        notes_.push_back(sentence("sliding_window = ", window_, " is off: use_sliding_window is not true."));
+        notes_.push_back(
+            sentence("sliding_window = ", window_, " is off: use_sliding_window is not true."));
       window_ = 0;
     }
   }
@@ -94,15 +100,17 @@ class LayerPlanner {
   [[nodiscard]] bool varies() const {
     const auto rule = family_.windows;
     return family_.linear_hybrid || family_.nope == config::NoPERule::listed ||
-           (window_ > 0 && (rule == config::WindowRule::pattern || rule == config::WindowRule::qwen));
+           (window_ > 0 &&
+            (rule == config::WindowRule::pattern || rule == config::WindowRule::qwen));
   }
 
   void copy_types(const std::vector<std::string>& types, std::vector<LayerPlan>& plans) {
     for (std::size_t layer = 0; layer < plans.size(); ++layer) {
       plans[layer].type = types[layer];
-      problems_.require(is_layer_type(types[layer]), "layer_types[", layer, "] = \"", types[layer],
-                        "\" is not a kind of layer that posenc knows: full_attention, sliding_attention, "
-                        "chunked_attention, linear_attention, conv, mamba.");
+      problems_.require(
+          is_layer_type(types[layer]), "layer_types[", layer, "] = \"", types[layer],
+          "\" is not a kind of layer that posenc knows: full_attention, sliding_attention, "
+          "chunked_attention, linear_attention, conv, mamba.");
       problems_.require(types[layer] != "sliding_attention" || window_ > 0, "layer_types[", layer,
                         "] is sliding_attention, but there is no sliding_window.");
       problems_.require(types[layer] != "chunked_attention" || chunk_ > 0, "layer_types[", layer,
@@ -115,12 +123,15 @@ class LayerPlanner {
     if (window_ > 0 && family_.windows == config::WindowRule::ignored)
       notes_.push_back(sentence("ignored: sliding_window = ", window_, ", which the code of ",
                                 family_.model_type, " does not read."));
-    problems_.require(window_ == 0 || family_.windows != config::WindowRule::unknown, "sliding_window = ", window_,
-                      ", but which layers slide is not known for this model_type: add layer_types.");
+    problems_.require(
+        window_ == 0 || family_.windows != config::WindowRule::unknown,
+        "sliding_window = ", window_,
+        ", but which layers slide is not known for this model_type: add layer_types.");
     const std::string period = full_period();
     const auto first_window = file_.integer("max_window_layers");
     if (window_ > 0 && family_.windows == config::WindowRule::qwen)
-      problems_.require(first_window.has_value(), "use_sliding_window needs max_window_layers, which is missing.");
+      problems_.require(first_window.has_value(),
+                        "use_sliding_window needs max_window_layers, which is missing.");
     for (std::size_t layer = 0; layer < plans.size(); ++layer) {
       const bool full = period.empty() || period[layer % period.size()] == 'G';
       std::string& type = plans[layer].type;
@@ -129,7 +140,8 @@ class LayerPlanner {
       } else if (window_ > 0) {
         const auto rule = family_.windows;
         if (rule == config::WindowRule::every || (rule == config::WindowRule::pattern && !full) ||
-            (rule == config::WindowRule::qwen && static_cast<Index>(layer) >= first_window.value_or(0)))
+            (rule == config::WindowRule::qwen &&
+             static_cast<Index>(layer) >= first_window.value_or(0)))
           type = "sliding_attention";
       }
       if (chunk_ > 0 && family_.chunk > 0 && plans[layer].rotates) type = "chunked_attention";
@@ -144,9 +156,10 @@ class LayerPlanner {
                                                                  : "_sliding_window_pattern";
     const Json* value = file_.find(key);
     if (value != nullptr && value->is_string()) return value->template get<std::string>();
-    const Index every = value == nullptr ? family_.pattern : file_.integer(std::string(key)).value_or(0);
-    problems_.require(every >= 0 && every <= most_layers, key, " must be between 1 and ", most_layers, ", got ",
-                      every, ".");
+    const Index every =
+        value == nullptr ? family_.pattern : file_.integer(std::string(key)).value_or(0);
+    problems_.require(every >= 0 && every <= most_layers, key, " must be between 1 and ",
+                      most_layers, ", got ", every, ".");
     if (every <= 0 || every > most_layers) return "";
     return std::string(static_cast<std::size_t>(every - 1), 'L') + "G";
   }
@@ -164,7 +177,8 @@ class LayerPlanner {
       return;
     }
     if (!interval && family_.nope != config::NoPERule::listed) return;
-    const auto every = static_cast<std::size_t>(std::max<Index>(1, interval.value_or(family_.pattern)));
+    const auto every =
+        static_cast<std::size_t>(std::max<Index>(1, interval.value_or(family_.pattern)));
     for (std::size_t layer = 0; layer < plans.size(); ++layer)
       plans[layer].rotates = (layer + 1) % every != 0;
   }

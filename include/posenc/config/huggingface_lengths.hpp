@@ -2,15 +2,17 @@
 //
 // LengthReader: the factor of a scheme and the lengths that it stands between.
 //
-//   original context   original_max_position_embeddings of the file, else of the dictionary (a dictionary
+//   original context   original_max_position_embeddings of the file, else of the dictionary (a
+//   dictionary
 //                      of one layer type: the other way round), else max_position_embeddings
-//   factor             as given; where it may be left out, max_position_embeddings / original context
+//   factor             as given; where it may be left out, max_position_embeddings / original
+//   context
 //
 // Lengths contradict each other where max_position_embeddings is beyond factor * original context:
 // positions are promised that the scaling does not reach. Less is common and fine: files keep the
-// unextended length when a scheme was added afterwards (Qwen2.5: 32,768 with factor 4; Qwen3: 40,960). So
-// does an original context beyond max_position_embeddings. This concerns linear, yarn and longrope; the
-// factor of llama3 is no ratio of lengths (Llama 3.1: 8, with lengths 16 apart).
+// unextended length when a scheme was added afterwards (Qwen2.5: 32,768 with factor 4; Qwen3:
+// 40,960). So does an original context beyond max_position_embeddings. This concerns linear, yarn
+// and longrope; the factor of llama3 is no ratio of lengths (Llama 3.1: 8, with lengths 16 apart).
 #pragma once
 
 #include <posenc/config/huggingface_keys.hpp>
@@ -22,14 +24,16 @@ namespace huggingface {
 /// The longest position that a file promises; 0: it does not say.
 template <class Json>
 [[nodiscard]] Position max_positions(const Keys<Json>& file) {
-  return file.integer({"max_position_embeddings", "n_positions", "max_seq_len", "seq_length"}).value_or(0);
+  return file.integer({"max_position_embeddings", "n_positions", "max_seq_len", "seq_length"})
+      .value_or(0);
 }
 
 template <class Json>
 class LengthReader {
  public:
   LengthReader(const Keys<Json>& file, const Keys<Json>& dict, bool per_layer, Problems& problems)
-      : file_(file), dict_(dict), per_layer_(per_layer), max_(max_positions(file)), problems_(problems) {}
+      : file_(file), dict_(dict), per_layer_(per_layer), max_(max_positions(file)),
+        problems_(problems) {}
 
   static constexpr const char* original_key = "original_max_position_embeddings";
 
@@ -41,8 +45,8 @@ class LengthReader {
   /// A number that the scheme cannot do without.
   double required(const std::string& type, const char* key) {
     const auto value = dict_.number(key);
-    problems_.require(dict_.find(key) != nullptr, "rope_type \"", type, "\" needs ", dict_.path(key),
-                      ", which is missing.");
+    problems_.require(dict_.find(key) != nullptr, "rope_type \"", type, "\" needs ",
+                      dict_.path(key), ", which is missing.");
     return value.value_or(1);
   }
 
@@ -57,7 +61,8 @@ class LengthReader {
   }
 
   /// `factor`, or the ratio of the lengths; `must_mention`: then the key must be there and be null.
-  void read_factor_or_ratio(config::Rotation& rotation, config::LayerKind& layer, bool must_mention) {
+  void read_factor_or_ratio(config::Rotation& rotation, config::LayerKind& layer,
+                            bool must_mention) {
     const Position original = rotation.trained_context = read_original(layer);
     const auto factor = dict_.number("factor");
     if (factor) {
@@ -67,12 +72,13 @@ class LengthReader {
       return;
     }
     if (must_mention && !dict_.mentions("factor"))
-      problems_.add("rope_type \"", rotation.type, "\" needs ", dict_.path("factor"),
-                    ", which is missing (null means max_position_embeddings over the original context).");
+      problems_.add(
+          "rope_type \"", rotation.type, "\" needs ", dict_.path("factor"),
+          ", which is missing (null means max_position_embeddings over the original context).");
     if (max_ == 0 || original == 0) return;
     rotation.factor = static_cast<double>(max_) / static_cast<double>(original);
-    problems_.require(rotation.factor >= 1, "max_position_embeddings = ", max_, " contradicts ", original_key, " = ",
-                      original, ": the extended length is the shorter one.");
+    problems_.require(rotation.factor >= 1, "max_position_embeddings = ", max_, " contradicts ",
+                      original_key, " = ", original, ": the extended length is the shorter one.");
     layer.notes.push_back(sentence("factor ", rotation.factor, ": max_position_embeddings ", max_,
                                    " over the original context ", original, "."));
   }
@@ -82,10 +88,10 @@ class LengthReader {
     const bool dict_wins = per_layer_ ? in_dict.has_value() : !in_file;
     const auto chosen = dict_wins ? in_dict : in_file;
     if (in_dict && in_file && *in_dict != *in_file)
-      layer.notes.push_back(sentence("original context ", *chosen, ": ",
-                                     dict_wins ? dict_.path(original_key) : original_key, " wins over ",
-                                     dict_wins ? original_key : dict_.path(original_key), " = ",
-                                     dict_wins ? *in_file : *in_dict, "."));
+      layer.notes.push_back(sentence(
+          "original context ", *chosen, ": ", dict_wins ? dict_.path(original_key) : original_key,
+          " wins over ", dict_wins ? original_key : dict_.path(original_key), " = ",
+          dict_wins ? *in_file : *in_dict, "."));
     if (chosen) {
       problems_.require(*chosen > 0, original_key, " must be positive, got ", *chosen, ".");
       return *chosen;
@@ -99,14 +105,16 @@ class LengthReader {
 
   /// The check that is described above.
   void compare_lengths(const config::Rotation& rotation, config::LayerKind& layer) {
-    const double max = static_cast<double>(max_), trained = static_cast<double>(rotation.trained_context);
+    const double max = static_cast<double>(max_),
+                 trained = static_cast<double>(rotation.trained_context);
     const double reach = rotation.factor * trained;
     if (max == 0 || trained <= 0 || !(rotation.factor >= 1)) return;
     problems_.require(max <= reach * (1 + 1e-6), dict_.path("factor"), " = ", rotation.factor,
-                      " contradicts max_position_embeddings = ", max, " over ", original_key, " = ", trained,
-                      ", which is ", max / trained, ": the scaling reaches ", reach, " positions only.");
-    problems_.require(max >= trained, "max_position_embeddings = ", max, " contradicts ", original_key,
-                      " = ", trained, ": the extended length is the shorter one.");
+                      " contradicts max_position_embeddings = ", max, " over ", original_key, " = ",
+                      trained, ", which is ", max / trained, ": the scaling reaches ", reach,
+                      " positions only.");
+    problems_.require(max >= trained, "max_position_embeddings = ", max, " contradicts ",
+                      original_key, " = ", trained, ": the extended length is the shorter one.");
     if (max < reach * (1 - 1e-6))
       layer.notes.push_back(sentence("max_position_embeddings = ", max, " is less than the ", reach,
                                      " positions that the scaling reaches."));

@@ -2,11 +2,12 @@
 //
 // ModelReader: a whole configuration file to a Model.
 //
-// The shape of the heads, a LayerKind for every kind of layer (huggingface_layers.hpp says which there are),
-// and a sentence for everything that attention needs besides. Gemma 3 and OLMo 3 scale only their full
-// layers; the sliding ones rotate with rope_local_base_freq, or the plain base.
+// The shape of the heads, a LayerKind for every kind of layer (huggingface_layers.hpp says which
+// there are), and a sentence for everything that attention needs besides. Gemma 3 and OLMo 3 scale
+// only their full layers; the sliding ones rotate with rope_local_base_freq, or the plain base.
 #pragma once
 
+#include <posenc/config/huggingface_besides.hpp>
 #include <posenc/config/huggingface_dictionary.hpp>
 #include <posenc/config/huggingface_layers.hpp>
 #include <posenc/config/huggingface_rope.hpp>
@@ -27,31 +28,38 @@ class ModelReader {
   [[nodiscard]] config::Model read() {
     model_.max_position_embeddings = max_positions(file_);
     read_heads();
-    refuse_what_is_not_understood();
+    refuse_other_attention(file_, family_, problems_);
     if (is_rotary())
       read_rotary();
     else
-      model_.layers.push_back(read_unrotated(file_, family_, new_layer("full_attention"), problems_));
-    note_what_is_besides();
+      model_.layers.push_back(
+          read_unrotated(file_, family_, new_layer("full_attention"), problems_));
+    note_what_is_besides(file_, family_, model_.notes);
     return std::move(model_);
   }
 
  private:
   [[nodiscard]] bool is_rotary() const {
     const bool falcon = family_.kind == config::PositionKind::falcon;
-    return family_.kind == config::PositionKind::rotary || (falcon && !file_.boolean("alibi").value_or(false));
+    return family_.kind == config::PositionKind::rotary ||
+           (falcon && !file_.boolean("alibi").value_or(false));
   }
 
   void read_heads() {
-    num_heads_ = file_.integer({"num_attention_heads", "n_head", "n_heads", "num_heads"}).value_or(0);
-    num_kv_heads_ = file_.integer({"num_key_value_heads", "num_kv_heads", "n_head_kv"}).value_or(num_heads_);
-    if (family_.kind == config::PositionKind::falcon && file_.boolean("multi_query").value_or(true) &&
+    num_heads_ =
+        file_.integer({"num_attention_heads", "n_head", "n_heads", "num_heads"}).value_or(0);
+    num_kv_heads_ =
+        file_.integer({"num_key_value_heads", "num_kv_heads", "n_head_kv"}).value_or(num_heads_);
+    if (family_.kind == config::PositionKind::falcon &&
+        file_.boolean("multi_query").value_or(true) &&
         !file_.boolean("new_decoder_architecture").value_or(false))
       num_kv_heads_ = 1;
     problems_.require(num_heads_ >= 0 && num_kv_heads_ >= 0 &&
                           (num_kv_heads_ == 0 || num_heads_ % num_kv_heads_ == 0),
-                      "num_key_value_heads must divide num_attention_heads, got ", num_kv_heads_, " and ",
-                      num_heads_, ".");
+                      "num_key_value_heads must divide num_attention_heads, got ", num_kv_heads_,
+                      " and ", num_heads_, ".");
+    problems_.require(num_kv_heads_ == 0 || num_heads_ > 0, "num_key_value_heads = ", num_kv_heads_,
+                      ", but num_attention_heads is missing.");
     read_head_dim();
     if (head_dim_ > widest_head || head_dim_ < 0) {
       problems_.add("head_dim must be between 1 and ", widest_head, ", got ", head_dim_, ".");
@@ -62,8 +70,8 @@ class ModelReader {
   void read_head_dim() {
     const auto nope = file_.integer("qk_nope_head_dim"), rope = file_.integer("qk_rope_head_dim");
     if (rope) {
-      problems_.require(nope.has_value() && *nope >= 0 && *rope > 0,
-                        "qk_rope_head_dim = ", *rope, " needs qk_nope_head_dim, got ", nope.value_or(0), ".");
+      problems_.require(nope.has_value() && *nope >= 0 && *rope > 0, "qk_rope_head_dim = ", *rope,
+                        " needs qk_nope_head_dim, got ", nope.value_or(0), ".");
       mla_rope_dim_ = *rope;
       head_dim_ = nope.value_or(0) + *rope;
       num_kv_heads_ = num_heads_;
@@ -79,19 +87,6 @@ class ModelReader {
     else
       problems_.add("head_dim is missing, and hidden_size (", hidden.value_or(0),
                     ") is not a multiple of num_attention_heads (", num_heads_, ").");
-  }
-
-  void refuse_what_is_not_understood() {
-    const Json* both = file_.find("use_bidirectional_attention");
-    problems_.require(both == nullptr || *both == Json(false) || *both == Json("vision"),
-                      "use_bidirectional_attention: attention to later tokens is not supported.");
-    problems_.require(file_.boolean("is_causal").value_or(true),
-                      "is_causal is false: attention to later tokens is not supported.");
-    const auto type = file_.text("position_embedding_type");
-    problems_.require(!type || type->starts_with("rope") || type->starts_with("rot") || family_.kind != config::PositionKind::rotary,
-                      "position_embedding_type = \"", type.value_or(""), "\", but model_type says rotary.");
-    problems_.require(family_.kind != config::PositionKind::rotary || !file_.boolean("alibi").value_or(false),
-                      "alibi is true, but model_type says rotary.");
   }
 
   config::LayerKind new_layer(std::string name) const {
@@ -111,13 +106,16 @@ class ModelReader {
     for (std::size_t i = 0; i < plans.size(); ++i) {
       auto kind = std::find(kinds.begin(), kinds.end(), plans[i]);
       if (kind == kinds.end()) {
-        if (is_attention(plans[i].type)) model_.layers.push_back(read_kind(plans[i], planner));
-        else model_.layers.push_back(new_layer(plans[i].type));
+        if (is_attention(plans[i].type))
+          model_.layers.push_back(read_kind(plans[i], planner));
+        else
+          model_.layers.push_back(new_layer(plans[i].type));
         kinds.push_back(plans[i]);
         kind = std::prev(kinds.end());
       }
       if (!planner.uniform())
-        model_.layers[static_cast<std::size_t>(kind - kinds.begin())].layers.push_back(static_cast<Index>(i));
+        model_.layers[static_cast<std::size_t>(kind - kinds.begin())].layers.push_back(
+            static_cast<Index>(i));
     }
     std::erase_if(model_.layers, [&](const config::LayerKind& layer) {
       if (is_attention(layer.name) || layer.name.ends_with("no_rope")) return false;
@@ -153,8 +151,8 @@ class ModelReader {
   void use_global_heads(config::LayerKind& layer) const {
     const Index width = file_.integer("global_head_dim").value_or(family_.global_head_dim);
     if (width > 0 && width <= widest_head) layer.head_dim = width;
-    if (const auto kv = file_.integer("num_global_key_value_heads"); kv && *kv > 0 &&
-        file_.boolean("attention_k_eq_v").value_or(false))
+    if (const auto kv = file_.integer("num_global_key_value_heads");
+        kv && *kv > 0 && file_.boolean("attention_k_eq_v").value_or(false))
       layer.num_kv_heads = *kv;
   }
 
@@ -164,9 +162,11 @@ class ModelReader {
     if (dict_.per_layer) {
       const auto entry = dict_.json->find(type);
       const auto local = file_.number("rope_local_base_freq");
-      if (type == "sliding_attention" && local && entry != dict_.json->end() && entry->is_object() &&
-          entry->contains("rope_theta") && entry->at("rope_theta") != Json(*local))
-        problems_.add(dict_.name, ".sliding_attention.rope_theta = ", entry->at("rope_theta").dump(),
+      if (type == "sliding_attention" && local && entry != dict_.json->end() &&
+          entry->is_object() && entry->contains("rope_theta") &&
+          entry->at("rope_theta") != Json(*local))
+        problems_.add(dict_.name,
+                      ".sliding_attention.rope_theta = ", entry->at("rope_theta").dump(),
                       " and rope_local_base_freq = ", *local, " contradict each other: keep one.");
       if (entry != dict_.json->end() && entry->is_object())
         return reader.read(&*entry, dict_.name + "." + type, true, heads, layer);
@@ -178,27 +178,18 @@ class ModelReader {
       if (family_.local == config::LocalRope::own_base) {
         const auto local = file_.number("rope_local_base_freq");
         base = local.value_or(base);
-        layer.notes.push_back(sentence("base ", base, local ? " from rope_local_base_freq" : ", the default",
-                                       " of sliding layers; ", dict_.name, " does not concern them."));
+        layer.notes.push_back(
+            sentence("base ", base, local ? " from rope_local_base_freq" : ", the default",
+                     " of sliding layers; ", dict_.name, " does not concern them."));
       } else {
         static const Json empty = Json::object();
-        base = reader.read_base(Keys<Json>(dict_.json == nullptr ? empty : *dict_.json, dict_.name, problems_), false, layer);
+        base = reader.read_base(Keys<Json>(dict_.json == nullptr ? empty : *dict_.json, dict_.name,
+                                           problems_),
+                                false, layer);
       }
       return reader.plain(base, heads, layer);
     }
     return reader.read(dict_.json, dict_.name, false, heads, layer);
-  }
-
-  /// What attention needs besides the encoding, so that nothing is dropped in silence.
-  void note_what_is_besides() {
-    if (const auto cap = file_.number("attn_logit_softcapping"))
-      model_.notes.push_back(sentence("append SoftCap{", *cap, "}: attn_logit_softcapping."));
-    if (family_.model_type == "gpt_oss")
-      model_.notes.push_back("append SinkLogit{...} with the checkpoint's sinks of each layer.");
-    if (file_.object("dual_chunk_attention_config") != nullptr)
-      model_.notes.push_back("append DualChunk{...}: dual_chunk_attention_config is not part of this encoding.");
-    if (family_.chunk != 0 && file_.boolean("use_qk_norm").value_or(true))
-      model_.notes.push_back("layers that rotate divide queries and keys by their norm after the rotation.");
   }
 
   const Keys<Json>& file_;

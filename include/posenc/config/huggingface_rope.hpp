@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: MIT
 //
-// RopeReader: one dictionary of rotary parameters (`rope_parameters`, once `rope_scaling`) to a Rotation.
+// RopeReader: one dictionary of rotary parameters (`rope_parameters`, once `rope_scaling`) to a
+// Rotation.
 //
 // Which key wins:
 //
-//   rope_type   rope_type, else type, else "default"; "su" is longrope, "mrope" is default with axes
-//   base        rope_theta of the dictionary, else rope_theta or rotary_emb_base of the file, else the
+//   rope_type   rope_type, else type, else "default"; "su" is longrope, "mrope" is default with
+//   axes base        rope_theta of the dictionary, else rope_theta or rotary_emb_base of the file,
+//   else the
 //               default of the model's code
 //   channels    qk_rope_head_dim, the last ones; else rotary_dim, else partial_rotary_factor of the
-//               dictionary, else partial_rotary_factor, rotary_pct or rope_pct of the file, the first ones
+//               dictionary, else partial_rotary_factor, rotary_pct or rope_pct of the file, the
+//               first ones
 //   layout      Options, else rope_interleave, else the family's
 //
-// Two spellings of one thing with two values are a contradiction and an error, except that the dictionary
-// of a layer type wins over the file without a word: it is there to say something else.
+// Two spellings of one thing with two values are a contradiction and an error, except that the
+// dictionary of a layer type wins over the file without a word: it is there to say something else.
 #pragma once
 
+#include <posenc/config/huggingface_besides.hpp>
 #include <posenc/config/huggingface_schemes.hpp>
 
 POSENC_NAMESPACE_BEGIN
@@ -46,13 +50,14 @@ class RopeReader {
     read_channels(keys, per_layer, heads, rotation, layer);
     read_axes(keys, rotation, layer);
     SchemeReader<Json>(file_, keys, family_, options_, per_layer, problems_).read(rotation, layer);
-    report_unused(keys, rotation, layer);
+    report_unused_keys(keys, rotation.type, options_.ignore_unknown_keys, layer.notes, problems_);
     if (problems_.sentences().size() == before) rotation.check(problems_);
     return rotation;
   }
 
   /// Rotation without a scheme, for layers that the dictionary does not concern.
-  [[nodiscard]] config::Rotation plain(double base, const HeadGeometry& heads, config::LayerKind& layer) {
+  [[nodiscard]] config::Rotation plain(double base, const HeadGeometry& heads,
+                                       config::LayerKind& layer) {
     static const Json empty = Json::object();
     const Keys<Json> keys(empty, "", problems_);
     config::Rotation rotation;
@@ -66,8 +71,9 @@ class RopeReader {
 
   [[nodiscard]] double read_base(const Keys<Json>& keys, bool per_layer, config::LayerKind& layer) {
     const auto in_dict = keys.number("rope_theta");
-    const char* name = file_.mentions("rope_theta") || !file_.mentions("rotary_emb_base") ? "rope_theta"
-                                                                                        : "rotary_emb_base";
+    const char* name = file_.mentions("rope_theta") || !file_.mentions("rotary_emb_base")
+                           ? "rope_theta"
+                           : "rotary_emb_base";
     const auto in_file = file_.number(name);
     if (in_dict && in_file && *in_dict != *in_file && !per_layer)
       problems_.add(keys.path("rope_theta"), " = ", *in_dict, " and ", name, " = ", *in_file,
@@ -77,8 +83,9 @@ class RopeReader {
     else if (in_file)
       layer.notes.push_back(sentence("base ", *in_file, " from ", name, "."));
     else
-      layer.notes.push_back(sentence("base ", family_.base,
-                                     " because rope_theta is absent: the default of the model's code."));
+      layer.notes.push_back(
+          sentence("base ", family_.base,
+                   " because rope_theta is absent: the default of the model's code."));
     return in_dict ? *in_dict : in_file ? *in_file : family_.base;
   }
 
@@ -92,14 +99,16 @@ class RopeReader {
   std::string read_type(const Keys<Json>& keys) {
     const auto type = keys.text("rope_type"), legacy = keys.text("type");
     if (type && legacy && resolve_alias(*type) != resolve_alias(*legacy))
-      problems_.add(keys.path("rope_type"), " = \"", *type, "\" and ", keys.path("type"), " = \"", *legacy,
-                    "\" contradict each other: keep rope_type.");
+      problems_.add(keys.path("rope_type"), " = \"", *type, "\" and ", keys.path("type"), " = \"",
+                    *legacy, "\" contradict each other: keep rope_type.");
     if (legacy == "mrope" && !keys.mentions("mrope_section"))
       problems_.add(keys.path("type"), " is \"mrope\", but mrope_section is missing.");
     if (!type && !legacy)
-      for (const char* scaling : {"factor", "alpha", "short_factor", "long_factor", "low_freq_factor"})
+      for (const char* scaling :
+           {"factor", "alpha", "short_factor", "long_factor", "low_freq_factor"})
         if (keys.find(scaling) != nullptr) {
-          problems_.add(keys.path(scaling), " is given, but neither rope_type nor type says of which "
+          problems_.add(keys.path(scaling),
+                        " is given, but neither rope_type nor type says of which "
                         "scheme: add rope_type.");
           break;
         }
@@ -129,11 +138,12 @@ class RopeReader {
         name = spelling;
       }
     if (of_dict && of_file && *of_dict != *of_file && !per_layer)
-      problems_.add(keys.path("partial_rotary_factor"), " = ", *of_dict, " and ", name, " = ", *of_file,
-                    " contradict each other: keep one.");
+      problems_.add(keys.path("partial_rotary_factor"), " = ", *of_dict, " and ", name, " = ",
+                    *of_file, " contradict each other: keep one.");
     const auto channels = file_.integer("rotary_dim");
     problems_.require(file_.mentions("rotary_dim") || !family_.needs_rotary_dim, "model_type \"",
-                      family_.model_type, "\" needs rotary_dim, which is missing (null: all channels rotate).");
+                      family_.model_type,
+                      "\" needs rotary_dim, which is missing (null: all channels rotate).");
     const double fraction = of_dict ? *of_dict : of_file ? *of_file : family_.partial;
     if (!(fraction > 0 && fraction <= 1)) {
       problems_.add(of_dict ? keys.path("partial_rotary_factor") : name,
@@ -142,17 +152,19 @@ class RopeReader {
     }
     const Index by_fraction = static_cast<Index>(static_cast<double>(heads.head_dim) * fraction);
     if (channels && (of_dict || of_file) && *channels != by_fraction)
-      problems_.add("rotary_dim = ", *channels, " and ", of_dict ? keys.path("partial_rotary_factor") : name,
-                    " = ", fraction, " of ", heads.head_dim, " channels contradict each other.");
+      problems_.add("rotary_dim = ", *channels, " and ",
+                    of_dict ? keys.path("partial_rotary_factor") : name, " = ", fraction, " of ",
+                    heads.head_dim, " channels contradict each other.");
     rotation.rotary_dim = channels.value_or(by_fraction);
     if (rotation.rotary_dim == heads.head_dim) return;
     if (channels)
       layer.notes.push_back(sentence("the first ", rotation.rotary_dim, " of ", heads.head_dim,
                                      " channels rotate (rotary_dim)."));
     else
-      layer.notes.push_back(sentence("the first ", rotation.rotary_dim, " of ", heads.head_dim,
-                                     " channels rotate (partial rotary factor ", fraction,
-                                     of_dict || of_file ? ")." : ", the default of the model's code)."));
+      layer.notes.push_back(
+          sentence("the first ", rotation.rotary_dim, " of ", heads.head_dim,
+                   " channels rotate (partial rotary factor ", fraction,
+                   of_dict || of_file ? ")." : ", the default of the model's code)."));
   }
 
   void read_axes(const Keys<Json>& keys, config::Rotation& rotation, config::LayerKind& layer) {
@@ -161,35 +173,19 @@ class RopeReader {
     if (!sections) return;
     double sum = 0;
     for (const double pairs : *sections) {
-      if (pairs >= 0 && pairs <= static_cast<double>(rotation.rotary_dim) && pairs == std::floor(pairs))
+      if (pairs >= 0 && pairs <= static_cast<double>(rotation.rotary_dim) &&
+          pairs == std::floor(pairs))
         rotation.mrope_section.push_back(static_cast<Index>(pairs));
       sum += pairs;
     }
-    problems_.require(rotation.mrope_section.size() == 3 && sections->size() == 3 && sum == static_cast<double>(rotation.rotary_dim / 2),
+    problems_.require(rotation.mrope_section.size() == 3 && sections->size() == 3 &&
+                          sum == static_cast<double>(rotation.rotary_dim / 2),
                       keys.path("mrope_section"), " must be three whole numbers that sum to the ",
                       rotation.rotary_dim / 2, " rotary pairs, got ", sections->size(),
                       " numbers that sum to ", sum, ".");
-    layer.notes.push_back("mrope_section: text has equal coordinates on all axes, so it is plain RoPE; image "
-                          "tokens need position ids per axis.");
-  }
-
-  /// Keys that some scheme has but this one does not read are reported; others stop the reader, since
-  /// nobody knows what would be lost (a misspelt key would otherwise pass for an absent one).
-  void report_unused(const Keys<Json>& keys, const config::Rotation& rotation, config::LayerKind& layer) {
-    static const std::set<std::string> known{
-        "factor", "original_max_position_embeddings", "attention_factor", "attn_factor", "beta_fast",
-        "beta_slow", "mscale", "mscale_all_dim", "truncate", "finetuned", "short_factor", "long_factor",
-        "short_mscale", "long_mscale", "low_freq_factor", "high_freq_factor", "alpha", "mixed_b",
-        "partial_rotary_factor", "rope_theta"};
-    for (const std::string& key : keys.unused()) {
-      const std::string value = keys.json().at(key).dump();
-      if (known.contains(key) || options_.ignore_unknown_keys)
-        layer.notes.push_back("ignored: " + keys.path(key) + " = " + value + ", which rope_type \"" +
-                              rotation.type + "\" does not read.");
-      else
-        problems_.add(keys.path(key), " = ", value, " is not a key that posenc knows: correct the spelling, "
-                      "or pass {.ignore_unknown_keys = true}.");
-    }
+    layer.notes.push_back(
+        "mrope_section: text has equal coordinates on all axes, so it is plain RoPE; image "
+        "tokens need position ids per axis.");
   }
 
   const Keys<Json>& file_;

@@ -6,19 +6,23 @@
 //   default
 //   linear         factor
 //   dynamic        factor (the context is max_position_embeddings), or alpha: then it is static NTK
-//   yarn           factor (null: the ratio of the lengths)        beta_fast 32, beta_slow 1 (0 and null too),
-//                                                                 attention_factor, attn_factor, mscale,
-//                                                                 mscale_all_dim, truncate true, finetuned true,
+//   yarn           factor (null: the ratio of the lengths)        beta_fast 32, beta_slow 1 (0 and
+//   null too),
+//                                                                 attention_factor, attn_factor,
+//                                                                 mscale, mscale_all_dim, truncate
+//                                                                 true, finetuned true,
 //                                                                 llama_4_scaling_beta
-//   longrope       short_factor, long_factor                      factor (else the ratio of the lengths),
-//                                                                 attention_factor, short_mscale, long_mscale
+//   longrope       short_factor, long_factor                      factor (else the ratio of the
+//   lengths),
+//                                                                 attention_factor, short_mscale,
+//                                                                 long_mscale
 //   llama3         factor, low_freq_factor, high_freq_factor
 //   proportional                                                  partial_rotary_factor 1, factor 1
 //   ntk            factor                                         mixed_b
 //
-// yarn with lists is longrope with YaRN's amplitude (an early Phi-3). yarn, longrope and llama3 also have
-// original_max_position_embeddings; where it is looked for, and what contradicts it, is said in
-// huggingface_lengths.hpp.
+// yarn with lists is longrope with YaRN's amplitude (an early Phi-3). yarn, longrope and llama3
+// also have original_max_position_embeddings; where it is looked for, and what contradicts it, is
+// said in huggingface_lengths.hpp.
 #pragma once
 
 #include <posenc/config/huggingface_lengths.hpp>
@@ -29,7 +33,8 @@ namespace huggingface {
 struct Options {
   std::optional<config::LayoutName> layout{};  ///< for a model_type that posenc does not know
   LongRoPESelection long_rope = LongRoPESelection::by_length;  ///< which list of longrope applies
-  bool ignore_unknown_keys = false;  ///< go on where a rotary dictionary has a key unknown to posenc
+  bool ignore_unknown_keys =
+      false;  ///< go on where a rotary dictionary has a key unknown to posenc
 };
 
 template <class Json>
@@ -62,16 +67,18 @@ class SchemeReader {
     } else if (type == "llama3") {
       rotation.factor = lengths_.read_factor(type);
       rotation.trained_context = lengths_.read_original(layer);
-      rotation.scheme = config::Scheme{Llama3{.factor = rotation.factor,
-                                              .low_freq_factor = lengths_.required(type, "low_freq_factor"),
-                                              .high_freq_factor = lengths_.required(type, "high_freq_factor"),
-                                              .original_context = rotation.trained_context}};
+      rotation.scheme =
+          config::Scheme{Llama3{.factor = rotation.factor,
+                                .low_freq_factor = lengths_.required(type, "low_freq_factor"),
+                                .high_freq_factor = lengths_.required(type, "high_freq_factor"),
+                                .original_context = rotation.trained_context}};
     } else if (type == "proportional") {
-      const auto fraction = dict_.number("partial_rotary_factor"), of_file = file_.number("partial_rotary_factor");
+      const auto fraction = dict_.number("partial_rotary_factor"),
+                 of_file = file_.number("partial_rotary_factor");
       rotation.factor = dict_.number("factor").value_or(1);
       lengths_.check_factor(rotation.factor);
-      rotation.scheme = config::Scheme{
-          Proportional{fraction ? *fraction : of_file.value_or(1), rotation.factor}};
+      rotation.scheme =
+          config::Scheme{Proportional{fraction ? *fraction : of_file.value_or(1), rotation.factor}};
     } else if (type == "ntk") {
       rotation.factor = lengths_.read_factor(type);
       const auto mixed = dict_.number("mixed_b");
@@ -79,7 +86,8 @@ class SchemeReader {
                                            .form = mixed ? NTKForm::su_mixed : NTKForm::su_fixed,
                                            .exponent = mixed.value_or(NTK{}.exponent)}};
     } else {
-      problems_.add(dict_.path("rope_type"), " = \"", type, "\" is not a scheme that posenc knows: default, "
+      problems_.add(dict_.path("rope_type"), " = \"", type,
+                    "\" is not a scheme that posenc knows: default, "
                     "linear, dynamic, yarn, longrope, llama3, proportional, ntk.");
     }
   }
@@ -89,12 +97,15 @@ class SchemeReader {
     if (const auto alpha = dict_.number("alpha"); alpha && *alpha != 0) {
       rotation.factor = *alpha;
       rotation.scheme = config::Scheme{NTK{.alpha = *alpha}};
-      layer.notes.push_back("rope_type \"dynamic\" with alpha is static: the base grows once, by alpha.");
+      layer.notes.push_back(
+          "rope_type \"dynamic\" with alpha is static: the base grows once, by alpha.");
       return;
     }
     rotation.factor = lengths_.read_factor("dynamic");
-    problems_.require(lengths_.max() > 0, "rope_type \"dynamic\" needs max_position_embeddings, which is missing.");
-    rotation.scheme = config::LengthScheme{DynamicNTK{.factor = rotation.factor, .original_context = lengths_.max()}};
+    problems_.require(lengths_.max() > 0,
+                      "rope_type \"dynamic\" needs max_position_embeddings, which is missing.");
+    rotation.scheme = config::LengthScheme{
+        DynamicNTK{.factor = rotation.factor, .original_context = lengths_.max()}};
   }
 
   /// The first Qwen: dynamic NTK and log-n scaling, by flags of their own.
@@ -103,8 +114,8 @@ class SchemeReader {
     rotation.trained_context = trained;
     if (file_.boolean("use_dynamic_ntk").value_or(false)) {
       rotation.type = "dynamic";
-      rotation.scheme =
-          config::LengthScheme{DynamicNTK{.original_context = trained, .form = DynamicNTKForm::qwen}};
+      rotation.scheme = config::LengthScheme{
+          DynamicNTK{.original_context = trained, .form = DynamicNTKForm::qwen}};
       layer.notes.push_back("use_dynamic_ntk: dynamic NTK by Qwen's own rule, beyond seq_length.");
     }
     if (file_.boolean("use_logn_attn").value_or(false))
@@ -124,13 +135,15 @@ class SchemeReader {
     const std::string_view rule = yarn.resolve_temperature().rule;
     if (const auto multiplier = dict_.number("attn_factor")) {
       problems_.require(!yarn.attention_factor || *yarn.attention_factor == *multiplier,
-                        dict_.path("attention_factor"), " = ", yarn.attention_factor.value_or(0), " and ",
-                        dict_.path("attn_factor"), " = ", *multiplier, " contradict each other: keep one.");
+                        dict_.path("attention_factor"), " = ", yarn.attention_factor.value_or(0),
+                        " and ", dict_.path("attn_factor"), " = ", *multiplier,
+                        " contradict each other: keep one.");
       if (!yarn.attention_factor)
         yarn.attention_factor = yarn.resolve_temperature().attention_factor * *multiplier;
     }
-    layer.notes.push_back(sentence("attention factor ", yarn.resolve_temperature().attention_factor, ": ", rule,
-                                   dict_.mentions("attn_factor") ? ", times attn_factor" : "", "."));
+    layer.notes.push_back(
+        sentence("attention factor ", yarn.resolve_temperature().attention_factor, ": ", rule,
+                 dict_.mentions("attn_factor") ? ", times attn_factor" : "", "."));
     if (const auto beta = dict_.number("llama_4_scaling_beta"))
       layer.score.rule = config::StepTemperature{*beta, rotation.trained_context, 0};
     if (!dict_.boolean("finetuned").value_or(true)) {
@@ -145,8 +158,8 @@ class SchemeReader {
   void read_long_rope(config::Rotation& rotation, config::LayerKind& layer) {
     lengths_.read_factor_or_ratio(rotation, layer, false);
     for (const char* key : {"short_factor", "long_factor"})
-      problems_.require(dict_.find(key) != nullptr, "rope_type \"", rotation.type, "\" needs ", dict_.path(key),
-                        ", which is missing.");
+      problems_.require(dict_.find(key) != nullptr, "rope_type \"", rotation.type, "\" needs ",
+                        dict_.path(key), ", which is missing.");
     const auto fill = [&]<class LongRoPEType>(LongRoPEType scheme) {
       scheme.short_factor = dict_.numbers("short_factor").value_or(std::vector<double>{});
       scheme.long_factor = dict_.numbers("long_factor").value_or(std::vector<double>{});
@@ -156,13 +169,14 @@ class SchemeReader {
       scheme.attention_factor = dict_.number("attention_factor");
       scheme.short_mscale = dict_.number("short_mscale");
       scheme.long_mscale = dict_.number("long_mscale");
-      layer.notes.push_back(
-          sentence("attention factor ", scheme.resolve_attention_factor(1), " for the short list, ",
-                   scheme.resolve_attention_factor(rotation.trained_context + 1), " for the long one: ",
-                   scheme.short_mscale || scheme.long_mscale ? "short_mscale and long_mscale as given"
-                   : scheme.attention_factor                 ? "attention_factor as given"
-                   : rotation.type == "yarn"                 ? "0.1 ln(factor) + 1"
-                                             : "sqrt(1 + ln(factor) / ln(original context))", "."));
+      layer.notes.push_back(sentence(
+          "attention factor ", scheme.resolve_attention_factor(1), " for the short list, ",
+          scheme.resolve_attention_factor(rotation.trained_context + 1), " for the long one: ",
+          scheme.short_mscale || scheme.long_mscale ? "short_mscale and long_mscale as given"
+          : scheme.attention_factor                 ? "attention_factor as given"
+          : rotation.type == "yarn"                 ? "0.1 ln(factor) + 1"
+                                                    : "sqrt(1 + ln(factor) / ln(original context))",
+          "."));
       return scheme;
     };
     switch (options_.long_rope) {

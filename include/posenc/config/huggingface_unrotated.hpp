@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Models that do not rotate: ALiBi (BLOOM, MPT, Falcon with `alibi`), a learned table of positions (GPT-2,
-// MPT without `alibi`), and T5, whose bias is weights and so cannot be read from a configuration.
+// Models that do not rotate: ALiBi (BLOOM, MPT, Falcon with `alibi`), a learned table of positions
+// (GPT-2, MPT without `alibi`), and T5, whose bias is weights and so cannot be read from a
+// configuration.
 //
 // All layers are alike.
 #pragma once
@@ -24,12 +25,14 @@ template <class Json>
   const Json* mpt_dict = file.object("attn_config");
   const Keys<Json> mpt_keys(mpt_dict == nullptr ? empty : *mpt_dict, "attn_config", problems);
   const auto count = file.integer({"num_hidden_layers", "n_layer", "n_layers", "num_layers"});
-  problems.require(!count || (*count > 0 && *count <= most_layers), "num_hidden_layers must be between 1 and ",
-                   most_layers, ", got ", count.value_or(0), ".");
+  problems.require(!count || (*count > 0 && *count <= most_layers),
+                   "num_hidden_layers must be between 1 and ", most_layers, ", got ",
+                   count.value_or(0), ".");
   for (Index i = 0; i < std::min(count.value_or(0), most_layers); ++i) layer.layers.push_back(i);
 
   if (family.kind == learned_bias) {
-    problems.add("model_type \"", family.model_type, "\" adds a learned bias per head and distance, which is "
+    problems.add("model_type \"", family.model_type,
+                 "\" adds a learned bias per head and distance, which is "
                  "weights and not configuration: write T5Bias with the table of the checkpoint, "
                  "relative_attention_num_buckets = ",
                  file.integer("relative_attention_num_buckets").value_or(32),
@@ -38,17 +41,21 @@ template <class Json>
     return layer;
   }
   if (family.kind == mpt) {
-    problems.require(!mpt_keys.boolean("rope").value_or(false), "attn_config.rope is not supported.");
+    problems.require(!mpt_keys.boolean("rope").value_or(false),
+                     "attn_config.rope is not supported.");
     layer.score.softmax_scale = mpt_keys.number("softmax_scale").value_or(0);
   }
   if (family.kind == learned || (family.kind == mpt && !mpt_keys.boolean("alibi").value_or(true))) {
-    layer.notes.push_back("positions are a learned table that is added to the embeddings (LearnedAbsolute); "
-                          "attention adds nothing.");
+    layer.notes.push_back(
+        "positions are a learned table that is added to the embeddings (LearnedAbsolute); "
+        "attention adds nothing.");
     return layer;
   }
-  problems.require(layer.score.softmax_scale >= 0, "attn_config.softmax_scale must be positive, got ",
-                   layer.score.softmax_scale, ".");
-  problems.require(layer.num_heads > 0, "ALiBi needs the number of heads: num_attention_heads is missing.");
+  problems.require(layer.score.softmax_scale >= 0,
+                   "attn_config.softmax_scale must be positive, got ", layer.score.softmax_scale,
+                   ".");
+  problems.require(layer.num_heads > 0,
+                   "ALiBi needs the number of heads: num_attention_heads is missing.");
   layer.alibi = ALiBi{.max_bias = mpt_keys.number("alibi_bias_max").value_or(8)};
   if (family.kind == falcon && layer.head_dim > 0) {
     layer.alibi->slope_factor = 1 / std::sqrt(static_cast<double>(layer.head_dim));

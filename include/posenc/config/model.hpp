@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: MIT
 //
-// Model: what a configuration file says about the positions of a model, one entry per kind of layer.
+// Model: what a configuration file says about the positions of a model, one entry per kind of
+// layer.
 //
 //   const config::Model model = huggingface::read("Llama-3.1-8B/config.json");
 //   for (const auto& layer : model.layers)
 //     layer.visit([&](const auto& encoding) {
-//       auto bound = bind(encoding, {.num_heads = layer.num_heads, .num_kv_heads = layer.num_kv_heads});
+//       auto bound = bind(encoding, {.num_heads = layer.num_heads, .num_kv_heads =
+//       layer.num_kv_heads});
 //       ...
 //     });
 //
 // The names of schemes and layers end here: visit() calls once, with a concrete pipeline
 //
-//   RoPE<HalfSplit or Interleaved> | Scheme or LengthScheme | ScoreRule | Causal, SlidingWindow or ChunkedCausal
-//   ALiBi | ScoreRule | Causal
-//   ScoreRule | Causal, SlidingWindow or ChunkedCausal                       (layers without position)
+//   RoPE<HalfSplit or Interleaved> | Scheme or LengthScheme | ScoreRule | Causal, SlidingWindow or
+//   ChunkedCausal ALiBi | ScoreRule | Causal ScoreRule | Causal, SlidingWindow or ChunkedCausal
+//   (layers without position)
 //
-// which the caller may go on composing (`encoding | SoftCap{50}`); `notes` names what a checkpoint needs
-// besides. These are 14 types: keep what is compiled for each of them small.
+// which the caller may go on composing (`encoding | SoftCap{50}`); `notes` names what a checkpoint
+// needs besides. These are 14 types: keep what is compiled for each of them small.
 #pragma once
 
 #include <posenc/bias/alibi.hpp>
@@ -44,14 +46,17 @@ struct Rotation {
   double base = 10000;      ///< rope_theta
   std::string type;         ///< rope_type, aliases resolved
   std::variant<Scheme, LengthScheme> scheme{};
-  double factor = 1;             ///< what slow pairs are divided by, where the scheme has such a number
+  double factor = 1;  ///< what slow pairs are divided by, where the scheme has such a number
   Position trained_context = 0;  ///< length of the training that the scheme extends; 0: not known
   std::vector<Index> mrope_section{};  ///< pairs per axis (temporal, height, width), for images
   bool mrope_interleaved = false;
 
   template <Layout L>
   [[nodiscard]] RoPE<L> rope() const {
-    return {.head_dim = head_dim, .base = base, .rotary_dim = rotary_dim, .rotary_offset = rotary_offset};
+    return {.head_dim = head_dim,
+            .base = base,
+            .rotary_dim = rotary_dim,
+            .rotary_offset = rotary_offset};
   }
 
   [[nodiscard]] bool depends_on_length() const {
