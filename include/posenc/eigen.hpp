@@ -2,11 +2,12 @@
 //
 // The Eigen face: row-major matrices and maps in and out, without a copy.
 //
-// A matrix of [tokens, heads * width] is what a projection X * W leaves behind; as_heads() reads it as
-// [tokens, heads, width]. Blocks and maps with an outer stride work too, so the three parts of one packed
-// QKV product can be passed as they are:
+// A matrix of [tokens, heads * width] is what a projection X * W leaves behind; as_heads() reads it
+// as [tokens, heads, width]. Blocks and maps with an outer stride work too, so the three parts of
+// one packed QKV product can be passed as they are:
 //
-//   attention<float>(as_heads(qkv.leftCols(h * d), h), as_heads(...), as_heads(...), as_heads(out, h), bound);
+//   attention(as_heads(q, heads), as_heads(k, kv_heads), as_heads(v, kv_heads),
+//             as_heads(out, heads), bound);
 #pragma once
 
 #include <posenc/core/problems.hpp>
@@ -19,12 +20,14 @@ POSENC_NAMESPACE_BEGIN
 namespace detail {
 template <class Derived>
 void check_heads(const Eigen::DenseBase<Derived>& matrix, Index heads) {
-  static_assert(Derived::IsRowMajor || Derived::IsVectorAtCompileTime,
-                "posenc: as_heads takes row-major matrices (Eigen::RowMajor): a column-major one has the "
-                "channels of a token far apart, and reading it as rows would mix up tokens.");
-  static_assert((Eigen::internal::traits<Derived>::Flags & Eigen::DirectAccessBit) != 0,
-                "posenc: as_heads takes a matrix, map or block with memory of its own, not an unevaluated "
-                "expression: call .eval() first and keep the result.");
+  static_assert(
+      Derived::IsRowMajor || Derived::IsVectorAtCompileTime,
+      "posenc: as_heads takes row-major matrices (Eigen::RowMajor): a column-major one has the "
+      "channels of a token far apart, and reading it as rows would mix up tokens.");
+  static_assert(
+      (Eigen::internal::traits<Derived>::Flags & Eigen::DirectAccessBit) != 0,
+      "posenc: as_heads takes a matrix, map or block with memory of its own, not an unevaluated "
+      "expression: call .eval() first and keep the result.");
   Problems problems;
   problems.require(heads > 0 && matrix.cols() % std::max<Index>(heads, 1) == 0, "a matrix of ",
                    matrix.cols(), " columns does not divide into ", heads, " heads.");
@@ -45,9 +48,10 @@ template <class Derived>
 /// The same for temporary blocks and maps of memory that lives on.
 template <class Derived>
 [[nodiscard]] auto as_heads(Eigen::DenseBase<Derived>&& matrix, Index heads) {
-  static_assert(!std::is_base_of_v<Eigen::PlainObjectBase<Derived>, Derived>,
-                "posenc: as_heads would point into a temporary matrix that is about to be destroyed: give it "
-                "a name first.");
+  static_assert(
+      !std::is_base_of_v<Eigen::PlainObjectBase<Derived>, Derived>,
+      "posenc: as_heads would point into a temporary matrix that is about to be destroyed: give it "
+      "a name first.");
   return as_heads(static_cast<Eigen::DenseBase<Derived>&>(matrix), heads);
 }
 
@@ -56,17 +60,20 @@ template <class Derived>
 [[nodiscard]] auto as_heads(const Eigen::DenseBase<Derived>& matrix, Index heads) {
   detail::check_heads(matrix, heads);
   const Index width = matrix.cols() / heads, inner = matrix.innerStride();
-  return TensorView<const typename Derived::Scalar>(matrix.derived().data(), matrix.rows(), heads, width,
-                                                    matrix.outerStride(), width * inner, inner);
+  return TensorView<const typename Derived::Scalar>(matrix.derived().data(), matrix.rows(), heads,
+                                                    width, matrix.outerStride(), width * inner,
+                                                    inner);
 }
 
 /// A view of contiguous memory as an Eigen map [tokens, heads * width], for reading results back.
 /// Throws Error when tokens are not rows of contiguous heads.
 template <class T>
 [[nodiscard]] auto as_matrix(const TensorView<T>& view) {
-  using Matrix = Eigen::Matrix<std::remove_const_t<T>, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  using Matrix =
+      Eigen::Matrix<std::remove_const_t<T>, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   Problems problems;
-  problems.require(view.channel_stride == 1 && (view.heads <= 1 || view.head_stride == view.width) &&
+  problems.require(view.channel_stride == 1 &&
+                       (view.heads <= 1 || view.head_stride == view.width) &&
                        view.token_stride >= view.heads * view.width,
                    "the heads of a token must be contiguous, but head_stride is ", view.head_stride,
                    " for a width of ", view.width, ", channel_stride is ", view.channel_stride,

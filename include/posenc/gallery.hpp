@@ -2,8 +2,8 @@
 //
 // The gallery: every encoding that the library knows, ready to run.
 //
-// Examples, benchmarks, documentation and the tests that hold for "every encoding" walk this list, so a
-// new encoding joins all of them with one line here.
+// Examples, benchmarks, documentation and the tests that hold for "every encoding" walk this list,
+// so a new encoding joins all of them with one line here.
 #pragma once
 
 #include <posenc/posenc.hpp>
@@ -17,9 +17,9 @@ POSENC_NAMESPACE_BEGIN
 struct GallerySetting {
   Index head_dim = 128;
   Index num_heads = 8;
-  double base = 10000;             ///< rope_theta
-  Position trained = 4096;         ///< length seen in training
-  Position target = 16384;         ///< length to reach, at least `trained`
+  double base = 10000;      ///< rope_theta
+  Position trained = 4096;  ///< length seen in training
+  Position target = 16384;  ///< length to reach, at least `trained`
 
   [[nodiscard]] double factor() const {
     return static_cast<double>(target) / static_cast<double>(trained);
@@ -45,13 +45,15 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   const auto heads = [H](double from, double to) {  // one value per head, evenly spread
     std::vector<double> values;
     for (Index h = 0; h < H; ++h)
-      values.push_back(from + (to - from) * static_cast<double>(h) / static_cast<double>(std::max<Index>(1, H - 1)));
+      values.push_back(from + (to - from) * static_cast<double>(h) /
+                                  static_cast<double>(std::max<Index>(1, H - 1)));
     return values;
   };
   std::vector<float> buckets;  // a T5 table that falls with distance, as trained ones do
   for (int b = 0; b < 32; ++b)
     for (Index h = 0; h < H; ++h)
-      buckets.push_back(-0.1F * static_cast<float>(b) * static_cast<float>(h + 1) / static_cast<float>(H));
+      buckets.push_back(-0.1F * static_cast<float>(b) * static_cast<float>(h + 1) /
+                        static_cast<float>(H));
 
   const RoPE<LayoutT> rope{.head_dim = at.head_dim, .base = at.base};
   const std::vector<double> ones(static_cast<std::size_t>(at.head_dim / 2), 1.0);
@@ -59,6 +61,8 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   constexpr Causal causal{};
   using enum Family;
 
+  // One line each: a list reads best as a list.
+  // clang-format off
   visit(GalleryEntry{"NoPE", base, "2305.19466"}, encoding(causal));
   visit(GalleryEntry{"RoPE", base, "2104.09864"}, rope | causal);
   visit(GalleryEntry{"Partial RoPE", base, "GPT-J, GPT-NeoX"}, RoPE<LayoutT>::partial(at.head_dim, 0.5, at.base) | causal);
@@ -88,12 +92,15 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
 
   visit(GalleryEntry{"SlidingWindow", mask, "Mistral 7B"}, rope | SlidingWindow::from_token_count(window));
   visit(GalleryEntry{"SinkWindow", mask, "2309.17453"}, rope | SinkWindow{.sinks = 4, .window = window});
+  visit(GalleryEntry{"ChunkedCausal", mask, "Llama 4"}, rope | ChunkedCausal{.chunk = window});
   visit(GalleryEntry{"PrefixLM", mask, "1910.10683"}, rope | PrefixLM{.prefix = window});
   visit(GalleryEntry{"Documents", mask, "packed training"}, rope | Documents{.starts = {0, window, 2 * window}} | causal);
 
   visit(GalleryEntry{"SoftCap", score, "Gemma 2"}, rope | SoftCap{50} | causal);
   visit(GalleryEntry{"LogN", score, "kexue.fm/archives/8823"}, rope | LogN{.base_length = L, .clipped = true} | causal);
+  visit(GalleryEntry{"StepTemperature", score, "Llama 4"}, rope | StepTemperature{.context = L} | causal);
   visit(GalleryEntry{"SinkLogit", score, "gpt-oss"}, rope | SinkLogit{} | causal);
+  // clang-format on
 }
 
 POSENC_NAMESPACE_END

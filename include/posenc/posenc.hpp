@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// posenc: positional encodings and context-extension schemes for attention, all of it in one include.
-// Every header listed here also stands alone. The optional faces are included by those who want them:
-// <posenc/eigen.hpp> for Eigen matrices, <posenc/config/huggingface.hpp> for model configurations
-// (needs nlohmann-json).
+// posenc: positional encodings and context-extension schemes for attention, all of it in one
+// include. Every header listed here also stands alone. The optional faces are included by those who
+// want them: <posenc/eigen.hpp> for Eigen matrices, <posenc/config/huggingface.hpp> for model
+// configurations (needs nlohmann-json).
 #pragma once
 
 #include <posenc/version.hpp>
@@ -53,6 +53,7 @@
 
 #include <posenc/mask/any_of.hpp>
 #include <posenc/mask/causal.hpp>
+#include <posenc/mask/chunked_causal.hpp>
 #include <posenc/mask/documents.hpp>
 #include <posenc/mask/mask.hpp>
 #include <posenc/mask/prefix_lm.hpp>
@@ -63,6 +64,7 @@
 #include <posenc/score/score_map.hpp>
 #include <posenc/score/sink_logit.hpp>
 #include <posenc/score/soft_cap.hpp>
+#include <posenc/score/step_temperature.hpp>
 
 #include <posenc/attention/attention.hpp>
 #include <posenc/attention/bind.hpp>

@@ -281,20 +281,3 @@ TEST_CASE("visit calls once, with the encoding of the layer") {
   CHECK(name(llama({{"model_type", "bloom"}})) == "alibi causal");
   CHECK(name(llama({{"model_type", "gpt2"}})) == "causal");
 }
-
-TEST_CASE("chunked attention: tiles agree with elements") {
-  const posenc::config::ChunkedCausal mask{4};
-  for (posenc::Position q0 = 0; q0 < 12; ++q0)
-    for (posenc::Position q1 = q0; q1 < 12; ++q1)
-      for (posenc::Position k0 = 0; k0 < 12; ++k0)
-        for (posenc::Position k1 = k0; k1 < 12; ++k1) {
-          int seen = 0, all = 0;
-          for (posenc::Position q = q0; q <= q1; ++q)
-            for (posenc::Position k = k0; k <= k1; ++k, ++all)
-              seen += mask.visible({.query_index = q, .key_index = k});
-          const auto tile = mask.classify({.query_index = {q0, q1}, .key_index = {k0, k1}});
-          if (tile == posenc::TileClass::none) REQUIRE(seen == 0);
-          if (tile == posenc::TileClass::full) REQUIRE(seen == all);
-          if (seen == all) REQUIRE(tile == posenc::TileClass::full);
-        }
-}

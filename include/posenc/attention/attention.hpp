@@ -2,17 +2,19 @@
 //
 // attention: softmax(scores) V with any encoding, any mask, any bias.
 //
-//   out(i, h) = sum_j softmax_j( stages( scale * temperature_i * <q_i, k_j> under the encoding ) ) v_j
+//   out(i, h) = sum_j softmax_j(x_ij) v_j
+//   x_ij      = biases and score maps of (scale * temperature_i * <q_i, k_j> under the rotation)
 //
-// Shapes: q [queries, heads, head_dim], k [keys, kv heads, head_dim], v [keys, kv heads, value_dim],
-// out [queries, heads, value_dim]; strides are free. Query head h reads key head h / (heads / kv heads).
-// Elements are float (float32 arithmetic) or double. Keys are as they leave their projection; the kernel
-// rotates them. Keys that are rotated already are passed as RotatedKeys{k}.
+// Shapes: q [queries, heads, head_dim], k [keys, kv heads, head_dim], v [keys, kv heads,
+// value_dim], out [queries, heads, value_dim]; strides are free. Query head h reads key head h /
+// (heads / kv heads). Elements are float (float32 arithmetic) or double. Keys are as they leave
+// their projection; the kernel rotates them. Keys that are rotated already are passed as
+// RotatedKeys{k}.
 //
-// A key that a query may not see has no effect on it, whatever it holds. A row that sees no key is zero,
-// with a log-sum-exp of minus infinity. A NaN or plus infinity among the scores that a row sees makes the
-// row NaN; a score of minus infinity is a weight of zero; a visible value that is not finite makes its
-// channel of the output not finite.
+// A key that a query may not see has no effect on it, whatever it holds. A row that sees no key is
+// zero, with a log-sum-exp of minus infinity. A NaN or plus infinity among the scores that a row
+// sees makes the row NaN; a score of minus infinity is a weight of zero; a visible value that is
+// not finite makes its channel of the output not finite.
 #pragma once
 
 #include <posenc/attention/kernel.hpp>
@@ -34,38 +36,41 @@ void check_shapes(Problems& problems, const TensorView<const T>& q, const Tensor
     return "[" + std::to_string(x.tokens) + ", " + std::to_string(x.heads) + ", " +
            std::to_string(x.width) + "]";
   };
-  for (const auto& [name, x] : {std::pair{"q", q}, {"k", k}, {"v", v}, {"out", TensorView<const T>(out)}}) {
-    problems.require(x.tokens >= 0 && x.heads >= 0 && x.width >= 0, "sizes must not be negative, but ",
-                     name, " is ", dims(x), ".");
+  for (const auto& [name, x] :
+       {std::pair{"q", q}, {"k", k}, {"v", v}, {"out", TensorView<const T>(out)}}) {
+    problems.require(x.tokens >= 0 && x.heads >= 0 && x.width >= 0,
+                     "sizes must not be negative, but ", name, " is ", dims(x), ".");
     problems.require(x.data || x.tokens == 0 || x.heads == 0 || x.width == 0, name, " is ", dims(x),
                      " but its data pointer is null.");
   }
   problems.require(q.heads == shape.num_heads, "q is ", dims(q), " but the encoding is bound to ",
                    shape.num_heads, " query heads.");
-  problems.require(k.heads == shape.num_kv_heads, "k is ", dims(k), " but the encoding is bound to ",
-                   shape.num_kv_heads, " key heads.");
-  problems.require(v.tokens == k.tokens && v.heads == k.heads, "k is ", dims(k), " and v is ", dims(v),
-                   ": they must have the same tokens and heads.");
+  problems.require(k.heads == shape.num_kv_heads, "k is ", dims(k),
+                   " but the encoding is bound to ", shape.num_kv_heads, " key heads.");
+  problems.require(v.tokens == k.tokens && v.heads == k.heads, "k is ", dims(k), " and v is ",
+                   dims(v), ": they must have the same tokens and heads.");
   problems.require(q.width == k.width, "q is ", dims(q), " and k is ", dims(k),
                    ": they must have the same width.");
   problems.require(shape.head_dim == 0 || q.width == shape.head_dim, "q is ", dims(q),
                    " but the encoding is bound to heads of ", shape.head_dim, " channels.");
-  problems.require(out.tokens == q.tokens && out.heads == q.heads && out.width == v.width, "out is ",
-                   dims(out), " but must be [", q.tokens, ", ", q.heads, ", ", v.width, "].");
-  problems.require(q.width > 0 || q.tokens == 0, "q is ", dims(q), ": heads need at least one channel.");
+  problems.require(out.tokens == q.tokens && out.heads == q.heads && out.width == v.width,
+                   "out is ", dims(out), " but must be [", q.tokens, ", ", q.heads, ", ", v.width,
+                   "].");
+  problems.require(q.width > 0 || q.tokens == 0, "q is ", dims(q),
+                   ": heads need at least one channel.");
   problems.require(!overlap(out, k) && !overlap(out, v), "out must not overlap k or v.");
   problems.require(!overlap(out, q) || same_elements(out, q),
                    "out must be the same view as q or must not overlap it.");
   if constexpr (BoundT::rotates_values) {
     const Index needed = bound.rotary().offset + bound.rotary().state.rotary_dim;
-    problems.require(v.width >= needed, "RotateValues rotates channels up to ", needed, " but v is ",
-                     dims(v), ".");
+    problems.require(v.width >= needed, "RotateValues rotates channels up to ", needed,
+                     " but v is ", dims(v), ".");
   }
   Index rows = 0;
-  problems.require(options.lse.empty() || (multiply(q.tokens, q.heads, rows) &&
-                                           std::ssize(options.lse) == rows),
-                   "lse has ", options.lse.size(), " elements for ", q.tokens, " queries of ", q.heads,
-                   " heads.");
+  problems.require(options.lse.empty() ||
+                       (multiply(q.tokens, q.heads, rows) && std::ssize(options.lse) == rows),
+                   "lse has ", options.lse.size(), " elements for ", q.tokens, " queries of ",
+                   q.heads, " heads.");
 }
 
 /// Bytes that the kernel needs, or -1 when that does not fit in an Index.
@@ -95,16 +100,20 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
   }
 
   const Index bytes = workspace_bytes<T>(bound, {q.tokens, k.tokens, q.width, v.width});
-  problems.require(bytes >= 0, "the workspace for ", q.tokens, " queries, ", k.tokens, " keys and widths of ",
-                   q.width, " and ", v.width, " does not fit in memory.");
-  problems.require(options.workspace.empty() || std::ssize(options.workspace) >= bytes, "the workspace has ",
-                   options.workspace.size(), " bytes, but ", bytes, " are needed.");
-  problems.require(reinterpret_cast<std::uintptr_t>(options.workspace.data()) % workspace_alignment == 0,
-                   "the workspace must be aligned to ", workspace_alignment, " bytes.");
+  problems.require(bytes >= 0, "the workspace for ", q.tokens, " queries, ", k.tokens,
+                   " keys and widths of ", q.width, " and ", v.width, " does not fit in memory.");
+  problems.require(options.workspace.empty() || std::ssize(options.workspace) >= bytes,
+                   "the workspace has ", options.workspace.size(), " bytes, but ", bytes,
+                   " are needed.");
+  problems.require(
+      reinterpret_cast<std::uintptr_t>(options.workspace.data()) % workspace_alignment == 0,
+      "the workspace must be aligned to ", workspace_alignment, " bytes.");
   problems.raise_if_any("posenc::attention");
 
   struct Release {
-    void operator()(std::byte* p) const { ::operator delete[](p, std::align_val_t{workspace_alignment}); }
+    void operator()(std::byte* p) const {
+      ::operator delete[](p, std::align_val_t{workspace_alignment});
+    }
   };
   std::unique_ptr<std::byte[], Release> own;
   std::byte* workspace = options.workspace.data();
@@ -129,20 +138,24 @@ template <class T, class E>
   Problems problems;
   problems.require(bytes >= 0 && shape.queries >= 0 && shape.keys >= 0 && shape.head_dim >= 0 &&
                        shape.value_dim >= 0,
-                   "sizes must not be negative and must fit in memory, got ", shape.queries, " queries, ",
-                   shape.keys, " keys, widths ", shape.head_dim, " and ", shape.value_dim, ".");
+                   "sizes must not be negative and must fit in memory, got ", shape.queries,
+                   " queries, ", shape.keys, " keys, widths ", shape.head_dim, " and ",
+                   shape.value_dim, ".");
   problems.raise_if_any("posenc::attention_workspace");
   return static_cast<std::size_t>(bytes);
 }
 
 /// Attention over keys as they leave their projection. See the head of this file.
 ///
-/// An encoding whose frequencies depend on the length is evaluated at the length of this call (one more than
-/// its greatest position), unless it was bound with a length of its own; that costs a rebuild of its tables.
+/// An encoding whose frequencies depend on the length is evaluated at the length of this call (one
+/// more than its greatest position), unless it was bound with a length of its own; that costs a
+/// rebuild of its tables.
 /// Throws Error for shapes that do not fit together, with every problem at once.
 template <class T, class E>
-void attention(std::type_identity_t<TensorView<const T>> q, std::type_identity_t<TensorView<const T>> k,
-               std::type_identity_t<TensorView<const T>> v, TensorView<T> out, const Bound<E>& bound,
+void attention(std::type_identity_t<TensorView<const T>> q,
+               std::type_identity_t<TensorView<const T>> k,
+               std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
+               const Bound<E>& bound,
                const std::type_identity_t<AttentionOptions<T>>& options = {}) {
   detail::attend<false, T>(q, k, v, out, bound, options);
 }
@@ -150,21 +163,25 @@ void attention(std::type_identity_t<TensorView<const T>> q, std::type_identity_t
 /// Attention over keys that were rotated at their own positions, as a cache may hold them.
 template <class T, class E>
 void attention(std::type_identity_t<TensorView<const T>> q, std::type_identity_t<RotatedKeys<T>> k,
-               std::type_identity_t<TensorView<const T>> v, TensorView<T> out, const Bound<E>& bound,
+               std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
+               const Bound<E>& bound,
                const std::type_identity_t<AttentionOptions<T>>& options = {}) {
-  static_assert(!Bound<E>::depends_on_length,
-                "posenc: RotatedKeys cannot meet a scheme whose frequencies depend on the length "
-                "(DynamicNTK, Dynamic<YaRN>, LongRoPE by length, ...): keys rotated at one length do not fit "
-                "queries rotated at another. Keep raw keys and pass them as they are.");
-  static_assert(!Bound<E>::has_distance_map,
-                "posenc: RotatedKeys cannot meet a distance map (ReRoPE, LeakyReRoPE, ...): far pairs need "
-                "the key at another position than its own. Keep raw keys and pass them as they are.");
+  static_assert(
+      !Bound<E>::depends_on_length,
+      "posenc: RotatedKeys cannot meet a scheme whose frequencies depend on the length "
+      "(DynamicNTK, Dynamic<YaRN>, LongRoPE by length, ...): keys rotated at one length do not fit "
+      "queries rotated at another. Keep raw keys and pass them as they are.");
+  static_assert(
+      !Bound<E>::has_distance_map,
+      "posenc: RotatedKeys cannot meet a distance map (ReRoPE, LeakyReRoPE, ...): far pairs need "
+      "the key at another position than its own. Keep raw keys and pass them as they are.");
   detail::attend<true, T>(q, k.keys, v, out, bound, options);
 }
 
 /// Binds the encoding and attends, in one call; the heads are those of q and k.
 template <class T, class... Ts>
-void attention(std::type_identity_t<TensorView<const T>> q, std::type_identity_t<TensorView<const T>> k,
+void attention(std::type_identity_t<TensorView<const T>> q,
+               std::type_identity_t<TensorView<const T>> k,
                std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
                const Encoding<Ts...>& encoding,
                const std::type_identity_t<AttentionOptions<T>>& options = {}) {

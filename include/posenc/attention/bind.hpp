@@ -18,12 +18,12 @@
 POSENC_NAMESPACE_BEGIN
 
 struct BindOptions {
-  Index num_heads = 1;             ///< query heads
-  Index num_kv_heads = 0;          ///< key and value heads, a divisor of num_heads; 0 means num_heads
-  Index head_dim = 0;              ///< width of queries and keys; 0: as the rotary base says, or any
-  std::optional<double> scale{};   ///< softmax scale; by default the encoding's, or 1/sqrt(head_dim)
-  Angles angles = Angles::exact;   ///< whose arithmetic makes the angles
-  Position length = 0;             ///< current length, for schemes that depend on it; 0: the trained one
+  Index num_heads = 1;     ///< query heads
+  Index num_kv_heads = 0;  ///< key and value heads, a divisor of num_heads; 0 means num_heads
+  Index head_dim = 0;      ///< width of queries and keys; 0: as the rotary base says, or any
+  std::optional<double> scale{};  ///< softmax scale; by default the encoding's, or 1/sqrt(head_dim)
+  Angles angles = Angles::exact;  ///< whose arithmetic makes the angles
+  Position length = 0;  ///< current length, for schemes that depend on it; 0: the trained one
 };
 
 namespace detail {
@@ -80,27 +80,34 @@ class Bound<Encoding<Ts...>> {
   static constexpr bool depends_on_length = encoding_type::depends_on_length;
   static constexpr bool rotates_values = encoding_type::rotates_values;
 
-  static_assert(has_rotary || !encoding_type::transforms_frequencies,
-                "posenc: this encoding changes rotary frequencies (PI, NTK, YaRN, ...) but has no rotary "
-                "base: begin it with RoPE<HalfSplit>{...} or RoPE<Interleaved>{...}.");
-  static_assert(has_rotary || !has_distance_map,
-                "posenc: this encoding rewrites rotary distances (ReRoPE, LeakyReRoPE, ...) but has no "
-                "rotary base: begin it with RoPE<HalfSplit>{...} or RoPE<Interleaved>{...}.");
-  static_assert(has_rotary || !rotates_values,
-                "posenc: RotateValues needs a rotary base: begin the encoding with RoPE<HalfSplit>{...} "
-                "or RoPE<Interleaved>{...}.");
+  static_assert(
+      has_rotary || !encoding_type::transforms_frequencies,
+      "posenc: this encoding changes rotary frequencies (PI, NTK, YaRN, ...) but has no rotary "
+      "base: begin it with RoPE<HalfSplit>{...} or RoPE<Interleaved>{...}.");
+  static_assert(
+      has_rotary || !has_distance_map,
+      "posenc: this encoding rewrites rotary distances (ReRoPE, LeakyReRoPE, ...) but has no "
+      "rotary base: begin it with RoPE<HalfSplit>{...} or RoPE<Interleaved>{...}.");
+  static_assert(
+      has_rotary || !rotates_values,
+      "posenc: RotateValues needs a rotary base: begin the encoding with RoPE<HalfSplit>{...} "
+      "or RoPE<Interleaved>{...}.");
   static_assert((0 + ... + int(ScoreScale<Ts>)) <= 1,
-                "posenc: two components of this encoding set the softmax scale (such as two T5Bias): keep one, "
+                "posenc: two components of this encoding set the softmax scale (such as two "
+                "T5Bias): keep one, "
                 "or give BindOptions::scale and make the other a plain bias.");
-  static_assert(!(rotates_values && has_distance_map),
-                "posenc: RotateValues cannot be combined with a distance map (ReRoPE, LeakyReRoPE, ...): "
-                "a value would have to be rotated differently for every query.");
+  static_assert(
+      !(rotates_values && has_distance_map),
+      "posenc: RotateValues cannot be combined with a distance map (ReRoPE, LeakyReRoPE, ...): "
+      "a value would have to be rotated differently for every query.");
 
   /// Throws Error with every problem.
   Bound(encoding_type encoding, const BindOptions& options)
       : encoding_(std::move(encoding)), options_(options), shape_(resolve()),
         stages_(std::apply(
-            [&](const Ts&... c) { return std::tuple<prepared_t<Ts>...>(detail::prepare(c, shape_)...); },
+            [&](const Ts&... c) {
+              return std::tuple<prepared_t<Ts>...>(detail::prepare(c, shape_)...);
+            },
             encoding_.components())) {
     if constexpr (has_rotary) build_angles();
   }
@@ -184,9 +191,10 @@ class Bound<Encoding<Ts...>> {
     problems.require(shape.num_kv_heads > 0 && shape.num_heads % shape.num_kv_heads == 0,
                      "num_kv_heads must divide num_heads, got ", shape.num_kv_heads,
                      " key heads for ", shape.num_heads, " query heads.");
-    problems.require(shape.head_dim >= 0, "head_dim must not be negative, got ", shape.head_dim, ".");
-    problems.require(!options_.scale || std::isfinite(*options_.scale), "scale must be finite, got ",
-                     options_.scale.value_or(0), ".");
+    problems.require(shape.head_dim >= 0, "head_dim must not be negative, got ", shape.head_dim,
+                     ".");
+    problems.require(!options_.scale || std::isfinite(*options_.scale),
+                     "scale must be finite, got ", options_.scale.value_or(0), ".");
     problems.require(options_.length >= 0 && options_.length <= Position{1} << 52,
                      "length must lie within [0, 2^52], got ", options_.length, ".");
 
@@ -254,7 +262,8 @@ class Bound<Encoding<Ts...>> {
 
 /// Binds an encoding to heads. Throws Error with every problem of every component.
 template <class... Ts>
-[[nodiscard]] Bound<Encoding<Ts...>> bind(const Encoding<Ts...>& encoding, const BindOptions& options = {}) {
+[[nodiscard]] Bound<Encoding<Ts...>> bind(const Encoding<Ts...>& encoding,
+                                          const BindOptions& options = {}) {
   return Bound<Encoding<Ts...>>(encoding, options);
 }
 

@@ -10,8 +10,8 @@
 //       biases and score maps in the order written, masks, online softmax, weights times values
 //     divide, rotate back (RotateValues), write the output and its log-sum-exp
 //
-// Nothing larger than a tile is made of the scores; keys are rotated as they are packed, once for all
-// query heads that share them.
+// Nothing larger than a tile is made of the scores; keys are rotated as they are packed, once for
+// all query heads that share them.
 #pragma once
 
 #include <posenc/attention/workspace.hpp>
@@ -30,7 +30,8 @@ class Kernel {
          const BoundT& bound, const Coordinates& at, std::span<T> lse, std::byte* workspace)
       : q_(q), k_(k), v_(v), out_(out), bound_(bound), at_(at), lse_(lse), arena_(workspace),
         buffers_(bound, {q.tokens, k.tokens, q.width, v.width}, arena_),
-        group_(bound.shape().num_heads / bound.shape().num_kv_heads), scale_(bound.scale(q.width)) {}
+        group_(bound.shape().num_heads / bound.shape().num_kv_heads), scale_(bound.scale(q.width)) {
+  }
 
   void run() noexcept {
     for (Index kv_head = 0; kv_head < k_.heads; ++kv_head) {
@@ -45,8 +46,8 @@ class Kernel {
   static constexpr Index tk = Level::tile_keys;
   static constexpr int regions = Buffers<Level, T, BoundT>::regions;
 
-  /// Tabulates relative biases when many scores share a distance; with position ids that are spread wider
-  /// than the tokens are many, they are evaluated score by score.
+  /// Tabulates relative biases when many scores share a distance; with position ids that are spread
+  /// wider than the tokens are many, they are evaluated score by score.
   void prepare_biases(Index kv_head) {
     tables_ = {};
     if (!buffers_.bias || q_.tokens < tq || k_.tokens == 0) return;
@@ -54,14 +55,14 @@ class Kernel {
     const Position distances = (query.last - key.first) - (query.first - key.last) + 1;
     if (distances > q_.tokens + k_.tokens) return;
     tables_ = {buffers_.bias, static_cast<Index>(distances), query.first - key.last, group_};
-    fill_bias_tables(tables_, bound_.stages(), kv_head * group_);
+    detail::fill_bias_tables(tables_, bound_.stages(), kv_head * group_);
   }
 
   void query_tile(Index kv_head, Index query, Index queries) {
     for (Index g = 0; g < group_; ++g) begin_rows(kv_head * group_ + g, g, query, queries);
     for (Index key = 0; key < k_.tokens; key += tk) {
       const TileRows rows = make_tile(at_, query, queries, key, std::min(tk, k_.tokens - key));
-      const TileClass mask = classify(bound_.stages(), rows.tile);
+      const TileClass mask = detail::classify(bound_.stages(), rows.tile);
       if (mask == TileClass::none) continue;
       const RegionSet set = bound_.distance_map().regions(rows.tile);
       for (int region = 0; region < regions; ++region)
@@ -70,9 +71,9 @@ class Kernel {
       for (Index g = 0; g < group_; ++g) {
         score_products(set, rows, g);
         const Index head = kv_head * group_ + g;
-        apply_stages(bound_.stages(), tables_, at_, rows, head, g, buffers_.scores, tk);
+        detail::apply_stages(bound_.stages(), tables_, at_, rows, head, g, buffers_.scores, tk);
         if (mask == TileClass::partial)
-          apply_masks(bound_.stages(), at_, rows, head, buffers_.scores, tk);
+          detail::apply_masks(bound_.stages(), at_, rows, head, buffers_.scores, tk);
         absorb(rows, g);
       }
     }
@@ -88,7 +89,7 @@ class Kernel {
 
   /// Rotated, scaled copies of the queries; empty sums.
   void begin_rows(Index head, Index g, Index query, Index queries) {
-    const SoftmaxRow<T> empty = empty_row<T>(bound_.stages(), head);
+    const SoftmaxRow<T> empty = detail::empty_row<T>(bound_.stages(), head);
     for (Index r = 0; r < queries; ++r) {
       const Position position = at_.query[query + r];
       const T factor = static_cast<T>(scale_ * bound_.temperature(position));
@@ -96,8 +97,8 @@ class Kernel {
         T* row = query_rows(region, g) + r * q_.width;
         const T* x = q_.row(query + r, head);
         if constexpr (BoundT::has_rotary) {
-          // The attention factor belongs to queries and keys; putting its square on the queries keeps
-          // stored keys unitary.
+          // The attention factor belongs to queries and keys; putting its square on the queries
+          // keeps stored keys unitary.
           const double amplitude = bound_.rotary().state.attention_factor;
           rotate_head(bound_.rotary(), bound_.region_angles(region),
                       bound_.distance_map().query_position(region, position), q_.width, x,
@@ -121,8 +122,8 @@ class Kernel {
       Index stride = k_.channel_stride;
       if constexpr (BoundT::has_rotary && !KeysAreRotated) {
         rotate_head(bound_.rotary(), bound_.region_angles(region),
-                    bound_.distance_map().key_position(region, at_.key[rows.key + c]), k_.width, x, stride,
-                    buffers_.row, 1);
+                    bound_.distance_map().key_position(region, at_.key[rows.key + c]), k_.width, x,
+                    stride, buffers_.row, 1);
         x = buffers_.row;
         stride = 1;
       }
@@ -159,7 +160,8 @@ class Kernel {
         product(region, buffers_.blend);
         for (Index r = 0; r < rows.queries; ++r)
           for (Index c = 0; c < rows.keys; ++c)
-            if (bound_.distance_map().region(at_.query[rows.query + r], at_.key[rows.key + c]) == region)
+            if (bound_.distance_map().region(at_.query[rows.query + r], at_.key[rows.key + c]) ==
+                region)
               buffers_.scores[r * tk + c] = buffers_.blend[r * tk + c];
       }
     }
@@ -174,13 +176,14 @@ class Kernel {
       const T rescale = softmax.template absorb<Level>(buffers_.scores + r * tk, rows.keys);
       if (rescale != 1) Level::scale(outputs + r * stride, stride, rescale);
     }
-    // A hidden key has weight 0, and 0 * infinity must not reach the output of a row that cannot see it.
+    // A hidden key has weight 0, and 0 * infinity must not reach the output of a row that cannot
+    // see it.
     if (values_are_finite_)
-      Level::template product<true>(rows.queries, stride, rows.keys, buffers_.scores, tk, buffers_.values,
-                                    stride, outputs, stride);
+      Level::template product<true>(rows.queries, stride, rows.keys, buffers_.scores, tk,
+                                    buffers_.values, stride, outputs, stride);
     else
-      Level::product_skipping_zeros(rows.queries, stride, rows.keys, buffers_.scores, tk, buffers_.values,
-                                    stride, outputs, stride);
+      Level::product_skipping_zeros(rows.queries, stride, rows.keys, buffers_.scores, tk,
+                                    buffers_.values, stride, outputs, stride);
   }
 
   void finish_rows(Index head, Index g, Index query, Index queries) {
@@ -191,8 +194,8 @@ class Kernel {
         for (Index i = 0; i < v_.width; ++i) row[i] /= softmax.sum;
       T* y = out_.row(query + r, head);
       if constexpr (BoundT::rotates_values) {
-        rotate_head(bound_.rotary(), bound_.rotary().angles, at_.query[query + r], v_.width, row, 1, y,
-                    out_.channel_stride, 1, true);
+        rotate_head(bound_.rotary(), bound_.rotary().angles, at_.query[query + r], v_.width, row, 1,
+                    y, out_.channel_stride, 1, true);
       } else {
         for (Index i = 0; i < v_.width; ++i) y[i * out_.channel_stride] = row[i];
       }

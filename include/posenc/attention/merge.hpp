@@ -4,8 +4,8 @@
 //
 //   lse = ln(e^lse_a + e^lse_b)      out = e^(lse_a - lse) out_a + e^(lse_b - lse) out_b
 //
-// Exact, and in any order: attend to each part of the keys with AttentionOptions::lse, merge. A SinkLogit
-// belongs to the softmax as a whole, so it may take part in one of the parts only.
+// Exact, and in any order: attend to each part of the keys with AttentionOptions::lse, merge. A
+// SinkLogit belongs to the softmax as a whole, so it may take part in one of the parts only.
 #pragma once
 
 #include <posenc/core/problems.hpp>
@@ -30,19 +30,20 @@ struct Partial {
   }
 };
 
-/// Merges `from` into `into`. A part that saw no key of a row (lse of minus infinity) leaves the row as
-/// it is. Throws Error when the shapes differ.
+/// Merges `from` into `into`. A part that saw no key of a row (lse of minus infinity) leaves the
+/// row as it is.
+/// Throws Error when the shapes differ.
 template <class T>
 void merge(Partial<T> into, std::type_identity_t<Partial<const T>> from) {
   const TensorView<T>& a = into.out;
   const TensorView<const T>& b = from.out;
   Problems problems;
   problems.require(a.tokens == b.tokens && a.heads == b.heads && a.width == b.width,
-                   "the parts must have the same shape, got [", a.tokens, ", ", a.heads, ", ", a.width,
-                   "] and [", b.tokens, ", ", b.heads, ", ", b.width, "].");
+                   "the parts must have the same shape, got [", a.tokens, ", ", a.heads, ", ",
+                   a.width, "] and [", b.tokens, ", ", b.heads, ", ", b.width, "].");
   problems.require(std::ssize(into.lse) == a.tokens * a.heads && into.lse.size() == from.lse.size(),
-                   "a log-sum-exp per row is needed, ", a.tokens, " tokens of ", a.heads, " heads, got ",
-                   into.lse.size(), " and ", from.lse.size(), ".");
+                   "a log-sum-exp per row is needed, ", a.tokens, " tokens of ", a.heads,
+                   " heads, got ", into.lse.size(), " and ", from.lse.size(), ".");
   problems.raise_if_any("posenc::merge");
 
   constexpr T infinity = std::numeric_limits<T>::infinity();

@@ -4,8 +4,8 @@
 //
 //   Milakov and Gimelshein, arXiv 1805.02867; FlashAttention, arXiv 2205.14135.
 //
-// A row keeps its greatest score m and the sum l of exp(score - m) so far. A tile that raises m makes
-// everything summed before smaller by exp(m_old - m_new). At the end output = sum / l and
+// A row keeps its greatest score m and the sum l of exp(score - m) so far. A tile that raises m
+// makes everything summed before smaller by exp(m_old - m_new). At the end output = sum / l and
 // log-sum-exp = m + ln l.
 #pragma once
 
@@ -32,15 +32,15 @@ struct SoftmaxRow {
   }
 
   /// Turns n scores into weights relative to the new maximum; returns the factor by which what was
-  /// accumulated before has to be scaled. Scores of minus infinity get weight 0; NaN and plus infinity make
-  /// the row NaN.
+  /// accumulated before has to be scaled. Scores of minus infinity get weight 0; NaN and plus
+  /// infinity make the row NaN.
   template <class Level>
   T absorb(T* scores, Index n) {
     constexpr T infinity = std::numeric_limits<T>::infinity();
     const T tile_greatest = Level::maximum(scores, n);
     const T next = tile_greatest > greatest ? tile_greatest : greatest;
-    // Where nothing finite has been seen, shifting by the maximum would subtract infinity from itself;
-    // NaN must still come through, and minus infinity must still give 0.
+    // Where nothing finite has been seen, shifting by the maximum would subtract infinity from
+    // itself; NaN must still come through, and minus infinity must still give 0.
     const T shift = next == -infinity ? T{0} : next;
     const T rescale = greatest == next ? T{1} : std::exp(greatest - shift);
     sum = sum * rescale + Level::exponentials(scores, n, shift);

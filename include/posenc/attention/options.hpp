@@ -16,15 +16,15 @@ POSENC_NAMESPACE_BEGIN
 /// T is the element type of the tensors.
 template <class T>
 struct AttentionOptions {
-  /// Index of the first query in the sequence. By default queries are the last tokens of the sequence
-  /// that ends with the last key (bottom-right alignment): key_offset + key tokens - query tokens. It has
-  /// to be said where there are more queries than keys.
+  /// Index of the first query in the sequence. By default queries are the last tokens of the
+  /// sequence that ends with the last key (bottom-right alignment): key_offset + key tokens - query
+  /// tokens. It has to be said where there are more queries than keys.
   std::optional<Position> query_offset{};
   /// Index of the first key in the sequence.
   Position key_offset = 0;
 
-  /// Positions that rotations, distances and biases use in place of the index, one per token. Masks go
-  /// by the index all the same.
+  /// Positions that rotations, distances and biases use in place of the index, one per token. Masks
+  /// go by the index all the same.
   std::span<const Position> query_positions{};
   std::span<const Position> key_positions{};
 
@@ -69,8 +69,8 @@ Coordinates coordinates(Problems& problems, Index queries, Index keys,
   if (!problems.empty()) return at;
   at.key_offset = options.key_offset;
   at.query_offset = options.query_offset.value_or(options.key_offset + keys - queries);
-  problems.require(options.query_offset || queries <= keys,
-                   "there are ", queries, " queries but only ", keys,
+  problems.require(options.query_offset || queries <= keys, "there are ", queries,
+                   " queries but only ", keys,
                    " keys, so queries are not the last tokens of the sequence: set query_offset.");
   Positions(at.query_offset).check(problems, "queries", queries);
   at.query = options.query_positions.data() ? Positions(options.query_positions)

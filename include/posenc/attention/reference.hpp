@@ -5,19 +5,19 @@
 // For query row r (index n_r, position n) and key row c (index m_c, position m) of head h:
 //
 //   g      = distance map(n, m), or n - m without one
-//   dot    = A^2 sum_pairs [ (q0 k0 + q1 k1) cos(g w_i) + (q0 k1 - q1 k0) sin(g w_i) ]     = A^2 q^T R_-g k
-//            + sum over the channels that do not rotate of q k
+//   dot    = A^2 q^T R_-g k on the rotary block + q^T k on the other channels, where
+//            q^T R_-g k = sum over pairs of (q0 k0 + q1 k1) cos(g w_i) + (q0 k1 - q1 k0) sin(g w_i)
 //   x      = scale * temperature(n) * dot, then every bias and score map in the order written
 //   p      = e^x / (e^sink + sum over visible keys of e^x)
 //   out    = sum p v, or sum p R_-g v on the rotary block where values rotate
 //   lse    = ln(e^sink + sum e^x)
 //
 // A key that a mask hides takes no part, whatever it holds. A row without weights, because it sees
-// nothing or all its scores are minus infinity, is zero, and its lse is the sink's or minus infinity.
-// NaN, and a score of plus infinity, make their row NaN.
+// nothing or all its scores are minus infinity, is zero, and its lse is the sink's or minus
+// infinity. NaN, and a score of plus infinity, make their row NaN.
 //
-// Everything is dense, in double, one pair of tokens at a time, and O(tokens^2) in memory and time. It
-// shares nothing with the fused kernel, neither tiles nor tables: components are asked for their
+// Everything is dense, in double, one pair of tokens at a time, and O(tokens^2) in memory and time.
+// It shares nothing with the fused kernel, neither tiles nor tables: components are asked for their
 // elementwise answers only, and angles are g * w_i whatever Angles the encoding is bound with.
 #pragma once
 
@@ -36,13 +36,14 @@ struct ReferenceResult {
   std::vector<double> lse;  ///< [query tokens][query heads], natural log
 };
 
-// Calls below are qualified, so that a user's namespace that has a visible() of its own is not asked.
+// Calls below are qualified, so that a user's namespace that has a visible() of its own is not
+// asked.
 namespace detail::reference {
 
 using Vector = Frequencies;
 
-/// R_-g for one distance g: y0 = x0 cos + x1 sin, y1 = x1 cos - x0 sin on each pair, a copy elsewhere.
-/// Nothing rotates without a rotary base.
+/// R_-g for one distance g: y0 = x0 cos + x1 sin, y1 = x1 cos - x0 sin on each pair, a copy
+/// elsewhere. Nothing rotates without a rotary base.
 template <class BoundT>
 class BackwardRotation {
  public:
@@ -107,8 +108,8 @@ double apply_stages(const BoundT& bound, double x, const Score& at) {
   return x;
 }
 
-/// Turns logits into weights and returns their log-sum-exp; where nothing has weight, zeros and minus
-/// infinity.
+/// Turns logits into weights and returns their log-sum-exp; where nothing has weight, zeros and
+/// minus infinity.
 inline double softmax(std::vector<double>& logits) {
   double greatest = -std::numeric_limits<double>::infinity();
   for (const double x : logits) greatest = std::max(greatest, x);
@@ -135,7 +136,8 @@ struct Call {
   }
 
  private:
-  double attend(Index r, Index h, const std::vector<BackwardRotation<BoundT>>& rotations, double* out) const {
+  double attend(Index r, Index h, const std::vector<BackwardRotation<BoundT>>& rotations,
+                double* out) const {
     const Index kv_head = h / (q.heads / k.heads);
     const double scale = bound.scale(q.width) * bound.temperature(query[r]);
     double amplitude = 1;
@@ -151,7 +153,8 @@ struct Call {
       const BackwardRotation<BoundT>& rotation = rotations[static_cast<std::size_t>(c)];
       const Vector key_vector = rotation(reference::head_vector(k, c, kv_head), amplitude);
       keys.push_back(c);
-      weights.push_back(reference::apply_stages(bound, scale * (query_vector * key_vector).sum(), at));
+      weights.push_back(
+          reference::apply_stages(bound, scale * (query_vector * key_vector).sum(), at));
     }
     reference::each_stage(bound, [&]<class S>(const S& stage) {
       if constexpr (SoftmaxSink<S>) weights.push_back(static_cast<double>(stage.sink_logit(h)));
@@ -159,9 +162,11 @@ struct Call {
 
     const double lse = reference::softmax(weights);
     Vector sum = Vector::Zero(v.width);
-    for (std::size_t i = 0; i < keys.size() && lse != -std::numeric_limits<double>::infinity(); ++i) {
+    for (std::size_t i = 0; i < keys.size() && lse != -std::numeric_limits<double>::infinity();
+         ++i) {
       Vector value = reference::head_vector(v, keys[i], kv_head);
-      if constexpr (BoundT::rotates_values) value = rotations[static_cast<std::size_t>(keys[i])](value, 1);
+      if constexpr (BoundT::rotates_values)
+        value = rotations[static_cast<std::size_t>(keys[i])](value, 1);
       sum += weights[i] * value;
     }
     for (Index d = 0; d < v.width; ++d) out[d] = sum[d];
@@ -172,8 +177,8 @@ struct Call {
 }  // namespace detail::reference
 
 /// q [query tokens, num_heads, head_dim], k [key tokens, num_kv_heads, head_dim],
-/// v [key tokens, num_kv_heads, any width], of float or double. Of the options only offsets and positions
-/// are read. Throws Error on shapes that do not fit each other or the encoding.
+/// v [key tokens, num_kv_heads, any width], of float or double. Of the options only offsets and
+/// positions are read. Throws Error on shapes that do not fit each other or the encoding.
 template <class Q, class E>
 [[nodiscard]] ReferenceResult reference_attention(
     TensorView<Q> q, std::type_identity_t<TensorView<const Q>> k,
@@ -182,23 +187,26 @@ template <class Q, class E>
   using T = std::remove_const_t<Q>;
   const HeadShape& heads = bound.shape();
   Problems problems;
-  problems.require(q.heads == heads.num_heads && k.heads == heads.num_kv_heads &&
-                       v.heads == heads.num_kv_heads,
-                   "the encoding is bound to ", heads.num_heads, " query and ", heads.num_kv_heads,
-                   " key and value heads, got ", q.heads, " of q, ", k.heads, " of k, ", v.heads, " of v.");
-  problems.require(q.width > 0 && q.width == k.width && (heads.head_dim == 0 || q.width == heads.head_dim),
+  problems.require(
+      q.heads == heads.num_heads && k.heads == heads.num_kv_heads && v.heads == heads.num_kv_heads,
+      "the encoding is bound to ", heads.num_heads, " query and ", heads.num_kv_heads,
+      " key and value heads, got ", q.heads, " of q, ", k.heads, " of k, ", v.heads, " of v.");
+  problems.require(q.width > 0 && q.width == k.width &&
+                       (heads.head_dim == 0 || q.width == heads.head_dim),
                    "q and k must have ", heads.head_dim == 0 ? q.width : heads.head_dim,
                    " channels, got ", q.width, " and ", k.width, ".");
   problems.require(k.tokens == v.tokens, "got ", k.tokens, " keys, but ", v.tokens, " values.");
   if constexpr (Bound<E>::rotates_values)
     problems.require(v.width >= bound.rotary().offset + 2 * bound.rotary().pairs(),
                      "values rotate like keys, but ", v.width, " channels are too few for that.");
-  problems.require(options.query_offset || q.tokens <= k.tokens, "there are ", q.tokens, " queries but only ",
-                   k.tokens, " keys, so set query_offset.");
+  problems.require(options.query_offset || q.tokens <= k.tokens, "there are ", q.tokens,
+                   " queries but only ", k.tokens, " keys, so set query_offset.");
 
-  const Positions query_index = options.query_offset.value_or(options.key_offset + k.tokens - q.tokens);
+  const Positions query_index =
+      options.query_offset.value_or(options.key_offset + k.tokens - q.tokens);
   const Positions key_index = options.key_offset;
-  const Positions query = options.query_positions.data() ? Positions(options.query_positions) : query_index;
+  const Positions query =
+      options.query_positions.data() ? Positions(options.query_positions) : query_index;
   const Positions key = options.key_positions.data() ? Positions(options.key_positions) : key_index;
   query.check(problems, "queries", q.tokens);
   key.check(problems, "keys", k.tokens);
@@ -215,7 +223,8 @@ template <class Q, class E>
   const auto rows = static_cast<std::size_t>(q.tokens * q.heads);
   ReferenceResult result{std::vector<double>(rows * static_cast<std::size_t>(v.width)),
                          std::vector<double>(rows)};
-  const detail::reference::Call<Bound<E>, T> call{bound, q, k, v, query, key, query_index, key_index};
+  const detail::reference::Call<Bound<E>, T> call{bound, q,   k,           v,
+                                                  query, key, query_index, key_index};
   for (Index r = 0; r < q.tokens; ++r)
     call.attend(r, result.out.data() + r * q.heads * v.width, result.lse.data() + r * q.heads);
   return result;

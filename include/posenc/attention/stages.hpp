@@ -2,8 +2,9 @@
 //
 // The score stages of one tile: biases, score maps and masks, asked row by row.
 //
-// Loops run over the keys of one row with the functor's answer inlined. Relative biases are evaluated once
-// per head and distance into a table, which a row of keys at consecutive positions reads backwards.
+// Loops run over the keys of one row with the functor's answer inlined. Relative biases are
+// evaluated once per head and distance into a table, which a row of keys at consecutive positions
+// reads backwards.
 #pragma once
 
 #include <posenc/attention/online_softmax.hpp>
@@ -14,6 +15,8 @@
 
 POSENC_NAMESPACE_BEGIN
 
+// Calls that pass the stages on are qualified: a user's type may come from a namespace that has a
+// classify() or visible() of its own.
 namespace detail {
 
 /// Bounds of the positions of rows [first, first + count).
@@ -35,10 +38,16 @@ struct TileRows {
   Tile tile;
 };
 
-inline TileRows make_tile(const Coordinates& at, Index query, Index queries, Index key, Index keys) {
+inline TileRows make_tile(const Coordinates& at, Index query, Index queries, Index key,
+                          Index keys) {
   const Position q = at.query_offset + query, k = at.key_offset + key;
-  return {query, queries, key, keys,
-          {bounds(at.query, query, queries), bounds(at.key, key, keys), {q, q + queries - 1},
+  return {query,
+          queries,
+          key,
+          keys,
+          {bounds(at.query, query, queries),
+           bounds(at.key, key, keys),
+           {q, q + queries - 1},
            {k, k + keys - 1}}};
 }
 
@@ -74,8 +83,8 @@ bool visible(const std::tuple<Stages...>& stages, const Score& at) {
 /// Tables of the relative biases of one key head's query heads, [stage][head in group][distance].
 template <class T>
 struct BiasTables {
-  T* data = nullptr;          ///< null: evaluate each score
-  Index stride = 0;           ///< distances per table
+  T* data = nullptr;  ///< null: evaluate each score
+  Index stride = 0;   ///< distances per table
   Position least_distance = 0;
   Index group = 1;
 
@@ -106,8 +115,8 @@ void fill_bias_tables(const BiasTables<T>& tables, const std::tuple<Stages...>& 
 /// Applies biases and score maps, in the order written, to a tile of scores of one head.
 template <class T, class... Stages>
 void apply_stages(const std::tuple<Stages...>& stages, const BiasTables<T>& tables,
-                  const Coordinates& at, const TileRows& rows, Index head, Index head_in_group, T* scores,
-                  Index stride) {
+                  const Coordinates& at, const TileRows& rows, Index head, Index head_in_group,
+                  T* scores, Index stride) {
   [[maybe_unused]] Index bias_index = 0;
   [[maybe_unused]] const auto each = [&](auto&& f) {
     for (Index r = 0; r < rows.queries; ++r) {
@@ -146,7 +155,7 @@ void apply_masks(const std::tuple<Stages...>& stages, const Coordinates& at, con
                  Index head, T* scores, Index stride) {
   for (Index r = 0; r < rows.queries; ++r)
     for (Index c = 0; c < rows.keys; ++c)
-      if (!visible(stages, at.score(rows.query + r, rows.key + c, head)))
+      if (!detail::visible(stages, at.score(rows.query + r, rows.key + c, head)))
         scores[r * stride + c] = -std::numeric_limits<T>::infinity();
 }
 

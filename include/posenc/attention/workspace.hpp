@@ -2,8 +2,8 @@
 //
 // Workspace: how much scratch memory a call to attention needs, and how it is divided.
 //
-// One layout function serves both: asked without memory it measures, asked with memory it hands out. So
-// the size that a user is told and the size that the kernel uses cannot drift apart.
+// One layout function serves both: asked without memory it measures, asked with memory it hands
+// out. So the size that a user is told and the size that the kernel uses cannot drift apart.
 #pragma once
 
 #include <posenc/attention/stages.hpp>
@@ -55,8 +55,8 @@ constexpr Index round_up(Index n, Index block) { return (n + block - 1) / block 
 /// The buffers of the kernel, for one key head and one tile of its queries.
 template <class Level, class T, class BoundT>
 struct Buffers {
-  static constexpr int regions = std::remove_cvref_t<
-      decltype(std::declval<const BoundT&>().distance_map())>::num_regions;
+  static constexpr int regions =
+      std::remove_cvref_t<decltype(std::declval<const BoundT&>().distance_map())>::num_regions;
 
   Index value_stride = 0;  ///< value width, padded for product()
   T* queries = nullptr;    ///< [region][head in group][query][head_dim], scaled and rotated
@@ -67,7 +67,7 @@ struct Buffers {
   T* outputs = nullptr;    ///< [head in group][query][value_stride]
   T* row = nullptr;        ///< [head_dim or value width], one key before it is transposed
   SoftmaxRow<T>* softmax = nullptr;  ///< [head in group][query]
-  T* bias = nullptr;       ///< [relative bias][head in group][distance]
+  T* bias = nullptr;                 ///< [relative bias][head in group][distance]
 
   Buffers(const BoundT& bound, const AttentionShape& shape, Arena& arena) {
     constexpr Index tq = Level::tile_queries, tk = Level::tile_keys;

@@ -7,9 +7,9 @@
 //
 //   score -= m_h * |query - key|, added after the softmax scale and not scaled by it
 //
-// Slopes for a power of two of heads: m_h = 2^(-max_bias h / H), h = 1..H. Otherwise the slopes of the
-// next lower power of two c, then every second slope of 2c; the order is not monotone. Erratum: several
-// libraries use 2^(-8h/H) for every H, which no checkpoint was trained with.
+// Slopes for a power of two of heads: m_h = 2^(-max_bias h / H), h = 1..H. Otherwise the slopes of
+// the next lower power of two c, then every second slope of 2c; the order is not monotone. Erratum:
+// several libraries use 2^(-8h/H) for every H, which no checkpoint was trained with.
 //
 // With a causal mask the formula is the paper's; without one it is the symmetric form that
 // FlashAttention and x-transformers use.
@@ -46,10 +46,10 @@ struct PreparedALiBi {
 };
 
 struct ALiBi {
-  double max_bias = 8;          ///< exponent of the last slope (MPT: alibi_bias_max)
+  double max_bias = 8;           ///< exponent of the last slope (MPT: alibi_bias_max)
   std::vector<double> slopes{};  ///< one per query head; empty means the paper's rule
-  double slope_factor = 1;      ///< multiplies every slope; trained / target length interpolates
-                                ///< (arXiv 2310.13017), 1/sqrt(head_dim) reads Falcon checkpoints
+  double slope_factor = 1;       ///< multiplies every slope; trained / target length interpolates
+                                 ///< (arXiv 2310.13017), 1/sqrt(head_dim) reads Falcon checkpoints
 
   [[nodiscard]] PreparedALiBi prepare(const HeadShape& shape) const {
     PreparedALiBi prepared{slopes.empty() ? alibi_slopes(shape.num_heads, max_bias) : slopes};
@@ -64,7 +64,8 @@ struct ALiBi {
                      slope_factor, ".");
     problems.require(slopes.empty() || std::ssize(slopes) == shape.num_heads, "ALiBi: got ",
                      slopes.size(), " slopes for ", shape.num_heads, " query heads.");
-    problems.require(std::all_of(slopes.begin(), slopes.end(), [](double m) { return std::isfinite(m); }),
+    problems.require(std::all_of(slopes.begin(), slopes.end(),
+                                 [](double m) { return std::isfinite(m); }),
                      "ALiBi: every slope must be finite.");
   }
 };

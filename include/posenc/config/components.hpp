@@ -18,6 +18,7 @@
 #include <posenc/frequency/proportional.hpp>
 #include <posenc/frequency/yarn.hpp>
 #include <posenc/score/log_n.hpp>
+#include <posenc/score/step_temperature.hpp>
 
 #include <cmath>
 #include <variant>
@@ -57,20 +58,6 @@ struct LengthScheme {
   }
 };
 
-/// Temperature by whole contexts: 1 + scale * ln(1 + floor((n + shift) / context)) at position n,
-/// shift 0 or 1. Llama 4 has shift 1, scale 0.1 (`attn_scale`), context 8192 (`floor_scale`), on
-/// layers without rotation; Ministral 3 has shift 0, `llama_4_scaling_beta` and the original
-/// context, on all layers.
-struct StepTemperature {
-  double scale = 0.1;
-  Position context = 8192;
-  Position shift = 1;
-
-  [[nodiscard]] double temperature(Position query) const {
-    return 1 + scale * std::log1p(static_cast<double>((query + shift) / context));
-  }
-};
-
 /// The softmax scale and the temperature of a query row.
 struct ScoreRule {
   std::variant<std::monostate, StepTemperature, LogN> rule{};
@@ -85,38 +72,10 @@ struct ScoreRule {
     return softmax_scale != 0 ? softmax_scale : 1 / std::sqrt(static_cast<double>(head_dim));
   }
   void check(Problems& problems, const HeadShape& shape) const {
-    if (const auto* step = std::get_if<StepTemperature>(&rule))
-      problems.require(
-          std::isfinite(step->scale) && step->scale >= 0 && step->context > 0,
-          "temperature: 1 + scale ln(1 + floor((n + shift) / context)) needs scale >= 0 and "
-          "context > 0, got ",
-          step->scale, " and ", step->context, ".");
+    if (const auto* step = std::get_if<StepTemperature>(&rule)) step->check(problems, shape);
     if (const auto* log_n = std::get_if<LogN>(&rule)) log_n->check(problems, shape);
     problems.require(std::isfinite(softmax_scale) && softmax_scale >= 0,
                      "the softmax scale must be positive and finite, got ", softmax_scale, ".");
-  }
-};
-
-/// Chunked attention (Llama 4): a query sees the earlier keys of its own chunk.
-struct ChunkedCausal {
-  Position chunk = 8192;  ///< tokens of a chunk; the first begins at token 0
-
-  [[nodiscard]] constexpr bool visible(const Score& at) const {
-    return at.key_index <= at.query_index && at.key_index / chunk == at.query_index / chunk;
-  }
-  [[nodiscard]] constexpr TileClass classify(const Tile& tile) const {
-    const Position first_query = tile.query_index.first / chunk;
-    const Position last_query = tile.query_index.last / chunk;
-    const Position first_key = tile.key_index.first / chunk, last_key = tile.key_index.last / chunk;
-    if (tile.key_index.first > tile.query_index.last || last_key < first_query ||
-        first_key > last_query)
-      return TileClass::none;
-    const bool one = first_query == last_query && first_key == last_key && first_query == first_key;
-    return one && tile.key_index.last <= tile.query_index.first ? TileClass::full
-                                                                : TileClass::partial;
-  }
-  void check(Problems& problems, const HeadShape&) const {
-    problems.require(chunk > 0, "ChunkedCausal: chunk must be positive, got ", chunk, ".");
   }
 };
 

@@ -141,8 +141,8 @@ class ModelReader {
       problems_.require(layer.chunk == 0 || !layer.rotary->depends_on_length(), plan.type,
                         " with a scheme that depends on the length is not supported.");
     } else if (family_.chunk != 0 && file_.boolean("attn_temperature_tuning").value_or(true)) {
-      layer.score.rule = config::StepTemperature{file_.number("attn_scale").value_or(0.1),
-                                                 file_.integer("floor_scale").value_or(8192), 1};
+      layer.score.rule = StepTemperature{file_.number("attn_scale").value_or(0.1),
+                                         file_.integer("floor_scale").value_or(8192), 1};
     }
     layer.score.check(problems_, HeadShape{});
     return layer;

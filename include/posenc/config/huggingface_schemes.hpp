@@ -145,7 +145,7 @@ class SchemeReader {
         sentence("attention factor ", yarn.resolve_temperature().attention_factor, ": ", rule,
                  dict_.mentions("attn_factor") ? ", times attn_factor" : "", "."));
     if (const auto beta = dict_.number("llama_4_scaling_beta"))
-      layer.score.rule = config::StepTemperature{*beta, rotation.trained_context, 0};
+      layer.score.rule = StepTemperature{*beta, rotation.trained_context, 0};
     if (!dict_.boolean("finetuned").value_or(true)) {
       layer.notes.push_back("finetuned is false: the factor follows the current length.");
       yarn.factor = 1;

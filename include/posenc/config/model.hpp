@@ -6,16 +6,15 @@
 //   const config::Model model = huggingface::read("Llama-3.1-8B/config.json");
 //   for (const auto& layer : model.layers)
 //     layer.visit([&](const auto& encoding) {
-//       auto bound = bind(encoding, {.num_heads = layer.num_heads, .num_kv_heads =
-//       layer.num_kv_heads});
+//       auto bound = bind(encoding, {.num_heads = layer.num_heads});
 //       ...
 //     });
 //
 // The names of schemes and layers end here: visit() calls once, with a concrete pipeline
 //
-//   RoPE<HalfSplit or Interleaved> | Scheme or LengthScheme | ScoreRule | Causal, SlidingWindow or
-//   ChunkedCausal ALiBi | ScoreRule | Causal ScoreRule | Causal, SlidingWindow or ChunkedCausal
-//   (layers without position)
+//   RoPE<L> | Scheme or LengthScheme | ScoreRule | Causal, SlidingWindow or ChunkedCausal
+//   ALiBi | ScoreRule | Causal
+//   ScoreRule | Causal, SlidingWindow or ChunkedCausal                (layers without position)
 //
 // which the caller may go on composing (`encoding | SoftCap{50}`); `notes` names what a checkpoint
 // needs besides. These are 14 types: keep what is compiled for each of them small.
@@ -26,6 +25,7 @@
 #include <posenc/config/families.hpp>
 #include <posenc/core/pipeline.hpp>
 #include <posenc/mask/causal.hpp>
+#include <posenc/mask/chunked_causal.hpp>
 #include <posenc/mask/sliding_window.hpp>
 #include <posenc/rotary/rope.hpp>
 

@@ -16,7 +16,8 @@
 #endif
 
 #if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ && !defined(POSENC_ALLOW_FINITE_MATH)
-#error "posenc relies on infinities and NaN (masked rows, log-sum-exp): do not compile it with -ffast-math or -ffinite-math-only, or define POSENC_ALLOW_FINITE_MATH and give up the promises for non-finite values."
+#error \
+    "posenc relies on infinities and NaN (masked rows, log-sum-exp): do not compile it with -ffast-math or -ffinite-math-only, or define POSENC_ALLOW_FINITE_MATH and give up the promises for non-finite values."
 #endif
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
@@ -41,8 +42,8 @@
 
 #define POSENC_DETAIL_JOIN_(a, b, c, d) v##a##_##b##_##c##_##d
 #define POSENC_DETAIL_JOIN(a, b, c, d) POSENC_DETAIL_JOIN_(a, b, c, d)
-#define POSENC_ABI                                                                            \
-  POSENC_DETAIL_JOIN(POSENC_VERSION_MAJOR, POSENC_VERSION_MINOR, POSENC_VERSION_PATCH,        \
+#define POSENC_ABI                                                                     \
+  POSENC_DETAIL_JOIN(POSENC_VERSION_MAJOR, POSENC_VERSION_MINOR, POSENC_VERSION_PATCH, \
                      POSENC_DETAIL_ISA)
 
 #define POSENC_NAMESPACE_BEGIN \

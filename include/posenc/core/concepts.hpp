@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// The questions. A component is a plain value type; it takes part in an encoding by answering one or
-// more of them, and it answers by having the member function that a concept below names. There is no
-// base class to derive from and no enum to extend: what nobody answers is never asked.
+// The questions. A component is a plain value type; it takes part in an encoding by answering one
+// or more of them, and it answers by having the member function that a concept below names. There
+// is no base class to derive from and no enum to extend: what nobody answers is never asked.
 //
-// Order inside attention, fixed: rotate, dot, scale and temperature, then the score stages (biases and
-// score maps) in the order written, then masks, then the sink, then softmax.
+// Order inside attention, fixed: rotate, dot, scale and temperature, then the score stages (biases
+// and score maps) in the order written, then masks, then the sink, then softmax.
 #pragma once
 
 #include <posenc/core/problems.hpp>
@@ -61,9 +61,10 @@ concept ValueRotation = requires { requires T::rotates_values; };
 
 // --- Questions about scores ---------------------------------------------------------------------
 
-/// A rewritten distance g(query, key), split into regions of the (query, key) plane. Within region r
-/// the score is the dot product of the query rotated at query_position(r, query) * step(r) with the
-/// key rotated at key_position(r, key) * step(r), so every region costs one ordinary tile product.
+/// A rewritten distance g(query, key), split into regions of the (query, key) plane. Within region
+/// r the score is the dot product of the query rotated at query_position(r, query) * step(r) with
+/// the key rotated at key_position(r, key) * step(r), so every region costs one ordinary tile
+/// product.
 ///   distance(query, key)     g itself, for the reference attention and for pictures
 ///   region(query, key)       the region of one pair
 ///   regions(tile)            every region that occurs in the tile (may name more, never fewer)
@@ -140,15 +141,13 @@ concept Prepares = requires(const T c, const HeadShape& shape) { c.prepare(shape
 
 /// check(problems, shape): reports every wrong parameter, a sentence each.
 template <class T>
-concept Checks = requires(const T c, Problems& problems, const HeadShape& shape) {
-  c.check(problems, shape);
-};
+concept Checks =
+    requires(const T c, Problems& problems, const HeadShape& shape) { c.check(problems, shape); };
 
 /// The same for frequency transforms, which are checked against the state that they will see.
 template <class T>
-concept ChecksState = requires(const T c, Problems& problems, const RotaryState& state) {
-  c.check(problems, state);
-};
+concept ChecksState =
+    requires(const T c, Problems& problems, const RotaryState& state) { c.check(problems, state); };
 
 namespace detail {
 template <class T>
@@ -167,7 +166,8 @@ using prepared_t = typename detail::prepared<T>::type;
 
 /// Answers to be asked during attention, by the component itself or by what it prepares.
 template <class T>
-concept ScoreStage = RelativeBias<prepared_t<T>> || ScoreBias<prepared_t<T>> || ScoreMap<prepared_t<T>>;
+concept ScoreStage =
+    RelativeBias<prepared_t<T>> || ScoreBias<prepared_t<T>> || ScoreMap<prepared_t<T>>;
 
 /// Anything that answers at least one question.
 template <class T>

@@ -39,8 +39,8 @@ ByteRange all_bytes(const TensorView<T>& view) {
 
 }  // namespace detail
 
-/// True when the two views may share an element. Exact for views that do not interleave, and for views
-/// of one packed buffer (equal token strides); otherwise it errs towards true.
+/// True when the two views may share an element. Exact for views that do not interleave, and for
+/// views of one packed buffer (equal token strides); otherwise it errs towards true.
 template <class A, class B>
 [[nodiscard]] bool overlap(const TensorView<A>& a, const TensorView<B>& b) {
   if (a.tokens * a.heads * a.width == 0 || b.tokens * b.heads * b.width == 0) return false;

@@ -5,8 +5,8 @@
 //   auto encoding = RoPE<HalfSplit>{.head_dim = 128} | YaRN{.factor = 4} | ALiBi{} | Causal{};
 //
 // Composition only collects values; nothing is computed before bind(). What types alone can tell is
-// wrong (a second rotary base, a second distance map, an operand that answers no question) stops the
-// compiler with a sentence.
+// wrong (a second rotary base, a second distance map, an operand that answers no question) stops
+// the compiler with a sentence.
 #pragma once
 
 #include <posenc/core/concepts.hpp>
@@ -55,9 +55,10 @@ class Encoding {
   static_assert(num_rotary_bases <= 1,
                 "posenc: an encoding has one rotary base, but this one has two (such as two RoPE): "
                 "keep one, and change its frequencies with ABF, PI, NTK, YaRN, ...");
-  static_assert(num_distance_maps <= 1,
-                "posenc: an encoding has one distance map, but this one has two (such as ReRoPE and "
-                "LeakyReRoPE): each rewrites the true distance, so keep one.");
+  static_assert(
+      num_distance_maps <= 1,
+      "posenc: an encoding has one distance map, but this one has two (such as ReRoPE and "
+      "LeakyReRoPE): each rewrites the true distance, so keep one.");
 
   constexpr explicit Encoding(Ts... components) : components_(std::move(components)...) {}
   constexpr explicit Encoding(std::tuple<Ts...> components) : components_(std::move(components)) {}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Positions: where the tokens of a tensor stand, either an offset (token t is at offset + t) or one id
-// per token. Ids are borrowed, not copied.
+// Positions: where the tokens of a tensor stand, either an offset (token t is at offset + t) or one
+// id per token. Ids are borrowed, not copied.
 #pragma once
 
 #include <posenc/core/problems.hpp>
@@ -64,13 +64,15 @@ class Positions {
                      " position ids for ", tokens, " tokens.");
     // NaN compares false and is reported too.
     for (const double p : real_ids_)
-      if (!in_range(p)) return problems.add(what, ": positions must lie within +-2^52, got ", p, ".");
+      if (!in_range(p))
+        return problems.add(what, ": positions must lie within +-2^52, got ", p, ".");
     for (const Position p : ids_)
-      if (!in_range(p)) return problems.add(what, ": positions must lie within +-2^52, got ", p, ".");
+      if (!in_range(p))
+        return problems.add(what, ": positions must lie within +-2^52, got ", p, ".");
   }
 
-  /// One more than the greatest position of `tokens` tokens: the length of a context that ends here.
-  /// 0 for no tokens; a real position counts by its floor.
+  /// One more than the greatest position of `tokens` tokens: the length of a context that ends
+  /// here. 0 for no tokens; a real position counts by its floor.
   [[nodiscard]] Position length(Index tokens) const {
     if (tokens == 0) return 0;
     if (is_offset()) return offset_ + tokens;

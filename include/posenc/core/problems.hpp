@@ -2,9 +2,9 @@
 //
 // Errors, and the list in which a check collects them.
 //
-// A wrong value is reported by one clear sentence that names the rule and the values. Whoever checks
-// a whole encoding wants all the sentences at once, so checks write into `Problems`, and the one who
-// asked throws a single `Error` that carries every one of them.
+// A wrong value is reported by one clear sentence that names the rule and the values. Whoever
+// checks a whole encoding wants all the sentences at once, so checks write into `Problems`, and the
+// one who asked throws a single `Error` that carries every one of them.
 #pragma once
 
 #include <posenc/core/abi.hpp>

@@ -3,8 +3,8 @@
 // RotaryState: what a frequency transform sees and changes.
 //
 // Every frequency scheme of the literature ends as one table of angular frequencies and one
-// amplitude. Whatever is data stays data: a dozen schemes are a dozen small functions on this struct,
-// and the attention kernel never hears of them.
+// amplitude. Whatever is data stays data: a dozen schemes are a dozen small functions on this
+// struct, and the attention kernel never hears of them.
 #pragma once
 
 #include <posenc/core/types.hpp>
@@ -41,7 +41,7 @@ struct RotaryState {
   Index head_dim = 0;           ///< channels of a head
   Index rotary_dim = 0;         ///< rotated channels of a head, even, at most head_dim
   Position length = 0;          ///< current length: greatest position + 1 (0: not known yet)
-  double attention_factor = 1;  ///< amplitude of cos and sin, of q and of k: scores grow by its square
+  double attention_factor = 1;  ///< amplitude of cos and sin, of q and k: scores grow by A^2
   double score_factor = 1;      ///< multiplies the softmax scale, on all channels
 
   [[nodiscard]] Index pairs() const { return rotary_dim / 2; }

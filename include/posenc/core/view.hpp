@@ -2,9 +2,9 @@
 //
 // TensorView: a strided window on somebody else's memory, shaped [tokens, heads, width].
 //
-// Every tensor that attention reads or writes has these three axes; engines differ only in the order
-// in which they lie in memory, which is a matter of strides. Strides count elements and may be
-// anything (also zero, to share one head among many, or negative, to walk backwards).
+// Every tensor that attention reads or writes has these three axes; engines differ only in the
+// order in which they lie in memory, which is a matter of strides. Strides count elements and may
+// be anything (also zero, to share one head among many, or negative, to walk backwards).
 #pragma once
 
 #include <posenc/core/problems.hpp>
@@ -77,8 +77,8 @@ struct TensorView {
                       multiply(all, static_cast<Index>(sizeof(T)), bytes);
     if (!fits) {
       Problems problems;
-      problems.add("sizes must not be negative and their product must fit in memory, got [",
-                   tokens, " tokens, ", heads, " heads, ", width, " channels].");
+      problems.add("sizes must not be negative and their product must fit in memory, got [", tokens,
+                   " tokens, ", heads, " heads, ", width, " channels].");
       problems.raise_if_any("posenc::TensorView");
     }
     return row;

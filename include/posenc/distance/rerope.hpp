@@ -8,8 +8,8 @@
 //
 // Distances beyond the window all look the same, so no angle leaves the trained range, however long
 // the context, without any training. A window between a quarter and a half of the trained length
-// works best. The reference has two regions and leans on the causal mask; the third, for keys in the
-// far future, makes the map right without one.
+// works best. The reference has two regions and leans on the causal mask; the third, for keys in
+// the far future, makes the map right without one.
 //
 // Cache: raw keys (a key is seen both at its own position and unrotated).
 #pragma once

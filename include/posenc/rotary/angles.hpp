@@ -2,10 +2,10 @@
 //
 // AngleTable: cosine and sine of position * w_i, exact at every position.
 //
-// A float product of position and frequency is off by 1e-2 radians at position 131,072 and by 8e-2 at
-// a million, which is where long contexts live. Here angles are formed and reduced in double, and only
-// the finished cosine and sine become float: both are within 1e-7 of the true value at every integer
-// position up to 2^24 (and beyond, as long as position * 2^-53 is negligible).
+// A float product of position and frequency is off by 1e-2 radians at position 131,072 and by 8e-2
+// at a million, which is where long contexts live. Here angles are formed and reduced in double,
+// and only the finished cosine and sine become float: both are within 1e-7 of the true value at
+// every integer position up to 2^24 (and beyond, as long as position * 2^-53 is negligible).
 //
 // The table works in digits. With position = (high * 128 + middle) * 128 + low,
 //
@@ -13,14 +13,15 @@
 //
 // is two complex products of tabulated numbers, in double. Three digits of 128 rows hold every
 // position up to 2^21 in 384 KiB for 64 pairs; a larger or negative high digit, and a fractional
-// position, is evaluated directly, to the same accuracy. Answers depend on the position alone, never on
-// what was asked before, and asking allocates nothing.
+// position, is evaluated directly, to the same accuracy. Answers depend on the position alone,
+// never on what was asked before, and asking allocates nothing.
 //
 // Two other modes reproduce the arithmetic of the peers, errors included, for users who compare
 // activations with them:
-//   huggingface  w in float32 as 1 / pow(base, 2i/d), angle = float(position) * w, float cosine and sine
-//   ggml         angle_0 = float(position), angle_(i+1) = angle_i * powf(base, -2/d) in float32, divided by
-//                w_plain / w (its freq_factors), float cosine and sine
+//   huggingface  w = 1 / pow(base, 2i/d) in float32, angle = float(position) * w
+//   ggml         angle_0 = float(position), angle_(i+1) = angle_i * powf(base, -2/d) in float32,
+//                divided by w_plain / w (its freq_factors)
+// with the cosine and sine of a float in both.
 #pragma once
 
 #include <posenc/core/rotary_state.hpp>
@@ -40,7 +41,8 @@ class AngleTable {
   /// Angles are position * step * state.inv_freq.
   explicit AngleTable(const RotaryState& state, Angles mode = Angles::exact, double step = 1)
       : mode_(mode), step_(step), inv_freq_(state.inv_freq * (mode == Angles::exact ? step : 1.0)),
-        ggml_ratio_(std::pow(static_cast<float>(state.base), -2.0F / static_cast<float>(state.rotary_dim))) {
+        ggml_ratio_(std::pow(static_cast<float>(state.base),
+                             -2.0F / static_cast<float>(state.rotary_dim))) {
     if (mode == Angles::exact) {
       digits_.resize(static_cast<std::size_t>(num_digits * radix * 2 * pairs()));
       double unit = 1;
@@ -68,7 +70,8 @@ class AngleTable {
   /// Writes cosine and sine of pairs [first, first + count) at an integer position.
   template <class T>
   void cos_sin(Position position, Index first, Index count, T* cos, T* sin) const noexcept {
-    if (mode_ != Angles::exact) return peer_cos_sin(static_cast<double>(position), first, count, cos, sin);
+    if (mode_ != Angles::exact)
+      return peer_cos_sin(static_cast<double>(position), first, count, cos, sin);
     const Position high = position >> (2 * radix_bits);
     const double* low_row = row(0, position & (radix - 1)) + first;
     const double* middle_row = row(1, (position >> radix_bits) & (radix - 1)) + first;

@@ -4,10 +4,11 @@
 //
 //   y(token, head) = A R_position x(token, head)      unrotate undoes it
 //
-// A is the attention factor of the encoding (YaRN, LongRoPE; otherwise 1). Multiplying it into cosine
-// and sine of queries and keys alike is what the reference models do, and scores grow by A^2. With
-// `attention_factor = false` the rotation is unitary: keys for a cache that may be rotated again later
-// should be stored so, and posenc's own attention wants them so (see RotatedKeys).
+// A is the attention factor of the encoding (YaRN, LongRoPE; otherwise 1). Multiplying it into
+// cosine and sine of queries and keys alike is what the reference models do, and scores grow by
+// A^2. With `attention_factor = false` the rotation is unitary: keys for a cache that may be
+// rotated again later should be stored so, and posenc's own attention wants them so (see
+// RotatedKeys).
 #pragma once
 
 #include <posenc/attention/bind.hpp>
@@ -28,8 +29,8 @@ void rotate_view(TensorView<const T> x, TensorView<T> y, const Positions& positi
                  const Rotary<LayoutT>& rotary, const RotateOptions& options, bool inverse) {
   Problems problems;
   problems.require(x.tokens == y.tokens && x.heads == y.heads && x.width == y.width,
-                   "input and output must have the same shape, got [", x.tokens, ", ", x.heads, ", ",
-                   x.width, "] and [", y.tokens, ", ", y.heads, ", ", y.width, "].");
+                   "input and output must have the same shape, got [", x.tokens, ", ", x.heads,
+                   ", ", x.width, "] and [", y.tokens, ", ", y.heads, ", ", y.width, "].");
   problems.require(x.width == rotary.state.head_dim, "the encoding rotates heads of ",
                    rotary.state.head_dim, " channels, but these have ", x.width, ".");
   problems.require(same_elements(x, y) || !overlap(x, y),
@@ -55,20 +56,23 @@ void rotate_view(TensorView<const T> x, TensorView<T> y, const Positions& positi
     }
     if (x.data != y.data)
       for (Index h = 0; h < x.heads; ++h)
-        copy_unrotated(rotary, x.width, x.row(t, h), x.channel_stride, y.row(t, h), y.channel_stride);
+        copy_unrotated(rotary, x.width, x.row(t, h), x.channel_stride, y.row(t, h),
+                       y.channel_stride);
   }
 }
 
-/// Checks at compile time that "the" rotation of an encoding exists, and binds it to the length of these
-/// positions where its frequencies depend on it.
+/// Checks at compile time that "the" rotation of an encoding exists, and binds it to the length of
+/// these positions where its frequencies depend on it.
 template <class BoundT, class F>
 void with_rotary(const BoundT& bound, const Positions& positions, Index tokens, F&& f) {
-  static_assert(BoundT::has_rotary,
-                "posenc: this encoding has no rotary base, so there is nothing to rotate: begin it with "
-                "RoPE<HalfSplit>{...} or RoPE<Interleaved>{...}.");
-  static_assert(!BoundT::has_distance_map,
-                "posenc: an encoding with a distance map (ReRoPE, LeakyReRoPE, ...) has no single rotation "
-                "of a query or key: the angle depends on the pair. Use posenc::attention.");
+  static_assert(
+      BoundT::has_rotary,
+      "posenc: this encoding has no rotary base, so there is nothing to rotate: begin it with "
+      "RoPE<HalfSplit>{...} or RoPE<Interleaved>{...}.");
+  static_assert(
+      !BoundT::has_distance_map,
+      "posenc: an encoding with a distance map (ReRoPE, LeakyReRoPE, ...) has no single rotation "
+      "of a query or key: the angle depends on the pair. Use posenc::attention.");
   if constexpr (BoundT::depends_on_length) {
     if (bound.options().length == 0)
       return f(bound.at_length(std::max<Position>(0, positions.length(tokens))).rotary());
@@ -83,8 +87,8 @@ void with_rotary(const BoundT& bound, const Positions& positions, Index tokens, 
 /// A scheme whose frequencies depend on the length uses BindOptions::length, or, where that was not
 /// given, one more than the greatest of these positions. Throws Error on mismatched shapes.
 template <class T, class E>
-void rotate(std::type_identity_t<TensorView<const T>> x, TensorView<T> y, const Positions& positions,
-            const Bound<E>& bound, const RotateOptions& options = {}) {
+void rotate(std::type_identity_t<TensorView<const T>> x, TensorView<T> y,
+            const Positions& positions, const Bound<E>& bound, const RotateOptions& options = {}) {
   detail::with_rotary(bound, positions, x.tokens, [&](const auto& rotary) {
     detail::rotate_view<>(x, y, positions, rotary, options, false);
   });
@@ -99,8 +103,9 @@ void rotate(TensorView<T> x, const Positions& positions, const Bound<E>& bound,
 
 /// Undoes rotate: y = R^-1 x / A.
 template <class T, class E>
-void unrotate(std::type_identity_t<TensorView<const T>> x, TensorView<T> y, const Positions& positions,
-              const Bound<E>& bound, const RotateOptions& options = {}) {
+void unrotate(std::type_identity_t<TensorView<const T>> x, TensorView<T> y,
+              const Positions& positions, const Bound<E>& bound,
+              const RotateOptions& options = {}) {
   detail::with_rotary(bound, positions, x.tokens, [&](const auto& rotary) {
     detail::rotate_view<>(x, y, positions, rotary, options, true);
   });

@@ -3,8 +3,8 @@
 // Layouts: which two channels of the rotary block form pair i.
 //
 // The layout is part of the checkpoint, invisible in its weights' shapes, and wrong in silence: a
-// model read with the other one produces fluent nonsense. So it is part of the type, and there is no
-// default.
+// model read with the other one produces fluent nonsense. So it is part of the type, and there is
+// no default.
 #pragma once
 
 #include <posenc/core/types.hpp>
@@ -34,8 +34,8 @@ concept Layout = requires(Index i) {
 };
 
 /// Channel of the interleaved rotary block that holds what the half-split block holds at `channel`:
-/// half_split[c] = interleaved[interleaved_channel(c, rotary_dim)]. Permuting queries and keys alike
-/// leaves every score unchanged.
+/// half_split[c] = interleaved[interleaved_channel(c, rotary_dim)]. Permuting queries and keys
+/// alike leaves every score unchanged.
 [[nodiscard]] constexpr Index interleaved_channel(Index channel, Index rotary_dim) {
   const Index pairs = rotary_dim / 2;
   return channel < pairs ? Interleaved::first(channel, pairs)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Rotary: a rotary base and all of its frequency transforms, resolved: which channels rotate, by which
-// angles, with which amplitude. Made by bind(); read by rotate() and by the attention kernel.
+// Rotary: a rotary base and all of its frequency transforms, resolved: which channels rotate, by
+// which angles, with which amplitude. Made by bind(); read by rotate() and by the attention kernel.
 #pragma once
 
 #include <posenc/rotary/angles.hpp>
@@ -38,8 +38,8 @@ void copy_unrotated(const Rotary<LayoutT>& rotary, Index width, const T* x, Inde
 
 /// Rotates pairs [first, first + count) of one head; x and y may be the same.
 template <class LayoutT, class T, class U>
-void rotate_pairs(const Rotary<LayoutT>& rotary, Index first, Index count, const T* x, Index x_stride,
-                  U* y, Index y_stride, const U* cos, const U* sin) {
+void rotate_pairs(const Rotary<LayoutT>& rotary, Index first, Index count, const T* x,
+                  Index x_stride, U* y, Index y_stride, const U* cos, const U* sin) {
   const Index pairs = rotary.pairs();
   x += rotary.offset * x_stride;
   y += rotary.offset * y_stride;
@@ -62,8 +62,8 @@ void shape_angles(Index count, double amplitude, bool inverse, T* cos, T* sin) {
   }
 }
 
-/// Rotates one head at one position (integer or real): y = amplitude * R x on the rotary block, a copy
-/// elsewhere.
+/// Rotates one head at one position (integer or real): y = amplitude * R x on the rotary block, a
+/// copy elsewhere.
 template <class LayoutT, class P, class T, class U>
 void rotate_head(const Rotary<LayoutT>& rotary, const AngleTable& angles, P position, Index width,
                  const T* x, Index x_stride, U* y, Index y_stride, double amplitude = 1,

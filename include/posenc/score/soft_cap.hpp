@@ -23,8 +23,8 @@ struct SoftCap {
   }
 
   void check(Problems& problems, const HeadShape&) const {
-    problems.require(std::isfinite(cap) && cap > 0, "SoftCap: cap must be positive and finite, got ",
-                     cap, ".");
+    problems.require(std::isfinite(cap) && cap > 0,
+                     "SoftCap: cap must be positive and finite, got ", cap, ".");
   }
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // The portable leaves: everything in the attention kernel that touches many numbers at once. Plain
-// loops of fixed length over raw pointers, which every compiler vectorises for the baseline it was given.
-// A level for an instruction set is another struct with the same members.
+// loops of fixed length over raw pointers, which every compiler vectorises for the baseline it was
+// given. A level for an instruction set is another struct with the same members.
 #pragma once
 
 #include <posenc/core/types.hpp>
@@ -22,11 +22,11 @@ struct Scalar {
   /// Columns of the right operand of product() are a multiple of this; callers pad.
   static constexpr Index column_block = 16;
 
-  /// C = A B, or C += A B. A [rows][inner], B [inner][columns], C [rows][columns], row-major with the
-  /// given strides.
+  /// C = A B, or C += A B. A [rows][inner], B [inner][columns], C [rows][columns], row-major with
+  /// the given strides.
   template <bool Accumulate, class T>
-  static void product(Index rows, Index columns, Index inner, const T* a, Index a_stride, const T* b,
-                      Index b_stride, T* c, Index c_stride) {
+  static void product(Index rows, Index columns, Index inner, const T* a, Index a_stride,
+                      const T* b, Index b_stride, T* c, Index c_stride) {
     Index r = 0;
     for (; r + 4 <= rows; r += 4)
       for (Index j = 0; j < columns; j += column_block)
