@@ -9,11 +9,12 @@
 namespace attention_test {
 namespace {
 
-constexpr int rounds = 13;       // per pipeline type; times 48 types
-constexpr double work = 1.5e6;   // multiplications for scores per combination
+constexpr int rounds = 13;      // per pipeline type; times 48 types
+constexpr double work = 1.5e6;  // multiplications for scores per combination
 
 template <class T>
-double run(const Scenario& scenario, const Pipeline& pipeline, const ReferenceResult* known, ReferenceResult* keep) {
+double run(const Scenario& scenario, const Pipeline& pipeline, const ReferenceResult* known,
+           ReferenceResult* keep) {
   Inputs<T> inputs(scenario);
   if (scenario.hide_non_finite) inputs.poison_hidden_keys(pipeline);
   Arguments<T> call = inputs.call;
@@ -21,8 +22,9 @@ double run(const Scenario& scenario, const Pipeline& pipeline, const ReferenceRe
   call.options.lse = result.lse;
   std::vector<std::byte> memory;
   if (scenario.own_workspace) {
-    const std::size_t bytes = pipeline.workspace(
-        std::is_same_v<T, float>, {scenario.queries, scenario.keys, scenario.at.head_dim, scenario.value_dim});
+    const std::size_t bytes =
+        pipeline.workspace(std::is_same_v<T, float>, {scenario.queries, scenario.keys,
+                                                      scenario.at.head_dim, scenario.value_dim});
     memory.resize(bytes + 64);
     void* aligned = memory.data();
     std::size_t space = memory.size();
@@ -31,7 +33,8 @@ double run(const Scenario& scenario, const Pipeline& pipeline, const ReferenceRe
   }
   pipeline.attend(call, result.out.view());
   if (known == nullptr) *keep = pipeline.reference(inputs.call);
-  return worst_ratio<T>(result.out, result.lse, known == nullptr ? *keep : *known, pipeline.bounds(inputs.call));
+  return worst_ratio<T>(result.out, result.lse, known == nullptr ? *keep : *known,
+                        pipeline.bounds(inputs.call));
 }
 
 TEST_CASE("random combinations: kernel equals reference", "[attention]") {
@@ -64,17 +67,20 @@ TEST_CASE("the bound is not vacuous", "[attention]") {
   const Inputs<float> inputs(scenario);
   const auto encoding = RoPE<HalfSplit>{.head_dim = 64} | Causal{};
   const auto bound = bind(encoding);
-  const Output<float> shifted = attend(inputs.call, bind(RoPE<HalfSplit>{.head_dim = 64} | SlidingWindow{.right = 1}));
+  const Output<float> shifted =
+      attend(inputs.call, bind(RoPE<HalfSplit>{.head_dim = 64} | SlidingWindow{.right = 1}));
   const ReferenceResult expected =
       reference_attention(inputs.call.q, inputs.call.k, inputs.call.v, bound, inputs.call.options);
-  CHECK(worst_ratio<float>(shifted.out, shifted.lse, expected, error_bounds(inputs.call, bound)) > 1000);
+  CHECK(worst_ratio<float>(shifted.out, shifted.lse, expected, error_bounds(inputs.call, bound)) >
+        1000);
 
   std::vector<Position> late(40);
   for (Position p = 0; p < 40; ++p) late[size(p)] = p + 1;
   Arguments<float> moved = inputs.call;
   moved.options.query_positions = late;
   const Output<float> off_by_one = attend(moved, bound);
-  CHECK(worst_ratio<float>(off_by_one.out, off_by_one.lse, expected, error_bounds(inputs.call, bound)) > 1000);
+  CHECK(worst_ratio<float>(off_by_one.out, off_by_one.lse, expected,
+                           error_bounds(inputs.call, bound)) > 1000);
 }
 
 }  // namespace

@@ -76,7 +76,8 @@ struct Prefill {
 template <class T>
 void check_decode(const Pipeline& pipeline, const Scenario& scenario) {
   const Prefill<T> prefill(pipeline, scenario);
-  for (const Index n : {Index{0}, scenario.queries / 2, scenario.queries - 2, scenario.queries - 1}) {
+  for (const Index n :
+       {Index{0}, scenario.queries / 2, scenario.queries - 2, scenario.queries - 1}) {
     if (n < 0 || n >= scenario.queries) continue;
     INFO("row " << n << ", " << sizeof(T) << " bytes per element");
     CHECK(prefill.ratio(n, false) <= 1);
@@ -102,8 +103,10 @@ TEST_CASE("a decoded row equals its row of the prefill", "[attention]") {
       scenario.key_positions.clear();
       scenario.query_positions.clear();
       if (random.chance(0.4)) {  // position ids, of queries as they are of the same keys
-        for (Index t = 0; t < tokens; ++t) scenario.key_positions.push_back(random.integer(0, 3 * tokens));
-        scenario.query_positions.assign(scenario.key_positions.end() - scenario.queries, scenario.key_positions.end());
+        for (Index t = 0; t < tokens; ++t)
+          scenario.key_positions.push_back(random.integer(0, 3 * tokens));
+        scenario.query_positions.assign(scenario.key_positions.end() - scenario.queries,
+                                        scenario.key_positions.end());
       }
       if (pipeline->rotates_values) scenario.value_dim = at.head_dim;
       INFO(type.name << ", seed " << seed << ": " << scenario.describe());
@@ -129,8 +132,8 @@ TEST_CASE("rotated keys in a whole prefill", "[attention]") {
     call.options.lse = result.lse;
     pipeline->attend_rotated(call, result.out.view());
     INFO(type.name << ", seed " << seed << ": " << scenario.describe());
-    CHECK(worst_ratio<float>(result.out, result.lse, pipeline->reference(inputs.call), pipeline->bounds(inputs.call)) <=
-          1);
+    CHECK(worst_ratio<float>(result.out, result.lse, pipeline->reference(inputs.call),
+                             pipeline->bounds(inputs.call)) <= 1);
   }
   CHECK(tried >= 8);
 }

@@ -23,8 +23,8 @@ struct NoBias {
 };
 struct AnyBias {
   struct Prepared {
-    std::variant<NoBias, PreparedALiBi, PreparedT5Bias, PreparedKerple<KerpleLog>, PreparedKerple<KerplePower>,
-                 PreparedSandwich>
+    std::variant<NoBias, PreparedALiBi, PreparedT5Bias, PreparedKerple<KerpleLog>,
+                 PreparedKerple<KerplePower>, PreparedSandwich>
         bias;
     double relative_bias(Index head, Position distance) const {
       return std::visit([&](const auto& b) { return b.relative_bias(head, distance); }, bias);
@@ -53,12 +53,15 @@ struct AnyMask {
   bool causal = false;  ///< besides the mask
 
   bool visible(const Score& at) const {
-    return (!causal || Causal{}.visible(at)) && std::visit([&](const auto& m) { return m.visible(at); }, mask);
+    return (!causal || Causal{}.visible(at)) &&
+           std::visit([&](const auto& m) { return m.visible(at); }, mask);
   }
   TileClass classify(const Tile& tile) const {
     const TileClass a = std::visit([&](const auto& m) { return m.classify(tile); }, mask);
     const TileClass b = causal ? Causal{}.classify(tile) : TileClass::full;
-    return a == TileClass::none || b == TileClass::none ? TileClass::none : a == TileClass::full ? b : a;
+    return a == TileClass::none || b == TileClass::none ? TileClass::none
+           : a == TileClass::full                       ? b
+                                                        : a;
   }
 };
 
@@ -72,7 +75,8 @@ struct MaybeCap {
 struct MaybeLogN {
   Position base_length = 0;
   double temperature(Position query) const {
-    return base_length == 0 ? 1.0 : LogN{.base_length = base_length, .clipped = true}.temperature(query);
+    return base_length == 0 ? 1.0
+                            : LogN{.base_length = base_length, .clipped = true}.temperature(query);
   }
 };
 
@@ -99,11 +103,14 @@ AnyScheme scheme_of(const Json& rotary) {
   if (scheme == "linear") return {PI{rotary.at("factor")}};
   if (scheme == "ntk") return {NTK{.alpha = rotary.at("factor")}};
   if (scheme == "yarn")
-    return {YaRN{.factor = rotary.at("factor"), .original_context = rotary.at("original_length"),
-                 .beta_fast = rotary.at("beta_fast"), .beta_slow = rotary.at("beta_slow"),
+    return {YaRN{.factor = rotary.at("factor"),
+                 .original_context = rotary.at("original_length"),
+                 .beta_fast = rotary.at("beta_fast"),
+                 .beta_slow = rotary.at("beta_slow"),
                  .truncate = rotary.at("truncate")}};
   if (scheme == "llama3")
-    return {Llama3{.factor = rotary.at("factor"), .low_freq_factor = rotary.at("low_freq_factor"),
+    return {Llama3{.factor = rotary.at("factor"),
+                   .low_freq_factor = rotary.at("low_freq_factor"),
                    .high_freq_factor = rotary.at("high_freq_factor"),
                    .original_context = rotary.at("original_length")}};
   REQUIRE(scheme == "default");
@@ -119,12 +126,14 @@ AnyBias bias_of(const Json& c) {
   if (kind == "kerple_power") return {KerplePower{bias.at("r1"), bias.at("r2")}};
   if (kind == "sandwich") return {Sandwich{.width = bias.at("dim"), .cached_distances = 256}};
   REQUIRE(kind == "t5");
-  T5Bias t5{.num_buckets = bias.at("num_buckets"), .max_distance = bias.at("max_distance"),
+  T5Bias t5{.num_buckets = bias.at("num_buckets"),
+            .max_distance = bias.at("max_distance"),
             .bidirectional = bias.at("bidirectional")};
   Random random(bias.at("seed_table").get<std::uint64_t>());
   const double gain = bias.at("table_gain");
   for (Index i = 0; i < t5.num_buckets * c.at("heads").get<Index>(); ++i)
-    t5.table.push_back(static_cast<float>(gain * (static_cast<double>(random.bits() >> 40) / 8388608.0 - 1.0)));
+    t5.table.push_back(
+        static_cast<float>(gain * (static_cast<double>(random.bits() >> 40) / 8388608.0 - 1.0)));
   return {t5};
 }
 
@@ -132,7 +141,8 @@ AnyMask mask_of(const Json& mask) {
   const std::string kind = mask.at("kind");
   if (kind == "causal") return {Causal{}};
   if (kind == "prefix") return {PrefixLM{mask.at("prefix")}};
-  if (kind == "sink_window") return {SinkWindow{mask.at("n_sink"), mask.at("left").get<Position>() + 1}};
+  if (kind == "sink_window")
+    return {SinkWindow{mask.at("n_sink"), mask.at("left").get<Position>() + 1}};
   if (kind == "documents") return {Documents::from_ids(mask.at("ids")), mask.at("causal")};
   if (kind == "window") {
     const auto side = [&](const char* name) {
@@ -145,13 +155,15 @@ AnyMask mask_of(const Json& mask) {
 }
 
 template <class T>
-Tensor<T> generated(const Json& c, const char* seed, Index tokens, Index heads, Index width, double gain) {
+Tensor<T> generated(const Json& c, const char* seed, Index tokens, Index heads, Index width,
+                    double gain) {
   Tensor<T> tensor(tokens, heads, width);
   Random random(c.at(seed).get<std::uint64_t>());
   for (Index t = 0; t < tokens; ++t)
     for (Index h = 0; h < heads; ++h)
       for (Index d = 0; d < width; ++d)
-        tensor.view()(t, h, d) = static_cast<T>(gain * (static_cast<double>(random.bits() >> 40) / 8388608.0 - 1.0));
+        tensor.view()(t, h, d) =
+            static_cast<T>(gain * (static_cast<double>(random.bits() >> 40) / 8388608.0 - 1.0));
   return tensor;
 }
 
@@ -170,7 +182,8 @@ struct Case {
 ReferenceResult expected_of(const Json& c) {
   ReferenceResult expected{c.at("out"), {}};
   for (const Json& lse : c.at("lse"))
-    expected.lse.push_back(lse.is_null() ? -std::numeric_limits<double>::infinity() : lse.get<double>());
+    expected.lse.push_back(lse.is_null() ? -std::numeric_limits<double>::infinity()
+                                         : lse.get<double>());
   return expected;
 }
 
@@ -187,14 +200,17 @@ double difference(const Numbers& a, const std::vector<double>& b) {
 
 template <class E>
 void check_case(const Json& c, const E& encoding) {
-  const auto bound = bind(encoding, {.num_heads = c.at("heads"), .num_kv_heads = c.at("kv_heads"),
-                                     .head_dim = c.at("d"), .scale = c.at("scale").get<double>()});
+  const auto bound = bind(encoding, {.num_heads = c.at("heads"),
+                                     .num_kv_heads = c.at("kv_heads"),
+                                     .head_dim = c.at("d"),
+                                     .scale = c.at("scale").get<double>()});
   const ReferenceResult expected = expected_of(c);
   const double tolerance = c.at("group") == "large scores" ? 1e-7 : 1e-9;
   const Case<double> in_double(c);
   const Arguments<double>& call = in_double.call;
 
-  const ReferenceResult reference = reference_attention(call.q, call.k, call.v, bound, call.options);
+  const ReferenceResult reference =
+      reference_attention(call.q, call.k, call.v, bound, call.options);
   CHECK(difference(reference.out, expected.out) < tolerance);
   CHECK(difference(reference.lse, expected.lse) < tolerance);
 
@@ -215,7 +231,8 @@ void check_case(const Json& c, const E& encoding) {
 template <class LayoutT, class Stages>
 void check_rotary(const Json& c, const Stages& stages) {
   const Json& rotary = c.at("rotary");
-  const auto rope = RoPE<LayoutT>{.head_dim = c.at("d"), .base = rotary.at("base"), .rotary_dim = rotary.at("dim")};
+  const auto rope = RoPE<LayoutT>{
+      .head_dim = c.at("d"), .base = rotary.at("base"), .rotary_dim = rotary.at("dim")};
   const auto encoding = rope | scheme_of(rotary);
 
   // The file repeats frequencies and amplitude in full digits.
@@ -223,7 +240,8 @@ void check_rotary(const Json& c, const Stages& stages) {
   const std::vector<double> inv_freq = rotary.at("inv_freq");
   for (std::size_t i = 0; i < inv_freq.size(); ++i)
     CHECK_THAT(bound.rotary().state.inv_freq[static_cast<Index>(i)], WithinRel(inv_freq[i], 1e-13));
-  CHECK_THAT(bound.rotary().state.attention_factor, WithinRel(rotary.at("amplitude").get<double>(), 1e-13));
+  CHECK_THAT(bound.rotary().state.attention_factor,
+             WithinRel(rotary.at("amplitude").get<double>(), 1e-13));
 
   const Json& rewrite = rotary.at("rewrite");
   if (rewrite.is_null())

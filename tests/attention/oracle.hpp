@@ -109,7 +109,8 @@ class Tensor {
   Tensor& fill(Random random, double gain = 1) {
     for (Index t = 0; t < view_.tokens; ++t)
       for (Index h = 0; h < view_.heads; ++h)
-        for (Index d = 0; d < view_.width; ++d) view_(t, h, d) = static_cast<T>(random.real(-gain, gain));
+        for (Index d = 0; d < view_.width; ++d)
+          view_(t, h, d) = static_cast<T>(random.real(-gain, gain));
     return *this;
   }
 
@@ -172,7 +173,8 @@ double norm(const TensorView<const T>& x, Index token, Index head) {
 template <class T>
 double greatest(const TensorView<const T>& x, Index token, Index head) {
   double most = 0;
-  for (Index d = 0; d < x.width; ++d) most = std::max(most, std::abs(static_cast<double>(x(token, head, d))));
+  for (Index d = 0; d < x.width; ++d)
+    most = std::max(most, std::abs(static_cast<double>(x(token, head, d))));
   return most;
 }
 
@@ -198,10 +200,10 @@ std::pair<double, double> biases(const BoundT& bound, const Score& at) {
 
 /// The bound of the head of this file for every row, [query tokens][heads].
 template <class T, class BoundT>
-std::vector<RowBound> error_bounds(const Arguments<T>& call, const BoundT& bound_at_any_length) {
+std::vector<RowBound> error_bounds(const Arguments<T>& call, const BoundT& bound_as_given) {
   using namespace detail_of_bounds;
-  const BoundT bound =
-      BoundT::depends_on_length ? bound_at_any_length.at_length(call.length()) : bound_at_any_length;
+  const bool by_call = BoundT::depends_on_length && bound_as_given.options().length == 0;
+  const BoundT bound = by_call ? bound_as_given.at_length(call.length()) : bound_as_given;
   const double u = static_cast<double>(std::numeric_limits<T>::epsilon()) / 2;
   const auto d = static_cast<double>(call.q.width);
 
@@ -212,9 +214,11 @@ std::vector<RowBound> error_bounds(const Arguments<T>& call, const BoundT& bound
     for (Index r = 0; r < call.q.tokens; ++r)
       for (Index c = 0; c < call.k.tokens; ++c) {
         const Score at = call.score(r, c, 0);
-        reach = std::max({reach, std::abs(static_cast<double>(at.query)), std::abs(static_cast<double>(at.key)),
+        reach = std::max({reach, std::abs(static_cast<double>(at.query)),
+                          std::abs(static_cast<double>(at.key)),
                           std::abs(bound.distance_map().distance(at.query, at.key))});
-        negative = negative || at.query < 0 || at.key < 0 || bound.distance_map().distance(at.query, at.key) < 0;
+        negative = negative || at.query < 0 || at.key < 0 ||
+                   bound.distance_map().distance(at.query, at.key) < 0;
       }
     if constexpr (requires { bound.distance_map().window; })
       reach += static_cast<double>(bound.distance_map().window);
@@ -234,7 +238,8 @@ std::vector<RowBound> error_bounds(const Arguments<T>& call, const BoundT& bound
         const Score at = call.score(r, c, h);
         if (!visible(bound, at)) continue;
         const double score = std::abs(bound.scale(call.q.width) * bound.temperature(at.query)) *
-                             std::max(1.0, amplitude) * norm(call.q, r, h) * norm(call.k, c, h / group);
+                             std::max(1.0, amplitude) * norm(call.q, r, h) *
+                             norm(call.k, c, h / group);
         const auto [bias, count] = biases(bound, at);
         dot = std::max(dot, score);
         magnitude = std::max(magnitude, score + bias);
@@ -256,8 +261,9 @@ std::vector<RowBound> error_bounds(const Arguments<T>& call, const BoundT& bound
 
 /// The greatest error over its bound; at most 1 where everything agrees. Infinities and NaN must be equal.
 template <class T>
-double worst_ratio(TensorView<const T> out, const std::vector<T>& lse, const ReferenceResult& expected,
-                   const std::vector<RowBound>& bounds, double factor = 1) {
+double worst_ratio(TensorView<const T> out, const std::vector<T>& lse,
+                   const ReferenceResult& expected, const std::vector<RowBound>& bounds,
+                   double factor = 1) {
   double worst = 0;
   const auto compare = [&](double got, double wanted, double bound) {
     if (got == wanted || (std::isnan(got) && std::isnan(wanted))) return;
@@ -281,8 +287,10 @@ struct Output {
   Tensor<T> out;
   std::vector<T> lse;
 
-  explicit Output(const Arguments<T>& call, typename Tensor<T>::Memory memory = Tensor<T>::token_major)
-      : out(call.q.tokens, call.q.heads, call.v.width, memory), lse(size(call.q.tokens * call.q.heads)) {}
+  explicit Output(const Arguments<T>& call,
+                  typename Tensor<T>::Memory memory = Tensor<T>::token_major)
+      : out(call.q.tokens, call.q.heads, call.v.width, memory),
+        lse(size(call.q.tokens * call.q.heads)) {}
 };
 
 template <class T, class BoundT>
@@ -297,7 +305,8 @@ Output<T> attend(Arguments<T> call, const BoundT& bound) {
 template <class T, class BoundT>
 double kernel_ratio(const Arguments<T>& call, const BoundT& bound) {
   const Output<T> result = attend(call, bound);
-  return worst_ratio<T>(result.out, result.lse, reference_attention(call.q, call.k, call.v, bound, call.options),
+  return worst_ratio<T>(result.out, result.lse,
+                        reference_attention(call.q, call.k, call.v, bound, call.options),
                         error_bounds(call, bound));
 }
 

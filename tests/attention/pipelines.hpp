@@ -123,10 +123,13 @@ struct Make;
 
 template <class LayoutT>
 struct Make<RoPE<LayoutT>> {
-  static constexpr const char* name = std::same_as<LayoutT, HalfSplit> ? "HalfSplit" : "Interleaved";
+  static constexpr const char* name =
+      std::same_as<LayoutT, HalfSplit> ? "HalfSplit" : "Interleaved";
   static RoPE<LayoutT> make(Random& random, const Setting& at) {
-    return {.head_dim = at.head_dim, .base = random.pick({100.0, 10'000.0, 500'000.0}),
-            .rotary_dim = at.rotary_dim, .rotary_offset = at.rotary_offset};
+    return {.head_dim = at.head_dim,
+            .base = random.pick({100.0, 10'000.0, 500'000.0}),
+            .rotary_dim = at.rotary_dim,
+            .rotary_offset = at.rotary_offset};
   }
 };
 
@@ -137,13 +140,20 @@ struct Make<StaticScheme> {
     const double factor = random.pick({1.0, 2.5, 8.0});
     const auto context = random.pick<Position>({16, 256, 4096});
     switch (random.integer(at.rotary_dim > 2 ? 0 : 1, 6)) {
-      case 0: return {NTK{.alpha = factor}};
-      case 1: return {YaRN{.factor = factor, .original_context = context}};
-      case 2: return {Llama3{.factor = factor, .original_context = context}};
-      case 3: return {ABF{.beta = 50}};
-      case 4: return {PowerScaling{.exponent = 0.3}};
-      case 5: return {TruncatedBasis{.wavelength = 64}};
-      default: return {PI{.factor = factor}};
+      case 0:
+        return {NTK{.alpha = factor}};
+      case 1:
+        return {YaRN{.factor = factor, .original_context = context}};
+      case 2:
+        return {Llama3{.factor = factor, .original_context = context}};
+      case 3:
+        return {ABF{.beta = 50}};
+      case 4:
+        return {PowerScaling{.exponent = 0.3}};
+      case 5:
+        return {TruncatedBasis{.wavelength = 64}};
+      default:
+        return {PI{.factor = factor}};
     }
   }
 };
@@ -154,13 +164,17 @@ struct Make<LengthScheme> {
   static LengthScheme make(Random& random, const Setting& at) {
     const auto context = random.pick<Position>({2, 8, 32, 4096});
     switch (random.integer(at.rotary_dim > 2 ? 0 : 1, 3)) {
-      case 0: return {DynamicNTK{.factor = 2, .original_context = context}};
-      case 1: return {Dynamic<YaRN>{.scheme = {.original_context = context}}};
-      case 2: return {Dynamic<PI>{.original_context = context}};
+      case 0:
+        return {DynamicNTK{.factor = 2, .original_context = context}};
+      case 1:
+        return {Dynamic<YaRN>{.scheme = {.original_context = context}}};
+      case 2:
+        return {Dynamic<PI>{.original_context = context}};
       default:
         return {LongRoPE{.short_factor = std::vector<double>(size(at.rotary_dim / 2), 1.0),
                          .long_factor = std::vector<double>(size(at.rotary_dim / 2), 3.0),
-                         .factor = 4, .original_context = context}};
+                         .factor = 4,
+                         .original_context = context}};
     }
   }
 };
@@ -168,27 +182,34 @@ struct Make<LengthScheme> {
 template <>
 struct Make<ReRoPE> {
   static constexpr const char* name = "ReRoPE";
-  static ReRoPE make(Random& random, const Setting& at) { return {.window = random.integer(1, at.tokens + 3)}; }
+  static ReRoPE make(Random& random, const Setting& at) {
+    return {.window = random.integer(1, at.tokens + 3)};
+  }
 };
 template <>
 struct Make<LeakyReRoPE> {
   static constexpr const char* name = "LeakyReRoPE";
   static LeakyReRoPE make(Random& random, const Setting& at) {
-    return {.window = random.integer(1, at.tokens + 3), .factor = random.pick({1.0, 2.5, 8.0, 0.25})};
+    return {.window = random.integer(1, at.tokens + 3),
+            .factor = random.pick({1.0, 2.5, 8.0, 0.25})};
   }
 };
 
 template <>
 struct Make<ALiBi> {
   static constexpr const char* name = "ALiBi";
-  static ALiBi make(Random& random, const Setting&) { return {.slope_factor = random.pick({1.0, 0.25})}; }
+  static ALiBi make(Random& random, const Setting&) {
+    return {.slope_factor = random.pick({1.0, 0.25})};
+  }
 };
 template <>
 struct Make<T5Bias> {
   static constexpr const char* name = "T5Bias";
   static T5Bias make(Random& random, const Setting& at) {
-    T5Bias bias{.num_buckets = random.pick<Index>({8, 32}), .max_distance = random.pick<Position>({20, 128}),
-                .bidirectional = random.chance(0.5), .scaled = random.chance(0.7)};
+    T5Bias bias{.num_buckets = random.pick<Index>({8, 32}),
+                .max_distance = random.pick<Position>({20, 128}),
+                .bidirectional = random.chance(0.5),
+                .scaled = random.chance(0.7)};
     for (Index i = 0; i < bias.num_buckets * at.num_heads; ++i)
       bias.table.push_back(static_cast<float>(random.real(-2, 2)));
     return bias;
@@ -214,18 +235,23 @@ template <>
 struct Make<Sandwich> {
   static constexpr const char* name = "Sandwich";
   static Sandwich make(Random& random, const Setting&) {
-    return {.width = random.pick<Index>({8, 64}), .cached_distances = random.pick<Index>({0, 64, 300})};
+    return {.width = random.pick<Index>({8, 64}),
+            .cached_distances = random.pick<Index>({0, 64, 300})};
   }
 };
 template <>
 struct Make<UserBias> {
   static constexpr const char* name = "UserBias";
-  static UserBias make(Random& random, const Setting&) { return {{.modulus = random.integer(2, 13)}}; }
+  static UserBias make(Random& random, const Setting&) {
+    return {{.modulus = random.integer(2, 13)}};
+  }
 };
 template <>
 struct Make<UserRelativeBias> {
   static constexpr const char* name = "UserRelativeBias";
-  static UserRelativeBias make(Random& random, const Setting&) { return {{.slope = random.pick({0.125, -0.25})}}; }
+  static UserRelativeBias make(Random& random, const Setting&) {
+    return {{.slope = random.pick({0.125, -0.25})}};
+  }
 };
 
 template <>
@@ -252,7 +278,9 @@ struct Make<SinkWindow> {
 template <>
 struct Make<PrefixLM> {
   static constexpr const char* name = "PrefixLM";
-  static PrefixLM make(Random& random, const Setting& at) { return {.prefix = random.integer(0, at.tokens)}; }
+  static PrefixLM make(Random& random, const Setting& at) {
+    return {.prefix = random.integer(0, at.tokens)};
+  }
 };
 template <>
 struct Make<Documents> {
@@ -267,7 +295,9 @@ struct Make<Documents> {
 template <>
 struct Make<UserMask> {
   static constexpr const char* name = "UserMask";
-  static UserMask make(Random& random, const Setting&) { return {{.modulus = random.integer(2, 9)}}; }
+  static UserMask make(Random& random, const Setting&) {
+    return {{.modulus = random.integer(2, 9)}};
+  }
 };
 template <>
 struct Make<UnitedMask> {
@@ -280,7 +310,9 @@ struct Make<UnitedMask> {
 template <>
 struct Make<SoftCap> {
   static constexpr const char* name = "SoftCap";
-  static SoftCap make(Random& random, const Setting&) { return {.cap = random.pick({1.0, 5.0, 50.0})}; }
+  static SoftCap make(Random& random, const Setting&) {
+    return {.cap = random.pick({1.0, 5.0, 50.0})};
+  }
 };
 template <>
 struct Make<UserMap> {
@@ -299,7 +331,8 @@ struct Make<SinkLogit> {
   static constexpr const char* name = "SinkLogit";
   static SinkLogit make(Random& random, const Setting& at) {
     SinkLogit sink{.logits = {}};
-    for (Index h = 0; h < at.num_heads; ++h) sink.logits.push_back(static_cast<float>(random.real(-3, 3)));
+    for (Index h = 0; h < at.num_heads; ++h)
+      sink.logits.push_back(static_cast<float>(random.real(-3, 3)));
     return sink;
   }
 };
@@ -340,18 +373,33 @@ class PipelineOf final : public Pipeline {
   }
 
   bool visible(const Score& at) const override { return attention_test::visible(bound_, at); }
-  ReferenceResult reference(const Arguments<float>& call) const override { return reference_of(call); }
-  ReferenceResult reference(const Arguments<double>& call) const override { return reference_of(call); }
-  std::vector<RowBound> bounds(const Arguments<float>& call) const override { return error_bounds(call, bound_); }
-  std::vector<RowBound> bounds(const Arguments<double>& call) const override { return error_bounds(call, bound_); }
-  void attend(const Arguments<float>& call, TensorView<float> out) const override { attend_raw(call, out); }
-  void attend(const Arguments<double>& call, TensorView<double> out) const override { attend_raw(call, out); }
-  void attend_rotated(const Arguments<float>& call, TensorView<float> out) const override { rotate_first(call, out); }
+  ReferenceResult reference(const Arguments<float>& call) const override {
+    return reference_of(call);
+  }
+  ReferenceResult reference(const Arguments<double>& call) const override {
+    return reference_of(call);
+  }
+  std::vector<RowBound> bounds(const Arguments<float>& call) const override {
+    return error_bounds(call, bound_);
+  }
+  std::vector<RowBound> bounds(const Arguments<double>& call) const override {
+    return error_bounds(call, bound_);
+  }
+  void attend(const Arguments<float>& call, TensorView<float> out) const override {
+    attend_raw(call, out);
+  }
+  void attend(const Arguments<double>& call, TensorView<double> out) const override {
+    attend_raw(call, out);
+  }
+  void attend_rotated(const Arguments<float>& call, TensorView<float> out) const override {
+    rotate_first(call, out);
+  }
   void attend_rotated(const Arguments<double>& call, TensorView<double> out) const override {
     rotate_first(call, out);
   }
   std::size_t workspace(bool is_float, const AttentionShape& shape) const override {
-    return is_float ? attention_workspace<float>(bound_, shape) : attention_workspace<double>(bound_, shape);
+    return is_float ? attention_workspace<float>(bound_, shape)
+                    : attention_workspace<double>(bound_, shape);
   }
 
  private:
@@ -370,8 +418,9 @@ class PipelineOf final : public Pipeline {
   void rotate_first(const Arguments<T>& call, TensorView<T> out) const {
     if constexpr (can_take_rotated_keys) {
       Tensor<T> rotated(call.k.tokens, call.k.heads, call.k.width);
-      const Positions positions = call.options.key_positions.empty() ? Positions(call.options.key_offset)
-                                                                     : Positions(call.options.key_positions);
+      const Positions positions = call.options.key_positions.empty()
+                                      ? Positions(call.options.key_offset)
+                                      : Positions(call.options.key_positions);
       rotate(call.k, rotated.view(), positions, bound_, {.attention_factor = false});
       attention(call.q, RotatedKeys<T>{rotated}, call.v, out, bound_, call.options);
     }
@@ -393,7 +442,8 @@ PipelineType pipeline() {
             // Braces, because they are evaluated from left to right.
             const std::tuple<Cs...> components{Make<Cs>::make(random, at)...};
             const BindOptions options{.num_heads = at.num_heads, .num_kv_heads = at.num_kv_heads};
-            return std::make_unique<PipelineOf<Encoding<Cs...>>>(Encoding<Cs...>(components), options);
+            return std::make_unique<PipelineOf<Encoding<Cs...>>>(Encoding<Cs...>(components),
+                                                                 options);
           }};
 }
 
@@ -410,8 +460,8 @@ std::vector<PipelineType> pipelines_10();
 
 inline std::vector<PipelineType> all_pipelines() {
   std::vector<PipelineType> all;
-  for (auto part : {pipelines_1, pipelines_2, pipelines_3, pipelines_4, pipelines_5, pipelines_6, pipelines_7,
-                    pipelines_8, pipelines_9, pipelines_10})
+  for (auto part : {pipelines_1, pipelines_2, pipelines_3, pipelines_4, pipelines_5, pipelines_6,
+                    pipelines_7, pipelines_8, pipelines_9, pipelines_10})
     for (PipelineType& type : part()) all.push_back(std::move(type));
   return all;
 }
@@ -432,11 +482,13 @@ struct Scenario {
 
   [[nodiscard]] std::string describe() const {
     std::ostringstream text;
-    text << at.num_heads << "/" << at.num_kv_heads << " heads of " << at.head_dim << ", rotary [" << at.rotary_offset
-         << ", +" << at.rotary_dim << "), " << queries << " queries, " << keys << " keys, values of " << value_dim
-         << ", query_offset " << (query_offset ? std::to_string(*query_offset) : "default") << ", key_offset "
-         << key_offset << (query_positions.empty() ? "" : ", query ids") << (key_positions.empty() ? "" : ", key ids")
-         << ", gain " << gain << ", memory " << memory << (own_workspace ? ", own workspace" : "")
+    text << at.num_heads << "/" << at.num_kv_heads << " heads of " << at.head_dim << ", rotary ["
+         << at.rotary_offset << ", +" << at.rotary_dim << "), " << queries << " queries, " << keys
+         << " keys, values of " << value_dim << ", query_offset "
+         << (query_offset ? std::to_string(*query_offset) : "default") << ", key_offset "
+         << key_offset << (query_positions.empty() ? "" : ", query ids")
+         << (key_positions.empty() ? "" : ", key ids") << ", gain " << gain << ", memory " << memory
+         << (own_workspace ? ", own workspace" : "")
          << (hide_non_finite ? ", NaN in hidden keys" : "");
     return text.str();
   }
@@ -445,7 +497,8 @@ struct Scenario {
 /// Shapes of heads alone, with a number of tokens to choose windows for.
 inline Setting random_setting(Random& random) {
   Setting at;
-  const auto [heads, kv_heads] = random.pick<std::pair<Index, Index>>({{1, 1}, {2, 2}, {4, 1}, {8, 1}, {8, 2}, {3, 1}});
+  const auto [heads, kv_heads] =
+      random.pick<std::pair<Index, Index>>({{1, 1}, {2, 2}, {4, 1}, {8, 1}, {8, 2}, {3, 1}});
   at.num_heads = heads;
   at.num_kv_heads = kv_heads;
   at.head_dim = random.pick<Index>({2, 6, 10, 14, 34, 64, 80, 96, 128, 256});
@@ -460,7 +513,8 @@ inline Scenario random_scenario(Random& random, double work, const Setting& at) 
   Scenario s{.at = at};
   s.keys = random.chance(0.02) ? 0 : s.at.tokens;
   s.queries = random.chance(0.4) ? s.keys : random.pick<Index>({1, 2, 31, 33, 64, 65, 127, 130});
-  const double per_query = static_cast<double>(s.keys + 1) * static_cast<double>(s.at.num_heads * s.at.head_dim);
+  const double per_query =
+      static_cast<double>(s.keys + 1) * static_cast<double>(s.at.num_heads * s.at.head_dim);
   s.queries = std::min(s.queries, std::max<Index>(1, static_cast<Index>(work / per_query)));
   s.value_dim = random.pick<Index>({s.at.head_dim, s.at.head_dim, 1, 3, 16, 40, 72});
   s.gain = random.pick({0.5, 1.0, 4.0});
@@ -475,8 +529,12 @@ inline Scenario random_scenario(Random& random, double work, const Setting& at) 
     return positions;
   };
   switch (random.integer(0, 5)) {
-    case 0: s.key_offset = random.integer(0, 100); break;
-    case 1: s.key_offset = random.integer(1'000'000, 3'000'000); break;
+    case 0:
+      s.key_offset = random.integer(0, 100);
+      break;
+    case 1:
+      s.key_offset = random.integer(1'000'000, 3'000'000);
+      break;
     case 2:
       s.query_offset = random.integer(-3, s.keys + 70);
       s.key_offset = random.integer(0, 3);
@@ -491,7 +549,8 @@ inline Scenario random_scenario(Random& random, double work, const Setting& at) 
       s.key_positions = ids(s.keys, low, low + s.keys);
       break;
     }
-    default: break;
+    default:
+      break;
   }
   if (!s.query_offset && s.queries > s.keys) s.query_offset = random.integer(0, s.keys + 5);
   return s;
@@ -525,10 +584,13 @@ struct Inputs {
       for (Index kv_head = 0; kv_head < k.view().heads; ++kv_head) {
         bool seen = false;
         for (Index r = 0; r < scenario.queries && !seen; ++r)
-          for (Index g = 0; g < group; ++g) seen = seen || pipeline.visible(call.score(r, c, kv_head * group + g));
+          for (Index g = 0; g < group; ++g)
+            seen = seen || pipeline.visible(call.score(r, c, kv_head * group + g));
         if (seen) continue;
         for (Index d = 0; d < scenario.at.head_dim; ++d)
-          k.view()(c, kv_head, d) = d % 3 == 0 ? std::numeric_limits<T>::quiet_NaN() : d % 3 == 1 ? infinity : -infinity;
+          k.view()(c, kv_head, d) = d % 3 == 0   ? std::numeric_limits<T>::quiet_NaN()
+                                    : d % 3 == 1 ? infinity
+                                                 : -infinity;
         for (Index d = 0; d < scenario.value_dim; ++d)
           v.view()(c, kv_head, d) = d % 2 == 0 ? std::numeric_limits<T>::quiet_NaN() : infinity;
       }
@@ -536,7 +598,8 @@ struct Inputs {
 
  private:
   [[nodiscard]] typename Tensor<T>::Memory memory(int tensor) const {
-    return static_cast<typename Tensor<T>::Memory>((scenario.memory + tensor * (scenario.memory / 2)) % 3);
+    return static_cast<typename Tensor<T>::Memory>(
+        (scenario.memory + tensor * (scenario.memory / 2)) % 3);
   }
 };
 

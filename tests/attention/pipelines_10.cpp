@@ -7,7 +7,8 @@ namespace attention_test {
 
 std::vector<PipelineType> pipelines_10() {
   return {
-      pipeline<RoPE<Interleaved>, LengthScheme, ALiBi, SoftCap, RotateValues, SinkLogit, Documents>(),
+      pipeline<RoPE<Interleaved>, LengthScheme, ALiBi, SoftCap, RotateValues, SinkLogit,
+               Documents>(),
       pipeline<RoPE<HalfSplit>, LeakyReRoPE, SoftCap, PrefixLM>(),
       pipeline<LogN, SinkLogit, SlidingWindow>(),
       pipeline<RoPE<Interleaved>, StaticScheme, ALiBi, SinkLogit>(),

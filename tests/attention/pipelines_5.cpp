@@ -9,8 +9,10 @@ std::vector<PipelineType> pipelines_5() {
   return {
       pipeline<RoPE<HalfSplit>, StaticScheme, SoftCap, UserBias, RotateValues, SlidingWindow>(),
       pipeline<RoPE<HalfSplit>, LengthScheme, LeakyReRoPE, UserBias, SoftCap, UserMask>(),
-      pipeline<RoPE<HalfSplit>, StaticScheme, SoftCap, Sandwich, UserMask, SinkLogit, RotateValues>(),
-      pipeline<RoPE<HalfSplit>, LengthScheme, LeakyReRoPE, SoftCap, KerpleLog, SinkLogit, UserMask>(),
+      pipeline<RoPE<HalfSplit>, StaticScheme, SoftCap, Sandwich, UserMask, SinkLogit,
+               RotateValues>(),
+      pipeline<RoPE<HalfSplit>, LengthScheme, LeakyReRoPE, SoftCap, KerpleLog, SinkLogit,
+               UserMask>(),
       pipeline<RoPE<Interleaved>, RotateValues>(),
   };
 }

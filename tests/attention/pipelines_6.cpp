@@ -9,8 +9,8 @@ std::vector<PipelineType> pipelines_6() {
   return {
       pipeline<RoPE<Interleaved>, LengthScheme, ReRoPE, SinkLogit, UserMask>(),
       pipeline<RoPE<Interleaved>, StaticScheme, ReRoPE, Sandwich, Documents>(),
-      pipeline<RoPE<Interleaved>, StaticScheme, KerpleLog, SoftCap, RotateValues,
-               SinkLogit, SinkWindow, LogN>(),
+      pipeline<RoPE<Interleaved>, StaticScheme, KerpleLog, SoftCap, RotateValues, SinkLogit,
+               SinkWindow, LogN>(),
       pipeline<RoPE<HalfSplit>, LengthScheme, SoftCap, UserBias, SinkLogit, LogN>(),
       pipeline<RoPE<HalfSplit>, UserRelativeBias, KerplePower, UnitedMask>(),
   };

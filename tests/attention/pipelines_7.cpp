@@ -10,9 +10,10 @@ std::vector<PipelineType> pipelines_7() {
       pipeline<UserBias, LogN, SinkLogit, Documents>(),
       pipeline<Sandwich, SoftCap>(),
       pipeline<KerpleLog, SoftCap, PrefixLM>(),
-      pipeline<RoPE<Interleaved>, LengthScheme, SoftCap, Sandwich, SinkLogit, Causal, LogN, RotateValues>(),
-      pipeline<RoPE<Interleaved>, StaticScheme, ALiBi, UserMap, UserBias,
-               SoftCap, Causal, SinkWindow, SinkLogit>(),
+      pipeline<RoPE<Interleaved>, LengthScheme, SoftCap, Sandwich, SinkLogit, Causal, LogN,
+               RotateValues>(),
+      pipeline<RoPE<Interleaved>, StaticScheme, ALiBi, UserMap, UserBias, SoftCap, Causal,
+               SinkWindow, SinkLogit>(),
   };
 }
 

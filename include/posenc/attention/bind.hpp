@@ -155,14 +155,10 @@ class Bound<Encoding<Ts...>> {
   /// Product of all temperatures of a query row.
   [[nodiscard]] double temperature(Position query) const {
     double factor = 1;
-    std::apply(
-        [&](const auto&... stage) {
-          const auto apply = [&]<class S>(const S& s) {
-            if constexpr (QueryTemperature<S>) factor *= s.temperature(query);
-          };
-          (apply(stage), ...);
-        },
-        stages_);
+    [[maybe_unused]] const auto ask = [&]<class S>(const S& stage) {
+      if constexpr (QueryTemperature<S>) factor *= stage.temperature(query);
+    };
+    std::apply([&](const auto&... stage) { (ask(stage), ...); }, stages_);
     return factor;
   }
 
@@ -218,9 +214,8 @@ class Bound<Encoding<Ts...>> {
     });
     encoding_.for_each([&]<class T>(const T& component) {
       if constexpr (FrequencyTransform<T>) {
-        const std::size_t before = problems.sentences().size();
         if constexpr (ChecksState<T>) component.check(problems, state);
-        if (problems.sentences().size() == before) component.transform(state);
+        if (problems.empty()) component.transform(state);
       }
     });
     if (!problems.empty()) return;

@@ -55,7 +55,7 @@ inline TileRows make_tile(const Coordinates& at, Index query, Index queries, Ind
 template <class... Stages>
 TileClass classify(const std::tuple<Stages...>& stages, const Tile& tile) {
   TileClass all = TileClass::full;
-  const auto ask = [&]<class S>(const S& stage) {
+  [[maybe_unused]] const auto ask = [&]<class S>(const S& stage) {
     if constexpr (Mask<S>) {
       TileClass one = TileClass::partial;
       if constexpr (TiledMask<S>) one = stage.classify(tile);
@@ -71,7 +71,7 @@ TileClass classify(const std::tuple<Stages...>& stages, const Tile& tile) {
 
 template <class... Stages>
 bool visible(const std::tuple<Stages...>& stages, const Score& at) {
-  const auto ask = [&]<class S>(const S& stage) {
+  [[maybe_unused]] const auto ask = [&]<class S>(const S& stage) {
     if constexpr (Mask<S>)
       return static_cast<bool>(stage.visible(at));
     else
@@ -100,7 +100,7 @@ template <class T, class... Stages>
 void fill_bias_tables(const BiasTables<T>& tables, const std::tuple<Stages...>& stages,
                       Index first_head) {
   Index index = 0;
-  const auto fill = [&]<class S>(const S& stage) {
+  [[maybe_unused]] const auto fill = [&]<class S>(const S& stage) {
     if constexpr (RelativeBias<S>) {
       for (Index g = 0; g < tables.group; ++g)
         for (Index d = 0; d < tables.stride; ++d)
@@ -129,7 +129,7 @@ void apply_stages(const std::tuple<Stages...>& stages, const BiasTables<T>& tabl
       }
     }
   };
-  const auto apply = [&]<class S>(const S& stage) {
+  [[maybe_unused]] const auto apply = [&]<class S>(const S& stage) {
     if constexpr (RelativeBias<S>) {
       if (tables.data) {
         const T* table = tables.table(bias_index, head_in_group);
@@ -163,7 +163,7 @@ void apply_masks(const std::tuple<Stages...>& stages, const Coordinates& at, con
 template <class T, class... Stages>
 SoftmaxRow<T> empty_row(const std::tuple<Stages...>& stages, Index head) {
   SoftmaxRow<T> row;
-  const auto ask = [&]<class S>(const S& stage) {
+  [[maybe_unused]] const auto ask = [&]<class S>(const S& stage) {
     if constexpr (SoftmaxSink<S>) row.add_sink(static_cast<T>(stage.sink_logit(head)));
   };
   std::apply([&](const Stages&... stage) { (ask(stage), ...); }, stages);
