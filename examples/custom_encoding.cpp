@@ -40,10 +40,8 @@ struct SlowestTurn {
 
 int main() {
   using namespace posenc;
-  const auto encoding = RoPE<HalfSplit>{.head_dim = 64}
-                      | my::SlowestTurn{.tokens = 8192}
-                      | bias(my::RecencyBonus{.strength = 1.5F, .half_life = 64})
-                      | Causal{};
+  const auto encoding = RoPE<HalfSplit>{.head_dim = 64} | my::SlowestTurn{.tokens = 8192} |
+                        bias(my::RecencyBonus{.strength = 1.5F, .half_life = 64}) | Causal{};
   const auto bound = bind(encoding, {.num_heads = 4});
 
   const Index tokens = 200, heads = 4, width = 64;
@@ -52,7 +50,9 @@ int main() {
   std::vector<float> q(tokens * heads * width), k(q), v(q), out(q);
   for (auto* tensor : {&q, &k, &v})
     for (float& value : *tensor) value = normal(random);
-  const auto view = [&](std::vector<float>& x) { return TensorView<float>(x.data(), tokens, heads, width); };
+  const auto view = [&](std::vector<float>& x) {
+    return TensorView<float>(x.data(), tokens, heads, width);
+  };
 
   attention(view(q), view(k), view(v), view(out), bound);
 

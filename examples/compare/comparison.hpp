@@ -24,21 +24,27 @@ struct Comparison {
 inline std::string plain(std::string_view name) {
   std::string text;
   for (const char c : name)
-    if (std::isalnum(static_cast<unsigned char>(c))) text += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (std::isalnum(static_cast<unsigned char>(c)))
+      text += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return text;
 }
 
 /// Refuses names that the gallery does not have.
 inline void check_names(const Setting& at, const std::vector<std::string>& wanted) {
   std::vector<std::string> known;
-  for_each_scheme(at, [&](const posenc::GalleryEntry& entry, const auto&) { known.emplace_back(entry.name); });
+  for_each_scheme(at, [&](const posenc::GalleryEntry& entry, const auto&) {
+    known.emplace_back(entry.name);
+  });
   posenc::Problems problems;
   for (const std::string& name : wanted) {
-    if (std::any_of(known.begin(), known.end(), [&](const auto& k) { return plain(k) == plain(name); })) continue;
+    if (std::any_of(known.begin(), known.end(),
+                    [&](const auto& k) { return plain(k) == plain(name); }))
+      continue;
     std::string all;
     for (const auto& k : known) all += (all.empty() ? "" : ", ") + k;
-    problems.add("--schemes: there is no scheme '", name, "' for ", at.rotates() ? "this model" : "a model without rotation",
-                 "; there are: ", all, ".");
+    problems.add("--schemes: there is no scheme '", name, "' for ",
+                 at.rotates() ? "this model" : "a model without rotation", "; there are: ", all,
+                 ".");
     break;
   }
   problems.raise_if_any("compare");
@@ -46,13 +52,16 @@ inline void check_names(const Setting& at, const std::vector<std::string>& wante
 
 /// Rounds in which every scheme runs once, so that a busy machine is equally unfair to all.
 inline void measure_times(Comparison& c, Progress& progress) {
-  const auto cpu_seconds = [] { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; };  // one thread works
+  const auto cpu_seconds = [] {
+    return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+  };  // one thread works
   constexpr int most_rounds = 9, least_rounds = 3;
   constexpr double budget = 15;
   std::vector<std::vector<double>> times(c.rows.size());
   const double start = cpu_seconds();
   c.rows.front().attend();  // warm up
-  for (; c.rounds < most_rounds && (c.rounds < least_rounds || cpu_seconds() - start < budget); ++c.rounds) {
+  for (; c.rounds < most_rounds && (c.rounds < least_rounds || cpu_seconds() - start < budget);
+       ++c.rounds) {
     progress.say("timing, round " + std::to_string(c.rounds + 1));
     for (std::size_t i = 0; i < c.rows.size(); ++i) {
       const double before = cpu_seconds();
@@ -60,11 +69,13 @@ inline void measure_times(Comparison& c, Progress& progress) {
       times[i].push_back(cpu_seconds() - before);
     }
   }
-  const auto base = std::find_if(c.rows.begin(), c.rows.end(), [&](const Row& row) { return row.name == c.baseline; });
+  const auto base = std::find_if(c.rows.begin(), c.rows.end(),
+                                 [&](const Row& row) { return row.name == c.baseline; });
   const auto& base_times = times[static_cast<std::size_t>(base - c.rows.begin())];
   for (std::size_t i = 0; i < c.rows.size(); ++i) {
     std::vector<double> ratios;
-    for (std::size_t r = 0; r < base_times.size(); ++r) ratios.push_back(times[i][r] / base_times[r]);
+    for (std::size_t r = 0; r < base_times.size(); ++r)
+      ratios.push_back(times[i][r] / base_times[r]);
     std::nth_element(ratios.begin(), ratios.begin() + std::ssize(ratios) / 2, ratios.end());
     c.rows[i].relative_time = ratios[ratios.size() / 2];
   }
@@ -76,14 +87,17 @@ inline Comparison compare_all(const Setting& at, const Arguments& arguments, Pro
   c.baseline = at.rotates() ? "RoPE" : "NoPE";
   const auto wanted = [&](std::string_view name) {
     return arguments.schemes.empty() || name == c.baseline ||
-           std::any_of(arguments.schemes.begin(), arguments.schemes.end(), [&](const auto& n) { return plain(n) == plain(name); });
+           std::any_of(arguments.schemes.begin(), arguments.schemes.end(),
+                       [&](const auto& n) { return plain(n) == plain(name); });
   };
   const auto add = [&](Row row, auto&& make) {
     progress.say(row.name);
     try {
-      c.rows.push_back(measure(row, make(row.note), c.setting, c.sample));
+      const auto encoding = make(row.note);
+      c.rows.push_back(measure(row, encoding, c.setting, c.sample));
     } catch (const posenc::Error& error) {
-      c.left_out.push_back(row.name + ": " + error.problems().front());
+      const std::string& why = error.problems().front();
+      c.left_out.push_back(why.starts_with(row.name) ? why : row.name + ": " + why);
     }
   };
 
@@ -93,7 +107,9 @@ inline Comparison compare_all(const Setting& at, const Arguments& arguments, Pro
   });
   for_each_scheme(at, [&](const posenc::GalleryEntry& entry, const auto& encoding) {
     if (wanted(entry.name))
-      add({.name = std::string(entry.name), .source = std::string(entry.source), .family = entry.family},
+      add({.name = std::string(entry.name),
+           .source = std::string(entry.source),
+           .family = entry.family},
           [&](std::string& note) { return adapt_all(encoding, c.setting, note); });
   });
   measure_times(c, progress);

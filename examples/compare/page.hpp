@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Page: everything in one HTML file without external resources, for wide screens, phones, light and dark.
+// Page: everything in one HTML file without external resources, for wide screens, phones, light and
+// dark.
 #pragma once
 
 #include "gnuplot.hpp"
@@ -14,17 +15,23 @@ namespace compare {
 inline std::string escaped(const std::string& text) {
   std::string safe;
   for (const char c : text) {
-    if (c == '&') safe += "&amp;";
-    else if (c == '<') safe += "&lt;";
-    else if (c == '>') safe += "&gt;";
-    else if (c == '"') safe += "&quot;";
-    else safe += c;
+    if (c == '&')
+      safe += "&amp;";
+    else if (c == '<')
+      safe += "&lt;";
+    else if (c == '>')
+      safe += "&gt;";
+    else if (c == '"')
+      safe += "&quot;";
+    else
+      safe += c;
   }
   return safe;
 }
 
 inline void replace_all(std::string& text, const std::string& from, const std::string& to) {
-  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) text.replace(at, from.size(), to);
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
 }
 
 /// An SVG file as an element of the page, in the colours of the page.
@@ -36,21 +43,29 @@ inline std::string inline_svg(const std::filesystem::path& path, const std::stri
   svg.erase(0, start);
   if (const auto name = svg.find("<title>"); name != std::string::npos)
     svg.replace(name, svg.find("</title>", name) - name, "<title>" + escaped(title));
-  for (const char* ink : {"rgb( 51,  51,  51)", "rgb(51,51,51)", "#333333"}) replace_all(svg, ink, "currentColor");
-  for (const char* grid : {"rgb(221, 221, 221)", "rgb(221,221,221)", "#dddddd"}) replace_all(svg, grid, "var(--line)");
-  replace_all(svg, "stroke='var(--line)'", "style='stroke:var(--line)'");
+  // gnuplot resets `color` in every group, and then means black by currentColor.
+  for (const char* reset : {" color=\"black\"", " color=\"white\"", " color=\"gray\""})
+    replace_all(svg, reset, "");
+  replace_all(svg, "stroke=\"black\"", "stroke=\"currentColor\"");
+  for (const char* ink : {"rgb( 51,  51,  51)", "rgb(51,51,51)"})
+    replace_all(svg, ink, "currentColor");
+  replace_all(svg, "stroke='rgb(221, 221, 221)'", "style='stroke:var(--line)'");
   return svg;
 }
 
 inline std::string table_cell(const std::string& text, const char* kind = "") {
-  return std::string("<td") + kind + ">" + (text == "-" ? "<span class=none>–</span>" : escaped(text)) + "</td>";
+  return std::string("<td") + kind + ">" +
+         (text == "-" ? "<span class=none>–</span>" : escaped(text)) + "</td>";
 }
 
 inline std::string html_table(const Comparison& c) {
   std::ostringstream html;
-  html << "<div class=wide><table>\n<thead><tr><th rowspan=2>scheme<th rowspan=2>pairs out<th rowspan=2>worst angle"
-          "<th rowspan=2>attention factor<th rowspan=2>scores times<th colspan=4>mean score at distance"
-          "<th rowspan=2>effective keys<th rowspan=2><i>H</i> / ln <i>n</i><th rowspan=2>beyond training<th rowspan=2>time</tr>\n<tr>";
+  html << "<div class=wide><table>\n<thead><tr><th rowspan=2>scheme<th rowspan=2>pairs out<th "
+          "rowspan=2>worst angle"
+          "<th rowspan=2>attention factor<th rowspan=2>scores times<th colspan=4>mean score at "
+          "distance"
+          "<th rowspan=2>effective keys<th rowspan=2><i>H</i>&nbsp;/&nbsp;ln&nbsp;<i>n</i><th "
+          "rowspan=2>beyond training<th rowspan=2>time</tr>\n<tr>";
   for (const Position d : probes(c.setting)) html << "<th>" << short_count(d);
   html << "</tr></thead>\n";
   const Row* last = nullptr;
@@ -58,12 +73,17 @@ inline std::string html_table(const Comparison& c) {
     if (!row.configured && (!last || last->configured || last->family != row.family))
       html << "<tbody><tr class=family><th colspan=13>" << family_title(row.family) << "</tr>\n";
     const RotationReport& r = row.rotation;
-    html << "<tr" << (row.configured ? " class=own" : "") << "><th title=\"" << escaped(row.source) << "\">" << escaped(row.name)
-         << table_cell(pairs_text(r), r.pairs_out > 0 ? " class=out" : "") << table_cell(ratio_text(r))
-         << table_cell(r.rotates() ? fixed(r.attention_factor, 3) : "-") << table_cell(fixed(r.score_factor, 3));
+    html << "<tr" << (row.configured ? " class=own" : "") << "><th title=\"" << escaped(row.source)
+         << "\">" << escaped(row.name)
+         << table_cell(pairs_text(r), r.pairs_out > 0 ? " class=out" : "")
+         << table_cell(ratio_text(r, "×"))
+         << table_cell(r.rotates() ? fixed(r.attention_factor, 3) : "-")
+         << table_cell(fixed(r.score_factor, 3));
     for (const DistanceBin& bin : row.scores.probe) html << table_cell(score_text(bin.mean()));
-    html << table_cell(fixed(row.scores.effective_keys, 0)) << "<td class=bar style=\"--share:" << fixed(100 * row.scores.relative, 0) << "%\">"
-         << fixed(row.scores.relative, 2) << "</td>" << table_cell(fixed(100 * row.scores.beyond, 0) + "%")
+    html << table_cell(fixed(row.scores.effective_keys, 0))
+         << "<td class=bar style=\"--share:" << fixed(100 * row.scores.relative, 0) << "%\">"
+         << fixed(row.scores.relative, 2) << "</td>"
+         << table_cell(fixed(100 * row.scores.beyond, 0) + "%")
          << table_cell(fixed(row.relative_time, 2) + "×") << "</tr>\n";
     last = &row;
   }
@@ -72,36 +92,41 @@ inline std::string html_table(const Comparison& c) {
 }
 
 struct DrawnPicture {
-  Picture picture;
+  std::string name, title, caption;
   bool drawn = false;
 };
 
-inline std::string page(const Comparison& c, const std::filesystem::path& folder, const std::vector<DrawnPicture>& pictures) {
+inline std::string page(const Comparison& c, const std::filesystem::path& folder,
+                        const std::vector<DrawnPicture>& pictures) {
   const Setting& at = c.setting;
-  const std::string title = at.model.model_type + ": " + short_count(at.trained) + " to " + short_count(at.target) + " tokens";
+  const std::string title = at.model.model_type + ": " + short_count(at.trained) + " to " +
+                            short_count(at.target) + " tokens";
   std::ostringstream html;
-  html << "<!DOCTYPE html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport content=\"width=device-width, initial-scale=1\">\n<title>"
-       << escaped(title) << "</title>\n<style>" << page_style << "</style>\n<main>\n<h1>" << escaped(title) << "</h1>\n<ul class=facts>\n";
+  html << "<!DOCTYPE html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport "
+          "content=\"width=device-width, initial-scale=1\">\n<title>"
+       << escaped(title) << "</title>\n<style>" << page_style << "</style>\n<main>\n<h1>"
+       << escaped(title) << "</h1>\n<ul class=facts>\n";
   for (const std::string& fact : facts(c)) html << "<li>" << escaped(fact) << "\n";
   html << "</ul>\n" << html_table(c) << page_legend;
-  if (std::any_of(c.rows.begin(), c.rows.end(), [](const Row& row) { return !row.note.empty(); }) || !c.left_out.empty()) {
-    html << "<ul class=facts>\n";
-    for (const Row& row : c.rows)
-      if (!row.note.empty()) html << "<li>" << escaped(row.name + ": " + row.note) << ".\n";
-    for (const std::string& sentence : c.left_out) html << "<li>Left out: " << escaped(sentence) << "\n";
-    html << "</ul>\n";
-  }
-  const bool none = std::none_of(pictures.begin(), pictures.end(), [](const auto& p) { return p.drawn; });
+  html << "<ul class=facts>\n";
+  for (const std::string& sentence : notes(c)) html << "<li>" << escaped(sentence) << "\n";
+  html << "</ul>\n";
+  const bool none =
+      std::none_of(pictures.begin(), pictures.end(), [](const auto& p) { return p.drawn; });
   if (none && !pictures.empty())
-    html << "<p class=warning>The pictures are missing because gnuplot is not installed. Their scripts and data lie beside this page: install "
+    html << "<p class=warning>The pictures are missing because gnuplot is not installed. Their "
+            "scripts and "
+            "data lie beside this page: install "
             "gnuplot and run it again, or draw one with <code>gnuplot angles.gp</code>.</p>\n";
-  for (const auto& [picture, drawn] : pictures) {
-    if (!drawn) continue;
-    html << "<figure>\n<div class=wide>" << inline_svg(folder / (picture.name + ".svg"), picture.title) << "</div>\n<figcaption>" << escaped(picture.caption)
-         << "</figcaption>\n</figure>\n";
+  for (const DrawnPicture& picture : pictures) {
+    if (!picture.drawn) continue;
+    html << "<figure>\n<div class=wide>"
+         << inline_svg(folder / (picture.name + ".svg"), picture.title) << "</div>\n<figcaption>"
+         << escaped(picture.caption) << "</figcaption>\n</figure>\n";
   }
   posenc::config::ExplainOptions options{.length = at.target};
-  html << "<details><summary>What was understood of the configuration</summary>\n<pre>" << escaped(explain(at.model, options)) << "</pre></details>\n"
+  html << "<details><summary>What was understood of the configuration</summary>\n<pre>"
+       << escaped(explain(at.model, options)) << "</pre></details>\n"
        << "</main>\n</html>\n";
   return html.str();
 }

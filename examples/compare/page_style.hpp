@@ -19,7 +19,7 @@ h1 { font-size: 1.5rem; line-height: 1.2; margin: 0 0 .6rem; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; width: 100%; }
 th, td { padding: .16rem .5rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 thead th { font-weight: 600; white-space: normal; vertical-align: bottom; color: var(--soft); line-height: 1.2; }
-tbody th, tr.own th, thead th:first-child { text-align: left; font-weight: 500; position: sticky; left: 0; background: var(--ground); }
+tbody th, tr.own th, thead tr:first-child th:first-child { text-align: left; font-weight: 500; position: sticky; left: 0; background: var(--ground); }
 tr.family th { color: var(--soft); font-size: .8rem; padding-top: .7rem; }
 tr.own th, tr.own td { font-weight: 600; }
 td.out { color: var(--out); font-weight: 600; }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A line on stderr that says what is going on: rewritten in place on a terminal, one per step elsewhere.
+// A line on stderr that says what is going on: rewritten in place on a terminal, one per step
+// elsewhere.
 #pragma once
 
 #include <iostream>

@@ -2,8 +2,8 @@
 //
 // What a scheme does to the rotary pairs: which of them reach angles that training never showed.
 //
-// In training, the angles of pair i stay below w_i * trained. A pair that completed a full turn has seen
-// them all and cannot leave. Of the others, those leave whose greatest angle at the target,
+// In training, the angles of pair i stay below w_i * trained. A pair that completed a full turn has
+// seen them all and cannot leave. Of the others, those leave whose greatest angle at the target,
 //
 //   w'_i g(farthest key that is visible)
 //
@@ -22,13 +22,13 @@ namespace compare {
 using posenc::Frequencies;
 
 struct RotationReport {
-  Frequencies before, after;           ///< radians per token; empty without rotation
-  double attention_factor = 1;         ///< amplitude of queries and of keys
-  double score_factor = 1;             ///< all that multiplies scores at the target: its square, temperatures
-  Position reach = 0;                  ///< distance of the farthest visible key at the target
-  std::vector<double> distances{};     ///< g at distance_grid()
+  Frequencies before, after;    ///< radians per token; empty without rotation
+  double attention_factor = 1;  ///< amplitude of queries and of keys
+  double score_factor = 1;  ///< all that multiplies scores at the target: its square, temperatures
+  Position reach = 0;       ///< distance of the farthest visible key at the target
+  std::vector<double> distances{};  ///< g at distance_grid()
   Index pairs_out = 0;
-  double worst_ratio = 1;              ///< greatest angle over the bound of training, of those pairs
+  double worst_ratio = 1;  ///< greatest angle over the bound of training, of those pairs
   bool rewrites_distances = false;
 
   [[nodiscard]] bool rotates() const { return before.size() > 0; }
@@ -86,7 +86,8 @@ RotationReport rotation_report(const posenc::Bound<E>& bound, const Setting& at)
       farthest = std::max(farthest, bound.distance_map().distance(query, query - d));
     for (Index i = 0; i < report.before.size(); ++i) {
       if (full_turn(report.before[i], at.trained)) continue;
-      const double ratio = report.after[i] * farthest / (report.before[i] * static_cast<double>(at.trained));
+      const double ratio =
+          report.after[i] * farthest / (report.before[i] * static_cast<double>(at.trained));
       if (!(ratio > 1 + 1e-9)) continue;
       ++report.pairs_out;
       report.worst_ratio = std::max(report.worst_ratio, ratio);

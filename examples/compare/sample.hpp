@@ -2,16 +2,17 @@
 //
 // Sample: synthetic queries and keys of the model's shape.
 //
-// Every query and key is a content vector that they share, plus noise of its own. The content has the
-// same power in every rotary pair, so that under plain RoPE the mean score over the distance D is
+// Every query and key is a content vector that they share, plus noise of its own. The content has
+// the same power in every rotary pair, so that under plain RoPE the mean score over the distance D
+// is
 //
 //   mean score(D) = peak * (sum over pairs of cos(D w_i)) / pairs
 //
-// the decay curve of the RoFormer paper, and what a scheme does to it is visible. The noise gives every
-// score a standard deviation of about `noise`.
+// the decay curve of the RoFormer paper, and what a scheme does to it is visible. The noise gives
+// every score a standard deviation of about `noise`.
 //
-// The queries are the last tokens of the sequence. Keys of long sequences are sampled in slices: the
-// first slice, all near keys, and some of those between, each of which stands for several.
+// The queries are the last tokens of the sequence. Keys of long sequences are sampled in slices:
+// the first slice, all near keys, and some of those between, each of which stands for several.
 #pragma once
 
 #include "setting.hpp"
@@ -24,22 +25,27 @@
 namespace compare {
 
 struct Slice {
-  Position first = 0;   ///< index of its first key
+  Position first = 0;  ///< index of its first key
   Index keys = 0;
-  Index stored = 0;     ///< row of the first key in the sample
-  double weight = 1;    ///< keys of the sequence that each of its keys stands for
+  Index stored = 0;   ///< row of the first key in the sample
+  double weight = 1;  ///< keys of the sequence that each of its keys stands for
 };
 
 class Sample {
  public:
   static constexpr Index slice_keys = 128, most_queries = 32;
-  static constexpr Position most_keys = 32768, near_keys = 8192;
+  static constexpr Position most_keys = 32768, least_keys = 8192;  ///< stored, by their width
   static constexpr double peak = 10, noise = 1;
 
-  Sample(const Setting& at, unsigned seed) : width_(at.layer.head_dim), heads_(at.num_heads), kv_heads_(at.num_kv_heads) {
+  Sample(const Setting& at, unsigned seed)
+      : width_(at.layer.head_dim), heads_(at.num_heads), kv_heads_(at.num_kv_heads) {
     queries_ = static_cast<Index>(std::min<Position>(at.target, most_queries));
     query_offset_ = at.target - queries_;
-    choose_slices(at.target);
+    constexpr Position channels = most_keys * 4 * 128;  // of all stored keys
+    const Position keys =
+        std::clamp<Position>(channels / (kv_heads_ * width_), least_keys, most_keys);
+    near_keys_ = keys / 4;
+    choose_slices(at.target, keys);
     fill(at.scale, seed);
   }
 
@@ -48,28 +54,39 @@ class Sample {
   [[nodiscard]] Index num_queries() const { return queries_; }
   [[nodiscard]] Index num_keys() const { return keys_; }
   [[nodiscard]] Index num_heads() const { return heads_; }
-  [[nodiscard]] bool all_keys() const { return slices_.size() < 2 || slices_[1].weight == 1; }
+  [[nodiscard]] bool all_keys() const { return near_keys_ == 0; }
+  [[nodiscard]] Position near_keys() const { return near_keys_; }  ///< 0 where there are all
 
-  [[nodiscard]] posenc::TensorView<const float> queries() const { return {q_.data(), queries_, heads_, width_}; }
-  [[nodiscard]] posenc::TensorView<const float> keys() const { return {k_.data(), keys_, kv_heads_, width_}; }
+  [[nodiscard]] posenc::TensorView<const float> queries() const {
+    return {q_.data(), queries_, heads_, width_};
+  }
+  [[nodiscard]] posenc::TensorView<const float> keys() const {
+    return {k_.data(), keys_, kv_heads_, width_};
+  }
 
  private:
-  void choose_slices(Position length) {
+  void choose_slices(Position length, Position most) {
     const auto add = [&](Position first, Position keys, double weight) {
       slices_.push_back({first, static_cast<Index>(keys), keys_, weight});
       keys_ += static_cast<Index>(keys);
     };
     const auto add_all = [&](Position first, Position last) {
-      for (; first < last; first += slice_keys) add(first, std::min<Position>(slice_keys, last - first), 1);
+      for (; first < last; first += slice_keys)
+        add(first, std::min<Position>(slice_keys, last - first), 1);
     };
-    if (length <= most_keys) return add_all(0, length);
-    const Position near_start = length - near_keys, between = near_start - slice_keys;
-    const Position count = (most_keys - near_keys) / slice_keys - 1;
+    if (length <= most) {
+      near_keys_ = 0;
+      return add_all(0, length);
+    }
+    const Position near_start = length - near_keys_, between = near_start - slice_keys;
+    const Position count = (most - near_keys_) / slice_keys - 1;
     add(0, slice_keys, 1);
     for (Position i = 0; i < count; ++i) {
-      const Position stratum = slice_keys + between * i / count, end = slice_keys + between * (i + 1) / count;
+      const Position stratum = slice_keys + between * i / count,
+                     end = slice_keys + between * (i + 1) / count;
       const Position keys = std::min<Position>(slice_keys, end - stratum);
-      add(stratum + (end - stratum - keys) / 2, keys, static_cast<double>(end - stratum) / static_cast<double>(keys));
+      add(stratum + (end - stratum - keys) / 2, keys,
+          static_cast<double>(end - stratum) / static_cast<double>(keys));
     }
     add_all(near_start, length);
   }
@@ -96,7 +113,7 @@ class Sample {
   }
 
   Index width_, heads_, kv_heads_, queries_ = 0, keys_ = 0;
-  Position query_offset_ = 0;
+  Position query_offset_ = 0, near_keys_ = 0;
   std::vector<Slice> slices_;
   std::vector<float> q_, k_;
 };

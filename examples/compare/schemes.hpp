@@ -2,8 +2,9 @@
 //
 // Every scheme of posenc's gallery, put in the place of the one that the model has.
 //
-// The gallery knows a setting: width, base, lengths. What it cannot know of this model is filled in here,
-// component by component: the block of channels that rotates, lists of LongRoPE, slopes of sampled heads.
+// The gallery knows a setting: width, base, lengths. What it cannot know of this model is filled in
+// here, component by component: the block of channels that rotates, lists of LongRoPE, slopes of
+// sampled heads.
 #pragma once
 
 #include "rotation.hpp"
@@ -32,7 +33,7 @@ struct Row {
   ScoreStatistics scores{};
   BiasCurves biases{};
   std::function<void()> attend{};  ///< one call of attention over the sample
-  double relative_time = 0;      ///< median, plain RoPE is 1
+  double relative_time = 0;        ///< median, plain RoPE is 1
 };
 
 // --- What the gallery cannot know ---------------------------------------------------------------
@@ -70,37 +71,61 @@ inline posenc::LongRoPE adapt(posenc::LongRoPE scheme, const Setting& at, std::s
   return scheme;
 }
 
+inline constexpr const char* learned =
+    "learned in training; drawn with the example values of the gallery";
+
+inline posenc::T5Bias adapt(posenc::T5Bias bias, const Setting&, std::string& note) {
+  note = learned;
+  return bias;
+}
+inline posenc::KerpleLog adapt(posenc::KerpleLog bias, const Setting&, std::string& note) {
+  note = learned;
+  return bias;
+}
+inline posenc::KerplePower adapt(posenc::KerplePower bias, const Setting&, std::string& note) {
+  note = learned;
+  return bias;
+}
+
 inline posenc::ALiBi adapt(posenc::ALiBi bias, const Setting& at, std::string&) {
   const Index heads = std::max(at.layer.num_heads, at.num_heads);
   const auto all = bias.slopes.empty() ? posenc::alibi_slopes(heads, bias.max_bias) : bias.slopes;
   bias.slopes.clear();
-  for (Index h = 0; h < at.num_heads; ++h) bias.slopes.push_back(all[static_cast<std::size_t>(at.model_head(h))]);
+  for (Index h = 0; h < at.num_heads; ++h)
+    bias.slopes.push_back(all[static_cast<std::size_t>(at.model_head(h))]);
   return bias;
 }
 
 template <class... Ts>
 auto adapt_all(const posenc::Encoding<Ts...>& encoding, const Setting& at, std::string& note) {
-  return std::apply([&](const Ts&... c) { return posenc::encoding(adapt(c, at, note)...); }, encoding.components());
+  return std::apply([&](const Ts&... c) { return posenc::encoding(adapt(c, at, note)...); },
+                    encoding.components());
 }
 
-/// The same scores from fewer types: frequency transforms become the one table in which they all end, so
-/// that a dozen schemes are one kernel, and values, which have no part in the scores, stay as they are.
+template <bool KeepValues, class C, class BoundT>
+auto reduced_part(const C& component, const BoundT& bound) {
+  if constexpr (posenc::RotaryBase<C>) {
+    const posenc::RotaryState& state = bound.rotary().state;
+    return std::tuple(component,
+                      posenc::FrequencyTable{{state.inv_freq.begin(), state.inv_freq.end()},
+                                             state.attention_factor});
+  } else if constexpr (posenc::FrequencyTransform<C> || (posenc::ValueRotation<C> && !KeepValues)) {
+    return std::tuple<>();
+  } else {
+    return std::tuple<C>(component);
+  }
+}
+
+/// The same scores from fewer types: frequency transforms become the one table in which they all
+/// end, so that a dozen schemes are one kernel, and values, which have no part in the scores, stay
+/// as they are.
 template <bool KeepValues, class... Ts>
 auto reduce(const posenc::Bound<posenc::Encoding<Ts...>>& bound) {
-  using posenc::FrequencyTable;
-  const auto part = [&]<class C>(const C& component) {
-    if constexpr (posenc::RotaryBase<C>) {
-      const posenc::RotaryState& state = bound.rotary().state;
-      return std::tuple<C, FrequencyTable>(
-          component, FrequencyTable{{state.inv_freq.begin(), state.inv_freq.end()}, state.attention_factor});
-    } else if constexpr (posenc::FrequencyTransform<C> || (posenc::ValueRotation<C> && !KeepValues)) {
-      return std::tuple<>();
-    } else {
-      return std::tuple<C>(component);
-    }
-  };
-  return std::apply([](const auto&... c) { return posenc::encoding(c...); },
-                    std::apply([&](const Ts&... c) { return std::tuple_cat(part(c)...); }, bound.encoding().components()));
+  return std::apply(
+      [](const auto&... c) { return posenc::encoding(c...); },
+      std::apply(
+          [&](const Ts&... c) { return std::tuple_cat(reduced_part<KeepValues>(c, bound)...); },
+          bound.encoding().components()));
 }
 
 // --- Measuring one ------------------------------------------------------------------------------
@@ -115,7 +140,8 @@ BiasCurves bias_curves(const posenc::Bound<E>& bound, const std::vector<Distance
             curves.resize(static_cast<std::size_t>(bound.shape().num_heads));
             for (std::size_t h = 0; h < curves.size(); ++h)
               for (const DistanceBin& bin : bins)
-                curves[h].push_back(static_cast<double>(s.relative_bias(static_cast<Index>(h), bin.first)));
+                curves[h].push_back(
+                    static_cast<double>(s.relative_bias(static_cast<Index>(h), bin.first)));
           }
         };
         (tabulate(stage), ...);
@@ -127,12 +153,17 @@ BiasCurves bias_curves(const posenc::Bound<E>& bound, const std::vector<Distance
 /// Throws posenc::Error where the scheme does not fit the setting.
 template <class E>
 Row measure(Row row, const E& encoding, const Setting& at, const Sample& sample) {
-  posenc::BindOptions options{.num_heads = at.num_heads, .num_kv_heads = at.num_kv_heads,
-                              .head_dim = at.layer.head_dim, .scale = at.scale, .length = at.target};
+  posenc::BindOptions options{.num_heads = at.num_heads,
+                              .num_kv_heads = at.num_kv_heads,
+                              .head_dim = at.layer.head_dim,
+                              .scale = at.scale,
+                              .length = at.target};
   const auto described = posenc::bind(encoding, options);
-  if constexpr (decltype(described)::has_rotary) *options.scale *= described.rotary().state.score_factor;
-  const auto bound = std::make_shared<const decltype(posenc::bind(reduce<true>(described), options))>(
-      posenc::bind(reduce<true>(described), options));
+  if constexpr (decltype(described)::has_rotary)
+    *options.scale *= described.rotary().state.score_factor;
+  const auto bound =
+      std::make_shared<const decltype(posenc::bind(reduce<true>(described), options))>(
+          posenc::bind(reduce<true>(described), options));
   row.rotation = rotation_report(described, at);
   row.scores = score_statistics(posenc::bind(reduce<false>(described), options), at, sample);
   row.biases = bias_curves(described, row.scores.decay);
@@ -143,22 +174,26 @@ Row measure(Row row, const E& encoding, const Setting& at, const Sample& sample)
   row.attend = [bound, out, &sample, width = at.layer.head_dim] {
     posenc::attention<float>(
         sample.queries(), sample.keys(), sample.keys(),
-        posenc::TensorView<float>(out->data(), sample.num_queries(), sample.num_heads(), width), *bound,
+        posenc::TensorView<float>(out->data(), sample.num_queries(), sample.num_heads(), width),
+        *bound,
         {.query_offset = sample.query_offset(),
          .key_offset = sample.query_offset() + sample.num_queries() - sample.num_keys()});
   };
   return row;
 }
 
-/// Calls visit(entry, encoding) for each scheme of the gallery that fits a model with or without rotation.
+/// Calls visit(entry, encoding) for each scheme of the gallery that fits a model with or without
+/// rotation.
 template <class Visit>
 void for_each_scheme(const Setting& at, Visit&& visit) {
-  posenc::GallerySetting gallery{.head_dim = at.rotates() ? at.layer.rotary->rotary_dim : at.layer.head_dim,
+  posenc::GallerySetting gallery{.head_dim =
+                                     at.rotates() ? at.layer.rotary->rotary_dim : at.layer.head_dim,
                                  .num_heads = at.num_heads,
                                  .trained = at.trained,
                                  .target = std::max(at.trained, at.target)};
   if (at.rotates()) gallery.base = at.layer.rotary->base;
-  const auto fitting = [&]<class... Ts>(const posenc::GalleryEntry& entry, const posenc::Encoding<Ts...>& encoding) {
+  const auto fitting = [&]<class... Ts>(const posenc::GalleryEntry& entry,
+                                        const posenc::Encoding<Ts...>& encoding) {
     if (posenc::Encoding<Ts...>::num_rotary_bases == 0 || at.rotates()) visit(entry, encoding);
   };
   if (at.rotates() && at.layer.rotary->layout == posenc::config::LayoutName::interleaved)

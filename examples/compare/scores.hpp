@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// Every score of the sample, as the attention kernel computes it: after rotation, temperature, biases,
-// score maps and masks.
+// Every score of the sample, as the attention kernel computes it: after rotation, temperature,
+// biases, score maps and masks.
 //
-// Attention hands out weights and their log-sum-exp, not scores. But its values may be anything: with the
-// identity matrix as the values of a slice of keys, output channel j is the weight of key j, and
+// Attention hands out weights and their log-sum-exp, not scores. But its values may be anything:
+// with the identity matrix as the values of a slice of keys, output channel j is the weight of key
+// j, and
 //
 //   score_j = ln(weight_j) + lse
 //
@@ -28,15 +29,19 @@ struct DistanceBin {
   Position first = 0, last = 0;
   double sum = 0, count = 0;
 
-  [[nodiscard]] double mean() const { return count > 0 ? sum / count : std::numeric_limits<double>::quiet_NaN(); }
-  [[nodiscard]] double distance() const { return std::sqrt(static_cast<double>(first) * static_cast<double>(last)); }
+  [[nodiscard]] double mean() const {
+    return count > 0 ? sum / count : std::numeric_limits<double>::quiet_NaN();
+  }
+  [[nodiscard]] double distance() const {
+    return std::sqrt(static_cast<double>(first) * static_cast<double>(last));
+  }
 };
 
-/// Bins that cover the distances 1 .. length - 1, about eight to an octave.
+/// Bins that cover the distances 1 .. length - 1, about five to an octave.
 inline std::vector<DistanceBin> distance_bins(Position length) {
   std::vector<DistanceBin> bins;
   for (Position first = 1; first < length;) {
-    const auto next = static_cast<Position>(std::floor(static_cast<double>(first) * 1.09)) + 1;
+    const auto next = static_cast<Position>(std::floor(static_cast<double>(first) * 1.15)) + 1;
     bins.push_back({first, std::min(next, length) - 1});
     first = next;
   }
@@ -46,8 +51,10 @@ inline std::vector<DistanceBin> distance_bins(Position length) {
 /// Distances whose mean score the table shows.
 inline std::array<Position, 4> probes(const Setting& at) {
   const Position end = at.target;
-  return at.target > at.trained ? std::array{Position{1}, std::max<Position>(1, at.trained / 4), at.trained, end}
-                                : std::array{Position{1}, std::max<Position>(1, end / 16), std::max<Position>(1, end / 4), end};
+  return at.target > at.trained
+             ? std::array{Position{1}, std::max<Position>(1, at.trained / 4), at.trained, end}
+             : std::array{Position{1}, std::max<Position>(1, end / 16),
+                          std::max<Position>(1, end / 4), end};
 }
 
 struct ScoreStatistics {
@@ -73,7 +80,9 @@ class RowEntropy {
     scores_ += p * score;
     if (beyond) beyond_ += p;
   }
-  [[nodiscard]] double entropy() const { return sum_ > 0 ? std::log(sum_) + greatest_ - scores_ / sum_ : 0; }
+  [[nodiscard]] double entropy() const {
+    return sum_ > 0 ? std::log(sum_) + greatest_ - scores_ / sum_ : 0;
+  }
   [[nodiscard]] double beyond() const { return sum_ > 0 ? beyond_ / sum_ : 0; }
 
  private:
@@ -101,7 +110,8 @@ class ScoreCollector {
   void add(const Slice& slice, std::span<const float> weights, std::span<const float> lse) {
     auto p = weights.begin();
     for (std::size_t row = 0; row < rows_.size(); ++row) {
-      const Position query = sample_.query_offset() + static_cast<Position>(row) / sample_.num_heads();
+      const Position query =
+          sample_.query_offset() + static_cast<Position>(row) / sample_.num_heads();
       for (Index c = 0; c < slice.keys; ++c, ++p) {
         if (!(*p > 0)) continue;  // hidden, or nothing beside its neighbours
         const Position distance = query - (slice.first + c);
@@ -122,7 +132,8 @@ class ScoreCollector {
       statistics_.beyond += row.beyond() / rows;
     }
     statistics_.effective_keys = std::exp(statistics_.entropy);
-    statistics_.relative = target_ > 1 ? statistics_.entropy / std::log(static_cast<double>(target_)) : 0;
+    statistics_.relative =
+        target_ > 1 ? statistics_.entropy / std::log(static_cast<double>(target_)) : 0;
     return std::move(statistics_);
   }
 
@@ -140,9 +151,11 @@ class ScoreCollector {
 };
 
 template <class E>
-ScoreStatistics score_statistics(const posenc::Bound<E>& bound, const Setting& at, const Sample& sample) {
+ScoreStatistics score_statistics(const posenc::Bound<E>& bound, const Setting& at,
+                                 const Sample& sample) {
   constexpr Index n = Sample::slice_keys;
-  std::vector<float> identity(n * n), weights, lse(static_cast<std::size_t>(sample.num_queries() * sample.num_heads()));
+  std::vector<float> identity(n * n), weights,
+      lse(static_cast<std::size_t>(sample.num_queries() * sample.num_heads()));
   for (Index i = 0; i < n; ++i) identity[static_cast<std::size_t>(i * n + i)] = 1;
   weights.resize(lse.size() * n);
 
@@ -151,9 +164,10 @@ ScoreStatistics score_statistics(const posenc::Bound<E>& bound, const Setting& a
     const auto keys = sample.keys().slice(slice.stored, slice.keys);
     const std::span<float> out(weights.data(), lse.size() * static_cast<std::size_t>(slice.keys));
     // Head stride 0: all key heads share the identity.
-    posenc::attention<float>(sample.queries(), keys, {identity.data(), slice.keys, keys.heads, slice.keys, n, 0},
-                             posenc::TensorView<float>(out.data(), sample.num_queries(), sample.num_heads(), slice.keys),
-                             bound, {.query_offset = sample.query_offset(), .key_offset = slice.first, .lse = lse});
+    posenc::attention<float>(
+        sample.queries(), keys, {identity.data(), slice.keys, keys.heads, slice.keys, n, 0},
+        posenc::TensorView<float>(out.data(), sample.num_queries(), sample.num_heads(), slice.keys),
+        bound, {.query_offset = sample.query_offset(), .key_offset = slice.first, .lse = lse});
     collector.add(slice, out, lse);
   }
   return collector.finish();

@@ -38,7 +38,8 @@ inline std::string short_count(Position tokens) {
   return std::to_string(tokens);
 }
 
-inline const posenc::config::LayerKind& choose_layer(const posenc::config::Model& model, const std::string& wanted) {
+inline const posenc::config::LayerKind& choose_layer(const posenc::config::Model& model,
+                                                     const std::string& wanted) {
   const auto& layers = model.layers;
   const auto find = [&](auto&& holds) { return std::find_if(layers.begin(), layers.end(), holds); };
   if (!wanted.empty()) {
@@ -50,8 +51,12 @@ inline const posenc::config::LayerKind& choose_layer(const posenc::config::Model
                                     "'; it has: " + known + "."});
   }
   const auto sees_all = [](const auto& layer) { return layer.window == 0 && layer.chunk == 0; };
-  if (const auto full = find([&](const auto& l) { return l.rotary && sees_all(l); }); full != layers.end()) return *full;
-  if (const auto rotary = find([](const auto& l) { return l.rotary.has_value(); }); rotary != layers.end()) return *rotary;
+  if (const auto full = find([&](const auto& l) { return l.rotary && sees_all(l); });
+      full != layers.end())
+    return *full;
+  if (const auto rotary = find([](const auto& l) { return l.rotary.has_value(); });
+      rotary != layers.end())
+    return *rotary;
   return layers.front();
 }
 
@@ -68,15 +73,19 @@ inline Setting choose_setting(const Arguments& arguments) {
     at.why_trained = "as --trained says";
   } else if (at.rotates() && at.layer.rotary->trained_context > 0) {
     at.trained = at.layer.rotary->trained_context;
-    at.why_trained = at.trained == promised ? "max_position_embeddings" : "the context that the file's scheme extends";
+    at.why_trained = at.trained == promised ? "max_position_embeddings"
+                                            : "the context that the file's scheme extends";
   } else {
     at.trained = promised;
     at.why_trained = "max_position_embeddings";
   }
   posenc::Problems problems;
-  problems.require(at.trained >= 1 && at.trained <= greatest_length, arguments.model,
-                   " does not say a length of training between 1 and 2^24 (got ", at.trained,
-                   "): give it with --trained.");
+  problems.require(
+      at.trained > 0, arguments.model,
+      " does not say how long the contexts of the training were: give that with --trained, such as "
+      "--trained 8k.");
+  problems.require(at.trained <= greatest_length, "the trained length, ", at.trained,
+                   ", is beyond ", greatest_length, " (2^24).");
   problems.raise_if_any("compare");
 
   if (arguments.length) {
@@ -91,7 +100,8 @@ inline Setting choose_setting(const Arguments& arguments) {
   }
 
   // A few heads stand for all. Grouped heads stay grouped.
-  const Index heads = std::max<Index>(1, at.layer.num_heads), kv_heads = std::max<Index>(1, at.layer.num_kv_heads);
+  const Index heads = std::max<Index>(1, at.layer.num_heads),
+              kv_heads = std::max<Index>(1, at.layer.num_kv_heads);
   at.num_heads = std::min<Index>(heads, 4);
   at.num_kv_heads = std::max<Index>(1, at.num_heads / std::max<Index>(1, heads / kv_heads));
   while (at.num_heads % at.num_kv_heads != 0) --at.num_kv_heads;

@@ -35,14 +35,25 @@ void check_heads(const Eigen::DenseBase<Derived>& matrix, Index heads) {
 }
 }  // namespace detail
 
-/// Reads a matrix [tokens, heads * width] as [tokens, heads, width], writable.
+namespace detail {
+/// The element type follows from the pointer: a map of constant memory reads as constant.
+template <class Matrix>
+auto heads_of(Matrix& matrix, Index heads) {
+  detail::check_heads(matrix, heads);
+  using T = std::remove_pointer_t<decltype(matrix.data())>;
+  // The outer stride of a column vector is its length, not the distance between its tokens.
+  constexpr bool column = std::remove_const_t<Matrix>::ColsAtCompileTime == 1;
+  const Index inner = matrix.innerStride(), width = matrix.cols() / heads;
+  return TensorView<T>(matrix.data(), matrix.rows(), heads, width,
+                       column ? inner : matrix.outerStride(), width * inner, inner);
+}
+}  // namespace detail
+
+/// Reads a matrix [tokens, heads * width] as [tokens, heads, width], writable if the matrix is.
 /// Throws Error when the columns do not divide into heads.
 template <class Derived>
 [[nodiscard]] auto as_heads(Eigen::DenseBase<Derived>& matrix, Index heads) {
-  detail::check_heads(matrix, heads);
-  const Index width = matrix.cols() / heads, inner = matrix.innerStride();
-  return TensorView<typename Derived::Scalar>(matrix.derived().data(), matrix.rows(), heads, width,
-                                              matrix.outerStride(), width * inner, inner);
+  return detail::heads_of(matrix.derived(), heads);
 }
 
 /// The same for temporary blocks and maps of memory that lives on.
@@ -52,17 +63,13 @@ template <class Derived>
       !std::is_base_of_v<Eigen::PlainObjectBase<Derived>, Derived>,
       "posenc: as_heads would point into a temporary matrix that is about to be destroyed: give it "
       "a name first.");
-  return as_heads(static_cast<Eigen::DenseBase<Derived>&>(matrix), heads);
+  return detail::heads_of(matrix.derived(), heads);
 }
 
 /// Reads a constant matrix [tokens, heads * width] as [tokens, heads, width].
 template <class Derived>
 [[nodiscard]] auto as_heads(const Eigen::DenseBase<Derived>& matrix, Index heads) {
-  detail::check_heads(matrix, heads);
-  const Index width = matrix.cols() / heads, inner = matrix.innerStride();
-  return TensorView<const typename Derived::Scalar>(matrix.derived().data(), matrix.rows(), heads,
-                                                    width, matrix.outerStride(), width * inner,
-                                                    inner);
+  return detail::heads_of(matrix.derived(), heads);
 }
 
 /// A view of contiguous memory as an Eigen map [tokens, heads * width], for reading results back.

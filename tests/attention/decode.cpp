@@ -43,10 +43,10 @@ struct Prefill {
     call.k = call.k.slice(0, keys);
     call.v = call.v.slice(0, keys);
     if (keys == 0 || call.options.key_offset + keys - 1 != index) call.options.query_offset = index;
-    if (!call.options.query_positions.empty())
-      call.options.query_positions = call.options.query_positions.subspan(size(n), 1);
-    if (!call.options.key_positions.empty())
-      call.options.key_positions = call.options.key_positions.first(size(keys));
+    if (call.options.query_positions)
+      call.options.query_positions = call.options.query_positions->subspan(size(n), 1);
+    if (call.options.key_positions)
+      call.options.key_positions = call.options.key_positions->first(size(keys));
     return call;
   }
 

@@ -17,7 +17,8 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 struct Row {
   double out = 0, lse = -infinity;
 };
-Row softmax(const std::vector<double>& logits, const std::vector<double>& values, std::size_t first, std::size_t last) {
+Row softmax(const std::vector<double>& logits, const std::vector<double>& values, std::size_t first,
+            std::size_t last) {
   long double sum = 0, weighted = 0;
   for (std::size_t i = first; i < last; ++i) {
     sum += std::exp(static_cast<long double>(logits[i]));
@@ -97,7 +98,10 @@ TEST_CASE("merge: a part that saw nothing") {
 
 TEST_CASE("merge: NaN comes through, on either side") {
   const double nan = std::nan("");
-  for (const auto& [a, b] : {std::pair<Row, Row>{{1, nan}, {2, 0}}, {{1, 0}, {2, nan}}, {{nan, nan}, {2, 0}}, {{1, 0}, {nan, nan}}}) {
+  for (const auto& [a, b] : {std::pair<Row, Row>{{1, nan}, {2, 0}},
+                             {{1, 0}, {2, nan}},
+                             {{nan, nan}, {2, 0}},
+                             {{1, 0}, {nan, nan}}}) {
     CHECK(std::isnan(merged(a, b).out));
     CHECK(std::isnan(merged(a, b).lse));
   }
@@ -111,11 +115,14 @@ TEST_CASE("merge: rows, heads, channels and strides") {
   std::vector<float> a(100), b(100), lse_a(6), lse_b(6);
   const TensorView<float> out_a(a.data(), tokens, heads, width, 1, 3, 7);
   const TensorView<float> out_b = TensorView<float>::head_major(b.data(), heads, tokens, width);
-  const auto value = [](Index t, Index h, Index c) { return static_cast<float>(100 * t + 10 * h + c); };
+  const auto value = [](Index t, Index h, Index c) {
+    return static_cast<float>(100 * t + 10 * h + c);
+  };
   for (Index t = 0; t < tokens; ++t)
     for (Index h = 0; h < heads; ++h) {
       lse_a[static_cast<std::size_t>(t * heads + h)] = static_cast<float>(t);
-      lse_b[static_cast<std::size_t>(t * heads + h)] = static_cast<float>(t) + std::log(static_cast<float>(h + 1));
+      lse_b[static_cast<std::size_t>(t * heads + h)] =
+          static_cast<float>(t) + std::log(static_cast<float>(h + 1));
       for (Index c = 0; c < width; ++c) {
         out_a(t, h, c) = value(t, h, c);
         out_b(t, h, c) = -value(t, h, c);
@@ -130,7 +137,8 @@ TEST_CASE("merge: rows, heads, channels and strides") {
                  WithinAbs(static_cast<double>(t) + std::log(1 + weight), 1e-6));
       for (Index c = 0; c < width; ++c)
         CHECK_THAT(static_cast<double>(out_a(t, h, c)),
-                   WithinAbs(static_cast<double>(value(t, h, c)) * (1 - weight) / (1 + weight), 1e-4));
+                   WithinAbs(static_cast<double>(value(t, h, c)) * (1 - weight) / (1 + weight),
+                             1e-4));
     }
   CHECK(b == b_before);
   CHECK(lse_b == lse_b_before);
@@ -140,11 +148,15 @@ TEST_CASE("merge: shapes that differ are refused") {
   std::vector<float> a(30), b(30), lse(6);
   const std::span<float> all(lse), some(lse.data(), 5);
   const TensorView<float> x(a.data(), 3, 2, 5);
-  CHECK_THROWS_WITH(merge(Partial<float>{x, all}, Partial<float>{TensorView<float>(b.data(), 3, 1, 5), all}),
-                    ContainsSubstring("posenc::merge") && ContainsSubstring("got [3, 2, 5] and [3, 1, 5]"));
-  CHECK_THROWS_WITH(merge(Partial<float>{x, some}, Partial<float>{TensorView<float>(b.data(), 3, 2, 5), all}),
+  CHECK_THROWS_WITH(
+      merge(Partial<float>{x, all}, Partial<float>{TensorView<float>(b.data(), 3, 1, 5), all}),
+      ContainsSubstring("posenc::merge") && ContainsSubstring("got [3, 2, 5] and [3, 1, 5]"));
+  CHECK_THROWS_WITH(merge(Partial<float>{x, some},
+                          Partial<float>{TensorView<float>(b.data(), 3, 2, 5), all}),
                     ContainsSubstring("3 tokens of 2 heads, got 5 and 6"));
-  CHECK_THROWS_AS(merge(Partial<float>{x, all}, Partial<float>{TensorView<float>(b.data(), 3, 2, 5), some}), Error);
+  CHECK_THROWS_AS(merge(Partial<float>{x, all},
+                        Partial<float>{TensorView<float>(b.data(), 3, 2, 5), some}),
+                  Error);
   CHECK_NOTHROW(merge(Partial<float>{TensorView<float>(nullptr, 0, 2, 5), {}},
                       Partial<float>{TensorView<float>(nullptr, 0, 2, 5), {}}));
 }

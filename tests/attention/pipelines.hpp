@@ -418,9 +418,9 @@ class PipelineOf final : public Pipeline {
   void rotate_first(const Arguments<T>& call, TensorView<T> out) const {
     if constexpr (can_take_rotated_keys) {
       Tensor<T> rotated(call.k.tokens, call.k.heads, call.k.width);
-      const Positions positions = call.options.key_positions.empty()
+      const Positions positions = !call.options.key_positions
                                       ? Positions(call.options.key_offset)
-                                      : Positions(call.options.key_positions);
+                                      : Positions(*call.options.key_positions);
       rotate(call.k, rotated.view(), positions, bound_, {.attention_factor = false});
       attention(call.q, RotatedKeys<T>{rotated}, call.v, out, bound_, call.options);
     }

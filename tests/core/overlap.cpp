@@ -20,10 +20,12 @@ std::set<std::intptr_t> bytes_of(const TensorView<T>& view) {
   for (Index t = 0; t < view.tokens; ++t)
     for (Index h = 0; h < view.heads; ++h)
       for (Index c = 0; c < view.width; ++c) {
-        const auto first = reinterpret_cast<std::intptr_t>(view.data) +
-                           static_cast<std::intptr_t>(sizeof(T)) *
-                               (t * view.token_stride + h * view.head_stride + c * view.channel_stride);
-        for (std::intptr_t b = 0; b < static_cast<std::intptr_t>(sizeof(T)); ++b) bytes.insert(first + b);
+        const auto first =
+            reinterpret_cast<std::intptr_t>(view.data) +
+            static_cast<std::intptr_t>(sizeof(T)) *
+                (t * view.token_stride + h * view.head_stride + c * view.channel_stride);
+        for (std::intptr_t b = 0; b < static_cast<std::intptr_t>(sizeof(T)); ++b)
+          bytes.insert(first + b);
       }
   return bytes;
 }
@@ -48,8 +50,8 @@ TEST_CASE("overlap: never misses a shared element") {
   int missed = 0, asymmetric = 0, shared = 0, disjoint = 0, said_disjoint = 0;
   for (int i = 0; i < 20'000; ++i) {
     const auto draw_view = [&] {
-      return TensorView<float>(middle + draw(-9, 9), draw(0, 4), draw(0, 3), draw(0, 3), draw(-9, 9),
-                               draw(-9, 9), draw(-3, 3));
+      return TensorView<float>(middle + draw(-9, 9), draw(0, 4), draw(0, 3), draw(0, 3),
+                               draw(-9, 9), draw(-9, 9), draw(-3, 3));
     };
     const TensorView<float> a = draw_view();
     TensorView<float> b = draw_view();
@@ -76,11 +78,12 @@ TEST_CASE("overlap: never misses a shared byte of two element types") {
   alignas(8) static char memory[4096];
   int missed = 0, shared = 0;
   for (int i = 0; i < 10'000; ++i) {
-    const TensorView<float> a(reinterpret_cast<float*>(memory + 2048 + 4 * draw(-20, 20)), draw(0, 3),
-                              draw(1, 2), draw(1, 3), 2 * draw(0, 5), draw(-4, 4), draw(-2, 2));
-    const TensorView<const double> b(reinterpret_cast<const double*>(memory + 2048 + 8 * draw(-10, 10)),
-                                     draw(0, 3), draw(1, 2), draw(1, 3), i % 2 ? a.token_stride / 2 : draw(0, 5),
-                                     draw(-4, 4), draw(-2, 2));
+    const TensorView<float> a(reinterpret_cast<float*>(memory + 2048 + 4 * draw(-20, 20)),
+                              draw(0, 3), draw(1, 2), draw(1, 3), 2 * draw(0, 5), draw(-4, 4),
+                              draw(-2, 2));
+    const TensorView<const double> b(
+        reinterpret_cast<const double*>(memory + 2048 + 8 * draw(-10, 10)), draw(0, 3), draw(1, 2),
+        draw(1, 3), i % 2 ? a.token_stride / 2 : draw(0, 5), draw(-4, 4), draw(-2, 2));
     const bool truth = share_a_byte(a, b);
     missed += truth && !(overlap(a, b) && overlap(b, a));
     shared += truth;
@@ -98,9 +101,10 @@ TEST_CASE("overlap: exact for the parts of a packed buffer") {
       for (Index first_b = 0; first_b < 12; ++first_b)
         for (Index heads_b = 1; first_b + heads_b <= 12; ++heads_b)
           for (const Index later : {0, 1}) {
-            const TensorView<float> a(memory.data() + first_a * width, 5, heads_a, width, row, width);
-            const TensorView<float> b(memory.data() + first_b * width + later * row, 5, heads_b, width, row,
+            const TensorView<float> a(memory.data() + first_a * width, 5, heads_a, width, row,
                                       width);
+            const TensorView<float> b(memory.data() + first_b * width + later * row, 5, heads_b,
+                                      width, row, width);
             const bool truth = first_a < first_b + heads_b && first_b < first_a + heads_a;
             wrong += overlap(a, b) != truth;
           }
@@ -113,7 +117,8 @@ TEST_CASE("overlap: exact for the parts of a packed buffer of interleaved heads"
   constexpr Index width = 4, heads = 5;
   std::vector<float> memory(static_cast<std::size_t>(7 * heads * 3 * width));
   const auto head = [&](Index h, Index part) {
-    return TensorView<float>(memory.data() + (3 * h + part) * width, 7, 1, width, heads * 3 * width, 3 * width);
+    return TensorView<float>(memory.data() + (3 * h + part) * width, 7, 1, width, heads * 3 * width,
+                             3 * width);
   };
   for (Index h = 0; h < heads; ++h)
     for (Index g = 0; g < heads; ++g)
@@ -123,7 +128,9 @@ TEST_CASE("overlap: exact for the parts of a packed buffer of interleaved heads"
 
 TEST_CASE("overlap: exact where the ranges of addresses are disjoint") {
   std::vector<float> memory(200);
-  const auto forwards = [&](Index first) { return TensorView<float>(memory.data() + first, 3, 2, 5); };
+  const auto forwards = [&](Index first) {
+    return TensorView<float>(memory.data() + first, 3, 2, 5);
+  };
   const auto backwards = [&](Index last) {
     return TensorView<float>(memory.data() + last, 3, 2, 5, -10, -5, -1);
   };

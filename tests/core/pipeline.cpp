@@ -96,8 +96,9 @@ TEST_CASE("pipeline: encodings of one component and of none") {
 
 TEST_CASE("pipeline: constant expressions") {
   constexpr auto composed = RoPE<HalfSplit>{.head_dim = 64, .base = 500'000} |
-                            YaRN{.factor = 4, .original_context = 32'768} | ReRoPE{.window = 8'192} |
-                            ALiBi{} | SlidingWindow{.left = 65'535} | SoftCap{50};
+                            YaRN{.factor = 4, .original_context = 32'768} |
+                            ReRoPE{.window = 8'192} | ALiBi{} | SlidingWindow{.left = 65'535} |
+                            SoftCap{50};
   STATIC_REQUIRE(std::get<0>(composed.components()).base == 500'000);
   STATIC_REQUIRE(composed.num_rotary_bases == 1);
   STATIC_REQUIRE(composed.num_distance_maps == 1);
@@ -158,10 +159,12 @@ TEST_CASE("pipeline: | of everybody else is left alone") {
   CHECK((elsewhere::one | elsewhere::two) == 3U);
   CHECK((true | false) == 1);
   CHECK((std::ios::in | std::ios::out) != std::ios::in);
-#if !defined(__clang__) || __clang_major__ >= 16  // earlier ones cannot compile <ranges> of libstdc++
+#if !defined(__clang__) || \
+    __clang_major__ >= 16  // earlier ones cannot compile <ranges> of libstdc++
   const std::vector<int> numbers{1, 2, 3};
   int sum = 0;
-  for (const int x : numbers | std::views::transform([](int i) { return 10 * i; }) | std::views::drop(1))
+  for (const int x :
+       numbers | std::views::transform([](int i) { return 10 * i; }) | std::views::drop(1))
     sum += x;
   CHECK(sum == 50);
 #endif

@@ -98,8 +98,9 @@ TEST_CASE("Positions: no ids for some tokens is a wrong number too") {
 
 TEST_CASE("Positions: ids out of range") {
   const std::string refused = "queries: positions must lie within +-2^52, got ";
-  for (const Position p : {greatest_position + 1, -greatest_position - 1, std::numeric_limits<Position>::max(),
-                           std::numeric_limits<Position>::min()}) {
+  for (const Position p :
+       {greatest_position + 1, -greatest_position - 1, std::numeric_limits<Position>::max(),
+        std::numeric_limits<Position>::min()}) {
     const std::vector<Position> ids{0, p};
     CHECK(complaint(ids, 2) == refused + std::to_string(p) + ".");
   }
@@ -122,7 +123,8 @@ TEST_CASE("Positions: offsets out of range") {
   CHECK_THAT(complaint(-greatest_position - 1, 1), refused);
   CHECK(complaint(-greatest_position, 5).empty());
   CHECK_THAT(complaint(0, std::numeric_limits<Index>::max()), refused);
-  CHECK_THAT(complaint(std::numeric_limits<Position>::max(), std::numeric_limits<Index>::max()), refused);
+  CHECK_THAT(complaint(std::numeric_limits<Position>::max(), std::numeric_limits<Index>::max()),
+             refused);
   CHECK_THAT(complaint(std::numeric_limits<Position>::min(), 1), refused);
 }
 

@@ -21,7 +21,8 @@ TEST_CASE("Problems: one sentence stands on one line") {
   problems.require(false, "x must be ", 3, ", got ", 4.5, ".");
   CHECK_FALSE(problems.empty());
   CHECK(problems.sentences() == std::vector<std::string>{"x must be 3, got 4.5."});
-  CHECK_THROWS_WITH(problems.raise_if_any("posenc::test"), Catch::Equals("posenc::test: x must be 3, got 4.5."));
+  CHECK_THROWS_WITH(problems.raise_if_any("posenc::test"),
+                    Catch::Equals("posenc::test: x must be 3, got 4.5."));
 }
 
 TEST_CASE("Problems: several are counted and listed in order") {
@@ -30,8 +31,9 @@ TEST_CASE("Problems: several are counted and listed in order") {
   problems.require(true, "not said");
   problems.add("second ", std::string("two"));
   problems.add("third");
-  CHECK_THROWS_WITH(problems.raise_if_any("posenc::test"),
-                    Catch::Equals("posenc::test: 3 problems\n  - first 1\n  - second two\n  - third"));
+  CHECK_THROWS_WITH(
+      problems.raise_if_any("posenc::test"),
+      Catch::Equals("posenc::test: 3 problems\n  - first 1\n  - second two\n  - third"));
   try {
     problems.raise_if_any("posenc::test");
     FAIL("must throw");

@@ -13,8 +13,9 @@ TEST_CASE("geometric_frequencies: base^(-2i/d) to double precision") {
       const Frequencies inv_freq = geometric_frequencies(base, dim);
       REQUIRE(inv_freq.size() == dim / 2);
       for (Index i = 0; i < dim / 2; ++i) {
-        const long double expected = std::pow(static_cast<long double>(base),
-                                              -2.0L * static_cast<long double>(i) / static_cast<long double>(dim));
+        const long double expected =
+            std::pow(static_cast<long double>(base),
+                     -2.0L * static_cast<long double>(i) / static_cast<long double>(dim));
         CHECK_THAT(inv_freq[i], WithinRel(static_cast<double>(expected), 1e-14));
       }
       CHECK(inv_freq[0] == 1);

@@ -80,9 +80,16 @@ TEST_CASE("TensorView: a slice is a part of the tokens, without a copy") {
 TEST_CASE("TensorView: a slice outside of the tokens is refused") {
   std::vector<int> memory(12);
   const TensorView<int> view(memory.data(), 4, 1, 3);
-  for (const auto& [first, count] : std::vector<std::pair<Index, Index>>{
-           {-1, 1}, {0, -1}, {0, 5}, {4, 1}, {5, 0}, {greatest, 1}, {1, greatest},
-           {greatest, greatest}, {std::numeric_limits<Index>::min(), 1}}) {
+  for (const auto& [first, count] :
+       std::vector<std::pair<Index, Index>>{{-1, 1},
+                                            {0, -1},
+                                            {0, 5},
+                                            {4, 1},
+                                            {5, 0},
+                                            {greatest, 1},
+                                            {1, greatest},
+                                            {greatest, greatest},
+                                            {std::numeric_limits<Index>::min(), 1}}) {
     INFO("slice(" << first << ", " << count << ")");
     CHECK_THROWS_WITH(view.slice(first, count),
                       StartsWith("posenc::TensorView::slice: tokens [") &&
@@ -116,10 +123,19 @@ TEST_CASE("TensorView: negative sizes and sizes whose product does not fit are r
   float x = 0;
   const auto refused = ContainsSubstring("sizes must not be negative and their product must fit");
   using View = TensorView<float>;
-  for (const auto& [tokens, heads, width] : std::vector<std::array<Index, 3>>{
-           {-1, 1, 1}, {1, -1, 1}, {1, 1, -1}, {-1, -1, 1}, {0, -1, 0}, {greatest, 1, 1},
-           {greatest / 2, 1, 1}, {greatest / 4 + 1, 1, 1}, {Index{1} << 31, Index{1} << 31, 2},
-           {1, greatest, 2}, {2, greatest, greatest}, {Index{1} << 32, Index{1} << 32, 1}}) {
+  for (const auto& [tokens, heads, width] :
+       std::vector<std::array<Index, 3>>{{-1, 1, 1},
+                                         {1, -1, 1},
+                                         {1, 1, -1},
+                                         {-1, -1, 1},
+                                         {0, -1, 0},
+                                         {greatest, 1, 1},
+                                         {greatest / 2, 1, 1},
+                                         {greatest / 4 + 1, 1, 1},
+                                         {Index{1} << 31, Index{1} << 31, 2},
+                                         {1, greatest, 2},
+                                         {2, greatest, greatest},
+                                         {Index{1} << 32, Index{1} << 32, 1}}) {
     INFO("[" << tokens << ", " << heads << ", " << width << "]");
     CHECK_THROWS_WITH(View(&x, tokens, heads, width), refused);
     CHECK_THROWS_WITH(View::head_major(&x, heads, tokens, width), refused);

@@ -4,9 +4,9 @@
     extract.py <root> <output folder> <page.md>...
 
 A block with `int main` becomes a file of its own, as it stands. The other blocks of a page are
-fragments: each becomes the body of a function of one file that includes posenc and says `using
-namespace posenc;`, and main() calls them in order. `#include` lines of a fragment go to the top of
-that file. Compiler messages name the page and the line.
+fragments: each becomes the body of a function of one file, whose main() calls them in order;
+`#include` lines of a fragment go to the top of that file. Files that do not include posenc
+themselves begin with PROLOGUE. Compiler messages name the page and the line.
 
 Comments above a block change what happens to it:
 
@@ -26,6 +26,12 @@ MARK = re.compile(r"<!--\s*snippet:\s*(\w+)(.*?)-->", re.DOTALL)
 FENCE = re.compile(r"^( *)(`{3,}|~{3,})[ ]*([\w+-]*)[^\n]*\n(.*?)^ *\2[ ]*$", re.DOTALL | re.MULTILINE)
 INCLUDE = re.compile(r"\s*#\s*include\b")
 KINDS = {"skip", "continues", "declarations", "compile", "given"}
+
+PROLOGUE = [
+    "#include <posenc/posenc.hpp>",
+    *(f"#include <{header}>" for header in ("cmath", "cstdio", "iostream", "vector")),
+    "using namespace posenc;",
+]
 
 
 class Block:
@@ -95,11 +101,13 @@ def write(path, lines):
     print(path.as_posix())
 
 
+def whole_program(block):
+    includes_posenc = any("<posenc/" in row for row in block.includes)
+    return block.rows if includes_posenc else PROLOGUE + block.rows
+
+
 def page_of_fragments(blocks):
-    lines = ["#include <posenc/posenc.hpp>", ""]
-    for block in blocks:
-        lines += block.includes
-    lines += ["using namespace posenc;"]
+    lines = [row for block in blocks for row in block.includes] + PROLOGUE
     for block in blocks:
         if block.kind == "declarations":
             lines += block.code
@@ -127,7 +135,7 @@ def main():
         if fragments:
             write(output / f"{name}.cpp", page_of_fragments(fragments))
         for number, block in enumerate(programs, 1):
-            write(output / f"{name}_program_{number}.cpp", block.rows)
+            write(output / f"{name}_program_{number}.cpp", whole_program(block))
 
 
 main()

@@ -50,7 +50,8 @@ struct Worst {
   void see(Real got, Real expected, Real bound) {
     const Real off = std::abs(got - expected);
     error = std::max(error, off);
-    excess = std::max(excess, std::isnan(off) ? std::numeric_limits<Real>::infinity() : off / bound);
+    excess =
+        std::max(excess, std::isnan(off) ? std::numeric_limits<Real>::infinity() : off / bound);
   }
 };
 
@@ -197,8 +198,10 @@ TEST_CASE("angles: positions that no integer holds") {
       Real worst = 0;
       for (Index i = 0; i < 32; ++i) {
         const Real angle = static_cast<Real>(sign) * 512 * frequency(1e4, 64, i);
-        worst = std::max(worst, std::abs(static_cast<Real>(cos[static_cast<std::size_t>(i)]) - std::cos(angle)));
-        worst = std::max(worst, std::abs(static_cast<Real>(sin[static_cast<std::size_t>(i)]) - std::sin(angle)));
+        worst = std::max(
+            worst, std::abs(static_cast<Real>(cos[static_cast<std::size_t>(i)]) - std::cos(angle)));
+        worst = std::max(
+            worst, std::abs(static_cast<Real>(sin[static_cast<std::size_t>(i)]) - std::sin(angle)));
       }
       INFO("position " << sign << " * 512 * 2^" << k);
       CHECK(worst <= 1e-7L);
@@ -237,7 +240,8 @@ TEST_CASE("angles: pieces of a head agree with the whole, in every mode") {
         table.cos_sin(p, first, count, c.data(), s.data());
         bool same = true;
         for (Index i = 0; i < count; ++i)
-          same = same && c[static_cast<std::size_t>(i)] == cos[static_cast<std::size_t>(first + i)] &&
+          same = same &&
+                 c[static_cast<std::size_t>(i)] == cos[static_cast<std::size_t>(first + i)] &&
                  s[static_cast<std::size_t>(i)] == sin[static_cast<std::size_t>(first + i)];
         CHECK(same);
         CHECK(c[static_cast<std::size_t>(count)] == 9);
@@ -300,8 +304,9 @@ Real greatest_phase_error(Angles mode, double base, Index dim, Position p) {
   table.cos_sin(p, 0, dim / 2, cos.data(), sin.data());
   Real worst = 0;
   for (Index i = 0; i < dim / 2; ++i)
-    worst = std::max(worst, phase_error(cos[static_cast<std::size_t>(i)], sin[static_cast<std::size_t>(i)],
-                                        static_cast<Real>(p) * frequency(base, dim, i)));
+    worst = std::max(worst,
+                     phase_error(cos[static_cast<std::size_t>(i)], sin[static_cast<std::size_t>(i)],
+                                 static_cast<Real>(p) * frequency(base, dim, i)));
   return worst;
 }
 
@@ -314,9 +319,10 @@ TEST_CASE("angles: the peers' errors are as large as measured elsewhere, ours ar
     Position position;
     double huggingface, ggml;
   };
-  for (const Row& row : {Row{1e4, 128, 4095, 1.4e-4, 5.0e-4}, Row{1e4, 128, 131071, 4.2e-3, 1.3e-2},
-                         Row{5e5, 128, 131071, 5.0e-3, 4.2e-3}, Row{1e6, 128, 131071, 5.5e-3, 1.2e-2},
-                         Row{1e6, 128, 1048575, 6.8e-2, 6.7e-2}, Row{1.5e5, 64, 131071, 2.5e-3, 1.7e-3}}) {
+  for (const Row& row :
+       {Row{1e4, 128, 4095, 1.4e-4, 5.0e-4}, Row{1e4, 128, 131071, 4.2e-3, 1.3e-2},
+        Row{5e5, 128, 131071, 5.0e-3, 4.2e-3}, Row{1e6, 128, 131071, 5.5e-3, 1.2e-2},
+        Row{1e6, 128, 1048575, 6.8e-2, 6.7e-2}, Row{1.5e5, 64, 131071, 2.5e-3, 1.7e-3}}) {
     INFO("base " << row.base << ", dim " << row.dim << ", position " << row.position);
     const auto of = [&](Angles mode) {
       return static_cast<double>(greatest_phase_error(mode, row.base, row.dim, row.position));
@@ -357,7 +363,8 @@ TEST_CASE("angles: ggml's float32 recurrence") {
       std::vector<float> cos(static_cast<std::size_t>(dim / 2)), sin(cos);
       for (const Position p : {0, 1, 7, 4095, 131071, 1048575, -3}) {
         table.cos_sin(p, 0, dim / 2, cos.data(), sin.data());
-        const float theta_scale = std::pow(static_cast<float>(base), -2.0F / static_cast<float>(dim));
+        const float theta_scale =
+            std::pow(static_cast<float>(base), -2.0F / static_cast<float>(dim));
         float theta = static_cast<float>(p), worst = 0;
         for (Index i = 0; i < dim / 2; ++i) {
           worst = std::max(worst, std::abs(cos[static_cast<std::size_t>(i)] - std::cos(theta)));
@@ -380,7 +387,8 @@ TEST_CASE("angles: scaled frequencies keep the peers' way of computing") {
     float worst = 0;
     for (Index i = 0; i < 32; ++i) {
       const float w = 1.0F / std::pow(1e4F, static_cast<float>(2 * i) / 64.0F) / 8.0F;
-      worst = std::max(worst, std::abs(cos[static_cast<std::size_t>(i)] - std::cos(static_cast<float>(p) * w)));
+      worst = std::max(
+          worst, std::abs(cos[static_cast<std::size_t>(i)] - std::cos(static_cast<float>(p) * w)));
     }
     CHECK(worst <= 1e-7F);
 
@@ -412,8 +420,9 @@ RotaryState golden_state(const nlohmann::json& entry) {
   state.rotary_dim = 2 * static_cast<Index>(inv_freq.size());
   state.head_dim = entry.at("head_dim");
   const auto& config = entry.at("config");
-  state.base = config.contains("rope_parameters") ? config.at("rope_parameters").value("rope_theta", 10000.0)
-                                                  : 10000.0;
+  state.base = config.contains("rope_parameters")
+                   ? config.at("rope_parameters").value("rope_theta", 10000.0)
+                   : 10000.0;
   state.inv_freq.resize(static_cast<Index>(inv_freq.size()));
   for (std::size_t i = 0; i < inv_freq.size(); ++i)
     state.inv_freq[static_cast<Index>(i)] = static_cast<double>(inv_freq[i]);
@@ -437,9 +446,11 @@ double greatest_excess(const nlohmann::json& entry, const AngleTable& table, Tol
     for (std::size_t i = 0; i < pairs; ++i) {
       const double allowed = amplitude * tolerance(p, static_cast<double>(inv_freq[i]));
       const auto off = [&](float got, float expected) {
-        return std::abs(amplitude * static_cast<double>(got) - static_cast<double>(expected)) / allowed;
+        return std::abs(amplitude * static_cast<double>(got) - static_cast<double>(expected)) /
+               allowed;
       };
-      worst = std::max({worst, off(cos[i], expected_cos[row * pairs + i]), off(sin[i], expected_sin[row * pairs + i])});
+      worst = std::max({worst, off(cos[i], expected_cos[row * pairs + i]),
+                        off(sin[i], expected_sin[row * pairs + i])});
     }
     ++row;
   }
@@ -448,15 +459,19 @@ double greatest_excess(const nlohmann::json& entry, const AngleTable& table, Tol
 
 }  // namespace
 
-TEST_CASE("golden: frequencies and exact angles of plain RoPE, with a tolerance that grows with position") {
+TEST_CASE(
+    "golden: frequencies and exact angles of plain RoPE, with a tolerance that grows with "
+    "position") {
   const nlohmann::json file = golden();
   int compared = 0;
   for (const auto& entry : file.at("cases")) {
-    if (entry.at("scheme") != "default" || !entry.at("config").contains("rope_parameters")) continue;
+    if (entry.at("scheme") != "default" || !entry.at("config").contains("rope_parameters"))
+      continue;
     INFO(entry.at("name").get<std::string>());
     const RotaryState reference = golden_state(entry);
     const RotaryState exact = geometric(reference.base, reference.rotary_dim);
-    for (Index i = 0; i < exact.pairs(); ++i) CHECK_THAT(exact.inv_freq[i], WithinRel(reference.inv_freq[i], 5e-7));
+    for (Index i = 0; i < exact.pairs(); ++i)
+      CHECK_THAT(exact.inv_freq[i], WithinRel(reference.inv_freq[i], 5e-7));
     CHECK(greatest_excess(entry, AngleTable(exact), [](Position p, double w) {
             const double angle = static_cast<double>(p) * w;
             return std::min(4e-7 + angle * (5e-7 + 0x1p-24), p < 5000 ? 1e-3 : 2e-2);

@@ -13,8 +13,8 @@
 //
 // A key that a query may not see has no effect on it, whatever it holds. A row that sees no key is
 // zero, with a log-sum-exp of minus infinity. A NaN or plus infinity among the scores that a row
-// sees makes the row NaN; a score of minus infinity is a weight of zero; a visible value that is
-// not finite makes its channel of the output not finite.
+// sees makes the row NaN; a score of minus infinity is a weight of zero. A value that is not finite
+// makes its channel of the output not finite in every row that gives it a weight above zero.
 #pragma once
 
 #include <posenc/attention/kernel.hpp>
@@ -38,11 +38,14 @@ void check_shapes(Problems& problems, const TensorView<const T>& q, const Tensor
   };
   for (const auto& [name, x] :
        {std::pair{"q", q}, {"k", k}, {"v", v}, {"out", TensorView<const T>(out)}}) {
-    problems.require(x.tokens >= 0 && x.heads >= 0 && x.width >= 0,
-                     "sizes must not be negative, but ", name, " is ", dims(x), ".");
-    problems.require(x.data || x.tokens == 0 || x.heads == 0 || x.width == 0, name, " is ", dims(x),
+    const bool sensible = x.tokens >= 0 && x.heads >= 0 && x.width >= 0;
+    problems.require(sensible && fits_in_memory(x),
+                     "sizes must not be negative and must fit in memory, but ", name, " is ",
+                     dims(x), ".");
+    problems.require(x.data || is_empty(x), name, " is ", dims(x),
                      " but its data pointer is null.");
   }
+  const bool addresses_fit = problems.empty();
   problems.require(q.heads == shape.num_heads, "q is ", dims(q), " but the encoding is bound to ",
                    shape.num_heads, " query heads.");
   problems.require(k.heads == shape.num_kv_heads, "k is ", dims(k),
@@ -58,9 +61,14 @@ void check_shapes(Problems& problems, const TensorView<const T>& q, const Tensor
                    "].");
   problems.require(q.width > 0 || q.tokens == 0, "q is ", dims(q),
                    ": heads need at least one channel.");
-  problems.require(!overlap(out, k) && !overlap(out, v), "out must not overlap k or v.");
-  problems.require(!overlap(out, q) || same_elements(out, q),
-                   "out must be the same view as q or must not overlap it.");
+  if (addresses_fit) {
+    problems.require(!overlap(out, k) && !overlap(out, v), "out must not overlap k or v.");
+    problems.require(!overlap(out, q) || same_elements(out, q),
+                     "out must be the same view as q or must not overlap it.");
+    problems.require(has_distinct_elements(out), "two places of out share an element (strides ",
+                     out.token_stride, ", ", out.head_stride, ", ", out.channel_stride,
+                     "), so it cannot hold a result.");
+  }
   if constexpr (BoundT::rotates_values) {
     const Index needed = bound.rotary().offset + bound.rotary().state.rotary_dim;
     problems.require(v.width >= needed, "RotateValues rotates channels up to ", needed,
@@ -73,9 +81,12 @@ void check_shapes(Problems& problems, const TensorView<const T>& q, const Tensor
                    q.heads, " heads.");
 }
 
-/// Bytes that the kernel needs, or -1 when that does not fit in an Index.
+/// Bytes that the kernel needs, or -1 when that does not fit in memory.
 template <class T, class BoundT>
 Index workspace_bytes(const BoundT& bound, const AttentionShape& shape) {
+  constexpr Index most = Index{1} << 48;  // small enough for sums and roundings of sizes
+  for (const Index size : {shape.queries, shape.keys, shape.head_dim, shape.value_dim})
+    if (size < 0 || size > most) return -1;
   return simd::dispatch([&]<class Level>(Level) {
     Arena measure(nullptr);
     Buffers<Level, T, BoundT>(bound, shape, measure);
@@ -136,11 +147,9 @@ template <class T, class E>
 [[nodiscard]] std::size_t attention_workspace(const Bound<E>& bound, const AttentionShape& shape) {
   const Index bytes = detail::workspace_bytes<T>(bound, shape);
   Problems problems;
-  problems.require(bytes >= 0 && shape.queries >= 0 && shape.keys >= 0 && shape.head_dim >= 0 &&
-                       shape.value_dim >= 0,
-                   "sizes must not be negative and must fit in memory, got ", shape.queries,
-                   " queries, ", shape.keys, " keys, widths ", shape.head_dim, " and ",
-                   shape.value_dim, ".");
+  problems.require(bytes >= 0, "sizes must not be negative and must fit in memory, got ",
+                   shape.queries, " queries, ", shape.keys, " keys, widths ", shape.head_dim,
+                   " and ", shape.value_dim, ".");
   problems.raise_if_any("posenc::attention_workspace");
   return static_cast<std::size_t>(bytes);
 }

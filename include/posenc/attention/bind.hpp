@@ -183,7 +183,9 @@ class Bound<Encoding<Ts...>> {
     HeadShape shape{options_.num_heads,
                     options_.num_kv_heads == 0 ? options_.num_heads : options_.num_kv_heads,
                     options_.head_dim};
-    problems.require(shape.num_heads > 0, "num_heads must be positive, got ", shape.num_heads, ".");
+    constexpr Index most_heads = Index{1} << 20;
+    problems.require(shape.num_heads > 0 && shape.num_heads <= most_heads,
+                     "num_heads must lie within [1, ", most_heads, "], got ", shape.num_heads, ".");
     problems.require(shape.num_kv_heads > 0 && shape.num_heads % shape.num_kv_heads == 0,
                      "num_kv_heads must divide num_heads, got ", shape.num_kv_heads,
                      " key heads for ", shape.num_heads, " query heads.");

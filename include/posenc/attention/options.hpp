@@ -25,8 +25,8 @@ struct AttentionOptions {
 
   /// Positions that rotations, distances and biases use in place of the index, one per token. Masks
   /// go by the index all the same.
-  std::span<const Position> query_positions{};
-  std::span<const Position> key_positions{};
+  std::optional<std::span<const Position>> query_positions{};
+  std::optional<std::span<const Position>> key_positions{};
 
   /// Receives the natural log-sum-exp of each row, [query tokens][query heads]; with a SinkLogit it
   /// includes the sink, and a row that sees nothing gets minus infinity.
@@ -73,9 +73,9 @@ Coordinates coordinates(Problems& problems, Index queries, Index keys,
                    " queries but only ", keys,
                    " keys, so queries are not the last tokens of the sequence: set query_offset.");
   Positions(at.query_offset).check(problems, "queries", queries);
-  at.query = options.query_positions.data() ? Positions(options.query_positions)
-                                            : Positions(at.query_offset);
-  at.key = options.key_positions.data() ? Positions(options.key_positions) : key_indices;
+  at.query =
+      options.query_positions ? Positions(*options.query_positions) : Positions(at.query_offset);
+  at.key = options.key_positions ? Positions(*options.key_positions) : key_indices;
   at.query.check(problems, "queries", queries);
   at.key.check(problems, "keys", keys);
   return at;

@@ -206,8 +206,8 @@ template <class Q, class E>
       options.query_offset.value_or(options.key_offset + k.tokens - q.tokens);
   const Positions key_index = options.key_offset;
   const Positions query =
-      options.query_positions.data() ? Positions(options.query_positions) : query_index;
-  const Positions key = options.key_positions.data() ? Positions(options.key_positions) : key_index;
+      options.query_positions ? Positions(*options.query_positions) : query_index;
+  const Positions key = options.key_positions ? Positions(*options.key_positions) : key_index;
   query.check(problems, "queries", q.tokens);
   key.check(problems, "keys", k.tokens);
   problems.raise_if_any("posenc::reference_attention");

@@ -5,9 +5,11 @@
 //   bias([](Index head, Position distance) { ... })   depends on head and distance alone
 //   bias([](Score at) { ... })                        depends on anything in Score
 //
-// What f returns is added to the scaled score. Prefer the first form: the kernel evaluates f once
-// for each head and distance and reads a table, so f may be as slow as it likes. The second form
-// runs in the fused kernel for every score: keep it short, free of branches and in float.
+// What f returns is added to the scaled score. It is also asked about pairs that a mask hides, so it
+// must have an answer for every distance, negative ones included. Prefer the first form: the kernel
+// evaluates f once for each head and distance and reads a table, so f may be as slow as it likes.
+// The second form runs in the fused kernel for every score: keep it short, free of branches and in
+// float.
 //
 //   struct RecencyBonus {
 //     float strength, half_life;

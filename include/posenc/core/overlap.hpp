@@ -7,43 +7,101 @@
 #include <posenc/core/view.hpp>
 
 #include <algorithm>
-#include <functional>
+#include <array>
+#include <cstdlib>
+#include <initializer_list>
+#include <limits>
 
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
+/// An axis of a view: how many elements, how far apart.
+struct Axis {
+  Index size = 0, stride = 0;
+};
+
+template <class T>
+std::array<Axis, 3> axes(const TensorView<T>& view) {
+  return {{{view.tokens, view.token_stride},
+           {view.heads, view.head_stride},
+           {view.width, view.channel_stride}}};
+}
+
+template <class T>
+bool is_empty(const TensorView<T>& view) {
+  return view.tokens == 0 || view.heads == 0 || view.width == 0;
+}
+
+/// Do all distances between elements, in bytes, fit in an Index? Sizes must not be negative.
+template <class T>
+bool fits_in_memory(const TensorView<T>& view) {
+  if (is_empty(view)) return true;
+  constexpr Index most = std::numeric_limits<Index>::max() / 16;
+  for (const Axis axis : axes(view)) {
+    Index reach = 0, bytes = 0;
+    if (axis.stride == std::numeric_limits<Index>::min() ||
+        !multiply(axis.size - 1, std::abs(axis.stride), reach) ||
+        !multiply(reach, static_cast<Index>(sizeof(T)), bytes) || bytes > most)
+      return false;
+  }
+  return true;
+}
+
 struct ByteRange {
   std::intptr_t first = 0, last = 0;  // [first, last)
 };
 
-/// The least range of addresses that holds `heads` x `width` elements of one token.
+/// The least range of addresses that holds the elements along some axes.
+template <class T>
+ByteRange byte_range(const TensorView<T>& view, std::initializer_list<Axis> along) {
+  const auto base = reinterpret_cast<std::intptr_t>(view.data);
+  constexpr auto size = static_cast<Index>(sizeof(T));
+  ByteRange range{base, base + size};
+  for (const Axis axis : along) {
+    const Index reach = size * (axis.size - 1) * axis.stride;
+    (reach < 0 ? range.first : range.last) += reach;
+  }
+  return range;
+}
+
+/// The range of one token.
 template <class T>
 ByteRange token_bytes(const TensorView<T>& view) {
-  const Index head_reach = (view.heads - 1) * view.head_stride;
-  const Index channel_reach = (view.width - 1) * view.channel_stride;
-  const auto base = reinterpret_cast<std::intptr_t>(view.data);
-  const auto size = static_cast<Index>(sizeof(T));
-  return {base + size * (std::min<Index>(0, head_reach) + std::min<Index>(0, channel_reach)),
-          base + size * (std::max<Index>(0, head_reach) + std::max<Index>(0, channel_reach) + 1)};
+  const auto [token, head, channel] = axes(view);
+  return byte_range(view, {head, channel});
 }
 
 template <class T>
 ByteRange all_bytes(const TensorView<T>& view) {
-  const Index reach = (view.tokens - 1) * view.token_stride * static_cast<Index>(sizeof(T));
-  ByteRange range = token_bytes(view);
-  range.first += std::min<Index>(0, reach);
-  range.last += std::max<Index>(0, reach);
-  return range;
+  const auto [token, head, channel] = axes(view);
+  return byte_range(view, {token, head, channel});
 }
 
 }  // namespace detail
+
+/// True when no two places of the view are the same element, which is what a result needs. Exact
+/// for views whose axes nest, in any order; for those that interleave it errs towards false.
+template <class T>
+[[nodiscard]] bool has_distinct_elements(const TensorView<T>& view) {
+  std::array<detail::Axis, 3> axes = detail::axes(view);
+  if (detail::is_empty(view)) return true;
+  for (detail::Axis& axis : axes) axis.stride = std::abs(axis.stride);
+  std::ranges::sort(axes, {}, &detail::Axis::stride);
+  Index reach = 0;  // of the axes so far
+  for (const detail::Axis axis : axes) {
+    if (axis.size == 1) continue;
+    if (axis.stride <= reach) return false;
+    reach += (axis.size - 1) * axis.stride;
+  }
+  return true;
+}
 
 /// True when the two views may share an element. Exact for views that do not interleave, and for
 /// views of one packed buffer (equal token strides); otherwise it errs towards true.
 template <class A, class B>
 [[nodiscard]] bool overlap(const TensorView<A>& a, const TensorView<B>& b) {
-  if (a.tokens * a.heads * a.width == 0 || b.tokens * b.heads * b.width == 0) return false;
+  if (detail::is_empty(a) || detail::is_empty(b)) return false;
   const detail::ByteRange all_a = detail::all_bytes(a), all_b = detail::all_bytes(b);
   if (all_a.last <= all_b.first || all_b.last <= all_a.first) return false;
 
@@ -60,13 +118,14 @@ template <class A, class B>
          shift(one_a.first - one_b.first) < one_b.last - one_b.first;
 }
 
-/// True when both views name exactly the same elements in the same order.
+/// True when both views name exactly the same elements in the same order. The stride of an axis of
+/// one element does not matter.
 template <class A, class B>
 [[nodiscard]] bool same_elements(const TensorView<A>& a, const TensorView<B>& b) {
-  return static_cast<const void*>(a.data) == static_cast<const void*>(b.data) &&
-         a.tokens == b.tokens && a.heads == b.heads && a.width == b.width &&
-         a.token_stride == b.token_stride && a.head_stride == b.head_stride &&
-         a.channel_stride == b.channel_stride;
+  if (static_cast<const void*>(a.data) != static_cast<const void*>(b.data)) return false;
+  return std::ranges::equal(detail::axes(a), detail::axes(b), [](detail::Axis x, detail::Axis y) {
+    return x.size == y.size && (x.size <= 1 || x.stride == y.stride);
+  });
 }
 
 POSENC_NAMESPACE_END

@@ -29,18 +29,21 @@ class Positions {
              (std::same_as<std::ranges::range_value_t<Ids>, Position> ||
               std::same_as<std::ranges::range_value_t<Ids>, double>)
   constexpr Positions(const Ids& ids) {
-    if constexpr (std::same_as<std::ranges::range_value_t<Ids>, double>)
+    if constexpr (std::same_as<std::ranges::range_value_t<Ids>, double>) {
+      kind_ = Kind::real;
       real_ids_ = std::span<const double>(std::ranges::data(ids), std::ranges::size(ids));
-    else
+    } else {
+      kind_ = Kind::integer;
       ids_ = std::span<const Position>(std::ranges::data(ids), std::ranges::size(ids));
+    }
   }
 
-  [[nodiscard]] constexpr bool is_offset() const { return !ids_.data() && !real_ids_.data(); }
-  [[nodiscard]] constexpr bool is_real() const { return real_ids_.data() != nullptr; }
+  [[nodiscard]] constexpr bool is_offset() const { return kind_ == Kind::offset; }
+  [[nodiscard]] constexpr bool is_real() const { return kind_ == Kind::real; }
 
   /// Integer position of a token; not for real ids.
   [[nodiscard]] constexpr Position operator[](Index token) const {
-    return ids_.data() ? ids_[static_cast<std::size_t>(token)] : offset_ + token;
+    return is_offset() ? offset_ + token : ids_[static_cast<std::size_t>(token)];
   }
   /// Real position of a token; only for real ids.
   [[nodiscard]] constexpr double real(Index token) const {
@@ -82,6 +85,9 @@ class Positions {
   }
 
  private:
+  enum class Kind { offset, integer, real };
+
+  Kind kind_ = Kind::offset;
   Position offset_ = 0;
   std::span<const Position> ids_;
   std::span<const double> real_ids_;

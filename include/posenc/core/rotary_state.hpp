@@ -36,7 +36,7 @@ using Frequencies = Eigen::Array<double, Eigen::Dynamic, 1, Eigen::DontAlign>;
 }
 
 struct RotaryState {
-  Frequencies inv_freq;         ///< angular frequency per pair, radians per token [rotary_dim / 2]
+  Frequencies inv_freq{};       ///< angular frequency per pair, radians per token [rotary_dim / 2]
   double base = 10000;          ///< base in force ("rope_theta"), after the transforms so far
   Index head_dim = 0;           ///< channels of a head
   Index rotary_dim = 0;         ///< rotated channels of a head, even, at most head_dim

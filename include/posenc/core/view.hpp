@@ -71,9 +71,12 @@ struct TensorView {
 
  private:
   static constexpr Index checked_row(Index tokens, Index heads, Index width) {
+    // An axis of size 0 counts as 1 here, so that strides fit too.
+    const auto at_least_one = [](Index size) { return size == 0 ? 1 : size; };
     Index row = 0, all = 0, bytes = 0;
-    const bool fits = tokens >= 0 && heads >= 0 && width >= 0 && multiply(heads, width, row) &&
-                      multiply(row, tokens, all) &&
+    const bool fits = tokens >= 0 && heads >= 0 && width >= 0 &&
+                      multiply(at_least_one(heads), at_least_one(width), row) &&
+                      multiply(row, at_least_one(tokens), all) &&
                       multiply(all, static_cast<Index>(sizeof(T)), bytes);
     if (!fits) {
       Problems problems;
@@ -81,7 +84,7 @@ struct TensorView {
                    " tokens, ", heads, " heads, ", width, " channels].");
       problems.raise_if_any("posenc::TensorView");
     }
-    return row;
+    return heads * width;
   }
 };
 

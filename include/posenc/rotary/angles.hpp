@@ -72,9 +72,11 @@ class AngleTable {
   void cos_sin(Position position, Index first, Index count, T* cos, T* sin) const noexcept {
     if (mode_ != Angles::exact)
       return peer_cos_sin(static_cast<double>(position), first, count, cos, sin);
-    const Position high = position >> (2 * radix_bits);
-    const double* low_row = row(0, position & (radix - 1)) + first;
-    const double* middle_row = row(1, (position >> radix_bits) & (radix - 1)) + first;
+    // Rotating back by n is the mirror image of rotating by n, to the last bit.
+    const Position n = std::abs(position);
+    const Position high = n >> (2 * radix_bits);
+    const double* low_row = row(0, n & (radix - 1)) + first;
+    const double* middle_row = row(1, (n >> radix_bits) & (radix - 1)) + first;
     if (high >= 0 && high < radix) {
       const double* high_row = row(2, high) + first;
       for (Index i = 0; i < count; ++i)
@@ -86,13 +88,15 @@ class AngleTable {
         product(std::cos(angle), std::sin(angle), middle_row, low_row, i, cos, sin);
       }
     }
+    if (position < 0)
+      for (Index i = 0; i < count; ++i) sin[i] = -sin[i];
   }
 
   /// The same at a real position.
   template <class T>
   void cos_sin(double position, Index first, Index count, T* cos, T* sin) const noexcept {
     if (mode_ != Angles::exact) return peer_cos_sin(position, first, count, cos, sin);
-    if (position == std::floor(position))
+    if (position == std::floor(position) && std::abs(position) <= 0x1p62)
       return cos_sin(static_cast<Position>(position), first, count, cos, sin);
     for (Index i = 0; i < count; ++i) {
       const double angle = position * inv_freq_[first + i];

@@ -27,7 +27,17 @@ namespace detail {
 template <class LayoutT, class T>
 void rotate_view(TensorView<const T> x, TensorView<T> y, const Positions& positions,
                  const Rotary<LayoutT>& rotary, const RotateOptions& options, bool inverse) {
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,
+                "posenc: rotate takes float or double.");
   Problems problems;
+  for (const auto& [name, view] : {std::pair{"input", x}, {"output", TensorView<const T>(y)}}) {
+    const bool sensible = view.tokens >= 0 && view.heads >= 0 && view.width >= 0;
+    problems.require(sensible && fits_in_memory(view), "the sizes of the ", name,
+                     " must not be negative and must fit in memory, got [", view.tokens, ", ",
+                     view.heads, ", ", view.width, "].");
+    problems.require(view.data || is_empty(view), "the data pointer of the ", name, " is null.");
+  }
+  problems.raise_if_any(inverse ? "posenc::unrotate" : "posenc::rotate");
   problems.require(x.tokens == y.tokens && x.heads == y.heads && x.width == y.width,
                    "input and output must have the same shape, got [", x.tokens, ", ", x.heads,
                    ", ", x.width, "] and [", y.tokens, ", ", y.heads, ", ", y.width, "].");
@@ -35,6 +45,9 @@ void rotate_view(TensorView<const T> x, TensorView<T> y, const Positions& positi
                    rotary.state.head_dim, " channels, but these have ", x.width, ".");
   problems.require(same_elements(x, y) || !overlap(x, y),
                    "input and output must be the same view (in place) or must not overlap.");
+  problems.require(has_distinct_elements(y), "two places of the output share an element (strides ",
+                   y.token_stride, ", ", y.head_stride, ", ", y.channel_stride,
+                   "), so it cannot hold a result.");
   const double a = options.attention_factor ? rotary.state.attention_factor : 1.0;
   problems.require(!inverse || a != 0, "the attention factor is 0, so it cannot be undone.");
   positions.check(problems, "tokens", x.tokens);

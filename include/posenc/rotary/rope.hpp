@@ -46,15 +46,15 @@ struct RoPE {
             .rotary_dim = static_cast<Index>(static_cast<double>(head_dim) * factor)};
   }
 
-  static constexpr Index greatest_head_dim = Index{1} << 20;
+  static constexpr Index greatest_head_dim = Index{1} << 16;
 
   [[nodiscard]] constexpr Index rotated_channels() const {
     return rotary_dim == 0 ? head_dim : rotary_dim;
   }
 
   [[nodiscard]] RotaryState rotary_state() const {
-    return {.inv_freq =
-                geometric_frequencies(base, head_dim <= greatest_head_dim ? rotated_channels() : 0),
+    const bool sensible = rotated_channels() <= head_dim && head_dim <= greatest_head_dim;
+    return {.inv_freq = geometric_frequencies(base, sensible ? rotated_channels() : 0),
             .base = base,
             .head_dim = head_dim,
             .rotary_dim = rotated_channels()};

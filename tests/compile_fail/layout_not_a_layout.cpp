@@ -1,0 +1,8 @@
+// expect: RoPE needs a layout, and there is no default: write RoPE<HalfSplit>
+#include <posenc/posenc.hpp>
+
+using namespace posenc;
+
+RoPE<Causal> wrong{.head_dim = 8};
+
+int main() {}

@@ -1,0 +1,8 @@
+// expect: an operand of | is not a component of an encoding: it answers none of the questions
+#include <posenc/posenc.hpp>
+
+using namespace posenc;
+
+auto wrong = Causal{} | [](Score) { return 1.0; };
+
+int main() {}
