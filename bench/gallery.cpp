@@ -25,17 +25,20 @@ void run(benchmark::State& state, const Bound<E>& bound) {
     for (float& value : x) value = normal(generator);
     return x;
   };
-  const std::vector<float> q = random(tokens * heads * width), k = random(tokens * kv_heads * width),
+  const std::vector<float> q = random(tokens * heads * width),
+                           k = random(tokens * kv_heads * width),
                            v = random(tokens * kv_heads * width);
   std::vector<float> out(q.size());
   for (auto _ : state) {
     attention({q.data(), tokens, heads, width}, {k.data(), tokens, kv_heads, width},
-              {v.data(), tokens, kv_heads, width}, TensorView(out.data(), tokens, heads, width), bound);
+              {v.data(), tokens, kv_heads, width}, TensorView(out.data(), tokens, heads, width),
+              bound);
     benchmark::DoNotOptimize(out.data());
   }
-  const double flops = 2.0 * static_cast<double>(tokens) * static_cast<double>(tokens) * double{width} * double{heads};
-  state.counters["gflops"] =
-      benchmark::Counter(flops * 1e-9 * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+  const double flops = 2.0 * static_cast<double>(tokens) * static_cast<double>(tokens) *
+                       double{width} * double{heads};
+  state.counters["gflops"] = benchmark::Counter(
+      flops * 1e-9 * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
 }
 
 }  // namespace

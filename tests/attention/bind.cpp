@@ -79,8 +79,10 @@ TEST_CASE("bind: what follows from the options") {
 
 TEST_CASE("bind: a sentence for each wrong option") {
   const auto encoding = rope | Causal{};
-  CHECK(problems_of(encoding, {.num_heads = 0}).front() == "num_heads must be positive, got 0.");
-  CHECK(mentions(problems_of(encoding, {.num_heads = -4}), "num_heads must be positive, got -4."));
+  CHECK(problems_of(encoding, {.num_heads = 0}).front() ==
+        "num_heads must lie within [1, 1048576], got 0.");
+  CHECK(mentions(problems_of(encoding, {.num_heads = -4}),
+                 "num_heads must lie within [1, 1048576], got -4."));
   CHECK(problems_of(encoding, {.num_heads = 8, .num_kv_heads = 3}) ==
         std::vector<std::string>{
             "num_kv_heads must divide num_heads, got 3 key heads for 8 query heads."});

@@ -300,7 +300,7 @@ TEST_CASE("attention: a sentence for every shape that does not fit") {
       {complaint([](View, View, View, View out, Options) { out.data = nullptr; }),
        "out is [3, 4, 8] but its data pointer is null."},
       {complaint([](View q, View, View, View out, Options) { q.tokens = out.tokens = -1; }),
-       "sizes must not be negative, but q is [-1, 4, 8]."},
+       "sizes must not be negative and must fit in memory, but q is [-1, 4, 8]."},
       {complaint([](View, View k, View v, View, Options) { k.tokens = v.tokens = 2; }),
        "there are 3 queries but only 2 keys, so queries are not the last tokens of the sequence: "
        "set query_offset."},

@@ -19,6 +19,7 @@ if(NOT expectations)
   message(FATAL_ERROR "${name} has no line `// expect: <part of the sentence>`.")
 endif()
 
+list(REMOVE_ITEM include_dirs "")
 list(TRANSFORM include_dirs PREPEND "-I")
 set(ENV{LC_ALL} C)
 # Source lines are not shown, so that only what the compiler says is searched.

@@ -33,8 +33,9 @@ void check_shapes(Problems& problems, const TensorView<const T>& q, const Tensor
                   const AttentionOptions<T>& options) {
   const HeadShape& shape = bound.shape();
   const auto dims = [](const auto& x) {
-    return "[" + std::to_string(x.tokens) + ", " + std::to_string(x.heads) + ", " +
-           std::to_string(x.width) + "]";
+    std::ostringstream text;
+    text << "[" << x.tokens << ", " << x.heads << ", " << x.width << "]";
+    return std::move(text).str();
   };
   for (const auto& [name, x] :
        {std::pair{"q", q}, {"k", k}, {"v", v}, {"out", TensorView<const T>(out)}}) {

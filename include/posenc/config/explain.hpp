@@ -71,12 +71,12 @@ inline void explain_pairs(std::ostream& out, const Rotation& rotary,
       return static_cast<double>(rotary.trained_context) / wavelength(i);
     };
     out << "    " << std::setw(8) << std::left << range(first, last, [](Index i) { return i; })
-        << std::setw(20) << range(first, last, wavelength) << std::setw(20)
-        << (rotary.trained_context > 0 ? range(first, last, turns) : "-") << std::setw(20)
+        << std::setw(23) << range(first, last, wavelength) << std::setw(23)
+        << (rotary.trained_context > 0 ? range(first, last, turns) : "-") << std::setw(18)
         << range(first, last, [&](Index i) { return lambda[i]; }) << kind(first) << "\n";
   };
-  out << "    " << std::left << std::setw(8) << "pair" << std::setw(20) << "wavelength"
-      << std::setw(20) << "turns" << std::setw(20) << "Lambda" << "\n";
+  out << "    " << std::left << std::setw(8) << "pair" << std::setw(23) << "wavelength"
+      << std::setw(23) << "turns" << std::setw(18) << "Lambda" << "\n";
   for (Index first = 0; first < before.pairs();) {
     Index last = first;
     while (last + 1 < before.pairs() && kind(last + 1) == kind(first)) ++last;
@@ -145,7 +145,10 @@ inline void explain_layer(std::ostream& out, const LayerKind& layer,
 [[nodiscard]] inline std::string explain(const Model& model, const ExplainOptions& options = {}) {
   std::ostringstream out;
   out.precision(10);
-  out << model.model_type << ", " << model.max_position_embeddings << " positions\n";
+  out << model.model_type;
+  if (model.max_position_embeddings != 0)
+    out << ", " << model.max_position_embeddings << " positions";
+  out << "\n";
   for (const std::string& note : model.notes) out << "- " << note << "\n";
   for (const LayerKind& layer : model.layers) detail::explain_layer(out, layer, options);
   return std::move(out).str();

@@ -40,7 +40,8 @@ void note_what_is_besides(const Keys<Json>& file, const config::Family& family,
     notes.push_back("append SinkLogit{...} with the checkpoint's sinks of each layer.");
   if (file.object("dual_chunk_attention_config") != nullptr)
     notes.push_back(
-        "append DualChunk{...}: dual_chunk_attention_config is not part of this encoding.");
+        "dual_chunk_attention_config is not part of this encoding: beyond its chunks the model "
+        "attends otherwise.");
   if (family.chunk != 0 && file.boolean("use_qk_norm").value_or(true))
     notes.push_back("layers that rotate divide queries and keys by their norm after the rotation.");
 }

@@ -3,9 +3,8 @@
 // LayerPlanner: which layers attend how, and which of them rotate.
 //
 //   kind of attention   layer_types; else sliding_window by the rule of the family (every layer;
-//   all but
-//                       every n-th, n = sliding_window_pattern; with use_sliding_window, from
-//                       max_window_layers on), else full
+//                       all but every n-th, n = sliding_window_pattern; with use_sliding_window,
+//                       from max_window_layers on), else full
 //   rotation            no_rope_layers (1 rotates, 0 does not); else, by the family, not every
 //                       no_rope_layer_interval-th layer, or only where attention slides
 //

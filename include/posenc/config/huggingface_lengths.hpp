@@ -2,17 +2,18 @@
 //
 // LengthReader: the factor of a scheme and the lengths that it stands between.
 //
-//   original context   original_max_position_embeddings of the file, else of the dictionary (a
-//   dictionary
-//                      of one layer type: the other way round), else max_position_embeddings
-//   factor             as given; where it may be left out, max_position_embeddings / original
-//   context
+//   original context   original_max_position_embeddings of the file, else of the dictionary (for
+//                      the dictionary of one layer type the other way round), else
+//                      max_position_embeddings
+//   factor             as given; where it may be left out, max_position_embeddings over original
+//                      context
 //
-// Lengths contradict each other where max_position_embeddings is beyond factor * original context:
-// positions are promised that the scaling does not reach. Less is common and fine: files keep the
-// unextended length when a scheme was added afterwards (Qwen2.5: 32,768 with factor 4; Qwen3:
-// 40,960). So does an original context beyond max_position_embeddings. This concerns linear, yarn
-// and longrope; the factor of llama3 is no ratio of lengths (Llama 3.1: 8, with lengths 16 apart).
+// Lengths contradict each other where max_position_embeddings is beyond factor * original context
+// (positions are promised that the scaling does not reach), and where the original context is
+// beyond max_position_embeddings. In between is common and fine: files keep the unextended length
+// when a scheme was added afterwards (Qwen2.5: 32,768 with factor 4; Qwen3: 40,960). This concerns
+// linear, yarn and longrope; the factor of llama3 is no ratio of lengths (Llama 3.1: 8, with
+// lengths 16 apart).
 #pragma once
 
 #include <posenc/config/huggingface_keys.hpp>

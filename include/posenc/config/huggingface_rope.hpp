@@ -6,9 +6,9 @@
 // Which key wins:
 //
 //   rope_type   rope_type, else type, else "default"; "su" is longrope, "mrope" is default with
-//   axes base        rope_theta of the dictionary, else rope_theta or rotary_emb_base of the file,
-//   else the
-//               default of the model's code
+//               axes
+//   base        rope_theta of the dictionary, else rope_theta or rotary_emb_base of the file, else
+//               the default of the model's code
 //   channels    qk_rope_head_dim, the last ones; else rotary_dim, else partial_rotary_factor of the
 //               dictionary, else partial_rotary_factor, rotary_pct or rope_pct of the file, the
 //               first ones

@@ -2,23 +2,22 @@
 //
 // SchemeReader: the scaling scheme of one dictionary of rotary parameters.
 //
-//   rope_type      needs                                          may have
+//   rope_type      needs                           may have
 //   default
 //   linear         factor
-//   dynamic        factor (the context is max_position_embeddings), or alpha: then it is static NTK
-//   yarn           factor (null: the ratio of the lengths)        beta_fast 32, beta_slow 1 (0 and
-//   null too),
-//                                                                 attention_factor, attn_factor,
-//                                                                 mscale, mscale_all_dim, truncate
-//                                                                 true, finetuned true,
-//                                                                 llama_4_scaling_beta
-//   longrope       short_factor, long_factor                      factor (else the ratio of the
-//   lengths),
-//                                                                 attention_factor, short_mscale,
-//                                                                 long_mscale
-//   llama3         factor, low_freq_factor, high_freq_factor
-//   proportional                                                  partial_rotary_factor 1, factor 1
-//   ntk            factor                                         mixed_b
+//   dynamic        factor, or alpha (static NTK)
+//   yarn           factor (null: the ratio of      beta_fast 32, beta_slow 1 (also for 0 and null),
+//                  the lengths)                    attention_factor, attn_factor, mscale,
+//                                                  mscale_all_dim, truncate true, finetuned true,
+//                                                  llama_4_scaling_beta
+//   longrope       short_factor, long_factor       factor (else the ratio of the lengths),
+//                                                  attention_factor, short_mscale, long_mscale
+//   llama3         factor, low_freq_factor,
+//                  high_freq_factor
+//   proportional                                   partial_rotary_factor 1, factor 1
+//   ntk            factor                          mixed_b
+//
+// dynamic takes max_position_embeddings for its original context.
 //
 // yarn with lists is longrope with YaRN's amplitude (an early Phi-3). yarn, longrope and llama3
 // also have original_max_position_embeddings; where it is looked for, and what contradicts it, is

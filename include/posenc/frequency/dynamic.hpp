@@ -32,7 +32,7 @@ struct Dynamic {
           },
       "posenc: Dynamic<Scheme> varies the `factor` of a static frequency scheme, so Scheme "
       "needs that member and must not depend on the length already: YaRN, NTKByParts, "
-      "Llama3, PI. For NTK, write DynamicNTK.");
+      "PI. For NTK, write DynamicNTK.");
   static constexpr bool depends_on_length = true;
 
   Scheme scheme{};                ///< its factor stays 1: the length decides

@@ -6,7 +6,7 @@
 //
 // A document is a run of tokens, and the last one has no end. Compose with Causal{} for a language
 // model. Distances within a document are right as they are; absolute encodings, and schemes that
-// look at absolute positions (LogN, SelfExtend, DualChunk), want the positions() that restart.
+// look at absolute positions (LogN, StepTemperature), want the positions() that restart.
 #pragma once
 
 #include <posenc/core/concepts.hpp>
