@@ -10,7 +10,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-# What `compare` shows when no options are given.
+# What `compare` shows when no options are given; its pictures and page are in build/report.
 model=examples/models/llama-3.1-8b.json
 
 tools="g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libcli11-dev"
@@ -27,8 +27,8 @@ case "${1:-}" in
   compare)
     shift
     # shellcheck disable=SC2086
-    sh cmake/packages.sh $tools
-    [ $# -gt 0 ] || set -- "$model"
+    sh cmake/packages.sh $tools gnuplot-nox
+    [ $# -gt 0 ] || set -- "$model" --out build/report
     set -x
     cmake -S . -B build/compare -G Ninja -D CMAKE_BUILD_TYPE=Release \
       -D POSENC_BUILD_TESTS=OFF -D POSENC_BUILD_BENCHMARKS=OFF

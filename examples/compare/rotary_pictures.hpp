@@ -68,12 +68,9 @@ inline std::optional<Picture> angle_picture(const Comparison& c,
                   105 + panel_height * rows);
   picture.caption =
       "Each panel: rotary pairs from fast to slow, over the distance between query and key. Pairs "
-      "in the "
-      "grey "
-      "block completed a full turn in training and know every angle. Coloured: the angle lies "
-      "beyond those "
-      "of "
-      "training, at the distance on the left. Dashed: the trained length.";
+      "in the grey block completed a full turn in training and know every angle. Coloured: the "
+      "angle lies beyond those of training, at the distance on the left. Dashed: the trained "
+      "length.";
 
   constexpr const char *solid = "solid", *light = "transparent solid 0.25",
                        *hatched = "transparent pattern 4";
@@ -105,7 +102,7 @@ inline std::optional<Picture> angle_picture(const Comparison& c,
     write_file(folder / data, angle_table(r, at));
 
     const int column = p % columns, row = p / columns;
-    const double left = 68 + 233 * column, top = first_row + panel_height * row;
+    const double left = 78 + 231 * column, top = first_row + panel_height * row;
     picture.axes(left, left + 212, top + 44, top + panel_height - 34);
     picture.line("set xrange [-0.5:", r.before.size(), "-0.5]");
     picture.line("set xtics 0,", std::max<Index>(1, r.before.size() / 4));
@@ -135,10 +132,10 @@ inline std::optional<Picture> angle_picture(const Comparison& c,
     if (r.reach + 1 < at.target)
       picture.rectangle(11, "graph 0,first " + std::to_string(r.reach), "graph 1,graph 1",
                         Picture::shade, hatched);
-    picture.line("plot '", data, "' using 1:2:3 with filledcurves fillcolor rgb '", colours[0],
-                 "', \\");
-    picture.line("  '' using 1:3:4 with filledcurves fillcolor rgb '", colours[1], "', \\");
-    picture.line("  '' using 1:4:5 with filledcurves fillcolor rgb '", colours[2], "', \\");
+    picture.line("plot \\");
+    for (int band = 0; band < 3 && r.pairs_out != 0; ++band)
+      picture.line("  '", data, "' using 1:", band + 2, ":", band + 3,
+                   " with filledcurves fillcolor rgb '", colours[band], "', \\");
     picture.line("  ", at.trained, " with lines linecolor rgb '", Picture::ink,
                  "' linewidth 1 dashtype 2");
     if (p == 0) picture.drawn(first_id, last_id);

@@ -31,11 +31,8 @@ inline std::optional<Picture> bias_picture(const Comparison& c,
   Picture picture("biases", "What biases add to a score", 75 + panel_height * rows);
   picture.caption =
       "Added to the score, in nats, for a few heads. A key 16 nats below another has a "
-      "ten-millionth of its "
-      "weight: what leaves the picture is forgotten. Biases that models learn (T5, KERPLE) are "
-      "drawn with "
-      "example "
-      "values.";
+      "ten-millionth of its weight: what leaves the picture is forgotten. Biases that models "
+      "learn (T5, KERPLE) are drawn with example values.";
   picture.line("set multiplot");
   for (int h = 0; h < heads; ++h) {
     const double x = 400 + 145 * h;
@@ -136,13 +133,10 @@ inline std::optional<Picture> decay_picture(const Comparison& c,
   if (at.target < 3) return std::nullopt;
   Picture picture("decay", "How scores decay with distance", height);
   picture.caption =
-      "Mean score before softmax, of queries and keys that share their content. Left of the dashed "
-      "line are "
-      "the "
-      "distances of training: a scheme that changes scores there asks for more fine-tuning; one "
-      "that "
-      "oscillates or "
-      "rises right of it mistakes far tokens for near ones.";
+      "Mean score before softmax, of queries and keys that share their content. Left of the "
+      "dashed line are the distances of training: a scheme that changes scores there asks for "
+      "more fine-tuning; one that oscillates or rises right of it mistakes far tokens for near "
+      "ones.";
   picture.line("set multiplot; set logscale x 2");
   picture.line("set xrange [1:", at.target, "]; set xtics ", log_tics(at.target));
   picture.line(
