@@ -104,7 +104,10 @@ class Picture {
          1 - bottom / height_);
   }
   void axis_label(char axis, const std::string& text, int size = 15) {
-    line("set ", axis, "label ", quoted(text), " offset ", axis == 'x' ? "0,0.8" : "1.5,0",
+    line("set ", axis, "label ", quoted(text), " offset ",
+         axis == 'x' ? "0,0.8"
+         : size < 15 ? "1.5,0"
+                     : "0.3,0",
          " font ',", size, "'");
   }
   /// Removes labels, arrows and objects first .. last, and the title: they are drawn once.

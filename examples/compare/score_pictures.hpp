@@ -61,7 +61,7 @@ inline std::optional<Picture> bias_picture(const Comparison& c,
 
     const int column = p % columns;
     const double left = 65 + 312 * column, top = first_row + panel_height * (p / columns);
-    picture.axes(left, left + 276, top + 28, top + panel_height - 42);
+    picture.axes(left, left + 260, top + 28, top + panel_height - 42);
     picture.label(9, panels[static_cast<std::size_t>(p)].label, "graph 0,graph 1 offset 0,0.8", 14);
     picture.axis_label('x', p + columns >= count ? "distance, tokens (log scale)" : "", 12);
     picture.axis_label('y', column == 0 ? "nats" : "", 12);
