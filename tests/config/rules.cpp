@@ -69,13 +69,13 @@ TEST_CASE("aliases of rope_type") {
                       {"long_factor", std::vector<double>(32, 4.0)},
                       {"original_max_position_embeddings", 4096}};
   for (const char* name : {"su", "longrope"}) {
-    const auto& rope =
+    const auto rope =
         length_scheme<posenc::LongRoPE>(parse(scaled(with(lists, {{"type", name}}))));
     CHECK(rope.factor == 4);
     CHECK(rope.resolve_attention_factor(1) ==
           Approx(std::sqrt(1 + std::log(4.0) / std::log(4096.0))));
   }
-  const auto& early =
+  const auto early =
       length_scheme<posenc::LongRoPE>(parse(scaled(with(lists, {{"type", "yarn"}}))));
   CHECK(early.resolve_attention_factor(1) == Approx(1 + 0.1 * std::log(4.0)));
 
@@ -156,7 +156,7 @@ TEST_CASE("yarn that was not finetuned follows the length") {
 }
 
 TEST_CASE("dynamic, with alpha and without; ntk of vLLM") {
-  const auto& dynamic = length_scheme<posenc::DynamicNTK>(
+  const auto dynamic = length_scheme<posenc::DynamicNTK>(
       parse(llama({{"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}}})));
   CHECK(dynamic.original_context == 4096);
   CHECK(dynamic.factor == 2);
@@ -164,7 +164,7 @@ TEST_CASE("dynamic, with alpha and without; ntk of vLLM") {
             .alpha == 8);
   CHECK(scheme<posenc::NTK>(parse(llama({{"rope_scaling", {{"type", "ntk"}, {"factor", 8}}}})))
             .form == posenc::NTKForm::su_fixed);
-  const auto& mixed = scheme<posenc::NTK>(
+  const auto mixed = scheme<posenc::NTK>(
       parse(llama({{"rope_scaling", {{"type", "ntk"}, {"factor", 8}, {"mixed_b", 0.75}}}})));
   CHECK(mixed.form == posenc::NTKForm::su_mixed);
   CHECK(mixed.exponent == 0.75);
