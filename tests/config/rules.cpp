@@ -69,8 +69,7 @@ TEST_CASE("aliases of rope_type") {
                       {"long_factor", std::vector<double>(32, 4.0)},
                       {"original_max_position_embeddings", 4096}};
   for (const char* name : {"su", "longrope"}) {
-    const auto rope =
-        length_scheme<posenc::LongRoPE>(parse(scaled(with(lists, {{"type", name}}))));
+    const auto rope = length_scheme<posenc::LongRoPE>(parse(scaled(with(lists, {{"type", name}}))));
     CHECK(rope.factor == 4);
     CHECK(rope.resolve_attention_factor(1) ==
           Approx(std::sqrt(1 + std::log(4.0) / std::log(4096.0))));
