@@ -58,6 +58,10 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   const RoPE<LayoutT> rope{.head_dim = at.head_dim, .base = at.base};
   const std::vector<double> ones(static_cast<std::size_t>(at.head_dim / 2), 1.0);
   const std::vector<double> all_s(static_cast<std::size_t>(at.head_dim / 2), s);
+  const Index third = at.head_dim / 6;
+  const MRoPE::Sections sections{at.head_dim / 2 - 2 * third, third, third};
+  // far enough for XPos to reach the target
+  const double scale_base = std::max(512.0, static_cast<double>(at.target) / 32);
   constexpr Causal causal{};
   using enum Family;
 
@@ -67,6 +71,9 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   visit(GalleryEntry{"RoPE", base, "2104.09864"}, rope | causal);
   visit(GalleryEntry{"Partial RoPE", base, "GPT-J, GPT-NeoX"}, RoPE<LayoutT>::partial(at.head_dim, 0.5, at.base) | causal);
   visit(GalleryEntry{"RotateValues", base, "kexue.fm/archives/10862"}, rope | RotateValues{} | causal);
+  visit(GalleryEntry{"MRoPE", base, "2409.12191"}, rope | MRoPE{.sections = sections, .interleaved = true} | causal);
+  visit(GalleryEntry{"Axial2D", base, "2403.13298"}, rope | Axial2D{} | causal);
+  visit(GalleryEntry{"XPos", base, "2212.10554"}, rope | XPos{.scale_base = scale_base, .centre = at.target / 2} | causal);
 
   visit(GalleryEntry{"ABF", frequency, "2309.16039"}, rope | ABF{.beta = 50} | causal);
   visit(GalleryEntry{"PI", frequency, "2306.15595"}, rope | PI{.factor = s} | causal);

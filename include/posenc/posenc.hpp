@@ -23,9 +23,15 @@
 
 #include <posenc/rotary/angles.hpp>
 #include <posenc/rotary/apply.hpp>
+#include <posenc/rotary/axial_2d.hpp>
 #include <posenc/rotary/layout.hpp>
+#include <posenc/rotary/m_rope.hpp>
+#include <posenc/rotary/ragged.hpp>
 #include <posenc/rotary/rope.hpp>
 #include <posenc/rotary/rotate_values.hpp>
+#include <posenc/rotary/rotations.hpp>
+#include <posenc/rotary/token_angles.hpp>
+#include <posenc/rotary/xpos.hpp>
 
 #include <posenc/frequency/abf.hpp>
 #include <posenc/frequency/dynamic.hpp>

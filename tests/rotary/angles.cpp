@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Cosine and sine against long double, and the peers' arithmetic against float32 written out here.
-#include <posenc/rotary/angles.hpp>
+#include <posenc/rotary/token_angles.hpp>
 
 #include "../support/catch.hpp"
 
@@ -59,7 +59,7 @@ template <class T, class P>
 Worst compare(const AngleTable& table, double base, Index dim, P position, Real step = 1) {
   Worst worst;
   std::vector<T> cos(static_cast<std::size_t>(dim / 2)), sin(cos);
-  table.cos_sin(position, 0, dim / 2, cos.data(), sin.data());
+  cos_sin(table, position, 0, dim / 2, cos.data(), sin.data());
   for (Index i = 0; i < dim / 2; ++i) {
     const Real angle = static_cast<Real>(position) * step * frequency(base, dim, i);
     const Real bound = std::is_same_v<T, float> ? float_bound(angle) : double_bound(angle);
@@ -94,8 +94,8 @@ TEST_CASE("angles: cosine and sine within 1e-7 at every position to 4096") {
       std::vector<double> cos64(pairs), sin64(pairs);
       Worst worst, worst64;
       for (Position p = 0; p <= 4096; ++p) {
-        table.cos_sin(p, 0, dim / 2, cos.data(), sin.data());
-        table.cos_sin(p, 0, dim / 2, cos64.data(), sin64.data());
+        cos_sin(table, p, 0, dim / 2, cos.data(), sin.data());
+        cos_sin(table, p, 0, dim / 2, cos64.data(), sin64.data());
         for (std::size_t i = 0; i < pairs; ++i) {
           const Real angle = static_cast<Real>(p) * unit_frequency[i];
           worst.see(static_cast<Real>(cos[i]), turn[i].real(), float_bound(angle));
@@ -181,8 +181,8 @@ TEST_CASE("angles: a whole real position is that integer, bit for bit") {
   const AngleTable table(geometric(1e4, 64));
   std::vector<double> a(32), b(32), c(32), d(32);
   for (const Position p : {0, 1, -1, 127, 128, 16384, 2097152, 123456789, -5}) {
-    table.cos_sin(p, 0, 32, a.data(), b.data());
-    table.cos_sin(static_cast<double>(p), 0, 32, c.data(), d.data());
+    cos_sin(table, p, 0, 32, a.data(), b.data());
+    cos_sin(table, static_cast<double>(p), 0, 32, c.data(), d.data());
     CHECK(a == c);
     CHECK(b == d);
   }
@@ -194,7 +194,7 @@ TEST_CASE("angles: positions that no integer holds") {
     const AngleTable table(geometric(1e4, 64), Angles::exact, std::ldexp(1.0, -k));
     std::vector<float> cos(32), sin(32);
     for (const double sign : {1.0, -1.0}) {
-      table.cos_sin(sign * std::ldexp(512.0, k), 0, 32, cos.data(), sin.data());
+      cos_sin(table, sign * std::ldexp(512.0, k), 0, 32, cos.data(), sin.data());
       Real worst = 0;
       for (Index i = 0; i < 32; ++i) {
         const Real angle = static_cast<Real>(sign) * 512 * frequency(1e4, 64, i);
@@ -215,7 +215,7 @@ TEST_CASE("angles: an answer depends on the position alone") {
   std::vector<std::vector<float>> forwards, backwards;
   const auto ask = [](const AngleTable& t, Position p) {
     std::vector<float> both(128);
-    t.cos_sin(p, 0, 64, both.data(), both.data() + 64);
+    cos_sin(t, p, 0, 64, both.data(), both.data() + 64);
     return both;
   };
   for (const Position p : positions) forwards.push_back(ask(table, p));
@@ -233,11 +233,11 @@ TEST_CASE("angles: pieces of a head agree with the whole, in every mode") {
     const AngleTable table(state, mode);
     for (const Position p : {Position{0}, Position{3}, Position{131071}, Position{1} << 23}) {
       std::vector<float> cos(128), sin(128);
-      table.cos_sin(p, 0, 128, cos.data(), sin.data());
+      cos_sin(table, p, 0, 128, cos.data(), sin.data());
       for (const auto& [first, count] : std::vector<std::pair<Index, Index>>{
                {0, 1}, {1, 1}, {127, 1}, {5, 40}, {64, 64}, {100, 0}, {128, 0}}) {
         std::vector<float> c(130, 9), s(130, 9);
-        table.cos_sin(p, first, count, c.data(), s.data());
+        cos_sin(table, p, first, count, c.data(), s.data());
         bool same = true;
         for (Index i = 0; i < count; ++i)
           same = same &&
@@ -271,7 +271,7 @@ TEST_CASE("angles: position zero and pairs that do not turn are exact") {
     const AngleTable table(state, mode);
     for (const Position p : {Position{0}, Position{1}, Position{4095}, Position{1} << 23}) {
       std::vector<float> cos(32), sin(32);
-      table.cos_sin(p, 0, 32, cos.data(), sin.data());
+      cos_sin(table, p, 0, 32, cos.data(), sin.data());
       for (std::size_t i = p == 0 ? 0 : 24; i < 32; ++i) {
         CHECK(cos[i] == 1);
         CHECK(sin[i] == 0);
@@ -283,8 +283,8 @@ TEST_CASE("angles: position zero and pairs that do not turn are exact") {
 TEST_CASE("angles: no pairs") {
   const AngleTable table(geometric(1e4, 0));
   float nothing = 7;
-  table.cos_sin(Position{5}, 0, 0, &nothing, &nothing);
-  table.cos_sin(0.5, 0, 0, &nothing, &nothing);
+  cos_sin(table, Position{5}, 0, 0, &nothing, &nothing);
+  cos_sin(table, 0.5, 0, 0, &nothing, &nothing);
   CHECK(nothing == 7);
 }
 
@@ -301,7 +301,7 @@ Real phase_error(float cos, float sin, Real angle) {
 Real greatest_phase_error(Angles mode, double base, Index dim, Position p) {
   const AngleTable table(geometric(base, dim), mode);
   std::vector<float> cos(static_cast<std::size_t>(dim / 2)), sin(cos);
-  table.cos_sin(p, 0, dim / 2, cos.data(), sin.data());
+  cos_sin(table, p, 0, dim / 2, cos.data(), sin.data());
   Real worst = 0;
   for (Index i = 0; i < dim / 2; ++i)
     worst = std::max(worst,
@@ -341,7 +341,7 @@ TEST_CASE("angles: Hugging Face's float32 arithmetic") {
       const AngleTable table(geometric(base, dim), Angles::huggingface);
       std::vector<float> cos(static_cast<std::size_t>(dim / 2)), sin(cos);
       for (const Position p : {0, 1, 7, 4095, 131071, 1048575, -3}) {
-        table.cos_sin(p, 0, dim / 2, cos.data(), sin.data());
+        cos_sin(table, p, 0, dim / 2, cos.data(), sin.data());
         float worst = 0;
         for (Index i = 0; i < dim / 2; ++i) {
           const float exponent = static_cast<float>(2 * i) / static_cast<float>(dim);
@@ -362,7 +362,7 @@ TEST_CASE("angles: ggml's float32 recurrence") {
       const AngleTable table(geometric(base, dim), Angles::ggml);
       std::vector<float> cos(static_cast<std::size_t>(dim / 2)), sin(cos);
       for (const Position p : {0, 1, 7, 4095, 131071, 1048575, -3}) {
-        table.cos_sin(p, 0, dim / 2, cos.data(), sin.data());
+        cos_sin(table, p, 0, dim / 2, cos.data(), sin.data());
         const float theta_scale =
             std::pow(static_cast<float>(base), -2.0F / static_cast<float>(dim));
         float theta = static_cast<float>(p), worst = 0;
@@ -383,7 +383,7 @@ TEST_CASE("angles: scaled frequencies keep the peers' way of computing") {
   state.inv_freq /= 8;
   for (const Position p : {1, 4095, 131071}) {
     std::vector<float> cos(32), sin(32);
-    AngleTable(state, Angles::huggingface).cos_sin(p, 0, 32, cos.data(), sin.data());
+    cos_sin(AngleTable(state, Angles::huggingface), p, 0, 32, cos.data(), sin.data());
     float worst = 0;
     for (Index i = 0; i < 32; ++i) {
       const float w = 1.0F / std::pow(1e4F, static_cast<float>(2 * i) / 64.0F) / 8.0F;
@@ -392,7 +392,7 @@ TEST_CASE("angles: scaled frequencies keep the peers' way of computing") {
     }
     CHECK(worst <= 1e-7F);
 
-    AngleTable(state, Angles::ggml).cos_sin(p, 0, 32, cos.data(), sin.data());
+    cos_sin(AngleTable(state, Angles::ggml), p, 0, 32, cos.data(), sin.data());
     worst = 0;
     float theta = static_cast<float>(p);
     for (Index i = 0; i < 32; ++i, theta *= std::pow(1e4F, -2.0F / 64.0F))
@@ -442,7 +442,7 @@ double greatest_excess(const nlohmann::json& entry, const AngleTable& table, Tol
   double worst = 0;
   std::size_t row = 0;
   for (const Position p : entry.at("positions").get<std::vector<Position>>()) {
-    table.cos_sin(p, 0, static_cast<Index>(pairs), cos.data(), sin.data());
+    cos_sin(table, p, 0, static_cast<Index>(pairs), cos.data(), sin.data());
     for (std::size_t i = 0; i < pairs; ++i) {
       const double allowed = amplitude * tolerance(p, static_cast<double>(inv_freq[i]));
       const auto off = [&](float got, float expected) {

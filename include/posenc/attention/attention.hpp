@@ -32,20 +32,11 @@ void check_shapes(Problems& problems, const TensorView<const T>& q, const Tensor
                   const TensorView<const T>& v, const TensorView<T>& out, const BoundT& bound,
                   const AttentionOptions<T>& options) {
   const HeadShape& shape = bound.shape();
-  const auto dims = [](const auto& x) {
-    std::ostringstream text;
-    text << "[" << x.tokens << ", " << x.heads << ", " << x.width << "]";
-    return std::move(text).str();
-  };
-  for (const auto& [name, x] :
-       {std::pair{"q", q}, {"k", k}, {"v", v}, {"out", TensorView<const T>(out)}}) {
-    const bool sensible = x.tokens >= 0 && x.heads >= 0 && x.width >= 0;
-    problems.require(sensible && fits_in_memory(x),
-                     "sizes must not be negative and must fit in memory, but ", name, " is ",
-                     dims(x), ".");
-    problems.require(x.data || is_empty(x), name, " is ", dims(x),
-                     " but its data pointer is null.");
-  }
+  const auto dims = [](const auto& x) { return ShapeText(x); };
+  check_view(problems, "q", q);
+  check_view(problems, "k", k);
+  check_view(problems, "v", v);
+  check_view(problems, "out", out);
   const bool addresses_fit = problems.empty();
   problems.require(q.heads == shape.num_heads, "q is ", dims(q), " but the encoding is bound to ",
                    shape.num_heads, " query heads.");
@@ -66,9 +57,7 @@ void check_shapes(Problems& problems, const TensorView<const T>& q, const Tensor
     problems.require(!overlap(out, k) && !overlap(out, v), "out must not overlap k or v.");
     problems.require(!overlap(out, q) || same_elements(out, q),
                      "out must be the same view as q or must not overlap it.");
-    problems.require(has_distinct_elements(out), "two places of out share an element (strides ",
-                     out.token_stride, ", ", out.head_stride, ", ", out.channel_stride,
-                     "), so it cannot hold a result.");
+    check_result(problems, "out", out);
   }
   if constexpr (BoundT::rotates_values) {
     const Index needed = bound.rotary().offset + bound.rotary().state.rotary_dim;
@@ -88,7 +77,7 @@ Index workspace_bytes(const BoundT& bound, const AttentionShape& shape) {
   constexpr Index most = Index{1} << 48;  // small enough for sums and roundings of sizes
   for (const Index size : {shape.queries, shape.keys, shape.head_dim, shape.value_dim})
     if (size < 0 || size > most) return -1;
-  return simd::dispatch([&]<class Level>(Level) {
+  return simd::dispatch<T>([&]<class Level>(Level) {
     Arena measure(nullptr);
     Buffers<Level, T, BoundT>(bound, shape, measure);
     return measure.used();
@@ -134,7 +123,7 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
         ::operator new[](static_cast<std::size_t>(bytes), std::align_val_t{workspace_alignment})));
     workspace = own.get();
   }
-  simd::dispatch([&]<class Level>(Level) {
+  simd::dispatch<T>([&]<class Level>(Level) {
     Kernel<Level, T, BoundT, KeysAreRotated>(q, k, v, out, bound, at, options.lse, workspace).run();
   });
 }

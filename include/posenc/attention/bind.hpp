@@ -8,6 +8,7 @@
 #pragma once
 
 #include <posenc/core/pipeline.hpp>
+#include <posenc/core/positions.hpp>
 #include <posenc/rotary/rotary.hpp>
 
 #include <array>
@@ -229,6 +230,42 @@ class Bound<Encoding<Ts...>> {
                      "parameters of its frequency transforms.");
     problems.require(std::isfinite(state.attention_factor) && std::isfinite(state.score_factor),
                      "the encoding ends with an attention factor that is not finite.");
+    check_axes(problems, state);
+    check_growth(problems, state);
+  }
+
+  /// Every pair has one of the coordinates of a position.
+  static void check_axes(Problems& problems, const RotaryState& state) {
+    problems.require(state.axes >= 1 && state.axes <= Positions::most_axes,
+                     "the encoding ends with positions of ", state.axes, " coordinates, but 1 to ",
+                     Positions::most_axes, " are possible.");
+    const Index pairs = state.rotary_dim / 2, mapped = std::ssize(state.axis);
+    problems.require(mapped == pairs || (mapped == 0 && state.axes == 1),
+                     "the encoding ends with a coordinate for ", mapped, " of ", pairs,
+                     " rotary pairs.");
+    for (const int axis : state.axis)
+      if (axis < 0 || axis >= state.axes)
+        return problems.add("the encoding ends with a pair that turns by coordinate ", axis,
+                            " of positions that have ", state.axes, ".");
+    problems.require(!has_distance_map || state.axes == 1,
+                     "a distance map (ReRoPE, LeakyReRoPE, ...) rewrites one distance, but "
+                     "positions of this encoding have ",
+                     state.axes, " coordinates: leave one of the two out.");
+  }
+
+  /// xPos: every pair has a finite magnitude.
+  static void check_growth(Problems& problems, const RotaryState& state) {
+    const Index pairs = state.rotary_dim / 2, grown = state.growth.size();
+    problems.require(grown == 0 || grown == pairs, "the encoding ends with a growth for ", grown,
+                     " of ", pairs, " rotary pairs.");
+    problems.require(state.growth.allFinite(),
+                     "the encoding ends with a growth of magnitudes that is not finite.");
+    problems.require(state.centre >= -greatest_position && state.centre <= greatest_position,
+                     "the centre of growth must lie within +-2^52, got ", state.centre, ".");
+    problems.require(!has_distance_map || grown == 0,
+                     "a distance map (ReRoPE, LeakyReRoPE, ...) cannot be combined with magnitudes "
+                     "that grow with position (XPos): they would follow the true distance, and "
+                     "angles another one.");
   }
 
   void build_angles() {

@@ -46,6 +46,12 @@ class Kernel {
   static constexpr Index tk = Level::tile_keys;
   static constexpr int regions = Buffers<Level, T, BoundT>::regions;
 
+  /// Rotates heads one by one; for encodings with a rotary base.
+  [[nodiscard]] auto rotation(const AngleTable& angles, const Turn& turn) const {
+    using Layout = typename BoundT::rotary_type::layout;
+    return HeadRotation<Level, Layout, T>(bound_.rotary(), angles, turn);
+  }
+
   /// Tabulates relative biases when many scores share a distance; with position ids that are spread
   /// wider than the tokens are many, they are evaluated score by score.
   void prepare_biases(Index kv_head) {
@@ -90,60 +96,78 @@ class Kernel {
   /// Rotated, scaled copies of the queries; empty sums.
   void begin_rows(Index head, Index g, Index query, Index queries) {
     const SoftmaxRow<T> empty = detail::empty_row<T>(bound_.stages(), head);
-    for (Index r = 0; r < queries; ++r) {
-      const Position position = at_.query[query + r];
-      const T factor = static_cast<T>(scale_ * bound_.temperature(position));
-      for (int region = 0; region < regions; ++region) {
-        T* row = query_rows(region, g) + r * q_.width;
-        const T* x = q_.row(query + r, head);
-        if constexpr (BoundT::has_rotary) {
-          // The attention factor belongs to queries and keys; putting its square on the queries
-          // keeps stored keys unitary.
-          const double amplitude = bound_.rotary().state.attention_factor;
-          rotate_head(bound_.rotary(), bound_.region_angles(region),
-                      bound_.distance_map().query_position(region, position), q_.width, x,
-                      q_.channel_stride, row, 1, amplitude * amplitude);
-        } else {
-          for (Index c = 0; c < q_.width; ++c) row[c] = x[c * q_.channel_stride];
-        }
-        Level::scale(row, q_.width, factor);
-      }
-      buffers_.softmax[g * tq + r] = empty;
+    for (int region = 0; region < regions; ++region) {
+      T* rows = query_rows(region, g);
+      rotate_queries(head, region, query, queries, rows);
+      for (Index r = 0; r < queries; ++r)
+        Level::scale(rows + r * q_.width, q_.width,
+                     static_cast<T>(scale_ * bound_.temperature(at_.query[query + r])));
     }
+    std::fill_n(buffers_.softmax + g * tq, queries, empty);
     std::fill_n(output_rows(g), queries * buffers_.value_stride, T{0});
+  }
+
+  /// Queries of a tile as rows, rotated for one region.
+  void rotate_queries(Index head, int region, Index query, Index queries, T* rows) {
+    if constexpr (BoundT::has_rotary) {
+      // The attention factor belongs to queries and keys; putting its square on the queries keeps
+      // stored keys unitary.
+      const double factor = bound_.rotary().state.attention_factor;
+      auto rotate = rotation(bound_.region_angles(region),
+                             {.amplitude = factor * factor, .side = Side::query});
+      for (Index r = 0; r < queries; ++r) {
+        const T* x = q_.row(query + r, head);
+        T* row = rows + r * q_.width;
+        if constexpr (BoundT::has_distance_map)
+          rotate(q_.width, x, q_.channel_stride, row, 1,
+                 bound_.distance_map().query_position(region, at_.query[query + r]));
+        else
+          rotate(q_.width, x, q_.channel_stride, row, 1, at_.query, query + r);
+      }
+    } else {
+      for (Index r = 0; r < queries; ++r)
+        copy_channels(q_.width, q_.row(query + r, head), q_.channel_stride, rows + r * q_.width, 1);
+    }
   }
 
   /// Keys of a tile as columns, [head_dim][tk], rotated for one region; missing keys are zero.
   void pack_keys(Index kv_head, int region, const TileRows& rows) {
     T* packed = buffers_.keys + region * tk * k_.width;
     if (rows.keys < tk) std::fill_n(packed, tk * k_.width, T{0});
-    for (Index c = 0; c < rows.keys; ++c) {
-      const T* x = k_.row(rows.key + c, kv_head);
-      Index stride = k_.channel_stride;
-      if constexpr (BoundT::has_rotary && !KeysAreRotated) {
-        rotate_head(bound_.rotary(), bound_.region_angles(region),
-                    bound_.distance_map().key_position(region, at_.key[rows.key + c]), k_.width, x,
-                    stride, buffers_.row, 1);
-        x = buffers_.row;
-        stride = 1;
-      }
+    const auto pack = [&](Index c, const T* x, Index stride) {
       for (Index d = 0; d < k_.width; ++d) packed[d * tk + c] = x[d * stride];
+    };
+    if constexpr (BoundT::has_rotary && !KeysAreRotated) {
+      auto rotate = rotation(bound_.region_angles(region), {.side = Side::key});
+      for (Index c = 0; c < rows.keys; ++c) {
+        const T* x = k_.row(rows.key + c, kv_head);
+        if constexpr (BoundT::has_distance_map)
+          rotate(k_.width, x, k_.channel_stride, buffers_.row, 1,
+                 bound_.distance_map().key_position(region, at_.key[rows.key + c]));
+        else
+          rotate(k_.width, x, k_.channel_stride, buffers_.row, 1, at_.key, rows.key + c);
+        pack(c, buffers_.row, 1);
+      }
+    } else {
+      for (Index c = 0; c < rows.keys; ++c)
+        pack(c, k_.row(rows.key + c, kv_head), k_.channel_stride);
     }
   }
 
   /// Values of a tile as rows, padded with zeros; rotated by their own position under RotateValues.
   void pack_values(Index kv_head, const TileRows& rows) {
-    for (Index c = 0; c < rows.keys; ++c) {
-      const T* x = v_.row(rows.key + c, kv_head);
-      T* row = buffers_.values + c * buffers_.value_stride;
-      if constexpr (BoundT::rotates_values) {
-        rotate_head(bound_.rotary(), bound_.rotary().angles, at_.key[rows.key + c], v_.width, x,
-                    v_.channel_stride, row, 1);
-      } else {
-        for (Index i = 0; i < v_.width; ++i) row[i] = x[i * v_.channel_stride];
-      }
-      std::fill(row + v_.width, row + buffers_.value_stride, T{0});
+    const auto row_of = [&](Index c) { return buffers_.values + c * buffers_.value_stride; };
+    if constexpr (BoundT::rotates_values) {
+      auto rotate = rotation(bound_.rotary().angles, {});
+      for (Index c = 0; c < rows.keys; ++c)
+        rotate(v_.width, v_.row(rows.key + c, kv_head), v_.channel_stride, row_of(c), 1, at_.key,
+               rows.key + c);
+    } else {
+      for (Index c = 0; c < rows.keys; ++c)
+        copy_channels(v_.width, v_.row(rows.key + c, kv_head), v_.channel_stride, row_of(c), 1);
     }
+    for (Index c = 0; c < rows.keys; ++c)
+      std::fill(row_of(c) + v_.width, row_of(c) + buffers_.value_stride, T{0});
     values_are_finite_ = Level::all_finite(buffers_.values, rows.keys * buffers_.value_stride);
   }
 
@@ -192,15 +216,22 @@ class Kernel {
       T* row = output_rows(g) + r * buffers_.value_stride;
       if (!softmax.saw_nothing())
         for (Index i = 0; i < v_.width; ++i) row[i] /= softmax.sum;
-      T* y = out_.row(query + r, head);
-      if constexpr (BoundT::rotates_values) {
-        rotate_head(bound_.rotary(), bound_.rotary().angles, at_.query[query + r], v_.width, row, 1,
-                    y, out_.channel_stride, 1, true);
-      } else {
-        for (Index i = 0; i < v_.width; ++i) y[i * out_.channel_stride] = row[i];
-      }
       if (!lse_.empty())
         lse_[static_cast<std::size_t>((query + r) * q_.heads + head)] = softmax.log_sum_exp();
+    }
+    write_rows(head, g, query, queries);
+  }
+
+  void write_rows(Index head, Index g, Index query, Index queries) {
+    const auto row_of = [&](Index r) { return output_rows(g) + r * buffers_.value_stride; };
+    if constexpr (BoundT::rotates_values) {
+      auto rotate = rotation(bound_.rotary().angles, {.inverse = true});
+      for (Index r = 0; r < queries; ++r)
+        rotate(v_.width, row_of(r), 1, out_.row(query + r, head), out_.channel_stride, at_.query,
+               query + r);
+    } else {
+      for (Index r = 0; r < queries; ++r)
+        copy_channels(v_.width, row_of(r), 1, out_.row(query + r, head), out_.channel_stride);
     }
   }
 

@@ -7,6 +7,7 @@
 #include <posenc/core/overlap.hpp>
 #include <posenc/core/positions.hpp>
 
+#include <cmath>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -23,10 +24,12 @@ struct AttentionOptions {
   /// Index of the first key in the sequence.
   Position key_offset = 0;
 
-  /// Positions that rotations, distances and biases use in place of the index, one per token. Masks
-  /// go by the index all the same.
-  std::optional<std::span<const Position>> query_positions{};
-  std::optional<std::span<const Position>> key_positions{};
+  /// Positions that rotations, distances and biases use in place of the index: integer ids, one per
+  /// token, or an offset. Masks go by the index all the same. Where the encoding's positions have
+  /// several coordinates (MRoPE, Axial2D), Positions(ids, axes) gives them all; biases, distances
+  /// and temperatures then take the first. Ids are borrowed for the call.
+  std::optional<Positions> query_positions{};
+  std::optional<Positions> key_positions{};
 
   /// Receives the natural log-sum-exp of each row, [query tokens][query heads]; with a SinkLogit it
   /// includes the sink, and a row that sees nothing gets minus infinity.
@@ -59,10 +62,33 @@ struct Coordinates {
   }
 };
 
-/// Resolves offsets and ids; reports what is out of range.
+/// Reports positions by which the encoding's queries or keys cannot be rotated.
+inline void check_attended(Problems& problems, const char* what, const Positions& positions,
+                           Index tokens, const RotaryState& rotary) {
+  if (positions.is_real())
+    return problems.add(what,
+                        ": attention takes whole positions, got real ones: rotate() takes them, "
+                        "for an attention without a rotary base.");
+  const std::size_t before = problems.sentences().size();
+  positions.check(problems, what, tokens);
+  problems.require(positions.axes() == 1 || positions.axes() == rotary.axes, what,
+                   ": got positions of ", positions.axes(),
+                   " coordinates, but the encoding turns by ", rotary.axes, ".");
+  if (rotary.growth.size() == 0 || problems.sentences().size() != before) return;
+  const double reach = growth_reach(rotary);
+  for (Index t = 0; t < tokens; ++t)
+    if (std::abs(static_cast<double>(positions[t] - rotary.centre)) > reach)
+      return problems.add(what, ": position ", positions[t], " is more than ", reach,
+                          " tokens from the centre ", rotary.centre,
+                          ", where the magnitudes of this encoding (XPos) overflow: choose a "
+                          "nearer centre.");
+}
+
+/// Resolves offsets and ids; reports what is out of range. `rotary` is the state of the encoding's
+/// rotary base, where it has one.
 template <class T>
 Coordinates coordinates(Problems& problems, Index queries, Index keys,
-                        const AttentionOptions<T>& options) {
+                        const AttentionOptions<T>& options, const RotaryState& rotary = {}) {
   Coordinates at;
   const Positions key_indices(options.key_offset);
   key_indices.check(problems, "keys", keys);
@@ -73,11 +99,10 @@ Coordinates coordinates(Problems& problems, Index queries, Index keys,
                    " queries but only ", keys,
                    " keys, so queries are not the last tokens of the sequence: set query_offset.");
   Positions(at.query_offset).check(problems, "queries", queries);
-  at.query =
-      options.query_positions ? Positions(*options.query_positions) : Positions(at.query_offset);
-  at.key = options.key_positions ? Positions(*options.key_positions) : key_indices;
-  at.query.check(problems, "queries", queries);
-  at.key.check(problems, "keys", keys);
+  at.query = options.query_positions.value_or(at.query_offset);
+  at.key = options.key_positions.value_or(key_indices);
+  check_attended(problems, "queries", at.query, queries, rotary);
+  check_attended(problems, "keys", at.key, keys, rotary);
   return at;
 }
 

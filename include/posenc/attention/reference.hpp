@@ -4,9 +4,11 @@
 //
 // For query row r (index n_r, position n) and key row c (index m_c, position m) of head h:
 //
-//   g      = distance map(n, m), or n - m without one
-//   dot    = A^2 q^T R_-g k on the rotary block + q^T k on the other channels, where
-//            q^T R_-g k = sum over pairs of (q0 k0 + q1 k1) cos(g w_i) + (q0 k1 - q1 k0) sin(g w_i)
+//   g_i    = n - m in the coordinate of pair i (all the same where positions have only one), or
+//            distance map(n, m)
+//   dot    = A^2 q^T R_-g k on the rotary block + q^T k on the other channels, where q^T R_-g k is
+//            the sum over pairs of (q0 k0 + q1 k1) cos(g_i w_i) + (q0 k1 - q1 k0) sin(g_i w_i),
+//            each pair times exp(growth_i (n - m)) where the encoding grows (XPos)
 //   x      = scale * temperature(n) * dot, then every bias and score map in the order written
 //   p      = e^x / (e^sink + sum over visible keys of e^x)
 //   out    = sum p v, or sum p R_-g v on the rotary block where values rotate
@@ -42,36 +44,55 @@ namespace detail::reference {
 
 using Vector = Frequencies;
 
-/// R_-g for one distance g: y0 = x0 cos + x1 sin, y1 = x1 cos - x0 sin on each pair, a copy
+/// R_-g for one query and one key: y0 = x0 cos + x1 sin, y1 = x1 cos - x0 sin on each pair, a copy
 /// elsewhere. Nothing rotates without a rotary base.
 template <class BoundT>
 class BackwardRotation {
  public:
-  BackwardRotation(const BoundT& bound, [[maybe_unused]] double distance) : bound_(&bound) {
+  /// Query token r of `query`, key token c of `key`.
+  BackwardRotation(const BoundT& bound, [[maybe_unused]] const Positions& query,
+                   [[maybe_unused]] Index r, [[maybe_unused]] const Positions& key,
+                   [[maybe_unused]] Index c)
+      : bound_(&bound) {
     if constexpr (BoundT::has_rotary) {
-      const Vector angles = distance * bound.rotary().state.inv_freq;
+      const RotaryState& state = bound.rotary().state;
+      Vector angles = state.inv_freq;
+      for (Index i = 0; i < angles.size(); ++i) {
+        const int axis = state.axis.empty() ? 0 : state.axis[static_cast<std::size_t>(i)];
+        angles[i] *= bound.distance_map().distance(query.at(axis, r), key.at(axis, c));
+      }
       cos_ = angles.cos();
       sin_ = angles.sin();
+      magnitude_ = Vector::Constant(angles.size(), state.attention_factor * state.attention_factor);
+      if (state.growth.size() != 0)
+        magnitude_ *= (static_cast<double>(query[r] - key[c]) * state.growth).exp();
     }
   }
 
-  [[nodiscard]] Vector operator()(const Vector& x, [[maybe_unused]] double amplitude) const {
+  /// A key as the query sees it, with the magnitudes of both.
+  [[nodiscard]] Vector key(const Vector& x) const { return rotated(x, magnitude_); }
+  /// A value as the query sees it.
+  [[nodiscard]] Vector value(const Vector& x) const {
+    return rotated(x, Vector::Ones(magnitude_.size()));
+  }
+
+ private:
+  [[nodiscard]] Vector rotated(const Vector& x, [[maybe_unused]] const Vector& magnitude) const {
     Vector y = x;
     if constexpr (BoundT::has_rotary) {
       using LayoutT = typename BoundT::rotary_type::layout;
       const Index pairs = cos_.size(), offset = bound_->rotary().offset;
       for (Index i = 0; i < pairs; ++i) {
         const Index a = offset + LayoutT::first(i, pairs), b = offset + LayoutT::second(i, pairs);
-        y[a] = amplitude * (x[a] * cos_[i] + x[b] * sin_[i]);
-        y[b] = amplitude * (x[b] * cos_[i] - x[a] * sin_[i]);
+        y[a] = magnitude[i] * (x[a] * cos_[i] + x[b] * sin_[i]);
+        y[b] = magnitude[i] * (x[b] * cos_[i] - x[a] * sin_[i]);
       }
     }
     return y;
   }
 
- private:
   const BoundT* bound_;
-  Vector cos_, sin_;
+  Vector cos_, sin_, magnitude_;
 };
 
 template <class T>
@@ -130,8 +151,7 @@ struct Call {
   /// Writes the output of row r of every head and its lse.
   void attend(Index r, double* out, double* lse) const {
     std::vector<BackwardRotation<BoundT>> rotations;
-    for (Index c = 0; c < k.tokens; ++c)
-      rotations.emplace_back(bound, bound.distance_map().distance(query[r], key[c]));
+    for (Index c = 0; c < k.tokens; ++c) rotations.emplace_back(bound, query, r, key, c);
     for (Index h = 0; h < q.heads; ++h) lse[h] = attend(r, h, rotations, out + h * v.width);
   }
 
@@ -140,10 +160,6 @@ struct Call {
                 double* out) const {
     const Index kv_head = h / (q.heads / k.heads);
     const double scale = bound.scale(q.width) * bound.temperature(query[r]);
-    double amplitude = 1;
-    if constexpr (BoundT::has_rotary)
-      amplitude = bound.rotary().state.attention_factor * bound.rotary().state.attention_factor;
-
     const Vector query_vector = reference::head_vector(q, r, h);
     std::vector<Index> keys;  // those that are visible; behind their logits stand the sinks
     std::vector<double> weights;
@@ -151,7 +167,7 @@ struct Call {
       const Score at{query[r], key[c], query_index[r], key_index[c], h};
       if (!reference::visible(bound, at)) continue;
       const BackwardRotation<BoundT>& rotation = rotations[static_cast<std::size_t>(c)];
-      const Vector key_vector = rotation(reference::head_vector(k, c, kv_head), amplitude);
+      const Vector key_vector = rotation.key(reference::head_vector(k, c, kv_head));
       keys.push_back(c);
       weights.push_back(
           reference::apply_stages(bound, scale * (query_vector * key_vector).sum(), at));
@@ -166,7 +182,7 @@ struct Call {
          ++i) {
       Vector value = reference::head_vector(v, keys[i], kv_head);
       if constexpr (BoundT::rotates_values)
-        value = rotations[static_cast<std::size_t>(keys[i])](value, 1);
+        value = rotations[static_cast<std::size_t>(keys[i])].value(value);
       sum += weights[i] * value;
     }
     for (Index d = 0; d < v.width; ++d) out[d] = sum[d];
@@ -205,17 +221,20 @@ template <class Q, class E>
   const Positions query_index =
       options.query_offset.value_or(options.key_offset + k.tokens - q.tokens);
   const Positions key_index = options.key_offset;
-  const Positions query =
-      options.query_positions ? Positions(*options.query_positions) : query_index;
-  const Positions key = options.key_positions ? Positions(*options.key_positions) : key_index;
-  query.check(problems, "queries", q.tokens);
-  key.check(problems, "keys", k.tokens);
+  const Positions query = options.query_positions.value_or(query_index);
+  const Positions key = options.key_positions.value_or(key_index);
+  RotaryState rotary;
+  if constexpr (Bound<E>::has_rotary) rotary = bound.rotary().state;
+  detail::check_attended(problems, "queries", query, q.tokens, rotary);
+  detail::check_attended(problems, "keys", key, k.tokens, rotary);
   problems.raise_if_any("posenc::reference_attention");
 
   if constexpr (Bound<E>::depends_on_length) {  // by the length of this call, if bound without one
     Position length = 0;
-    for (Index r = 0; r < q.tokens; ++r) length = std::max(length, query[r] + 1);
-    for (Index c = 0; c < k.tokens; ++c) length = std::max(length, key[c] + 1);
+    for (int axis = 0; axis < rotary.axes; ++axis) {
+      for (Index r = 0; r < q.tokens; ++r) length = std::max(length, query.at(axis, r) + 1);
+      for (Index c = 0; c < k.tokens; ++c) length = std::max(length, key.at(axis, c) + 1);
+    }
     if (bound.options().length == 0 && length != 0)
       return reference_attention<Q, E>(q, k, v, bound.at_length(length), options);
   }

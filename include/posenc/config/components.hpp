@@ -17,10 +17,12 @@
 #include <posenc/frequency/pi.hpp>
 #include <posenc/frequency/proportional.hpp>
 #include <posenc/frequency/yarn.hpp>
+#include <posenc/rotary/m_rope.hpp>
 #include <posenc/score/log_n.hpp>
 #include <posenc/score/step_temperature.hpp>
 
 #include <cmath>
+#include <optional>
 #include <variant>
 
 POSENC_NAMESPACE_BEGIN
@@ -55,6 +57,18 @@ struct LengthScheme {
   }
   void check(Problems& problems, const RotaryState& state) const {
     std::visit([&](const auto& scheme) { scheme.check(problems, state); }, rule);
+  }
+};
+
+/// Positions of several coordinates, in models that also see images; nothing in others.
+struct Axes {
+  std::optional<MRoPE> rule{};
+
+  void transform(RotaryState& state) const {
+    if (rule) rule->transform(state);
+  }
+  void check(Problems& problems, const RotaryState& state) const {
+    if (rule) rule->check(problems, state);
   }
 };
 

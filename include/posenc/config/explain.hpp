@@ -124,6 +124,11 @@ inline void explain_layer(std::ostream& out, const LayerKind& layer,
     out << "  rotation: rope_type " << rotary.type << ", " << to_string(rotary.layout)
         << ", channels " << rotary.rotary_offset << ".."
         << rotary.rotary_offset + rotary.rotary_dim - 1 << " of " << rotary.head_dim << "\n";
+    if (const std::optional<MRoPE>& axes = rotary.axes.rule) {
+      const MRoPE::Sections& pairs = axes->sections;
+      out << "  pairs of (time, height, width): " << pairs[0] << ", " << pairs[1] << ", "
+          << pairs[2] << (axes->interleaved ? ", in turns\n" : ", one after the other\n");
+    }
     if (rotary.trained_context > 0) out << "  trained context: " << rotary.trained_context << "\n";
     out << "  base in force: " << state.base << "\n  attention factor: " << state.attention_factor
         << "\n";

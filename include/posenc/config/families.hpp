@@ -10,6 +10,7 @@
 #pragma once
 
 #include <posenc/core/types.hpp>
+#include <posenc/rotary/m_rope.hpp>
 
 #include <string_view>
 
@@ -73,6 +74,8 @@ struct Family {
   bool last_full = false;         ///< the last layer is full whatever the pattern says
   Index chunk = 0;                ///< rotating layers attend within chunks of this many tokens
   double score_scale = 0;         ///< softmax scale when no key gives it; 0: 1/sqrt(head_dim)
+  MRoPE::Sections sections{};     ///< mrope_section when the key is absent; empty: one coordinate
+  bool interleaved_axes = false;  ///< pairs take turns among coordinates, whatever the file says
   PositionKind kind = PositionKind::rotary;
 };
 
@@ -115,20 +118,26 @@ inline constexpr Family families[] = {
     {.model_type = "qwen"},
     {.model_type = "qwen2", .windows = WindowRule::qwen},
     {.model_type = "qwen2_moe", .windows = WindowRule::qwen},
-    {.model_type = "qwen2_vl", .base = 1'000'000, .windows = WindowRule::qwen},
-    {.model_type = "qwen2_vl_text", .base = 1'000'000, .windows = WindowRule::qwen},
-    {.model_type = "qwen2_5_vl", .base = 1'000'000, .windows = WindowRule::qwen},
-    {.model_type = "qwen2_5_vl_text", .base = 1'000'000, .windows = WindowRule::qwen},
+    {.model_type = "qwen2_vl", .base = 1'000'000, .windows = WindowRule::qwen,
+     .sections = {16, 24, 24}},
+    {.model_type = "qwen2_vl_text", .base = 1'000'000, .windows = WindowRule::qwen,
+     .sections = {16, 24, 24}},
+    {.model_type = "qwen2_5_vl", .base = 1'000'000, .windows = WindowRule::qwen,
+     .sections = {16, 24, 24}},
+    {.model_type = "qwen2_5_vl_text", .base = 1'000'000, .windows = WindowRule::qwen,
+     .sections = {16, 24, 24}},
     {.model_type = "qwen3", .head_dim = 128, .windows = WindowRule::qwen},
     {.model_type = "qwen3_moe", .windows = WindowRule::qwen},
-    {.model_type = "qwen3_vl_text", .base = 500'000, .head_dim = 128},
-    {.model_type = "qwen3_vl_moe_text", .base = 500'000},
+    {.model_type = "qwen3_vl_text", .base = 500'000, .head_dim = 128, .sections = {24, 20, 20},
+     .interleaved_axes = true},
+    {.model_type = "qwen3_vl_moe_text", .base = 500'000, .sections = {24, 20, 20},
+     .interleaved_axes = true},
     {.model_type = "qwen3_next", .head_dim = 256, .partial = 0.25, .pattern = 4,
      .linear_hybrid = true},
     {.model_type = "qwen3_5_text", .head_dim = 256, .partial = 0.25, .pattern = 4,
-     .linear_hybrid = true},
+     .linear_hybrid = true, .sections = {11, 11, 10}, .interleaved_axes = true},
     {.model_type = "qwen3_5_moe_text", .head_dim = 256, .partial = 0.25, .pattern = 4,
-     .linear_hybrid = true},
+     .linear_hybrid = true, .sections = {11, 11, 10}, .interleaved_axes = true},
     {.model_type = "gemma", .head_dim = 256},
     {.model_type = "gemma2", .head_dim = 256, .windows = WindowRule::pattern, .window = 4096,
      .pattern = 2, .score_scale = 0.0625},

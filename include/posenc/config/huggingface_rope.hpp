@@ -21,6 +21,9 @@
 #include <posenc/config/huggingface_besides.hpp>
 #include <posenc/config/huggingface_schemes.hpp>
 
+#include <numeric>
+#include <span>
+
 POSENC_NAMESPACE_BEGIN
 namespace huggingface {
 
@@ -101,7 +104,7 @@ class RopeReader {
     if (type && legacy && resolve_alias(*type) != resolve_alias(*legacy))
       problems_.add(keys.path("rope_type"), " = \"", *type, "\" and ", keys.path("type"), " = \"",
                     *legacy, "\" contradict each other: keep rope_type.");
-    if (legacy == "mrope" && !keys.mentions("mrope_section"))
+    if (legacy == "mrope" && !keys.mentions("mrope_section") && family_.sections.axes() == 0)
       problems_.add(keys.path("type"), " is \"mrope\", but mrope_section is missing.");
     if (!type && !legacy)
       for (const char* scaling :
@@ -167,25 +170,45 @@ class RopeReader {
                    of_dict || of_file ? ")." : ", the default of the model's code)."));
   }
 
+  /// Coordinates of positions. A family that has them has them always, in the way of its code.
   void read_axes(const Keys<Json>& keys, config::Rotation& rotation, config::LayerKind& layer) {
-    const auto sections = keys.numbers("mrope_section");
-    rotation.mrope_interleaved = keys.boolean("mrope_interleaved").value_or(false);
-    if (!sections) return;
-    double sum = 0;
-    for (const double pairs : *sections) {
-      if (pairs >= 0 && pairs <= static_cast<double>(rotation.rotary_dim) &&
-          pairs == std::floor(pairs))
-        rotation.mrope_section.push_back(static_cast<Index>(pairs));
-      sum += pairs;
+    const Index pairs = rotation.rotary_dim / 2;
+    const auto given = keys.numbers("mrope_section");
+    const auto interleaved = keys.boolean("mrope_interleaved");
+    const bool known = family_.sections.axes() != 0;
+    problems_.require(!interleaved || !known || *interleaved == family_.interleaved_axes,
+                      keys.path("mrope_interleaved"), " = ",
+                      interleaved.value_or(false) ? "true" : "false", ", but the code of ",
+                      family_.model_type, " does ", family_.interleaved_axes ? "" : "not ",
+                      "interleave coordinates.");
+    problems_.require(given || known || !interleaved, keys.path("mrope_interleaved"),
+                      " is given, but mrope_section is missing.");
+    if (!given && !known) return;
+    MRoPE axes{family_.sections, known ? family_.interleaved_axes : interleaved.value_or(false)};
+    if (given) {
+      std::vector<Index> sections;
+      double sum = 0;
+      for (const double section : *given) {
+        if (section >= 0 && section <= static_cast<double>(pairs) && section == std::floor(section))
+          sections.push_back(static_cast<Index>(section));
+        sum += section;
+      }
+      problems_.require(
+          sections.size() == 3 && given->size() == 3 && sum == static_cast<double>(pairs),
+          keys.path("mrope_section"), " must be three whole numbers that sum to the ", pairs,
+          " rotary pairs, got ", given->size(), " numbers that sum to ", sum, ".");
+      axes.sections = MRoPE::Sections(std::span<const Index>(sections));
+    } else {
+      const Index sum = std::accumulate(axes.sections.begin(), axes.sections.end(), Index{0});
+      problems_.require(sum == pairs, keys.path("mrope_section"),
+                        " is missing, and the default of ", family_.model_type, " is for ", sum,
+                        " rotary pairs, not ", pairs, ".");
     }
-    problems_.require(rotation.mrope_section.size() == 3 && sections->size() == 3 &&
-                          sum == static_cast<double>(rotation.rotary_dim / 2),
-                      keys.path("mrope_section"), " must be three whole numbers that sum to the ",
-                      rotation.rotary_dim / 2, " rotary pairs, got ", sections->size(),
-                      " numbers that sum to ", sum, ".");
-    layer.notes.push_back(
-        "mrope_section: text has equal coordinates on all axes, so it is plain RoPE; image "
-        "tokens need position ids per axis.");
+    rotation.axes.rule = axes;
+    layer.notes.push_back(sentence(
+        given ? "mrope_section" : "the model's code, which has a default mrope_section",
+        ": text has equal coordinates on all axes, so it is plain RoPE; image tokens need position "
+        "ids per axis."));
   }
 
   const Keys<Json>& file_;

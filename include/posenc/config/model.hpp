@@ -12,7 +12,7 @@
 //
 // The names of schemes and layers end here: visit() calls once, with a concrete pipeline
 //
-//   RoPE<L> | Scheme or LengthScheme | ScoreRule | Causal, SlidingWindow or ChunkedCausal
+//   RoPE<L> | Scheme or LengthScheme | Axes | ScoreRule | Causal, SlidingWindow or ChunkedCausal
 //   ALiBi | ScoreRule | Causal
 //   ScoreRule | Causal, SlidingWindow or ChunkedCausal                (layers without position)
 //
@@ -48,8 +48,7 @@ struct Rotation {
   std::variant<Scheme, LengthScheme> scheme{};
   double factor = 1;  ///< what slow pairs are divided by, where the scheme has such a number
   Position trained_context = 0;  ///< length of the training that the scheme extends; 0: not known
-  std::vector<Index> mrope_section{};  ///< pairs per axis (temporal, height, width), for images
-  bool mrope_interleaved = false;
+  Axes axes{};  ///< how pairs share (time, height, width), in models that see images
 
   template <Layout L>
   [[nodiscard]] RoPE<L> rope() const {
@@ -71,6 +70,7 @@ struct Rotation {
     RotaryState state = unscaled_state();
     state.length = length;
     std::visit([&](const auto& s) { s.transform(state); }, scheme);
+    axes.transform(state);
     return state;
   }
 
@@ -80,6 +80,7 @@ struct Rotation {
     rope<HalfSplit>().check(problems, HeadShape{});
     if (problems.sentences().size() != before) return;
     std::visit([&](const auto& s) { s.check(problems, unscaled_state()); }, scheme);
+    axes.check(problems, unscaled_state());
   }
 };
 
@@ -111,10 +112,10 @@ struct LayerKind {
   decltype(auto) visit_schemes(F&& f) const {
     const RoPE<L> rope = rotary->template rope<L>();
     if (const auto* by_length = std::get_if<LengthScheme>(&rotary->scheme)) {
-      const auto front = rope | *by_length | score;
+      const auto front = rope | *by_length | rotary->axes | score;
       return window == 0 ? f(front | Causal{}) : f(front | SlidingWindow::from_token_count(window));
     }
-    return visit_masks(rope | std::get<Scheme>(rotary->scheme) | score, f);
+    return visit_masks(rope | std::get<Scheme>(rotary->scheme) | rotary->axes | score, f);
   }
 
   template <class E, class F>

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 //
-// One namespace per baseline instruction set.
+// One namespace per baseline instruction set and default executor.
 //
 // A header-only library is compiled into many translation units, and these may be compiled with
 // different -m flags. The linker keeps one copy of every inline function; were the copy built with
 // AVX-512 to win, a program that promised to run everywhere would stop with an illegal instruction.
 // So everything in posenc lives in an inline namespace that names the baseline the compiler was
 // given. Users never see it: posenc::RoPE is posenc::RoPE in each unit.
+//
+// The same goes for the default executor (executor/any_executor.hpp), which each unit chooses by a
+// macro: POSENC_EXECUTOR_OPENMP, POSENC_EXECUTOR_TBB, or neither for serial.
 #pragma once
 
 #include <posenc/version.hpp>
@@ -40,11 +43,22 @@
 #define POSENC_DETAIL_ISA generic
 #endif
 
-#define POSENC_DETAIL_JOIN_(a, b, c, d) v##a##_##b##_##c##_##d
-#define POSENC_DETAIL_JOIN(a, b, c, d) POSENC_DETAIL_JOIN_(a, b, c, d)
+#if defined(POSENC_EXECUTOR_OPENMP) && defined(POSENC_EXECUTOR_TBB)
+#error \
+    "posenc has one default executor per translation unit: define POSENC_EXECUTOR_OPENMP or POSENC_EXECUTOR_TBB, not both (in CMake: link posenc::openmp or posenc::tbb, not both)."
+#elif defined(POSENC_EXECUTOR_OPENMP)
+#define POSENC_DETAIL_EXECUTOR openmp
+#elif defined(POSENC_EXECUTOR_TBB)
+#define POSENC_DETAIL_EXECUTOR tbb
+#else
+#define POSENC_DETAIL_EXECUTOR serial
+#endif
+
+#define POSENC_DETAIL_JOIN_(a, b, c, d, e) v##a##_##b##_##c##_##d##_##e
+#define POSENC_DETAIL_JOIN(a, b, c, d, e) POSENC_DETAIL_JOIN_(a, b, c, d, e)
 #define POSENC_ABI                                                                     \
   POSENC_DETAIL_JOIN(POSENC_VERSION_MAJOR, POSENC_VERSION_MINOR, POSENC_VERSION_PATCH, \
-                     POSENC_DETAIL_ISA)
+                     POSENC_DETAIL_ISA, POSENC_DETAIL_EXECUTOR)
 
 #define POSENC_NAMESPACE_BEGIN \
   namespace posenc {           \

@@ -78,6 +78,32 @@ ByteRange all_bytes(const TensorView<T>& view) {
   return byte_range(view, {token, head, channel});
 }
 
+/// Prints the shape of a view; cheap to make where nothing is printed.
+struct ShapeText {
+  Index tokens, heads, width;
+
+  template <class T>
+  explicit ShapeText(const TensorView<T>& view)
+      : tokens(view.tokens), heads(view.heads), width(view.width) {}
+
+  template <class Stream>
+  friend Stream& operator<<(Stream& out, const ShapeText& shape) {
+    out << "[" << shape.tokens << ", " << shape.heads << ", " << shape.width << "]";
+    return out;
+  }
+};
+
+/// Reports sizes and pointers that no tensor has; then distances within the view fit in an Index.
+template <class T>
+void check_view(Problems& problems, const char* name, const TensorView<T>& view) {
+  const bool sensible = view.tokens >= 0 && view.heads >= 0 && view.width >= 0;
+  if (!sensible || !fits_in_memory(view))
+    problems.add("sizes must not be negative and must fit in memory, but ", name, " is ",
+                 ShapeText(view), ".");
+  if (!view.data && !is_empty(view))
+    problems.add(name, " is ", ShapeText(view), " but its data pointer is null.");
+}
+
 }  // namespace detail
 
 /// True when no two places of the view are the same element, which is what a result needs. Exact
@@ -96,6 +122,18 @@ template <class T>
   }
   return true;
 }
+
+namespace detail {
+
+/// Reports a view that cannot hold a result.
+template <class T>
+void check_result(Problems& problems, const char* name, const TensorView<T>& view) {
+  if (!has_distinct_elements(view))
+    problems.add("two places of ", name, " share an element (strides ", view.token_stride, ", ",
+                 view.head_stride, ", ", view.channel_stride, "), so it cannot hold a result.");
+}
+
+}  // namespace detail
 
 /// True when the two views may share an element. Exact for views that do not interleave, and for
 /// views of one packed buffer (equal token strides); otherwise it errs towards true.

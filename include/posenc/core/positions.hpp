@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// Positions: where the tokens of a tensor stand, either an offset (token t is at offset + t) or one
-// id per token. Ids are borrowed, not copied.
+// Positions: where the tokens of a tensor stand, either an offset (token t is at offset + t) or ids
+// of its tokens. Ids are borrowed, not copied.
+//
+// A position may have several coordinates: time, height and width of M-RoPE, row and column of an
+// image. Then ids are [axes][tokens], as Hugging Face's position_ids [3, tokens]; an offset, or ids
+// of one axis, stand for tokens whose coordinates are all equal, as those of text are.
 #pragma once
 
 #include <posenc/core/problems.hpp>
@@ -9,8 +13,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
+#include <cstddef>
 #include <ranges>
-#include <span>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -20,77 +25,120 @@ inline constexpr Position greatest_position = Position{1} << 52;
 
 class Positions {
  public:
+  static constexpr int most_axes = 4;
+
   /// Token t stands at offset + t.
   constexpr Positions(Position offset = 0) : offset_(offset) {}
 
-  /// Token t stands at ids[t]; ids may be integers (Position) or real numbers (double).
+  /// Token t stands at ids[t]; ids may be integers (Position) or real numbers (double). With
+  /// several axes, coordinate a of token t is ids[a * tokens + t].
   template <std::ranges::contiguous_range Ids>
     requires std::ranges::sized_range<Ids> &&
-             (std::same_as<std::ranges::range_value_t<Ids>, Position> ||
-              std::same_as<std::ranges::range_value_t<Ids>, double>)
-  constexpr Positions(const Ids& ids) {
+                 (std::same_as<std::ranges::range_value_t<Ids>, Position> ||
+                  std::same_as<std::ranges::range_value_t<Ids>, double>)
+  constexpr Positions(const Ids& ids, int axes = 1)
+      : axes_(axes), count_(static_cast<Index>(std::ranges::size(ids))),
+        axis_stride_(axes > 1 ? count_ / axes : 0) {
     if constexpr (std::same_as<std::ranges::range_value_t<Ids>, double>) {
       kind_ = Kind::real;
-      real_ids_ = std::span<const double>(std::ranges::data(ids), std::ranges::size(ids));
+      real_ids_ = std::ranges::data(ids);
     } else {
       kind_ = Kind::integer;
-      ids_ = std::span<const Position>(std::ranges::data(ids), std::ranges::size(ids));
+      ids_ = std::ranges::data(ids);
     }
   }
 
   [[nodiscard]] constexpr bool is_offset() const { return kind_ == Kind::offset; }
   [[nodiscard]] constexpr bool is_real() const { return kind_ == Kind::real; }
 
-  /// Integer position of a token; not for real ids.
+  /// Coordinates per token; 1: all the same.
+  [[nodiscard]] constexpr int axes() const { return axes_; }
+
+  /// Integer position of a token, its first coordinate; not for real ids.
   [[nodiscard]] constexpr Position operator[](Index token) const {
-    return is_offset() ? offset_ + token : ids_[static_cast<std::size_t>(token)];
+    return is_offset() ? offset_ + token : ids_[token];
   }
-  /// Real position of a token; only for real ids.
-  [[nodiscard]] constexpr double real(Index token) const {
-    return real_ids_[static_cast<std::size_t>(token)];
+  /// Real position of a token, its first coordinate; only for real ids.
+  [[nodiscard]] constexpr double real(Index token) const { return real_ids_[token]; }
+
+  /// Integer coordinate of a token; not for real ids.
+  [[nodiscard]] constexpr Position at(int axis, Index token) const {
+    return is_offset() ? offset_ + token : ids_[axis * axis_stride_ + token];
   }
+  /// Real coordinate of a token; only for real ids.
+  [[nodiscard]] constexpr double real(int axis, Index token) const {
+    return real_ids_[axis * axis_stride_ + token];
+  }
+
+  /// Positions of some of the tokens, by the names that std::span has for it.
+  [[nodiscard]] constexpr Positions subspan(std::size_t from, std::size_t tokens) const {
+    const auto skipped = static_cast<Index>(from);
+    Positions some = *this;
+    some.offset_ += is_offset() ? skipped : 0;
+    some.ids_ += kind_ == Kind::integer ? skipped : 0;
+    some.real_ids_ += is_real() ? skipped : 0;
+    some.count_ = is_offset() ? 0 : static_cast<Index>(tokens) * axes_;
+    return some;
+  }
+  [[nodiscard]] constexpr Positions first(std::size_t tokens) const { return subspan(0, tokens); }
 
   /// Reports a wrong number of ids and positions out of range.
   void check(Problems& problems, const char* what, Index tokens) const {
-    const auto in_range = [](auto p) {
-      return p >= static_cast<decltype(p)>(-greatest_position) &&
-             p <= static_cast<decltype(p)>(greatest_position);
-    };
     if (is_offset()) {
-      problems.require(in_range(offset_) && (tokens == 0 || offset_ <= greatest_position - tokens),
-                       what, ": positions must lie within +-2^52, got ", tokens, " tokens from ",
-                       offset_, ".");
+      problems.require(
+          is_position(offset_) && (tokens == 0 || offset_ <= greatest_position - tokens), what,
+          ": positions must lie within +-2^52, got ", tokens, " tokens from ", offset_, ".");
       return;
     }
-    const std::size_t count = is_real() ? real_ids_.size() : ids_.size();
-    problems.require(static_cast<Index>(count) == tokens, what, ": got ", count,
-                     " position ids for ", tokens, " tokens.");
-    // NaN compares false and is reported too.
-    for (const double p : real_ids_)
-      if (!in_range(p))
-        return problems.add(what, ": positions must lie within +-2^52, got ", p, ".");
-    for (const Position p : ids_)
-      if (!in_range(p))
-        return problems.add(what, ": positions must lie within +-2^52, got ", p, ".");
+    if (axes_ < 1 || axes_ > most_axes)
+      return problems.add(what, ": positions have 1 to ", most_axes, " coordinates, got ", axes_,
+                          ".");
+    if (count_ % axes_ != 0 || count_ / axes_ != tokens) {
+      if (axes_ == 1)
+        problems.add(what, ": got ", count_, " position ids for ", tokens, " tokens.");
+      else
+        problems.add(what, ": got ", count_, " position ids for ", tokens, " tokens of ", axes_,
+                     " coordinates each.");
+    }
+    const auto report = [&](auto p) {
+      problems.add(what, ": positions must lie within +-2^52, got ", p, ".");
+    };
+    for (int axis = 0; axis < axes_; ++axis)
+      for (Index t = 0; t < count_ / axes_; ++t) {
+        if (is_real() && !is_position(real(axis, t))) return report(real(axis, t));
+        if (!is_real() && !is_position(at(axis, t))) return report(at(axis, t));
+      }
   }
 
-  /// One more than the greatest position of `tokens` tokens: the length of a context that ends
-  /// here. 0 for no tokens; a real position counts by its floor.
+  /// One more than the greatest coordinate of `tokens` tokens: the length of a context that ends
+  /// here. 0 for no tokens; a real position counts by its floor. For positions that check() passes.
   [[nodiscard]] Position length(Index tokens) const {
     if (tokens == 0) return 0;
     if (is_offset()) return offset_ + tokens;
-    if (is_real())
-      return static_cast<Position>(std::floor(*std::ranges::max_element(real_ids_))) + 1;
-    return *std::ranges::max_element(ids_) + 1;
+    Position greatest = -greatest_position;
+    for (int axis = 0; axis < axes_; ++axis)
+      for (Index t = 0; t < count_ / axes_; ++t)
+        greatest = std::max(greatest, is_real() ? static_cast<Position>(std::floor(real(axis, t)))
+                                                : at(axis, t));
+    return greatest + 1;
   }
 
  private:
   enum class Kind { offset, integer, real };
 
+  /// NaN compares false and is none.
+  template <class P>
+  static constexpr bool is_position(P p) {
+    return p >= static_cast<P>(-greatest_position) && p <= static_cast<P>(greatest_position);
+  }
+
   Kind kind_ = Kind::offset;
+  int axes_ = 1;
   Position offset_ = 0;
-  std::span<const Position> ids_;
-  std::span<const double> real_ids_;
+  const Position* ids_ = nullptr;
+  const double* real_ids_ = nullptr;
+  Index count_ = 0;        ///< ids of all axes
+  Index axis_stride_ = 0;  ///< 0: all axes read the same ids
 };
 
 POSENC_NAMESPACE_END

@@ -4,7 +4,8 @@
 //
 // Every frequency scheme of the literature ends as one table of angular frequencies and one
 // amplitude. Whatever is data stays data: a dozen schemes are a dozen small functions on this
-// struct, and the attention kernel never hears of them.
+// struct, and the attention kernel never hears of them. The same goes for positions with several
+// coordinates (a coordinate per pair) and for xPos (an exponent per pair).
 #pragma once
 
 #include <posenc/core/types.hpp>
@@ -13,6 +14,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -43,6 +45,13 @@ struct RotaryState {
   Position length = 0;          ///< current length: greatest position + 1 (0: not known yet)
   double attention_factor = 1;  ///< amplitude of cos and sin, of q and k: scores grow by A^2
   double score_factor = 1;      ///< multiplies the softmax scale, on all channels
+
+  int axes = 1;             ///< coordinates of a position, at most Positions::most_axes
+  std::vector<int> axis{};  ///< the coordinate that turns each pair, [pairs]; empty: the only one
+  /// xPos: log-magnitude per token of each pair, [pairs]. Queries at n are scaled by
+  /// exp(growth (n - centre)), keys at m by exp(-growth (m - centre)). Empty: none.
+  Frequencies growth{};
+  Position centre = 0;  ///< where growth scales by one
 
   [[nodiscard]] Index pairs() const { return rotary_dim / 2; }
 };

@@ -4,12 +4,20 @@
 // which angles, with which amplitude. Made by bind(); read by rotate() and by the attention kernel.
 #pragma once
 
-#include <posenc/rotary/angles.hpp>
+#include <posenc/core/element.hpp>
 #include <posenc/rotary/layout.hpp>
+#include <posenc/rotary/token_angles.hpp>
 
 #include <algorithm>
+#include <type_traits>
 
 POSENC_NAMESPACE_BEGIN
+
+/// Where the rotary pairs of a head lie.
+struct RotaryBlock {
+  Index offset = 0;  ///< first rotated channel
+  Index pairs = 0;
+};
 
 template <class LayoutT>
 struct Rotary {
@@ -20,63 +28,107 @@ struct Rotary {
   AngleTable angles;
 
   [[nodiscard]] Index pairs() const { return state.pairs(); }
+  [[nodiscard]] RotaryBlock block() const { return {offset, pairs()}; }
 };
 
 namespace detail {
 
-/// Pairs whose cosine and sine are computed at once, into the stack.
-inline constexpr Index angle_chunk = 128;
+/// Copies n channels.
+template <class X, class Y>
+void copy_channels(Index n, const X* x, Index x_stride, Y* y, Index y_stride) {
+  if constexpr (std::is_same_v<X, Y>) {
+    if (x_stride == 1 && y_stride == 1) {
+      std::copy_n(x, n, y);
+      return;
+    }
+  }
+  for (Index c = 0; c < n; ++c) y[c * y_stride] = narrow<Y>(widen(x[c * x_stride]));
+}
 
 /// Copies the channels of one head that do not rotate.
-template <class LayoutT, class T, class U>
-void copy_unrotated(const Rotary<LayoutT>& rotary, Index width, const T* x, Index x_stride, U* y,
+template <class X, class Y>
+void copy_unrotated(const RotaryBlock& block, Index width, const X* x, Index x_stride, Y* y,
                     Index y_stride) {
-  for (Index c = 0; c < rotary.offset; ++c) y[c * y_stride] = static_cast<U>(x[c * x_stride]);
-  for (Index c = rotary.offset + 2 * rotary.pairs(); c < width; ++c)
-    y[c * y_stride] = static_cast<U>(x[c * x_stride]);
+  const Index end = block.offset + 2 * block.pairs;
+  copy_channels(block.offset, x, x_stride, y, y_stride);
+  copy_channels(width - end, x + end * x_stride, x_stride, y + end * y_stride, y_stride);
 }
 
-/// Rotates pairs [first, first + count) of one head; x and y may be the same.
-template <class LayoutT, class T, class U>
-void rotate_pairs(const Rotary<LayoutT>& rotary, Index first, Index count, const T* x,
-                  Index x_stride, U* y, Index y_stride, const U* cos, const U* sin) {
-  const Index pairs = rotary.pairs();
-  x += rotary.offset * x_stride;
-  y += rotary.offset * y_stride;
-  for (Index i = 0; i < count; ++i) {
-    const Index a = LayoutT::first(first + i, pairs), b = LayoutT::second(first + i, pairs);
-    const U x0 = static_cast<U>(x[a * x_stride]), x1 = static_cast<U>(x[b * x_stride]);
-    y[a * y_stride] = x0 * cos[i] - x1 * sin[i];
-    y[b * y_stride] = x0 * sin[i] + x1 * cos[i];
-  }
-}
-
-/// Multiplies cosine and sine by `amplitude`, and turns the angle round when `inverse`.
+/// Rows of heads of one token, by their strides.
 template <class T>
-void shape_angles(Index count, double amplitude, bool inverse, T* cos, T* sin) {
-  if (amplitude == 1 && !inverse) return;
-  const T a = static_cast<T>(amplitude), b = inverse ? -a : a;
-  for (Index i = 0; i < count; ++i) {
-    cos[i] *= a;
-    sin[i] *= b;
+struct Heads {
+  T* data = nullptr;
+  Index head_stride = 0;
+  Index channel_stride = 1;
+};
+
+/// Rotates pairs [first, first + count), at most most_angle_pairs, of some heads; x and y may be the
+/// same. cos and sin are those of pair `first` and on. The same numbers come out whatever the strides are.
+template <class Level, class LayoutT, class X, class Y, class U>
+void rotate_pairs(const RotaryBlock& block, Index first, Index count, Index heads, Heads<const X> x,
+                  Heads<Y> y, const U* cos, const U* sin) {
+  constexpr bool has_leaf =
+      std::is_same_v<LayoutT, HalfSplit> || std::is_same_v<LayoutT, Interleaved>;
+  const Index pairs = block.pairs;
+  x.data += block.offset * x.channel_stride;
+  y.data += block.offset * y.channel_stride;
+  if constexpr (has_leaf)
+    if (x.channel_stride == 1 && y.channel_stride == 1) {
+      Level::template rotate<LayoutT>(heads, first, count, pairs, x.data, x.head_stride, y.data,
+                                      y.head_stride, cos, sin);
+      return;
+    }
+  X from[2 * most_angle_pairs];
+  Y to[2 * most_angle_pairs];
+  for (Index h = 0; h < heads; ++h, x.data += x.head_stride, y.data += y.head_stride) {
+    for (Index i = 0; i < count; ++i) {
+      from[i] = x.data[LayoutT::first(first + i, pairs) * x.channel_stride];
+      from[count + i] = x.data[LayoutT::second(first + i, pairs) * x.channel_stride];
+    }
+    Level::template rotate<HalfSplit>(1, 0, count, count, from, 0, to, 0, cos, sin);
+    for (Index i = 0; i < count; ++i) {
+      y.data[LayoutT::first(first + i, pairs) * y.channel_stride] = to[i];
+      y.data[LayoutT::second(first + i, pairs) * y.channel_stride] = to[count + i];
+    }
   }
 }
 
-/// Rotates one head at one position (integer or real): y = amplitude * R x on the rotary block, a
-/// copy elsewhere.
-template <class LayoutT, class P, class T, class U>
-void rotate_head(const Rotary<LayoutT>& rotary, const AngleTable& angles, P position, Index width,
-                 const T* x, Index x_stride, U* y, Index y_stride, double amplitude = 1,
-                 bool inverse = false) {
-  U cos[angle_chunk], sin[angle_chunk];
-  for (Index first = 0; first < rotary.pairs(); first += angle_chunk) {
-    const Index count = std::min(angle_chunk, rotary.pairs() - first);
-    angles.cos_sin(position, first, count, cos, sin);
-    shape_angles(count, amplitude, inverse, cos, sin);
-    rotate_pairs(rotary, first, count, x, x_stride, y, y_stride, cos, sin);
-  }
-  copy_unrotated(rotary, width, x, x_stride, y, y_stride);
+/// Calls f(first, count) for the pairs of a head, in pieces that fit TokenAngles.
+template <class F>
+void for_pair_chunks(Index pairs, F&& f) {
+  constexpr Index most = most_angle_pairs;
+  for (Index first = 0; first < pairs; first += most) f(first, std::min(most, pairs - first));
 }
+
+/// Rotates one head after another, each at its own position: y = amplitude * R x on the rotary
+/// block, a copy elsewhere.
+template <class Level, class LayoutT, class U>
+class HeadRotation {
+ public:
+  HeadRotation(const Rotary<LayoutT>& rotary, const AngleTable& table, const Turn& turn)
+      : rotary_(rotary), angles_(rotary.state, table, turn),
+        at_once_(rotary.pairs() <= most_angle_pairs) {
+    if (at_once_) angles_.choose(0, rotary.pairs());
+  }
+
+  /// where...: a position, or Positions and a token.
+  template <class X, class Y, class... Where>
+  void operator()(Index width, const X* x, Index x_stride, Y* y, Index y_stride,
+                  const Where&... where) {
+    for_pair_chunks(rotary_.pairs(), [&](Index first, Index count) {
+      if (!at_once_) angles_.choose(first, count);
+      angles_.at(where...);
+      rotate_pairs<Level, LayoutT>(rotary_.block(), first, count, 1, Heads<const X>{x, 0, x_stride},
+                                   Heads<Y>{y, 0, y_stride}, angles_.cos(), angles_.sin());
+    });
+    copy_unrotated(rotary_.block(), width, x, x_stride, y, y_stride);
+  }
+
+ private:
+  const Rotary<LayoutT>& rotary_;
+  TokenAngles<Level, U> angles_;
+  bool at_once_;
+};
 
 }  // namespace detail
 

@@ -1,20 +1,8 @@
-// SPDX-License-Identifier: MIT
-//
-// The portable leaves: everything in the attention kernel that touches many numbers at once. Plain
-// loops of fixed length over raw pointers, which every compiler vectorises for the baseline it was
-// given. A level for an instruction set is another struct with the same members.
-#pragma once
+// The leaves of the attention kernel: everything in it that touches many numbers at once. Included
+// once within the namespace and the region of each level; plain loops of fixed length, which every
+// compiler vectorises for the instructions it was given.
 
-#include <posenc/core/types.hpp>
-
-#include <cmath>
-#include <limits>
-
-POSENC_NAMESPACE_BEGIN
-
-namespace simd {
-
-struct Scalar {
+struct AttentionLeaves {
   /// Tile shape of the attention kernel: how many queries and keys meet in one tile.
   static constexpr Index tile_queries = 32;
   static constexpr Index tile_keys = 64;
@@ -98,7 +86,3 @@ struct Scalar {
         c[r * c_stride + j] = Accumulate ? c[r * c_stride + j] + sum[r][j] : sum[r][j];
   }
 };
-
-}  // namespace simd
-
-POSENC_NAMESPACE_END

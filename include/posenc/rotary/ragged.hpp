@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+//
+// RaggedBatch: sequences of different lengths, one after another along the token axis, each at its
+// own position and, where frequencies depend on the length, with its own frequencies.
+//
+//   tokens      | sequence 0       | sequence 1 | sequence 2         |
+//   starts      0                  7            9                   14
+//
+// "Dynamic" then means what it says: a short sequence is not hurt by a long neighbour.
+#pragma once
+
+#include <posenc/rotary/apply.hpp>
+
+#include <algorithm>
+#include <span>
+#include <vector>
+
+POSENC_NAMESPACE_BEGIN
+
+struct RaggedBatch {
+  /// Tokens [starts[i], starts[i + 1]) are sequence i: [sequences + 1], from 0 to the number of
+  /// tokens, never descending (FlashAttention's cu_seqlens).
+  std::span<const Index> starts{};
+  /// Position of the first token of each sequence, [sequences]; empty: all begin at 0.
+  std::span<const Position> offsets{};
+
+  [[nodiscard]] Index sequences() const { return std::max<Index>(0, std::ssize(starts) - 1); }
+  [[nodiscard]] Index start(Index sequence) const {
+    return starts[static_cast<std::size_t>(sequence)];
+  }
+  [[nodiscard]] Index tokens_of(Index sequence) const {
+    return start(sequence + 1) - start(sequence);
+  }
+  [[nodiscard]] Position offset(Index sequence) const {
+    return offsets.empty() ? 0 : offsets[static_cast<std::size_t>(sequence)];
+  }
+
+  /// Reports what is not a division of `tokens` tokens into sequences.
+  void check(Problems& problems, Index tokens) const {
+    if (starts.empty())
+      return problems.require(tokens == 0, "a ragged batch needs starts, got none for ", tokens,
+                              " tokens.");
+    problems.require(starts.front() == 0 && starts.back() == tokens,
+                     "starts must go from 0 to the ", tokens, " tokens, but go from ",
+                     starts.front(), " to ", starts.back(), ".");
+    for (Index i = 0; i < sequences(); ++i)
+      if (tokens_of(i) < 0)
+        return problems.add("starts must not descend, but sequence ", i, " goes from ", start(i),
+                            " to ", start(i + 1), ".");
+    problems.require(offsets.empty() || std::ssize(offsets) == sequences(), "got ", offsets.size(),
+                     " offsets for ", sequences(), " sequences.");
+  }
+};
+
+namespace detail {
+
+/// rotary_of(i) is the rotation of sequence i.
+template <std::size_t N, class T, class RotaryOf>
+void rotate_ragged(const RotateTensors<T, N>& tensors, const RaggedBatch& batch,
+                   const RotateOptions& options, bool inverse, const RotaryOf& rotary_of) {
+  const char* who = inverse ? "posenc::unrotate" : "posenc::rotate";
+  Problems problems;
+  batch.check(problems, tensors[0].x.tokens);
+  problems.raise_if_any(who);
+  if (batch.sequences() == 0) return;
+  check_tensors(problems, tensors, rotary_of(0).state.head_dim);
+  for (Index i = 0; i < batch.sequences() && problems.empty(); ++i) {
+    const RotaryState& state = rotary_of(i).state;
+    problems.require(state.head_dim == rotary_of(0).state.head_dim,
+                     "all sequences must have heads of one width, but sequence ", i,
+                     " is bound to ", state.head_dim, " channels and sequence 0 to ",
+                     rotary_of(0).state.head_dim, ".");
+    const RotateCall call(state, options, inverse);
+    call.check(problems, tensors[0].side);
+    check_positions(problems, state, batch.offset(i), batch.tokens_of(i));
+    if (call.grows && problems.empty())
+      check_growth(problems, state, batch.offset(i), batch.tokens_of(i));
+  }
+  problems.raise_if_any(who);
+
+  simd::dispatch<T>([&]<class Level>(Level) {
+    for_token_ranges(options.executor, tensors, [&](Index first, Index last) {
+      auto i = std::ranges::upper_bound(batch.starts, first) - batch.starts.begin() - 1;
+      for (; i < batch.sequences() && batch.start(i) < last; ++i) {
+        const RotateCall call(rotary_of(i).state, options, inverse);
+        rotate_sides<Level>(tensors, batch.offset(i) - batch.start(i), rotary_of(i), call,
+                            std::max(first, batch.start(i)), std::min(last, batch.start(i + 1)));
+      }
+    });
+  });
+}
+
+/// One bound for all sequences; a scheme that depends on the length is evaluated at each one's own.
+template <std::size_t N, class T, class BoundT>
+void rotate_ragged(const RotateTensors<T, N>& tensors, const RaggedBatch& batch,
+                   const BoundT& bound, const RotateOptions& options, bool inverse) {
+  const auto as_bound = [&] {
+    with_rotary(
+        bound, [] { return Position{0}; },
+        [&](const auto& rotary) {
+          rotate_ragged(tensors, batch, options, inverse,
+                        [&](Index) -> const auto& { return rotary; });
+        });
+  };
+  if constexpr (!BoundT::depends_on_length) {
+    as_bound();
+  } else {
+    if (bound.options().length != 0) return as_bound();
+    Problems problems;
+    batch.check(problems, tensors[0].x.tokens);
+    problems.raise_if_any(inverse ? "posenc::unrotate" : "posenc::rotate");
+    std::vector<BoundT> own;
+    for (Index i = 0; i < batch.sequences(); ++i)
+      own.push_back(bound.at_length(
+          std::clamp<Position>(batch.offset(i) + batch.tokens_of(i), 0, greatest_position)));
+    rotate_ragged(tensors, batch, options, inverse, [&](Index i) -> const auto& {
+      return own[static_cast<std::size_t>(i)].rotary();
+    });
+  }
+}
+
+/// A bound for each sequence.
+template <std::size_t N, class T, class E>
+void rotate_ragged(const RotateTensors<T, N>& tensors, const RaggedBatch& batch,
+                   std::span<const Bound<E>> bounds, const RotateOptions& options, bool inverse) {
+  static_assert(Bound<E>::has_rotary && !Bound<E>::has_distance_map,
+                "posenc: rotate needs an encoding with a rotary base and without a distance map.");
+  Problems problems;
+  problems.require(std::ssize(bounds) == batch.sequences(), "got ", bounds.size(),
+                   " encodings for ", batch.sequences(), " sequences.");
+  problems.raise_if_any(inverse ? "posenc::unrotate" : "posenc::rotate");
+  rotate_ragged(tensors, batch, options, inverse, [&](Index i) -> const auto& {
+    return bounds[static_cast<std::size_t>(i)].rotary();
+  });
+}
+
+}  // namespace detail
+
+/// Rotates a ragged batch x [tokens, heads, head_dim] into y; x and y may be the same view.
+///
+/// A scheme whose frequencies depend on the length is evaluated at the length of each sequence (one
+/// more than its greatest position), unless the encoding was bound with a length. That builds tables
+/// in the call; to build them once, bind the encoding for each sequence and pass the bounds.
+/// Throws Error for starts that do not divide the tokens.
+template <class T, class E>
+void rotate(std::type_identity_t<TensorView<const T>> x, TensorView<T> y, const RaggedBatch& batch,
+            const Bound<E>& bound, const RotateOptions& options = {}) {
+  detail::rotate_ragged<1, T>({{{x, y, options.side}}}, batch, bound, options, false);
+}
+
+/// Rotates a ragged batch in place.
+template <class T, class E>
+void rotate(TensorView<T> x, const RaggedBatch& batch, const Bound<E>& bound,
+            const RotateOptions& options = {}) {
+  rotate(TensorView<const T>(x), x, batch, bound, options);
+}
+
+/// Rotates queries and keys of a ragged batch in place.
+template <class T, class E>
+void rotate(TensorView<T> q, TensorView<T> k, const RaggedBatch& batch, const Bound<E>& bound,
+            const RotateOptions& options = {}) {
+  detail::rotate_ragged<2, T>({{{q, q, Side::query}, {k, k, Side::key}}}, batch, bound, options,
+                              false);
+}
+
+/// Undoes rotate of a ragged batch, in place.
+template <class T, class E>
+void unrotate(TensorView<T> x, const RaggedBatch& batch, const Bound<E>& bound,
+              const RotateOptions& options = {}) {
+  detail::rotate_ragged<1, T>({{{x, x, options.side}}}, batch, bound, options, true);
+}
+
+/// Rotates a ragged batch in place, each sequence by an encoding of its own.
+template <class T, class E>
+void rotate(TensorView<T> x, const RaggedBatch& batch, std::span<const Bound<E>> bounds,
+            const RotateOptions& options = {}) {
+  detail::rotate_ragged<1, T>({{{x, x, options.side}}}, batch, bounds, options, false);
+}
+template <class T, class E>
+void rotate(TensorView<T> q, TensorView<T> k, const RaggedBatch& batch,
+            std::span<const Bound<E>> bounds, const RotateOptions& options = {}) {
+  detail::rotate_ragged<2, T>({{{q, q, Side::query}, {k, k, Side::key}}}, batch, bounds, options,
+                              false);
+}
+
+POSENC_NAMESPACE_END

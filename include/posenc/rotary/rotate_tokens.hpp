@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+//
+// What all forms of rotate() share: their options, their rules, and the loop over tokens.
+//
+// Rotation moves more bytes than it computes, so the loop goes through memory once, token by token:
+// angles of a token, then all heads of all tensors. Threads take contiguous ranges of tokens.
+#pragma once
+
+#include <posenc/core/overlap.hpp>
+#include <posenc/core/positions.hpp>
+#include <posenc/executor/chunks.hpp>
+#include <posenc/rotary/rotary.hpp>
+
+#include <array>
+
+POSENC_NAMESPACE_BEGIN
+
+struct RotateOptions {
+  bool attention_factor = true;  ///< multiply by A (divide, in unrotate)
+  /// Whether x holds queries or keys; needed by encodings that scale the two differently (XPos), and
+  /// known where both are rotated in one call.
+  std::optional<Side> side{};
+  AnyExecutor executor{};  ///< who runs long calls in parts
+};
+
+namespace detail {
+
+/// One tensor of a call.
+template <class T>
+struct RotateTensor {
+  TensorView<const T> x;
+  TensorView<T> y;
+  std::optional<Side> side;
+};
+template <class T, std::size_t N>
+using RotateTensors = std::array<RotateTensor<T>, N>;
+
+/// What is done to every token of a call.
+struct RotateCall {
+  bool inverse;
+  bool grows;        ///< queries and keys have magnitudes of their own
+  double amplitude;  ///< infinite where an attention factor of 0 is to be undone
+
+  RotateCall(const RotaryState& state, const RotateOptions& options, bool inverse_)
+      : inverse(inverse_), grows(state.growth.size() != 0) {
+    const double a = options.attention_factor ? state.attention_factor : 1.0;
+    amplitude = inverse ? 1 / a : a;
+  }
+  [[nodiscard]] const char* who() const { return inverse ? "posenc::unrotate" : "posenc::rotate"; }
+  void check(Problems& problems, std::optional<Side> side) const {
+    problems.require(std::isfinite(amplitude),
+                     "the attention factor is 0, so it cannot be undone.");
+    problems.require(!grows || side,
+                     "this encoding (XPos) scales queries and keys differently: say which this is "
+                     "with RotateOptions::side, or rotate both in one call.");
+  }
+  [[nodiscard]] Turn turn(std::optional<Side> side) const { return {amplitude, inverse, side}; }
+};
+
+template <class T, std::size_t N>
+void check_tensors(Problems& problems, const RotateTensors<T, N>& tensors, Index head_dim) {
+  for (const auto& [x, y, side] : tensors) {
+    check_view(problems, "the input", x);
+    check_view(problems, "the output", y);
+  }
+  if (!problems.empty()) return;
+  for (const auto& [x, y, side] : tensors) {
+    problems.require(x.tokens == y.tokens && x.heads == y.heads && x.width == y.width,
+                     "input and output must have the same shape, got ", ShapeText(x), " and ",
+                     ShapeText(y), ".");
+    problems.require(x.width == head_dim, "the encoding rotates heads of ", head_dim,
+                     " channels, but these have ", x.width, ".");
+    problems.require(same_elements(x, y) || !overlap(x, y),
+                     "input and output must be the same view (in place) or must not overlap.");
+    check_result(problems, "the output", y);
+  }
+  if constexpr (N == 2) {
+    problems.require(tensors[0].x.tokens == tensors[1].x.tokens,
+                     "queries and keys of one call must be of the same tokens, got ",
+                     ShapeText(tensors[0].x), " and ", ShapeText(tensors[1].x), ".");
+    problems.require(!overlap(tensors[0].y, tensors[1].y), "queries and keys must not overlap.");
+  }
+}
+
+inline void check_positions(Problems& problems, const RotaryState& state,
+                            const Positions& positions, Index tokens) {
+  positions.check(problems, "tokens", tokens);
+  problems.require(positions.axes() == 1 || positions.axes() == state.axes, "got positions of ",
+                   positions.axes(), " coordinates, but the encoding has ", state.axes, ".");
+}
+
+/// Magnitudes that grow with the distance from the centre have to stay within float.
+inline void check_growth(Problems& problems, const RotaryState& state, const Positions& positions,
+                         Index tokens) {
+  const double reach = growth_reach(state);
+  for (Index t = 0; t < tokens; ++t) {
+    const double p = positions.is_real() ? positions.real(t) : static_cast<double>(positions[t]);
+    if (std::abs(p - static_cast<double>(state.centre)) <= reach) continue;
+    return problems.add("position ", p, " is more than ", reach, " tokens from the centre ",
+                        state.centre,
+                        ", where the magnitudes of this encoding (XPos) overflow: "
+                        "choose a centre nearer to the tokens.");
+  }
+}
+
+/// Rotates some pairs of all heads of a token, in all tensors.
+template <class Level, class LayoutT, class T, std::size_t N>
+void rotate_token(const RotateTensors<T, N>& tensors, Index t, const RotaryBlock& block,
+                  Index first, Index count, const arithmetic_t<T>* cos,
+                  const arithmetic_t<T>* sin) {
+  for (const auto& [x, y, side] : tensors) {
+    rotate_pairs<Level, LayoutT>(block, first, count, x.heads,
+                                 Heads<const T>{x.row(t, 0), x.head_stride, x.channel_stride},
+                                 Heads<T>{y.row(t, 0), y.head_stride, y.channel_stride}, cos, sin);
+    if (first != 0 || x.data == y.data || x.width == 2 * block.pairs) continue;
+    for (Index h = 0; h < x.heads; ++h)
+      copy_unrotated(block, x.width, x.row(t, h), x.channel_stride, y.row(t, h), y.channel_stride);
+  }
+}
+
+/// Rotates tokens [first, last). All tensors have the same magnitudes.
+template <class Level, class LayoutT, class T, std::size_t N>
+void rotate_range(const RotateTensors<T, N>& tensors, const Positions& positions,
+                  const Rotary<LayoutT>& rotary, const Turn& turn, Index first, Index last) {
+  TokenAngles<Level, arithmetic_t<T>> angles(rotary.state, rotary.angles, turn);
+  for_pair_chunks(rotary.pairs(), [&](Index pair, Index pairs) {
+    angles.choose(pair, pairs);
+    for (Index t = first; t < last; ++t) {
+      angles.at(positions, t);
+      rotate_token<Level, LayoutT>(tensors, t, rotary.block(), pair, pairs, angles.cos(),
+                                   angles.sin());
+    }
+  });
+}
+
+/// The same, where queries and keys may have magnitudes of their own.
+template <class Level, class LayoutT, class T, std::size_t N>
+void rotate_sides(const RotateTensors<T, N>& tensors, const Positions& positions,
+                  const Rotary<LayoutT>& rotary, const RotateCall& call, Index first, Index last) {
+  if (!call.grows)
+    return rotate_range<Level>(tensors, positions, rotary, call.turn({}), first, last);
+  for (const RotateTensor<T>& tensor : tensors)
+    rotate_range<Level>(RotateTensors<T, 1>{{tensor}}, positions, rotary, call.turn(tensor.side),
+                        first, last);
+}
+
+/// Calls body(first, last) for ranges of tokens, in parallel where that is worth a thread's start.
+template <class T, std::size_t N, class Body>
+void for_token_ranges(const AnyExecutor& executor, const RotateTensors<T, N>& tensors,
+                      const Body& body) {
+  constexpr Index worth_a_thread = Index{1} << 17;  // bytes
+  Index bytes = 1;
+  for (const auto& [x, y, side] : tensors)
+    bytes += x.heads * x.width * static_cast<Index>(sizeof(T));
+  for_chunks(executor, tensors[0].x.tokens, worth_a_thread / bytes + 1, body);
+}
+
+template <class LayoutT, class T, std::size_t N>
+void rotate_checked(const RotateTensors<T, N>& tensors, const Positions& positions,
+                    const Rotary<LayoutT>& rotary, const RotateCall& call,
+                    const AnyExecutor& executor) {
+  simd::dispatch<T>([&]<class Level>(Level) {
+    for_token_ranges(executor, tensors, [&](Index first, Index last) {
+      rotate_sides<Level>(tensors, positions, rotary, call, first, last);
+    });
+  });
+}
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+//
+// Rotations: the cosines and sines of some tokens, computed once and applied in every layer.
+//
+//   const Rotations at(bound, positions, tokens);     once per step
+//   rotate(q, k, at);                                 in every layer
+//
+// They are the numbers that rotate() computes in each call, so results have the same bits. A token
+// takes rotary_dim of them: 512 bytes for 128 channels in float.
+#pragma once
+
+#include <posenc/rotary/apply.hpp>
+
+#include <vector>
+
+POSENC_NAMESPACE_BEGIN
+
+/// U is what elements are computed in: float (for float and the 16-bit types) or double.
+template <class LayoutT, class U = float>
+class Rotations {
+ public:
+  using layout = LayoutT;
+
+  /// Throws Error for positions out of range, and where an encoding scales queries and keys
+  /// differently (XPos) and RotateOptions::side is left out.
+  template <class E>
+  Rotations(const Bound<E>& bound, const Positions& positions, Index tokens,
+            const RotateOptions& options = {}) {
+    assign(bound, positions, tokens, options);
+  }
+
+  /// The same for other tokens, in the memory that is there.
+  template <class E>
+  void assign(const Bound<E>& bound, const Positions& positions, Index tokens,
+              const RotateOptions& options = {}) {
+    Problems problems;
+    problems.require(tokens >= 0, "the number of tokens must not be negative, got ", tokens, ".");
+    problems.raise_if_any("posenc::Rotations");
+    detail::with_rotary(
+        bound, [&] { return positions.length(tokens); },
+        [&](const auto& rotary) {
+          const detail::RotateCall call(rotary.state, options, false);
+          detail::check_positions(problems, rotary.state, positions, tokens);
+          call.check(problems, options.side);
+          problems.raise_if_any("posenc::Rotations");
+          if (call.grows) detail::check_growth(problems, rotary.state, positions, tokens);
+          Index all = 0;
+          problems.require(multiply(2 * rotary.angles.row_stride(), tokens, all), "the angles of ",
+                           tokens, " tokens do not fit in memory.");
+          problems.raise_if_any("posenc::Rotations");
+
+          head_dim_ = rotary.state.head_dim;
+          block_ = rotary.block();
+          tokens_ = tokens;
+          stride_ = rotary.angles.row_stride();
+          side_ = call.grows ? options.side : std::nullopt;
+          angles_.resize(static_cast<std::size_t>(all));
+          simd::dispatch<U>([&]<class Level>(Level) {
+            detail::TokenAngles<Level, U> angles(rotary.state, rotary.angles,
+                                                 call.turn(options.side));
+            detail::for_pair_chunks(rotary.pairs(), [&](Index first, Index count) {
+              angles.choose(first, count);
+              for (Index t = 0; t < tokens; ++t) {
+                angles.at(positions, t);
+                U* row = angles_.data() + 2 * stride_ * t;
+                std::copy_n(angles.cos(), angles.padded(), row + first);
+                std::copy_n(angles.sin(), angles.padded(), row + stride_ + first);
+              }
+            });
+          });
+        });
+  }
+
+  [[nodiscard]] Index tokens() const { return tokens_; }
+  [[nodiscard]] Index head_dim() const { return head_dim_; }
+  [[nodiscard]] const RotaryBlock& block() const { return block_; }
+
+  /// Whose magnitudes are in the numbers, where queries and keys have different ones.
+  [[nodiscard]] std::optional<Side> side() const { return side_; }
+
+  /// Cosines of a token's pairs, times the attention factor.
+  [[nodiscard]] const U* cos(Index token) const { return angles_.data() + 2 * stride_ * token; }
+  [[nodiscard]] const U* sin(Index token) const { return cos(token) + stride_; }
+
+ private:
+  Index head_dim_ = 0, tokens_ = 0, stride_ = 0;
+  RotaryBlock block_;
+  std::optional<Side> side_;
+  std::vector<U> angles_;  ///< [token][cosines, sines][pair, padded]
+};
+
+template <class E>
+Rotations(const Bound<E>&, const Positions&, Index, const RotateOptions& = {})
+    -> Rotations<typename Bound<E>::rotary_type::layout>;
+
+namespace detail {
+
+template <std::size_t N, class T, class LayoutT, class U>
+void rotate_all(const RotateTensors<T, N>& tensors, const Rotations<LayoutT, U>& rotations,
+                const AnyExecutor& executor) {
+  static_assert(std::is_same_v<U, arithmetic_t<T>>,
+                "posenc: Rotations for tensors of double are Rotations<Layout, double>; for float "
+                "and the 16-bit types Rotations<Layout, float>.");
+  Problems problems;
+  check_tensors(problems, tensors, rotations.head_dim());
+  problems.require(tensors[0].x.tokens == rotations.tokens(), "these are the rotations of ",
+                   rotations.tokens(), " tokens, but the tensor has ", tensors[0].x.tokens, ".");
+  problems.require(N == 1 || !rotations.side(),
+                   "this encoding (XPos) scales queries and keys differently, so each needs "
+                   "Rotations of its own.");
+  problems.raise_if_any("posenc::rotate");
+  simd::dispatch<T>([&]<class Level>(Level) {
+    for_token_ranges(executor, tensors, [&](Index begin, Index end) {
+      for (Index t = begin; t < end; ++t)
+        for_pair_chunks(rotations.block().pairs, [&](Index first, Index count) {
+          rotate_token<Level, LayoutT>(tensors, t, rotations.block(), first, count,
+                                       rotations.cos(t) + first, rotations.sin(t) + first);
+        });
+    });
+  });
+}
+
+}  // namespace detail
+
+/// Rotates x [tokens, heads, head_dim] into y; x and y may be the same view.
+/// Throws Error on mismatched shapes.
+template <class T, class LayoutT, class U>
+void rotate(std::type_identity_t<TensorView<const T>> x, TensorView<T> y,
+            const Rotations<LayoutT, U>& rotations, const AnyExecutor& executor = {}) {
+  detail::rotate_all<1, T>({{{x, y, {}}}}, rotations, executor);
+}
+
+/// Rotates in place.
+template <class T, class LayoutT, class U>
+void rotate(TensorView<T> x, const Rotations<LayoutT, U>& rotations,
+            const AnyExecutor& executor = {}) {
+  rotate(TensorView<const T>(x), x, rotations, executor);
+}
+
+/// Rotates queries and keys of the same tokens in place.
+template <class T, class LayoutT, class U>
+void rotate(TensorView<T> q, TensorView<T> k, const Rotations<LayoutT, U>& rotations,
+            const AnyExecutor& executor = {}) {
+  detail::rotate_all<2, T>({{{q, q, {}}, {k, k, {}}}}, rotations, executor);
+}
+
+POSENC_NAMESPACE_END

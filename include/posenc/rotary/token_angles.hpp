@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT
+//
+// TokenAngles: cosines and sines for one token after another, each computed once for all heads.
+//
+// It remembers what neighbouring tokens share: the product of all digits of the position but the
+// last (32 tokens in a row), and, where a position has several axes (M-RoPE), the axes whose
+// coordinate did not change. Memory is its own 20 KiB, on the stack of its user.
+#pragma once
+
+#include <posenc/core/positions.hpp>
+#include <posenc/rotary/angles.hpp>
+#include <posenc/simd/dispatch.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <optional>
+
+POSENC_NAMESPACE_BEGIN
+
+/// Which side of a score a vector is on. Only xPos treats them differently.
+enum class Side { query, key };
+
+/// What is done with an angle besides rotating by it.
+struct Turn {
+  double amplitude = 1;        ///< multiplies the result
+  bool inverse = false;        ///< rotates the other way round
+  std::optional<Side> side{};  ///< scales by xPos's magnitude of this side, or not at all
+};
+
+namespace detail {
+
+/// How far from the centre xPos's magnitudes stay within float, with room for the numbers that they
+/// multiply; infinite for encodings without them.
+inline double growth_reach(const RotaryState& state) {
+  constexpr double most = 80;  // e^80 = 5.5e34; float ends at e^88.7
+  const double fastest = state.growth.size() == 0 ? 0 : state.growth.abs().maxCoeff();
+  return fastest == 0 ? std::numeric_limits<double>::infinity() : std::floor(most / fastest);
+}
+
+/// Pairs that are dealt with at once.
+inline constexpr Index most_angle_pairs = 128;
+
+/// Cosines and sines of up to 128 pairs, in U.
+template <class Level, class U>
+class TokenAngles {
+ public:
+  static constexpr Index most_pairs = most_angle_pairs;
+
+  /// The table is that of the state, or one at another step.
+  TokenAngles(const RotaryState& state, const AngleTable& table, const Turn& turn)
+      : state_(state), table_(table), turn_(turn), grows_(turn.side && state.growth.size() != 0) {}
+
+  /// Chooses pairs [first, first + count): first a multiple of AngleTable::pair_block, count at
+  /// most most_pairs.
+  void choose(Index first, Index count) noexcept {
+    first_ = first;
+    count_ = count;
+    padded_ = std::min((count + AngleTable::pair_block - 1) / AngleTable::pair_block *
+                           AngleTable::pair_block,
+                       most_pairs);
+    known_ = false;
+    for (Axis& axis : axes_) axis.prefix = -1;
+    if (state_.axes > 1) fill_masks();
+  }
+
+  [[nodiscard]] Index first() const { return first_; }
+  [[nodiscard]] Index count() const { return count_; }
+  [[nodiscard]] Index padded() const { return padded_; }  ///< count, rounded up to pair_block
+  [[nodiscard]] const U* cos() const { return cos_; }
+  [[nodiscard]] const U* sin() const { return sin_; }
+
+  /// Moves to a position, the same on all axes.
+  template <class P>
+  void at(P position) noexcept {
+    const auto value = static_cast<double>(position);
+    if (known_ && std::all_of(at_, at_ + state_.axes, [&](double p) { return p == value; })) return;
+    angles(axes_[0], position, cos_, sin_);
+    std::fill_n(at_, state_.axes, value);
+    known_ = true;
+    if (grows_) grow();
+  }
+
+  /// Moves to a token's position.
+  void at(const Positions& positions, Index token) noexcept {
+    if (positions.axes() == 1 || state_.axes == 1) {
+      if (positions.is_real())
+        at(positions.real(token));
+      else
+        at(positions[token]);
+      return;
+    }
+    double next[most_axes] = {};
+    for (int axis = 0; axis < state_.axes; ++axis)
+      next[axis] = positions.is_real() ? positions.real(axis, token)
+                                       : static_cast<double>(positions.at(axis, token));
+    if (std::all_of(next, next + state_.axes, [&](double p) { return p == next[0]; }))
+      return at(next[0]);
+    U scratch[2 * most_pairs];
+    for (int axis = 0; axis < state_.axes; ++axis) {
+      if (known_ && !grows_ && at_[axis] == next[axis]) continue;
+      angles(axes_[axis], next[axis], scratch, scratch + most_pairs);
+      Level::blend_into(padded_, masks_[axis], scratch, cos_);
+      Level::blend_into(padded_, masks_[axis], scratch + most_pairs, sin_);
+      at_[axis] = next[axis];
+    }
+    known_ = true;
+    if (grows_) grow();
+  }
+
+ private:
+  static constexpr int most_axes = Positions::most_axes;
+
+  /// All digits but the last, multiplied out.
+  struct Axis {
+    Position prefix = -1;  ///< position / 32
+    const double* high = nullptr;
+    Index stride = 0;
+    double own[2 * most_pairs];
+  };
+
+  void angles(Axis& axis, double position, U* cos, U* sin) noexcept {
+    if (position == std::floor(position) && std::abs(position) <= 0x1p62)
+      return angles(axis, static_cast<Position>(position), cos, sin);
+    if (table_.mode() != Angles::exact) return peer_angles(position, cos, sin);
+    double exact[2 * most_pairs];
+    table_.evaluate(position, first_, padded_, exact, exact + most_pairs);
+    const double cos_factor = turn_.amplitude;
+    const double sin_factor = turn_.inverse ? -turn_.amplitude : turn_.amplitude;
+    for (Index i = 0; i < padded_; ++i) {
+      cos[i] = static_cast<U>(exact[i] * cos_factor);
+      sin[i] = static_cast<U>(exact[most_pairs + i] * sin_factor);
+    }
+  }
+
+  void angles(Axis& axis, Position position, U* cos, U* sin) noexcept {
+    if (table_.mode() != Angles::exact) return peer_angles(static_cast<double>(position), cos, sin);
+    // Rotating back by n is the mirror image of rotating by n, to the last bit.
+    const Position n = std::abs(position);
+    if (n >> AngleTable::radix_bits != axis.prefix) multiply_digits(axis, n);
+    const double* low = table_.row(0, n & (AngleTable::radix - 1)) + first_;
+    const bool back = (position < 0) != turn_.inverse;
+    Level::finish_angles(padded_, axis.high, axis.stride, low, table_.row_stride(), turn_.amplitude,
+                         back ? -turn_.amplitude : turn_.amplitude, cos, sin);
+  }
+
+  void multiply_digits(Axis& axis, Position n) noexcept {
+    axis.prefix = n >> AngleTable::radix_bits;
+    Position rest = axis.prefix;
+    axis.high = table_.row(1, rest & (AngleTable::radix - 1)) + first_;
+    axis.stride = table_.row_stride();
+    const auto times = [&](const double* factor, Index stride) {
+      Level::multiply_angles(padded_, axis.high, axis.stride, factor, stride, axis.own, most_pairs);
+      axis.high = axis.own;
+      axis.stride = most_pairs;
+    };
+    // A digit of zero is a factor of exactly one.
+    for (int digit = 2; digit < AngleTable::num_digits; ++digit) {
+      rest >>= AngleTable::radix_bits;
+      if (const Position value = rest & (AngleTable::radix - 1); value != 0)
+        times(table_.row(digit, value) + first_, table_.row_stride());
+    }
+    constexpr int bits = AngleTable::radix_bits * AngleTable::num_digits;
+    if (const Position beyond = n >> bits << bits; beyond != 0) {
+      double excess[2 * most_pairs];
+      table_.evaluate(static_cast<double>(beyond), first_, padded_, excess, excess + most_pairs);
+      times(excess, most_pairs);
+    }
+  }
+
+  void peer_angles(double position, U* cos, U* sin) const noexcept {
+    table_.evaluate_peer(position, first_, count_, turn_.amplitude,
+                         turn_.inverse ? -turn_.amplitude : turn_.amplitude, cos, sin);
+  }
+
+  /// xPos: exp(growth (n - centre)) on queries, its inverse on keys.
+  void grow() noexcept {
+    const double distance = at_[0] - static_cast<double>(state_.centre);
+    const double direction = (*turn_.side == Side::query) == !turn_.inverse ? distance : -distance;
+    for (Index i = 0; i < count_; ++i) {
+      const double magnitude = std::exp(state_.growth[first_ + i] * direction);
+      cos_[i] = static_cast<U>(magnitude * static_cast<double>(cos_[i]));
+      sin_[i] = static_cast<U>(magnitude * static_cast<double>(sin_[i]));
+    }
+  }
+
+  void fill_masks() noexcept {
+    using Bits = std::conditional_t<sizeof(U) == 8, std::uint64_t, std::uint32_t>;
+    for (int axis = 0; axis < state_.axes; ++axis)
+      for (Index i = 0; i < padded_; ++i) {
+        const bool mine = i < count_ && state_.axis[static_cast<std::size_t>(first_ + i)] == axis;
+        masks_[axis][i] = std::bit_cast<U>(mine ? ~Bits{0} : Bits{0});
+      }
+  }
+
+  const RotaryState& state_;
+  const AngleTable& table_;
+  Turn turn_;
+  bool grows_;
+  bool known_ = false;  ///< cos and sin are those of at_
+  Index first_ = 0, count_ = 0, padded_ = 0;
+  double at_[most_axes] = {};
+  Axis axes_[most_axes];
+  alignas(64) U cos_[most_pairs];
+  alignas(64) U sin_[most_pairs];
+  alignas(64) U masks_[most_axes][most_pairs];
+};
+
+}  // namespace detail
+
+/// Writes cosine and sine of pairs [first, first + count) at an integer or real position.
+template <class P, class T>
+void cos_sin(const AngleTable& table, P position, Index first, Index count, T* cos, T* sin) {
+  simd::dispatch<T>([&]<class Level>(Level) {
+    const RotaryState plain;
+    detail::TokenAngles<Level, T> angles(plain, table, {});
+    for (Index done = 0; done < count;) {
+      const Index skip = (first + done) % AngleTable::pair_block;
+      const Index some = std::min(detail::most_angle_pairs - skip, count - done);
+      angles.choose(first + done - skip, skip + some);
+      angles.at(position);
+      std::copy_n(angles.cos() + skip, some, cos + done);
+      std::copy_n(angles.sin() + skip, some, sin + done);
+      done += some;
+    }
+  });
+}
+
+POSENC_NAMESPACE_END

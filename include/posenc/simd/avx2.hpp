@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+//
+// The AVX2 level: x86-64-v3, machines from 2013 on.
+#pragma once
+
+#include <posenc/core/element.hpp>
+#include <posenc/rotary/layout.hpp>
+#include <posenc/simd/level.hpp>
+#include <posenc/simd/region.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#if defined(POSENC_DETAIL_X86_64) && !defined(POSENC_DETAIL_BASELINE_AVX512)
+#include <immintrin.h>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace simd {
+
+namespace avx2 {
+POSENC_REGION_BEGIN("avx2,fma,f16c")
+// clang-format off: each needs the one before it
+#include <posenc/simd/avx2/vector.inl>
+#include <posenc/simd/leaves/rotary.inl>
+#include <posenc/simd/leaves/attention.inl>
+// clang-format on
+POSENC_REGION_END
+}  // namespace avx2
+
+struct Avx2 : avx2::RotaryLeaves, avx2::AttentionLeaves {
+  static constexpr Level level = Level::avx2;
+};
+
+}  // namespace simd
+
+POSENC_NAMESPACE_END
+#endif

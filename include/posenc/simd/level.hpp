@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+//
+// Level: which instruction set the inner loops use, chosen when the program runs.
+//
+// One binary holds every level that is worth having above the baseline it was compiled for; the
+// first call picks the best one that this machine can run. To choose another one:
+//
+//   POSENC_SIMD=avx2 ./program       scalar, avx2, avx512, avx512_bf16; neon on 64-bit Arm
+//   posenc::simd::force(simd::Level::avx2);
+//   posenc::simd::ForcedLevel guard(simd::Level::scalar);    until the end of the scope
+//
+// A level that this machine or this program does not have is an Error, not a fallback: a
+// measurement or a test that asked for one must not silently run another.
+#pragma once
+
+#include <posenc/core/problems.hpp>
+#include <posenc/simd/machine.hpp>
+
+#include <atomic>
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#define POSENC_DETAIL_BASELINE_AVX512 1
+#endif
+
+/// One choice for the whole program: not in the namespace of a baseline, so that units compiled
+/// with different -m flags share it. -1: nothing was forced.
+namespace posenc_process {
+inline std::atomic<int> forced_level{-1};
+}
+
+POSENC_NAMESPACE_BEGIN
+
+namespace simd {
+
+/// From the most portable to the widest.
+enum class Level {
+  scalar,      ///< plain loops, compiled for the program's baseline
+  neon,        ///< 64-bit Arm
+  avx2,        ///< AVX2, FMA, F16C: x86-64-v3
+  avx512,      ///< AVX-512 F, BW, DQ, VL: x86-64-v4
+  avx512_bf16  ///< the same, and bfloat16 rounded in hardware: Zen 4, Cooper Lake and later
+};
+
+inline constexpr Level all_levels[] = {Level::scalar, Level::neon, Level::avx2, Level::avx512,
+                                       Level::avx512_bf16};
+
+[[nodiscard]] constexpr const char* name(Level level) {
+  switch (level) {
+    case Level::neon:
+      return "neon";
+    case Level::avx2:
+      return "avx2";
+    case Level::avx512:
+      return "avx512";
+    case Level::avx512_bf16:
+      return "avx512_bf16";
+    default:
+      return "scalar";
+  }
+}
+
+/// Was this level compiled into the program? Levels below the baseline are left out: given flags
+/// for AVX-512, a compiler uses it in "AVX2" code too.
+[[nodiscard]] constexpr bool in_program(Level level) {
+#if defined(POSENC_DETAIL_X86_64)
+#if defined(POSENC_DETAIL_BASELINE_AVX512)
+  return level != Level::neon && level != Level::avx2;
+#else
+  return level != Level::neon;
+#endif
+#elif defined(POSENC_DETAIL_NEON)
+  return level == Level::scalar || level == Level::neon;
+#else
+  return level == Level::scalar;
+#endif
+}
+
+[[nodiscard]] inline bool on_machine(Level level) {
+  switch (level) {
+    case Level::avx2:
+      return machine().avx2;
+    case Level::avx512:
+      return machine().avx512;
+    case Level::avx512_bf16:
+      return machine().avx512_bf16;
+    case Level::neon:
+#if defined(POSENC_DETAIL_NEON)
+      return true;
+#else
+      return false;
+#endif
+    default:
+      return true;
+  }
+}
+
+/// Levels that this program can run on this machine, from the most portable to the best.
+[[nodiscard]] inline std::vector<Level> available_levels() {
+  std::vector<Level> levels;
+  for (const Level level : all_levels)
+    if (in_program(level) && on_machine(level)) levels.push_back(level);
+  return levels;
+}
+
+namespace detail {
+
+inline void require(Level level, const char* who) {
+  if (in_program(level) && on_machine(level)) return;
+  Problems problems;
+  std::string have;
+  for (const Level other : available_levels()) (have += have.empty() ? "" : ", ") += name(other);
+  if (!on_machine(level))
+    problems.add("this machine has no level ", name(level), "; it has ", have, ".");
+  else
+    problems.add("this program has no level ", name(level),
+                 ", because it was compiled for a baseline above or beside it; it has ", have, ".");
+  problems.raise_if_any(who);
+}
+
+/// POSENC_SIMD, or the best level there is.
+inline Level choose() {
+  const char* wish = std::getenv("POSENC_SIMD");
+  if (!wish || !*wish) return available_levels().back();
+  for (const Level level : all_levels)
+    if (std::string_view(wish) == name(level)) {
+      require(level, "POSENC_SIMD");
+      return level;
+    }
+  Problems problems;
+  problems.add("the level must be one of scalar, neon, avx2, avx512, avx512_bf16, got \"", wish,
+               "\".");
+  problems.raise_if_any("POSENC_SIMD");
+  return Level::scalar;
+}
+
+}  // namespace detail
+
+/// The level that runs: the forced one, else POSENC_SIMD (read at the first call), else the best.
+/// Throws Error when that level does not exist here.
+[[nodiscard]] inline Level level() {
+  const int forced = posenc_process::forced_level.load(std::memory_order_relaxed);
+  if (forced >= 0) {
+    const auto level = static_cast<Level>(forced);
+    if (!in_program(level)) detail::require(level, "posenc::simd::level");
+    return level;
+  }
+  static const Level chosen = detail::choose();
+  return chosen;
+}
+
+/// Makes every later call of the program run at this level; std::nullopt: as it was.
+/// Throws Error when the machine or the program lacks it.
+inline void force(std::optional<Level> level) {
+  if (level) detail::require(*level, "posenc::simd::force");
+  posenc_process::forced_level.store(level ? static_cast<int>(*level) : -1,
+                                     std::memory_order_relaxed);
+}
+
+/// Forces a level until the end of a scope, for the whole program.
+class ForcedLevel {
+ public:
+  explicit ForcedLevel(Level level)
+      : before_(posenc_process::forced_level.load(std::memory_order_relaxed)) {
+    force(level);
+  }
+  ~ForcedLevel() { posenc_process::forced_level.store(before_, std::memory_order_relaxed); }
+  ForcedLevel(const ForcedLevel&) = delete;
+  ForcedLevel& operator=(const ForcedLevel&) = delete;
+
+ private:
+  int before_;
+};
+
+}  // namespace simd
+
+POSENC_NAMESPACE_END

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+//
+// The NEON level: the baseline of 64-bit Arm, so no region is needed.
+#pragma once
+
+#include <posenc/core/element.hpp>
+#include <posenc/rotary/layout.hpp>
+#include <posenc/simd/level.hpp>
+#include <posenc/simd/region.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#if defined(POSENC_DETAIL_NEON)
+#include <arm_neon.h>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace simd {
+
+namespace neon {
+// clang-format off: each needs the one before it
+#include <posenc/simd/neon/vector.inl>
+#include <posenc/simd/leaves/rotary.inl>
+#include <posenc/simd/leaves/attention.inl>
+// clang-format on
+}  // namespace neon
+
+struct Neon : neon::RotaryLeaves, neon::AttentionLeaves {
+  static constexpr Level level = Level::neon;
+};
+
+}  // namespace simd
+
+POSENC_NAMESPACE_END
+#endif

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+//
+// The portable leaves of rotary position: plain loops. Blocks of fixed length go through local
+// arrays, so that a compiler vectorises them for the baseline even though x and y may be the same.
+#pragma once
+
+#include <posenc/core/element.hpp>
+#include <posenc/rotary/layout.hpp>
+
+#include <algorithm>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace simd::scalar {
+
+struct RotaryLeaves {
+  /// Products of n complex numbers: out = a * b. Each operand is n cosines and, `stride` further on,
+  /// n sines. out may be a.
+  static void multiply_angles(Index n, const double* a, Index a_stride, const double* b,
+                              Index b_stride, double* out, Index out_stride) {
+    for (Index i = 0; i < n; ++i) {
+      const double ac = a[i], as = a[a_stride + i], bc = b[i], bs = b[b_stride + i];
+      out[i] = ac * bc - as * bs;
+      out[out_stride + i] = ac * bs + as * bc;
+    }
+  }
+
+  /// The last product of an angle, times a factor, rounded to what tensors are computed in.
+  template <class U>
+  static void finish_angles(Index n, const double* a, Index a_stride, const double* b,
+                            Index b_stride, double cos_factor, double sin_factor, U* cos, U* sin) {
+    for (Index i = 0; i < n; ++i) {
+      const double ac = a[i], as = a[a_stride + i], bc = b[i], bs = b[b_stride + i];
+      cos[i] = static_cast<U>(cos_factor * (ac * bc - as * bs));
+      sin[i] = static_cast<U>(sin_factor * (ac * bs + as * bc));
+    }
+  }
+
+  /// y = x where the mask is set (all bits, or none).
+  template <class U>
+  static void blend_into(Index n, const U* mask, const U* x, U* y) {
+    for (Index i = 0; i < n; ++i) y[i] = std::signbit(mask[i]) ? x[i] : y[i];
+  }
+
+  /// Rotates pairs [first, first + count) of some heads whose rotary blocks, of `pairs` pairs, begin
+  /// at x; y may be x. cos and sin are those of pair `first` and on.
+  template <class LayoutT, class X, class Y>
+  static void rotate(Index heads, Index first, Index count, Index pairs, const X* x, Index x_stride,
+                     Y* y, Index y_stride, const arithmetic_t<X>* cos, const arithmetic_t<X>* sin) {
+    for (Index h = 0; h < heads; ++h, x += x_stride, y += y_stride) {
+      Index i = 0;
+      for (; i + block <= count; i += block)
+        rotate_some<LayoutT>(block, first + i, pairs, x, y, cos + i, sin + i);
+      rotate_some<LayoutT>(count - i, first + i, pairs, x, y, cos + i, sin + i);
+    }
+  }
+
+ private:
+  static constexpr Index block = 8;
+
+  template <class LayoutT, class X, class Y>
+  static void rotate_some(Index n, Index first, Index pairs, const X* x, Y* y,
+                          const arithmetic_t<X>* cos, const arithmetic_t<X>* sin) {
+    using U = arithmetic_t<X>;
+    U a[block], b[block];
+    for (Index i = 0; i < n; ++i) {
+      const U x0 = widen(x[LayoutT::first(first + i, pairs)]);
+      const U x1 = widen(x[LayoutT::second(first + i, pairs)]);
+      a[i] = x0 * cos[i] - x1 * sin[i];
+      b[i] = x0 * sin[i] + x1 * cos[i];
+    }
+    for (Index i = 0; i < n; ++i) {
+      y[LayoutT::first(first + i, pairs)] = narrow<Y>(a[i]);
+      y[LayoutT::second(first + i, pairs)] = narrow<Y>(b[i]);
+    }
+  }
+};
+
+}  // namespace simd::scalar
+
+POSENC_NAMESPACE_END
