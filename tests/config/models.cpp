@@ -294,8 +294,6 @@ TEST_CASE("temperatures, windows and axes") {
   CHECK(kind(qwen, "full_attention").score.temperature(8191) == 1);
   CHECK(kind(qwen, "full_attention").score.temperature(32767) == Approx(1.15384615));
 
-  CHECK(rotation(shipped("qwen3-vl-30b-a3b")).mrope_section == std::vector<Index>{24, 20, 20});
-  CHECK(rotation(shipped("qwen3-vl-30b-a3b")).mrope_interleaved);
   CHECK(rotation(shipped("hunyuan-7b")).state().base ==
         Approx(static_cast<double>(10000 * std::pow(1000.0L, 128 / 126.0L))).epsilon(1e-12));
 }

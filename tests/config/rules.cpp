@@ -43,7 +43,7 @@ TEST_CASE("base: dictionary, file, older spelling, default of the family") {
   json neox = llama({{"model_type", "gpt_neox"}, {"rotary_emb_base", 25000}});
   neox.erase("rope_theta");
   CHECK(rotation(parse(neox)).base == 25000);
-  json qwen_vl = llama({{"model_type", "qwen2_vl"}});
+  json qwen_vl = llama({{"model_type", "qwen2_vl"}, {"hidden_size", 1024}});
   qwen_vl.erase("rope_theta");
   CHECK(rotation(parse(qwen_vl)).base == 1e6);
   CHECK_THAT(notes_of(parse(qwen_vl)), ContainsSubstring("rope_theta is absent"));
@@ -81,7 +81,7 @@ TEST_CASE("aliases of rope_type") {
   const Model axes =
       parse(llama({{"rope_scaling", {{"type", "mrope"}, {"mrope_section", {8, 12, 12}}}}}));
   CHECK(rotation(axes).type == "default");
-  CHECK(rotation(axes).mrope_section == std::vector<Index>{8, 12, 12});
+  CHECK(rotation(axes).axes.rule == posenc::MRoPE{.sections = {8, 12, 12}});
   CHECK(
       wrong_with(
           llama({{"rope_scaling",

@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -66,6 +67,62 @@ TEST_CASE("Positions: real ids") {
   CHECK(Positions(whole).length(1) == 7);
 }
 
+TEST_CASE("Positions: several coordinates, [axes][tokens]") {
+  const std::vector<Position> ids{0, 1, 2, 10, 11, 12, -5, 21, 7};
+  const Positions positions(ids, 3);
+  CHECK(positions.axes() == 3);
+  for (int axis = 0; axis < 3; ++axis)
+    for (Index t = 0; t < 3; ++t)
+      CHECK(positions.at(axis, t) == ids[static_cast<std::size_t>(3 * axis + t)]);
+  CHECK(positions[2] == 2);          // the first coordinate
+  CHECK(positions.length(3) == 22);  // the greatest of all
+  CHECK(complaint(positions, 3).empty());
+
+  const std::vector<double> real_ids{0.5, 1.5, -0.25, 8.75};
+  const Positions real(real_ids, 2);
+  CHECK(real.is_real());
+  CHECK(real.real(1) == 1.5);
+  CHECK(real.real(0, 1) == 1.5);
+  CHECK(real.real(1, 0) == -0.25);
+  CHECK(real.real(1, 1) == 8.75);
+  CHECK(real.length(2) == 9);
+}
+
+TEST_CASE("Positions: with one axis, or from an offset, all coordinates are equal") {
+  const std::vector<Position> ids{4, 8};
+  const std::vector<double> real_ids{4.5, 8.5};
+  for (int axis = 0; axis < Positions::most_axes; ++axis) {
+    CHECK(Positions(ids).at(axis, 1) == 8);
+    CHECK(Positions(100).at(axis, 1) == 101);
+    CHECK(Positions(real_ids).real(axis, 1) == 8.5);
+  }
+  CHECK(Positions(ids).axes() == 1);
+  CHECK(Positions(100).axes() == 1);
+}
+
+TEST_CASE("Positions: some of the tokens") {
+  const std::vector<Position> ids{0, 1, 2, 3, 10, 11, 12, 13};
+  const std::vector<double> real_ids{0.5, 1.5, 10.5, 11.5};
+  const Positions two = Positions(ids, 2).subspan(1, 2);
+  CHECK(two.at(0, 0) == 1);
+  CHECK(two.at(0, 1) == 2);
+  CHECK(two.at(1, 0) == 11);
+  CHECK(two.at(1, 1) == 12);
+  CHECK(two.length(2) == 13);
+  CHECK(complaint(two, 2).empty());
+  CHECK(complaint(two, 3) == "queries: got 4 position ids for 3 tokens of 2 coordinates each.");
+  CHECK(two.subspan(1, 1).at(1, 0) == 12);
+  CHECK(Positions(real_ids, 2).first(1).real(1, 0) == 10.5);
+  CHECK(Positions(real_ids, 2).subspan(1, 1).length(1) == 12);
+
+  const Positions plain = Positions(ids).subspan(6, 2);
+  CHECK(plain[1] == 13);
+  CHECK(complaint(plain, 2).empty());
+  CHECK(complaint(plain, 1) == "queries: got 2 position ids for 1 tokens.");
+  CHECK(Positions(50).subspan(7, 3)[1] == 58);
+  CHECK(complaint(Positions(50).subspan(7, 3), 3).empty());
+}
+
 TEST_CASE("Positions: spans, arrays and vectors; other integers are not taken for positions") {
   const Position array[3] = {1, 2, 3};
   CHECK(Positions(array)[2] == 3);
@@ -86,6 +143,19 @@ TEST_CASE("Positions: a wrong number of ids") {
   CHECK(complaint(three, 4) == "queries: got 3 position ids for 4 tokens.");
   CHECK(complaint(three, 0) == "queries: got 3 position ids for 0 tokens.");
   CHECK(complaint(two, 1) == "queries: got 2 position ids for 1 tokens.");
+}
+
+TEST_CASE("Positions: a wrong number of coordinates") {
+  const std::vector<Position> six{1, 2, 3, 4, 5, 6};
+  CHECK(complaint(Positions(six, 3), 2).empty());
+  CHECK(complaint(Positions(six, 2), 3).empty());
+  CHECK(complaint(Positions(six, 3), 6) ==
+        "queries: got 6 position ids for 6 tokens of 3 coordinates each.");
+  CHECK(complaint(Positions(six, 4), 1) ==
+        "queries: got 6 position ids for 1 tokens of 4 coordinates each.");
+  for (const int axes : {5, 0, -1})
+    CHECK(complaint(Positions(six, axes), 6) ==
+          "queries: positions have 1 to 4 coordinates, got " + std::to_string(axes) + ".");
 }
 
 TEST_CASE("Positions: no ids for some tokens is a wrong number too") {
@@ -109,6 +179,10 @@ TEST_CASE("Positions: ids out of range") {
     const std::vector<double> ids{0, p, 1};
     CHECK_THAT(complaint(ids, 3), StartsWith(refused));
   }
+  const std::vector<Position> in_second{0, 1, 2, greatest_position + 1};
+  CHECK_THAT(complaint(Positions(in_second, 2), 2), StartsWith(refused));
+  const std::vector<double> in_third{0, 1, infinity};
+  CHECK_THAT(complaint(Positions(in_third, 3), 1), StartsWith(refused));
   const std::vector<Position> widest{greatest_position, -greatest_position};
   CHECK(complaint(widest, 2).empty());
   const std::vector<double> widest_reals{0x1p52, -0x1p52};
@@ -132,4 +206,7 @@ TEST_CASE("Positions: constant expressions") {
   constexpr Positions offset = 12;
   STATIC_REQUIRE(offset[3] == 15);
   STATIC_REQUIRE(offset.is_offset());
+  static constexpr std::array<Position, 4> ids{1, 2, 3, 4};
+  constexpr Positions two(ids, 2);
+  STATIC_REQUIRE(two.at(1, 0) == 3);
 }

@@ -48,6 +48,9 @@ TEST_CASE("RotaryState: defaults change nothing") {
   CHECK(state.score_factor == 1);
   CHECK(state.length == 0);
   CHECK(state.pairs() == 0);
+  CHECK(state.axes == 1);
+  CHECK(state.axis.empty());
+  CHECK(state.growth.size() == 0);
   state.rotary_dim = 64;
   CHECK(state.pairs() == 32);
 }

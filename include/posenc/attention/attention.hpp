@@ -91,7 +91,7 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
                 "posenc: attention takes float or double.");
   Problems problems;
   check_shapes(problems, q, k, v, out, bound, options);
-  const Coordinates at = coordinates(problems, q.tokens, k.tokens, options);
+  const Coordinates at = coordinates(problems, q.tokens, k.tokens, options, bound);
   problems.raise_if_any("posenc::attention");
 
   if constexpr (BoundT::depends_on_length) {

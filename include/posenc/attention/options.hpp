@@ -84,11 +84,18 @@ inline void check_attended(Problems& problems, const char* what, const Positions
                           "nearer centre.");
 }
 
-/// Resolves offsets and ids; reports what is out of range. `rotary` is the state of the encoding's
-/// rotary base, where it has one.
-template <class T>
+/// The state of the rotary base; that of nothing for an encoding without one.
+template <class BoundT>
+const RotaryState& rotary_state(const BoundT& bound) {
+  if constexpr (BoundT::has_rotary) return bound.rotary().state;
+  static const RotaryState none{};
+  return none;
+}
+
+/// Resolves offsets and ids; reports what is out of range.
+template <class T, class BoundT>
 Coordinates coordinates(Problems& problems, Index queries, Index keys,
-                        const AttentionOptions<T>& options, const RotaryState& rotary = {}) {
+                        const AttentionOptions<T>& options, const BoundT& bound) {
   Coordinates at;
   const Positions key_indices(options.key_offset);
   key_indices.check(problems, "keys", keys);
@@ -101,8 +108,8 @@ Coordinates coordinates(Problems& problems, Index queries, Index keys,
   Positions(at.query_offset).check(problems, "queries", queries);
   at.query = options.query_positions.value_or(at.query_offset);
   at.key = options.key_positions.value_or(key_indices);
-  check_attended(problems, "queries", at.query, queries, rotary);
-  check_attended(problems, "keys", at.key, keys, rotary);
+  check_attended(problems, "queries", at.query, queries, rotary_state(bound));
+  check_attended(problems, "keys", at.key, keys, rotary_state(bound));
   return at;
 }
 

@@ -223,8 +223,7 @@ template <class Q, class E>
   const Positions key_index = options.key_offset;
   const Positions query = options.query_positions.value_or(query_index);
   const Positions key = options.key_positions.value_or(key_index);
-  RotaryState rotary;
-  if constexpr (Bound<E>::has_rotary) rotary = bound.rotary().state;
+  const RotaryState& rotary = detail::rotary_state(bound);
   detail::check_attended(problems, "queries", query, q.tokens, rotary);
   detail::check_attended(problems, "keys", key, k.tokens, rotary);
   problems.raise_if_any("posenc::reference_attention");

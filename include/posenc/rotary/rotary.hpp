@@ -5,6 +5,7 @@
 #pragma once
 
 #include <posenc/core/element.hpp>
+#include <posenc/core/view.hpp>
 #include <posenc/rotary/layout.hpp>
 #include <posenc/rotary/token_angles.hpp>
 
@@ -54,43 +55,47 @@ void copy_unrotated(const RotaryBlock& block, Index width, const X* x, Index x_s
   copy_channels(width - end, x + end * x_stride, x_stride, y + end * y_stride, y_stride);
 }
 
-/// Rows of heads of one token, by their strides.
-template <class T>
-struct Heads {
-  T* data = nullptr;
-  Index head_stride = 0;
-  Index channel_stride = 1;
+/// Cosines and sines of the chosen pairs of some tokens, `row` apart.
+template <class U>
+struct AngleRows {
+  const U* cos = nullptr;
+  const U* sin = nullptr;
+  Index row = 0;
 };
 
-/// Rotates pairs [first, first + count), at most most_angle_pairs, of some heads; x and y may be the
-/// same. cos and sin are those of pair `first` and on. The same numbers come out whatever the strides are.
-template <class Level, class LayoutT, class X, class Y, class U>
-void rotate_pairs(const RotaryBlock& block, Index first, Index count, Index heads, Heads<const X> x,
-                  Heads<Y> y, const U* cos, const U* sin) {
-  constexpr bool has_leaf =
-      std::is_same_v<LayoutT, HalfSplit> || std::is_same_v<LayoutT, Interleaved>;
+/// Rotates pairs [first, first + count), at most most_angle_pairs, of all heads of x into y, which
+/// may be the same. The same numbers come out whatever the strides are.
+template <class Level, class LayoutT, class X, class Y>
+void rotate_pairs(const RotaryBlock& block, Index first, Index count, const TensorView<const X>& x,
+                  const TensorView<Y>& y, const AngleRows<arithmetic_t<X>>& angles) {
   const Index pairs = block.pairs;
-  x.data += block.offset * x.channel_stride;
-  y.data += block.offset * y.channel_stride;
-  if constexpr (has_leaf)
+  const X* from = x.data + block.offset * x.channel_stride;
+  Y* to = y.data + block.offset * y.channel_stride;
+  if constexpr (std::is_same_v<LayoutT, HalfSplit> || std::is_same_v<LayoutT, Interleaved>)
     if (x.channel_stride == 1 && y.channel_stride == 1) {
-      Level::template rotate<LayoutT>(heads, first, count, pairs, x.data, x.head_stride, y.data,
-                                      y.head_stride, cos, sin);
+      Level::template rotate<LayoutT>(x.tokens, x.heads, first, count, pairs, from, x.token_stride,
+                                      x.head_stride, to, y.token_stride, y.head_stride, angles.cos,
+                                      angles.sin, angles.row);
       return;
     }
-  X from[2 * most_angle_pairs];
-  Y to[2 * most_angle_pairs];
-  for (Index h = 0; h < heads; ++h, x.data += x.head_stride, y.data += y.head_stride) {
-    for (Index i = 0; i < count; ++i) {
-      from[i] = x.data[LayoutT::first(first + i, pairs) * x.channel_stride];
-      from[count + i] = x.data[LayoutT::second(first + i, pairs) * x.channel_stride];
+  X packed[2 * most_angle_pairs];
+  Y rotated[2 * most_angle_pairs];
+  for (Index t = 0; t < x.tokens; ++t)
+    for (Index h = 0; h < x.heads; ++h) {
+      const X* xh = from + t * x.token_stride + h * x.head_stride;
+      Y* yh = to + t * y.token_stride + h * y.head_stride;
+      for (Index i = 0; i < count; ++i) {
+        packed[i] = xh[LayoutT::first(first + i, pairs) * x.channel_stride];
+        packed[count + i] = xh[LayoutT::second(first + i, pairs) * x.channel_stride];
+      }
+      Level::template rotate<HalfSplit>(1, 1, 0, count, count, packed, 0, 0, rotated, 0, 0,
+                                        angles.cos + t * angles.row, angles.sin + t * angles.row,
+                                        0);
+      for (Index i = 0; i < count; ++i) {
+        yh[LayoutT::first(first + i, pairs) * y.channel_stride] = rotated[i];
+        yh[LayoutT::second(first + i, pairs) * y.channel_stride] = rotated[count + i];
+      }
     }
-    Level::template rotate<HalfSplit>(1, 0, count, count, from, 0, to, 0, cos, sin);
-    for (Index i = 0; i < count; ++i) {
-      y.data[LayoutT::first(first + i, pairs) * y.channel_stride] = to[i];
-      y.data[LayoutT::second(first + i, pairs) * y.channel_stride] = to[count + i];
-    }
-  }
 }
 
 /// Calls f(first, count) for the pairs of a head, in pieces that fit TokenAngles.
@@ -118,8 +123,10 @@ class HeadRotation {
     for_pair_chunks(rotary_.pairs(), [&](Index first, Index count) {
       if (!at_once_) angles_.choose(first, count);
       angles_.at(where...);
-      rotate_pairs<Level, LayoutT>(rotary_.block(), first, count, 1, Heads<const X>{x, 0, x_stride},
-                                   Heads<Y>{y, 0, y_stride}, angles_.cos(), angles_.sin());
+      rotate_pairs<Level, LayoutT>(rotary_.block(), first, count,
+                                   TensorView<const X>(x, 1, 1, width, 0, 0, x_stride),
+                                   TensorView<Y>(y, 1, 1, width, 0, 0, y_stride),
+                                   AngleRows<U>{angles_.cos(), angles_.sin(), 0});
     });
     copy_unrotated(rotary_.block(), width, x, x_stride, y, y_stride);
   }

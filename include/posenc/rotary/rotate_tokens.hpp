@@ -103,18 +103,23 @@ inline void check_growth(Problems& problems, const RotaryState& state, const Pos
   }
 }
 
-/// Rotates some pairs of all heads of a token, in all tensors.
+/// Rotates some pairs of all heads of tokens [t, t + tokens), in all tensors.
 template <class Level, class LayoutT, class T, std::size_t N>
-void rotate_token(const RotateTensors<T, N>& tensors, Index t, const RotaryBlock& block,
-                  Index first, Index count, const arithmetic_t<T>* cos,
-                  const arithmetic_t<T>* sin) {
+void rotate_some(const RotateTensors<T, N>& tensors, Index t, Index tokens,
+                 const RotaryBlock& block, Index first, Index count,
+                 const AngleRows<arithmetic_t<T>>& angles) {
+  const auto some = [&]<class U>(TensorView<U> view) {
+    view.data = view.row(t, 0);
+    view.tokens = tokens;
+    return view;
+  };
   for (const auto& [x, y, side] : tensors) {
-    rotate_pairs<Level, LayoutT>(block, first, count, x.heads,
-                                 Heads<const T>{x.row(t, 0), x.head_stride, x.channel_stride},
-                                 Heads<T>{y.row(t, 0), y.head_stride, y.channel_stride}, cos, sin);
+    rotate_pairs<Level, LayoutT>(block, first, count, some(x), some(y), angles);
     if (first != 0 || x.data == y.data || x.width == 2 * block.pairs) continue;
-    for (Index h = 0; h < x.heads; ++h)
-      copy_unrotated(block, x.width, x.row(t, h), x.channel_stride, y.row(t, h), y.channel_stride);
+    for (Index i = t; i < t + tokens; ++i)
+      for (Index h = 0; h < x.heads; ++h)
+        copy_unrotated(block, x.width, x.row(i, h), x.channel_stride, y.row(i, h),
+                       y.channel_stride);
   }
 }
 
@@ -122,13 +127,14 @@ void rotate_token(const RotateTensors<T, N>& tensors, Index t, const RotaryBlock
 template <class Level, class LayoutT, class T, std::size_t N>
 void rotate_range(const RotateTensors<T, N>& tensors, const Positions& positions,
                   const Rotary<LayoutT>& rotary, const Turn& turn, Index first, Index last) {
-  TokenAngles<Level, arithmetic_t<T>> angles(rotary.state, rotary.angles, turn);
+  using Angles = TokenAngles<Level, arithmetic_t<T>>;
+  Angles angles(rotary.state, rotary.angles, turn);
   for_pair_chunks(rotary.pairs(), [&](Index pair, Index pairs) {
     angles.choose(pair, pairs);
-    for (Index t = first; t < last; ++t) {
-      angles.at(positions, t);
-      rotate_token<Level, LayoutT>(tensors, t, rotary.block(), pair, pairs, angles.cos(),
-                                   angles.sin());
+    for (Index t = first, tokens = 0; t < last; t += tokens) {
+      tokens = angles.fill(positions, t, last);
+      rotate_some<Level, LayoutT>(tensors, t, tokens, rotary.block(), pair, pairs,
+                                  {angles.cos(), angles.sin(), Angles::row});
     }
   });
 }

@@ -111,11 +111,15 @@ void rotate_all(const RotateTensors<T, N>& tensors, const Rotations<LayoutT, U>&
   problems.raise_if_any("posenc::rotate");
   simd::dispatch<T>([&]<class Level>(Level) {
     for_token_ranges(executor, tensors, [&](Index begin, Index end) {
-      for (Index t = begin; t < end; ++t)
+      const Index row = rotations.tokens() > 1 ? rotations.cos(1) - rotations.cos(0) : 0;
+      for (Index t = begin, tokens = 0; t < end; t += tokens) {
+        // Few at a time, so that the pieces of wide heads meet in the cache.
+        tokens = std::min<Index>(8, end - t);
         for_pair_chunks(rotations.block().pairs, [&](Index first, Index count) {
-          rotate_token<Level, LayoutT>(tensors, t, rotations.block(), first, count,
-                                       rotations.cos(t) + first, rotations.sin(t) + first);
+          rotate_some<Level, LayoutT>(tensors, t, tokens, rotations.block(), first, count,
+                                      {rotations.cos(t) + first, rotations.sin(t) + first, row});
         });
+      }
     });
   });
 }

@@ -68,7 +68,11 @@ inline void store_words(void* p, __m256 even, __m256 odd) {
 
 inline __m256d load(const double* p) { return _mm256_loadu_pd(p); }
 inline void store(double* p, __m256d v) { _mm256_storeu_pd(p, v); }
-inline void store(float* p, __m256d v) { _mm_storeu_ps(p, _mm256_cvtpd_ps(v)); }
+/// Two vectors of doubles as one of floats.
+inline __m256 to_floats(__m256d low, __m256d high) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(low)), _mm256_cvtpd_ps(high),
+                              1);
+}
 
 template <class X>
   requires(sizeof(X) <= 4)

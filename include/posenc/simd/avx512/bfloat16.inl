@@ -1,5 +1,4 @@
-// bfloat16 without help from the processor: a bfloat16 is the upper half of a float, so pairs of
-// them are taken apart and put together within 32-bit words, where nothing has to move.
+// Rounding to bfloat16 without help from the processor: a bfloat16 is the upper half of a float.
 
 /// Rounds floats to bfloat16, to nearest even, leaving the result in the upper 16 bits of each word
 /// and rubbish in the lower. NaN is kept from turning into an infinity.
@@ -16,24 +15,8 @@ inline __m256i narrow_bfloat16(__m512 v) {
   return _mm512_cvtepi32_epi16(_mm512_srli_epi32(round_bfloat16(v), 16));
 }
 
-/// 32 elements as those of even and those of odd index.
-inline void load_words(const void* p, __m512& even, __m512& odd) {
-  const __m512i both = _mm512_loadu_si512(p);
-  even = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
-  odd = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(-0x10000)));
-}
+/// 32 elements, those of even index and those of odd index.
 inline void store_words(void* p, __m512 even, __m512 odd) {
   const __m512i lower = _mm512_srli_epi32(round_bfloat16(even), 16);
   _mm512_storeu_si512(p, _mm512_mask_mov_epi16(lower, 0xaaaaaaaa, round_bfloat16(odd)));
-}
-
-/// 32 consecutive elements, in the order that is cheapest: by even and odd index.
-inline void load_block_bfloat16(const void* p, __m512& a, __m512& b) { load_words(p, a, b); }
-inline void store_block_bfloat16(void* p, __m512 a, __m512 b) { store_words(p, a, b); }
-inline void block_order_bfloat16(__m512& a, __m512& b) {
-  const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
-  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
-  const __m512 first = a;
-  a = _mm512_permutex2var_ps(first, even, b);
-  b = _mm512_permutex2var_ps(first, odd, b);
 }

@@ -42,11 +42,21 @@ inline __m512d blend(__m512d a, __m512d b, __m512d mask) {
   return _mm512_mask_mov_pd(a, _mm512_movepi64_mask(_mm512_castpd_si512(mask)), b);
 }
 
+/// 32 bfloat16 as those of even and those of odd index: pairs share a word, and nothing has to move.
+inline void load_words(const void* p, __m512& even, __m512& odd) {
+  const __m512i both = _mm512_loadu_si512(p);
+  even = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
+  odd = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(-0x10000)));
+}
+
 // --- Consecutive elements -----------------------------------------------------------------------
 
 inline __m512d load(const double* p) { return _mm512_loadu_pd(p); }
 inline void store(double* p, __m512d v) { _mm512_storeu_pd(p, v); }
-inline void store(float* p, __m512d v) { _mm256_storeu_ps(p, _mm512_cvtpd_ps(v)); }
+/// Two vectors of doubles as one of floats.
+inline __m512 to_floats(__m512d low, __m512d high) {
+  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
+}
 
 /// Sixteen 16-bit elements as floats, and back.
 template <class X>
@@ -114,7 +124,7 @@ inline void store_first(X* p, __m512 v, Index n) {
 template <class X>
 inline void load_block(const X* p, Vec<arithmetic_t<X>>& a, Vec<arithmetic_t<X>>& b) {
   if constexpr (element_format<X> == ElementFormat::bfloat16) {
-    load_block_bfloat16(p, a, b);
+    load_words(p, a, b);
   } else {
     a = load(p);
     b = load(p + lanes<arithmetic_t<X>>);
@@ -123,7 +133,7 @@ inline void load_block(const X* p, Vec<arithmetic_t<X>>& a, Vec<arithmetic_t<X>>
 template <class X>
 inline void store_block(X* p, Vec<arithmetic_t<X>> a, Vec<arithmetic_t<X>> b) {
   if constexpr (element_format<X> == ElementFormat::bfloat16) {
-    store_block_bfloat16(p, a, b);
+    store_words(p, a, b);
   } else {
     store(p, a);
     store(p + lanes<arithmetic_t<X>>, b);
@@ -131,7 +141,13 @@ inline void store_block(X* p, Vec<arithmetic_t<X>> a, Vec<arithmetic_t<X>> b) {
 }
 template <class X>
 inline void block_order(Vec<arithmetic_t<X>>& a, Vec<arithmetic_t<X>>& b) {
-  if constexpr (element_format<X> == ElementFormat::bfloat16) block_order_bfloat16(a, b);
+  if constexpr (element_format<X> == ElementFormat::bfloat16) {
+    const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    const __m512 first = a;
+    a = _mm512_permutex2var_ps(first, even, b);
+    b = _mm512_permutex2var_ps(first, odd, b);
+  }
 }
 
 // --- Interleaved elements: even ones in one vector, odd ones in another ---------------------------

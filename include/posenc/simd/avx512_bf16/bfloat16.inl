@@ -1,4 +1,4 @@
-// bfloat16 by the conversion instructions of AVX512_BF16. They round as IEEE 754 does but take
+// Rounding to bfloat16 by the instructions of AVX512_BF16. They round as IEEE 754 does but take
 // numbers below the normal range for zero; those, which are rare, go the slower way round.
 
 /// Rounds floats to bfloat16, to nearest even, into the lower 16 bits of each word.
@@ -24,28 +24,9 @@ inline __m512i narrow_two(__m512 a, __m512 b) {
   return _mm512_inserti64x4(_mm512_castsi256_si512(narrow_bfloat16(a)), narrow_bfloat16(b), 1);
 }
 
-/// 32 elements as those of even and those of odd index.
-inline void load_words(const void* p, __m512& even, __m512& odd) {
-  const __m512i both = _mm512_loadu_si512(p);
-  even = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
-  odd = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(-0x10000)));
-}
+/// 32 elements, those of even index and those of odd index.
 inline void store_words(void* p, __m512 even, __m512 odd) {
   const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24,
                                          8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
   _mm512_storeu_si512(p, _mm512_permutexvar_epi16(order, narrow_two(even, odd)));
 }
-
-/// 32 consecutive elements, in their own order.
-inline __m512 widen_bfloat16(__m256i half) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-}
-inline void load_block_bfloat16(const void* p, __m512& a, __m512& b) {
-  const auto* halves = static_cast<const __m256i*>(p);
-  a = widen_bfloat16(_mm256_loadu_si256(halves));
-  b = widen_bfloat16(_mm256_loadu_si256(halves + 1));
-}
-inline void store_block_bfloat16(void* p, __m512 a, __m512 b) {
-  _mm512_storeu_si512(p, narrow_two(a, b));
-}
-inline void block_order_bfloat16(__m512&, __m512&) {}

@@ -16,16 +16,40 @@ struct RotaryLeaves {
     }
   }
 
-  /// The last product of an angle, times a factor, rounded to what tensors are computed in.
+  /// The last product of the angles of some tokens, rounded to what tensors are computed in:
+  /// factor * a * b[token], where `cos_factor` and `sin_factor` may differ in sign. Rows of b and of
+  /// the results are b_row and row apart.
   template <class U>
-  static void finish_angles(Index n, const double* a, Index a_stride, const double* b,
-                            Index b_stride, double cos_factor, double sin_factor, U* cos, U* sin) {
-    const Vec<double> cf = broadcast(cos_factor), sf = broadcast(sin_factor);
-    for (Index i = 0; i < n; i += lanes<double>) {
-      const Vec<double> ac = load(a + i), as = load(a + a_stride + i);
-      const Vec<double> bc = load(b + i), bs = load(b + b_stride + i);
-      store(cos + i, cf * fms(ac, bc, as * bs));
-      store(sin + i, sf * fma(ac, bs, as * bc));
+  static void finish_angles(Index tokens, Index n, const double* a, Index a_stride, const double* b,
+                            Index b_stride, Index b_row, double cos_factor, double sin_factor,
+                            U* cos, U* sin, Index row) {
+    for (Index i = 0; i < n; i += lanes<U>) {
+      constexpr int parts = lanes<U> / lanes<double>;
+      Vec<double> cc[parts], cs[parts], sc[parts], ss[parts];
+      for (int part = 0; part < parts; ++part) {
+        const Vec<double> ac = load(a + i + part * lanes<double>);
+        const Vec<double> as = load(a + a_stride + i + part * lanes<double>);
+        cc[part] = broadcast(cos_factor) * ac, cs[part] = broadcast(cos_factor) * as;
+        sc[part] = broadcast(sin_factor) * ac, ss[part] = broadcast(sin_factor) * as;
+      }
+      for (Index t = 0; t < tokens; ++t) {
+        const double* const at = b + t * b_row + i;
+        Vec<double> c[parts], s[parts];
+        for (int part = 0; part < parts; ++part) {
+          const Vec<double> bc = load(at + part * lanes<double>);
+          const Vec<double> bs = load(at + b_stride + part * lanes<double>);
+          c[part] = fms(cc[part], bc, cs[part] * bs);
+          s[part] = fma(sc[part], bs, ss[part] * bc);
+        }
+        // Whole vectors: whoever loads them next would wait for two halves to reach the cache.
+        if constexpr (parts == 2) {
+          store(cos + t * row + i, to_floats(c[0], c[1]));
+          store(sin + t * row + i, to_floats(s[0], s[1]));
+        } else {
+          store(cos + t * row + i, c[0]);
+          store(sin + t * row + i, s[0]);
+        }
+      }
     }
   }
 
@@ -36,18 +60,19 @@ struct RotaryLeaves {
       store(y + i, blend(load(y + i), load(x + i), load(mask + i)));
   }
 
-  /// Rotates pairs [first, first + count) of some heads whose rotary blocks, of `pairs` pairs, begin
-  /// at x; y may be x. cos and sin are those of pair `first` and on.
+  /// Rotates pairs [first, first + count) of all heads of some tokens. Rotary blocks, of `pairs`
+  /// pairs, begin at x, `stride` apart from head to head and `row` from token to token; y may be x.
+  /// cos and sin are those of pair `first` and on, `angle_row` apart from token to token.
   template <class LayoutT, class X, class Y>
-  static void rotate(Index heads, Index first, Index count, Index pairs, const X* x,
-                     Index x_stride, Y* y, Index y_stride, const arithmetic_t<X>* cos,
-                     const arithmetic_t<X>* sin) {
-    if constexpr (std::is_same_v<LayoutT, HalfSplit>)
-      in_groups<HalfSplitStep<X, Y>>({heads, count, pairs, x_stride, y_stride}, x + first, y + first,
-                                     cos, sin);
-    else
-      in_groups<InterleavedStep<X, Y>>({heads, count, pairs, x_stride, y_stride}, x + 2 * first,
-                                       y + 2 * first, cos, sin);
+  static void rotate(Index tokens, Index heads, Index first, Index count, Index pairs, const X* x,
+                     Index x_row, Index x_stride, Y* y, Index y_row, Index y_stride,
+                     const arithmetic_t<X>* cos, const arithmetic_t<X>* sin, Index angle_row) {
+    const Shape shape{heads, count, pairs, x_stride, y_stride};
+    for (Index t = 0; t < tokens; ++t, x += x_row, y += y_row, cos += angle_row, sin += angle_row)
+      if constexpr (std::is_same_v<LayoutT, HalfSplit>)
+        in_groups<HalfSplitStep<X, Y>>(shape, x + first, y + first, cos, sin);
+      else
+        in_groups<InterleavedStep<X, Y>>(shape, x + 2 * first, y + 2 * first, cos, sin);
   }
 
  private:

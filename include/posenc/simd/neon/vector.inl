@@ -73,7 +73,10 @@ inline void store_words(void* p, float32x4_t even, float32x4_t odd) {
 
 inline float64x2_t load(const double* p) { return vld1q_f64(p); }
 inline void store(double* p, float64x2_t v) { vst1q_f64(p, v); }
-inline void store(float* p, float64x2_t v) { vst1_f32(p, vcvt_f32_f64(v)); }
+/// Two vectors of doubles as one of floats.
+inline float32x4_t to_floats(float64x2_t low, float64x2_t high) {
+  return vcvt_high_f32_f64(vcvt_f32_f64(low), high);
+}
 
 /// Four 16-bit elements, whatever their type is called.
 inline uint16x4_t load_bits(const void* p) {

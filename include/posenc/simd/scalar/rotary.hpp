@@ -25,15 +25,19 @@ struct RotaryLeaves {
     }
   }
 
-  /// The last product of an angle, times a factor, rounded to what tensors are computed in.
+  /// The last product of the angles of some tokens, rounded to what tensors are computed in:
+  /// factor * a * b[token], where `cos_factor` and `sin_factor` may differ in sign. Rows of b and of
+  /// the results are b_row and row apart.
   template <class U>
-  static void finish_angles(Index n, const double* a, Index a_stride, const double* b,
-                            Index b_stride, double cos_factor, double sin_factor, U* cos, U* sin) {
-    for (Index i = 0; i < n; ++i) {
-      const double ac = a[i], as = a[a_stride + i], bc = b[i], bs = b[b_stride + i];
-      cos[i] = static_cast<U>(cos_factor * (ac * bc - as * bs));
-      sin[i] = static_cast<U>(sin_factor * (ac * bs + as * bc));
-    }
+  static void finish_angles(Index tokens, Index n, const double* a, Index a_stride, const double* b,
+                            Index b_stride, Index b_row, double cos_factor, double sin_factor,
+                            U* cos, U* sin, Index row) {
+    for (Index t = 0; t < tokens; ++t, b += b_row, cos += row, sin += row)
+      for (Index i = 0; i < n; ++i) {
+        const double ac = a[i], as = a[a_stride + i], bc = b[i], bs = b[b_stride + i];
+        cos[i] = static_cast<U>(cos_factor * ac * bc - cos_factor * as * bs);
+        sin[i] = static_cast<U>(sin_factor * ac * bs + sin_factor * as * bc);
+      }
   }
 
   /// y = x where the mask is set (all bits, or none).
@@ -42,17 +46,22 @@ struct RotaryLeaves {
     for (Index i = 0; i < n; ++i) y[i] = std::signbit(mask[i]) ? x[i] : y[i];
   }
 
-  /// Rotates pairs [first, first + count) of some heads whose rotary blocks, of `pairs` pairs, begin
-  /// at x; y may be x. cos and sin are those of pair `first` and on.
+  /// Rotates pairs [first, first + count) of all heads of some tokens. Rotary blocks, of `pairs`
+  /// pairs, begin at x, `stride` apart from head to head and `row` from token to token; y may be x.
+  /// cos and sin are those of pair `first` and on, `angle_row` apart from token to token.
   template <class LayoutT, class X, class Y>
-  static void rotate(Index heads, Index first, Index count, Index pairs, const X* x, Index x_stride,
-                     Y* y, Index y_stride, const arithmetic_t<X>* cos, const arithmetic_t<X>* sin) {
-    for (Index h = 0; h < heads; ++h, x += x_stride, y += y_stride) {
-      Index i = 0;
-      for (; i + block <= count; i += block)
-        rotate_some<LayoutT>(block, first + i, pairs, x, y, cos + i, sin + i);
-      rotate_some<LayoutT>(count - i, first + i, pairs, x, y, cos + i, sin + i);
-    }
+  static void rotate(Index tokens, Index heads, Index first, Index count, Index pairs, const X* x,
+                     Index x_row, Index x_stride, Y* y, Index y_row, Index y_stride,
+                     const arithmetic_t<X>* cos, const arithmetic_t<X>* sin, Index angle_row) {
+    for (Index t = 0; t < tokens; ++t, x += x_row, y += y_row, cos += angle_row, sin += angle_row)
+      for (Index h = 0; h < heads; ++h) {
+        const X* from = x + h * x_stride;
+        Y* to = y + h * y_stride;
+        Index i = 0;
+        for (; i + block <= count; i += block)
+          rotate_some<LayoutT>(block, first + i, pairs, from, to, cos + i, sin + i);
+        rotate_some<LayoutT>(count - i, first + i, pairs, from, to, cos + i, sin + i);
+      }
   }
 
  private:

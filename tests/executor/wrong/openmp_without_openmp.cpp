@@ -1,0 +1,5 @@
+// expect: posenc/executor/openmp.hpp needs OpenMP: compile with -fopenmp
+#define POSENC_EXECUTOR_OPENMP
+#include <posenc/executor/any_executor.hpp>
+
+int main() {}
