@@ -64,6 +64,21 @@ void use_rotation(UnitResult& result) {
   add(result, static_cast<double>(x.back()));
 }
 
+/// 16-bit elements, positions of several axes, and angles at hand.
+template <class T>
+void use_short_rotation(UnitResult& result) {
+  using namespace posenc;
+  std::vector<T> x;
+  for (const float value : numbers<float>(3 * 2 * 16, 6)) x.push_back(T(value));
+  const TensorView<T> view(x.data(), 3, 2, 16);
+  const auto bound =
+      bind(RoPE<Interleaved>{.head_dim = 16} | MRoPE{.sections = {2, 3, 3}, .interleaved = false});
+  const std::vector<Position> ids{7, 8, 9, 1, 1, 2, 5, 6, 5};
+  rotate(view, Positions(ids, 3), bound);
+  rotate(view, Rotations(bound, 100'000, 3));
+  for (const T value : x) add(result, static_cast<double>(value));
+}
+
 template <class T, class E>
 void use_attention(UnitResult& result, const E& encoding) {
   constexpr posenc::Index queries = 5, keys = 70, heads = 4, kv_heads = 2, width = 16;
@@ -100,10 +115,32 @@ UnitResult run_unit() {
   use_errors(result);
   use_rotation<float>(result);
   use_rotation<double>(result);
+  use_short_rotation<Eigen::bfloat16>(result);
+  use_short_rotation<Eigen::half>(result);
   use_kernel<float>(result);
   use_kernel<double>(result);
   result.type_name = typeid(posenc::Problems).name();
   return result;
+}
+
+UnitLevels levels_of_unit() {
+  using namespace posenc;
+  UnitLevels levels;
+  levels.has_avx2 = simd::in_program(simd::Level::avx2);
+  levels.best = simd::name(simd::dispatch<Eigen::bfloat16>([]<class L>(L) { return L::level; }));
+  const bool avx2 = simd::in_program(simd::Level::avx2) && simd::on_machine(simd::Level::avx2);
+  try {
+    const simd::ForcedLevel guard(simd::Level::avx2);
+    if (!avx2) levels.refused = "nothing was refused";
+  } catch (const Error&) {
+    levels.refused = avx2 ? "refused without reason" : "";
+  }
+  return levels;
+}
+
+void force_scalar(bool on) {
+  using namespace posenc;
+  simd::force(on ? std::optional(simd::Level::scalar) : std::nullopt);
 }
 
 }  // namespace ODR_UNIT

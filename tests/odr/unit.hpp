@@ -12,12 +12,25 @@ struct UnitResult {
   const char* type_name = "";  ///< of posenc::Problems as this unit sees it
 };
 
+/// How SIMD levels look from within a unit.
+struct UnitLevels {
+  const char* best = "";     ///< what dispatch() runs now
+  bool has_avx2 = false;     ///< compiled in, whatever the machine has
+  const char* refused = "";  ///< what is wrong when avx2 is forced, or ""
+};
+
 namespace avx512 {
 UnitResult run_unit();
-}
+UnitLevels levels_of_unit();
+void force_scalar(bool on);  ///< or take it back; for the whole program
+}  // namespace avx512
 namespace avx2 {
 UnitResult run_unit();
-}
+UnitLevels levels_of_unit();
+void force_scalar(bool on);  ///< or take it back; for the whole program
+}  // namespace avx2
 namespace baseline {
 UnitResult run_unit();
-}
+UnitLevels levels_of_unit();
+void force_scalar(bool on);  ///< or take it back; for the whole program
+}  // namespace baseline

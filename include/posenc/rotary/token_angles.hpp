@@ -35,7 +35,8 @@ namespace detail {
 /// multiply; infinite for encodings without them.
 inline double growth_reach(const RotaryState& state) {
   constexpr double most = 80;  // e^80 = 5.5e34; float ends at e^88.7
-  const double fastest = state.growth.size() == 0 ? 0 : state.growth.abs().maxCoeff();
+  double fastest = 0;
+  for (const double growth : state.growth) fastest = std::max(fastest, std::abs(growth));
   return fastest == 0 ? std::numeric_limits<double>::infinity() : std::floor(most / fastest);
 }
 
