@@ -45,11 +45,9 @@ inline __m256d blend(__m256d a, __m256d b, __m256d mask) { return _mm256_blendv_
 inline __m256i round_bfloat16(__m256 v) {
   const __m256i bits = _mm256_castps_si256(v);
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-  const __m256i rounded =
-      _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
   const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
-  return _mm256_blendv_epi8(rounded, quiet,
-                            _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)));
+  return _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)));
 }
 
 /// 16 elements as those of even and those of odd index.
@@ -177,6 +175,4 @@ inline void interleave(__m256& a, __m256& b) {
 inline void interleave(__m256d& a, __m256d& b) { separate(a, b); }
 
 inline __m256d pair_order(__m256d v) { return _mm256_permute4x64_pd(v, 0xd8); }
-inline __m256 pair_order(__m256 v) {
-  return _mm256_castpd_ps(pair_order(_mm256_castps_pd(v)));
-}
+inline __m256 pair_order(__m256 v) { return _mm256_castpd_ps(pair_order(_mm256_castps_pd(v))); }

@@ -142,7 +142,8 @@ inline void store_block(X* p, Vec<arithmetic_t<X>> a, Vec<arithmetic_t<X>> b) {
 template <class X>
 inline void block_order(Vec<arithmetic_t<X>>& a, Vec<arithmetic_t<X>>& b) {
   if constexpr (element_format<X> == ElementFormat::bfloat16) {
-    const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i even =
+        _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
     const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
     const __m512 first = a;
     a = _mm512_permutex2var_ps(first, even, b);
@@ -176,6 +177,4 @@ inline __m512d pair_order(__m512d v) {
   // each 128-bit lane takes its pairs from the first vector, then from the second
   return _mm512_permutexvar_pd(_mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), v);
 }
-inline __m512 pair_order(__m512 v) {
-  return _mm512_castpd_ps(pair_order(_mm512_castps_pd(v)));
-}
+inline __m512 pair_order(__m512 v) { return _mm512_castpd_ps(pair_order(_mm512_castps_pd(v))); }

@@ -5,8 +5,7 @@
 inline __m512i round_subnormal(__m512 v) {
   const __m512i bits = _mm512_castps_si512(v);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  const __m512i rounded =
-      _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
   return _mm512_srli_epi32(rounded, 16);
 }
 inline __mmask16 subnormal(__m512 v) { return _mm512_fpclass_ps_mask(v, 0x20); }
