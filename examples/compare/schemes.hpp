@@ -102,13 +102,24 @@ auto adapt_all(const posenc::Encoding<Ts...>& encoding, const Setting& at, std::
                     encoding.components());
 }
 
+/// What a frequency table leaves of a rotation: XPos's magnitudes.
+struct Magnitudes {
+  posenc::Frequencies growth;
+  Position centre = 0;
+  void transform(posenc::RotaryState& state) const {
+    state.growth = growth;
+    state.centre = centre;
+  }
+};
+
 template <bool KeepValues, class C, class BoundT>
 auto reduced_part(const C& component, const BoundT& bound) {
   if constexpr (posenc::RotaryBase<C>) {
     const posenc::RotaryState& state = bound.rotary().state;
     return std::tuple(component,
                       posenc::FrequencyTable{{state.inv_freq.begin(), state.inv_freq.end()},
-                                             state.attention_factor});
+                                             state.attention_factor},
+                      Magnitudes{state.growth, state.centre});
   } else if constexpr (posenc::FrequencyTransform<C> || (posenc::ValueRotation<C> && !KeepValues)) {
     return std::tuple<>();
   } else {
@@ -194,6 +205,8 @@ void for_each_scheme(const Setting& at, Visit&& visit) {
   if (at.rotates()) gallery.base = at.layer.rotary->base;
   const auto fitting = [&]<class... Ts>(const posenc::GalleryEntry& entry,
                                         const posenc::Encoding<Ts...>& encoding) {
+    // Text has one coordinate: what turns pairs by rows and columns of an image says nothing of it.
+    if constexpr ((std::is_same_v<Ts, posenc::Axial2D> || ...)) return;
     if (posenc::Encoding<Ts...>::num_rotary_bases == 0 || at.rotates()) visit(entry, encoding);
   };
   if (at.rotates() && at.layer.rotary->layout == posenc::config::LayoutName::interleaved)

@@ -9,6 +9,7 @@
 #include <posenc/version.hpp>
 
 #include <posenc/core/concepts.hpp>
+#include <posenc/core/element.hpp>
 #include <posenc/core/pipeline.hpp>
 #include <posenc/core/positions.hpp>
 #include <posenc/core/problems.hpp>
@@ -20,6 +21,14 @@
 #include <posenc/embedding/add_positions.hpp>
 #include <posenc/embedding/learned_absolute.hpp>
 #include <posenc/embedding/sinusoidal.hpp>
+
+#include <posenc/executor/any_executor.hpp>
+#include <posenc/executor/chunks.hpp>
+#include <posenc/executor/executor.hpp>
+#include <posenc/executor/pool.hpp>
+
+#include <posenc/simd/dispatch.hpp>
+#include <posenc/simd/level.hpp>
 
 #include <posenc/rotary/angles.hpp>
 #include <posenc/rotary/apply.hpp>

@@ -134,8 +134,8 @@ struct Arguments {
   }
   [[nodiscard]] Score score(Index r, Index c, Index h) const {
     Score at{.query_index = query_index(r), .key_index = options.key_offset + c, .head = h};
-    at.query = !options.query_positions ? at.query_index : (*options.query_positions)[size(r)];
-    at.key = !options.key_positions ? at.key_index : (*options.key_positions)[size(c)];
+    at.query = !options.query_positions ? at.query_index : (*options.query_positions)[r];
+    at.key = !options.key_positions ? at.key_index : (*options.key_positions)[c];
     return at;
   }
   [[nodiscard]] Position length() const {

@@ -202,6 +202,17 @@ TEST_CASE("Positions: offsets out of range") {
   CHECK_THAT(complaint(std::numeric_limits<Position>::min(), 1), refused);
 }
 
+TEST_CASE("Positions: a length can be asked of positions that check() reports") {
+  const std::vector<double> reals{2.5, std::nan(""), 1e300, -HUGE_VAL};
+  CHECK(Positions(reals).length(4) == 3);
+  const std::vector<Position> ids{7, std::numeric_limits<Position>::max()};
+  CHECK(Positions(ids).length(2) == 8);
+  CHECK(Positions(std::numeric_limits<Position>::max()).length(5) == 0);
+  CHECK(Positions(0).length(std::numeric_limits<Index>::max()) == 0);
+  const std::vector<Position> none;
+  CHECK(Positions(none).length(5) <= 0);
+}
+
 TEST_CASE("Positions: constant expressions") {
   constexpr Positions offset = 12;
   STATIC_REQUIRE(offset[3] == 15);

@@ -86,7 +86,8 @@ struct Turned {
 
 /// Greatest error of rotated values over what arithmetic in T explains. turned(pair, token) is the
 /// formula. Inputs lie in [-1, 1]: cosine and sine are within 3.5e-8 in float (in double the angle
-/// is rounded, relative to its size), and two products and a sum round by 2^-24 (2^-53) of at most 2.
+/// is rounded, relative to its size), and two products and a sum round by 2^-24 (2^-53) of at most
+/// 2.
 template <class T, class LayoutT, class F>
 double worst_ratio(const std::vector<T>& x, const std::vector<T>& y, Index tokens,
                    const Rotary<LayoutT>& rotary, F&& turned) {

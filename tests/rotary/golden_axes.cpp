@@ -4,11 +4,11 @@
 // coordinates (transformers) and by xPos (torchscale). See tests/golden/README.md for their origin.
 //
 // Tolerance. The references compute in float32, eps = 2^-24. An angle a = p w is a rounded product
-// of a coordinate and a frequency that is itself off by eps (2 + ln base), from its exponent and its
-// power: eps |a| (4 + ln base) in all. Cosine and sine are off by that and eps, and a pair of
+// of a coordinate and a frequency that is itself off by eps (2 + ln base), from its exponent and
+// its power: eps |a| (4 + ln base) in all. Cosine and sine are off by that and eps, and a pair of
 // magnitude below 3 that is rotated by them by 3 (that + 4 eps), ours included. xPos multiplies by
-// zeta^e, off by eps (8 + 4 |e|) of itself. No constant is fitted. (The greatest difference over all
-// cases is a quarter of it.)
+// zeta^e, off by eps (8 + 4 |e|) of itself. No constant is fitted. (The greatest difference over
+// all cases is a quarter of it.)
 #include <posenc/rotary/axial_2d.hpp>
 #include <posenc/rotary/m_rope.hpp>
 #include <posenc/rotary/xpos.hpp>

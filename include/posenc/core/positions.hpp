@@ -111,15 +111,18 @@ class Positions {
   }
 
   /// One more than the greatest coordinate of `tokens` tokens: the length of a context that ends
-  /// here. 0 for no tokens; a real position counts by its floor. For positions that check() passes.
+  /// here. 0 for no tokens; a real position counts by its floor. What check() reports is left out.
   [[nodiscard]] Position length(Index tokens) const {
     if (tokens == 0) return 0;
-    if (is_offset()) return offset_ + tokens;
+    if (is_offset())
+      return is_position(offset_) && tokens <= greatest_position ? offset_ + tokens : 0;
     Position greatest = -greatest_position;
     for (int axis = 0; axis < axes_; ++axis)
-      for (Index t = 0; t < count_ / axes_; ++t)
-        greatest = std::max(greatest, is_real() ? static_cast<Position>(std::floor(real(axis, t)))
-                                                : at(axis, t));
+      for (Index t = 0; t < count_ / axes_; ++t) {
+        if (is_real() && is_position(real(axis, t)))
+          greatest = std::max(greatest, static_cast<Position>(std::floor(real(axis, t))));
+        if (!is_real() && is_position(at(axis, t))) greatest = std::max(greatest, at(axis, t));
+      }
     return greatest + 1;
   }
 

@@ -2,8 +2,8 @@
 //
 // for_chunks: a loop over items, cut into one contiguous range per thread.
 //
-// For work that moves memory: each thread walks through a range of its own, the same one in the next
-// call, and a loop that is too short to be worth a second thread never hears of threads.
+// For work that moves memory: each thread walks through a range of its own, the same one in the
+// next call, and a loop that is too short to be worth a second thread never hears of threads.
 #pragma once
 
 #include <posenc/core/problems.hpp>

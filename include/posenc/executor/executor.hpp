@@ -43,9 +43,9 @@ class TaskRef {
 ///   executor.concurrency()   how many tasks may run at the same time, at least 1; asked anew for
 ///                            every call, because it may depend on who asks
 ///   executor(tasks, task)    calls task(i) exactly once for each i in [0, tasks), in any order and
-///                            possibly at the same time, and returns when all of them are done. What
-///                            the caller wrote before, the tasks see; what they wrote, the caller
-///                            sees afterwards
+///                            possibly at the same time, and returns when all of them are done.
+///                            What the caller wrote before, the tasks see; what they wrote, the
+///                            caller sees afterwards
 ///
 /// Tasks do not throw and do not wait for each other. posenc calls no executor from within a task.
 /// A wrong value in an executor is an Error from concurrency().

@@ -2,11 +2,11 @@
 //
 // OpenMP: tasks on OpenMP's team of threads.
 //
-// Task i always goes to thread i modulo concurrency(): a task that comes back in the next call finds
-// its data in the cache of its core, or in the memory of its socket where it touched them first.
+// Task i always goes to thread i modulo concurrency(): a task that comes back in the next call
+// finds its data in the cache of its core, or in the memory of its socket if it touched them first.
 // Dealt out in turn rather than in blocks, tasks that grow with i, like the rows of causal
-// attention, still come to equal shares. The team has the same size for any number of tasks, because
-// GCC's runtime ends and starts threads whenever the size changes.
+// attention, still come to nearly equal shares. The team has the same size for any number of tasks,
+// because GCC's runtime ends and starts threads whenever the size changes.
 #pragma once
 
 #if !defined(_OPENMP)

@@ -55,7 +55,7 @@ void rotate_all(const RotateTensors<T, N>& tensors, const Positions& positions, 
         check_positions(problems, rotary.state, positions, tokens);
         call.check(problems, tensors[0].side);
         problems.raise_if_any(call.who());
-        if (call.grows) check_growth(problems, rotary.state, positions, tokens);
+        if (call.grows) check_growth<T>(problems, rotary.state, positions, tokens);
         problems.raise_if_any(call.who());
         rotate_checked(tensors, positions, rotary, call, options.executor);
       });

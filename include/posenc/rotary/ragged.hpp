@@ -74,7 +74,7 @@ void rotate_ragged(const RotateTensors<T, N>& tensors, const RaggedBatch& batch,
     call.check(problems, tensors[0].side);
     check_positions(problems, state, batch.offset(i), batch.tokens_of(i));
     if (call.grows && problems.empty())
-      check_growth(problems, state, batch.offset(i), batch.tokens_of(i));
+      check_growth<T>(problems, state, batch.offset(i), batch.tokens_of(i));
   }
   problems.raise_if_any(who);
 

@@ -43,7 +43,12 @@ void copy_channels(Index n, const X* x, Index x_stride, Y* y, Index y_stride) {
       return;
     }
   }
-  for (Index c = 0; c < n; ++c) y[c * y_stride] = narrow<Y>(widen(x[c * x_stride]));
+  for (Index c = 0; c < n; ++c) {
+    if constexpr (std::is_same_v<X, Y>)
+      y[c * y_stride] = x[c * x_stride];
+    else
+      y[c * y_stride] = narrow<Y>(widen(x[c * x_stride]));
+  }
 }
 
 /// Copies the channels of one head that do not rotate.

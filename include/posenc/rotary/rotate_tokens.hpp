@@ -28,6 +28,10 @@ namespace detail {
 /// One tensor of a call.
 template <class T>
 struct RotateTensor {
+  static_assert(
+      Element<T>,
+      "posenc: rotate takes float or double, Eigen::bfloat16 or Eigen::half, or a type of "
+      "your own with an ElementTraits (core/element.hpp).");
   TensorView<const T> x;
   TensorView<T> y;
   std::optional<Side> side;
@@ -89,10 +93,13 @@ inline void check_positions(Problems& problems, const RotaryState& state,
                    positions.axes(), " coordinates, but the encoding has ", state.axes, ".");
 }
 
-/// Magnitudes that grow with the distance from the centre have to stay within float.
-inline void check_growth(Problems& problems, const RotaryState& state, const Positions& positions,
-                         Index tokens) {
-  const double reach = growth_reach(state);
+/// Magnitudes that grow with the distance from the centre have to stay within the elements.
+template <class T>
+void check_growth(Problems& problems, const RotaryState& state, const Positions& positions,
+                  Index tokens) {
+  // float16 ends at 65504 = e^11.09
+  const double reach =
+      element_format<T> == ElementFormat::float16 ? growth_reach(state, 11) : growth_reach(state);
   for (Index t = 0; t < tokens; ++t) {
     const double p = positions.is_real() ? positions.real(t) : static_cast<double>(positions[t]);
     if (std::abs(p - static_cast<double>(state.centre)) <= reach) continue;
@@ -114,6 +121,7 @@ void rotate_some(const RotateTensors<T, N>& tensors, Index t, Index tokens,
     return view;
   };
   for (const auto& [x, y, side] : tensors) {
+    if (x.heads == 0) continue;  // there may be no memory to point into
     rotate_pairs<Level, LayoutT>(block, first, count, some(x), some(y), angles);
     if (first != 0 || x.data == y.data || x.width == 2 * block.pairs) continue;
     for (Index i = t; i < t + tokens; ++i)

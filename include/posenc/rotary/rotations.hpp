@@ -43,7 +43,7 @@ class Rotations {
           detail::check_positions(problems, rotary.state, positions, tokens);
           call.check(problems, options.side);
           problems.raise_if_any("posenc::Rotations");
-          if (call.grows) detail::check_growth(problems, rotary.state, positions, tokens);
+          if (call.grows) detail::check_growth<U>(problems, rotary.state, positions, tokens);
           Index all = 0;
           problems.require(multiply(2 * rotary.angles.row_stride(), tokens, all), "the angles of ",
                            tokens, " tokens do not fit in memory.");

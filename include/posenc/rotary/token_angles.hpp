@@ -31,10 +31,10 @@ struct Turn {
 
 namespace detail {
 
-/// How far from the centre xPos's magnitudes stay within float, with room for the numbers that they
-/// multiply; infinite for encodings without them.
-inline double growth_reach(const RotaryState& state) {
-  constexpr double most = 80;  // e^80 = 5.5e34; float ends at e^88.7
+/// How far from the centre xPos's magnitudes stay below e^most; infinite for encodings without them.
+/// The default leaves float room for the numbers that they multiply: e^80 = 5.5e34, and float ends
+/// at e^88.7.
+inline double growth_reach(const RotaryState& state, double most = 80) {
   double fastest = 0;
   for (const double growth : state.growth) fastest = std::max(fastest, std::abs(growth));
   return fastest == 0 ? std::numeric_limits<double>::infinity() : std::floor(most / fastest);
