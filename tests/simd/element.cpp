@@ -48,8 +48,8 @@ struct Amplified {
 /// its shorter ones and what is left over.
 constexpr Index pairs = 246;
 
-/// factor * x, as rotate() at position 0 computes it: x in one channel of each pair, and in the other
-/// the zero that leaves a zero's sign alone, +0 beside a first and -0 beside a second channel.
+/// factor * x, as rotate() at position 0 computes it: x in one channel of each pair, and in the
+/// other the zero that leaves a zero's sign alone: +0 beside a first, -0 beside a second channel.
 template <class LayoutT, class T>
 std::vector<T> scaled(const std::vector<T>& x, bool in_second, float factor) {
   const Index count = std::ssize(x), tokens = (count + pairs - 1) / pairs;

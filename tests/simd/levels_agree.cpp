@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a rotated element depends on: its pair, its position, the encoding, and the level in the last
-// bits. Not on strides, other heads, other tokens, other tensors of the call or threads.
+// What a rotated element depends on: its pair, its position, the encoding, and in the last bits the
+// level. Not on strides, other heads, other tokens, other tensors of the call or threads.
 #include <posenc/rotary/apply.hpp>
 #include <posenc/rotary/ragged.hpp>
 #include <posenc/rotary/rope.hpp>

@@ -208,7 +208,7 @@ void check_accuracy(const Accuracy& accuracy, Real farthest = 0x1p24L) {
   } else {
     CHECK(accuracy.worst > 0);
     CHECK(accuracy.worst <=
-          (std::is_same_v<T, float> ? 1.25L * 0x1p-23L : 2.5L * 0x1p-52L + farthest * 0x1p-53L));
+          (std::is_same_v<T, float> ? 1.35L * 0x1p-23L : 2.5L * 0x1p-52L + farthest * 0x1p-53L));
   }
 }
 
@@ -248,29 +248,27 @@ TEMPLATE_TEST_CASE("rotate: every size of position, at every level", "", float, 
     check_accuracy<TestType>(accuracy);
   }
   SECTION("beyond the digits of the table") {
-    std::mt19937 random(13);
+    std::mt19937_64 random(13);
     std::vector<Position> positions;
     for (int k = 25; k <= 40; ++k) {
       for (const Position beside : {-1, 0, 1})
         positions.push_back(((Position{1} << k) + beside) * (k % 3 == 1 ? -1 : 1));
-      positions.push_back((Position{1} << k) +
-                          static_cast<Position>(random()) % (Position{1} << k));
+      positions.push_back(static_cast<Position>((1ULL << k) + random() % (1ULL << k)));
     }
     check_both_layouts<TestType>(shape, positions, {}, accuracy);
   }
   SECTION("where nothing but the pairs is rounded") {
     // Frequencies of 2^-i: every angle is exact, so results are as good at 2^52 as at 1.
-    std::mt19937 random(14);
+    std::mt19937_64 random(14);
     std::vector<Position> positions{0, 1, -1, greatest_position, -greatest_position};
     for (int k = 1; k <= 51; ++k)
-      positions.push_back((Position{1} << k) +
-                          static_cast<Position>(random()) % (Position{1} << k));
+      positions.push_back(static_cast<Position>((1ULL << k) + random() % (1ULL << k)));
     check_both_layouts<TestType>(shape, positions, {.base = 0x1p64, .exact_frequencies = true},
                                  accuracy);
     check_accuracy<TestType>(accuracy, 0);
   }
   SECTION("between the integers") {
-    std::mt19937 random(14);
+    std::mt19937 random(15);
     std::vector<double> positions{0.5, -0.5, 0x1p-30, 3, 4095.75, -131071.5, 0x1p24 + 0.5};
     for (int i = 0; i < 20; ++i) positions.push_back(static_cast<double>(random()) * 0x1p-10);
     check_both_layouts<TestType>(shape, positions, {}, accuracy);

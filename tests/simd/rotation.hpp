@@ -86,8 +86,8 @@ std::vector<T> noise(posenc::Index n, unsigned seed) {
 }
 
 /// A tensor in memory with room between heads and between tokens, before the first element and
-/// after the last one, and what stands there must stay. `skip` elements come first, so that the data
-/// is aligned to no more than an element.
+/// after the last one; what stands there must stay. `skip` elements come first, so that the data is
+/// aligned to no more than an element.
 template <class T>
 class Guarded {
  public:
