@@ -75,7 +75,8 @@ int main(int argc, char** argv) {
                                      Team team(threads);
                                      row.run(state, team, row.bytes / Index{sizeof(float)});
                                    })
-          ->UseManualTime();
+          ->UseManualTime()
+          ->Unit(benchmark::kMicrosecond);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::AddCustomContext("vectors", kernels().name);

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT
 //
-// bench_rotate: rotate() on 32 heads of 128, against the in-place scale of as many bytes measured in
-// turns with it (`of_scale`), and against what one would write without the library.
+// rotate(): heads of 128 channels, [tokens][heads][128], 32 heads (q_and_k: and 8 of keys).
 //
-// Rows are <what>/<element>/<tokens>[/threads:2]. A turn rotates forwards, the next one back, so that
-// numbers stay what they are however long the benchmark runs.
+//   <element>/<layout>[/<what>]/tokens[/threads:n]       the library
+//   baseline/<what>/<layout>/tokens                      what one would write without it
+//
+// GB/s counts each rotated channel as read once and written once; of_scale is the speed as a share
+// of what the machine reaches at x *= a in place over the same bytes, measured in turns (of_copy:
+// at a copy, for what is not in place). With threads, both run on the same team.
 #include "baselines/rotate.hpp"
 #include "support/limits.hpp"
 #include "support/memory.hpp"
 #include "support/paired.hpp"
 
-#include <posenc/rotary/m_rope.hpp>
-#include <posenc/rotary/ragged.hpp>
-#include <posenc/rotary/rope.hpp>
-#include <posenc/rotary/rotations.hpp>
+#include <posenc/posenc.hpp>
 
 #include <cstdio>
 #include <string>
@@ -21,220 +21,229 @@
 namespace {
 
 using namespace posenc;
-using bench::Memory;
-using bench::Team;
+using namespace bench;
 
-constexpr Index heads = 32, width = 128;
+constexpr Index heads = 32, kv_heads = 8, width = 128;
+constexpr Position first = 1000;  // of the tokens' positions
+
+struct Run {
+  benchmark::State& state;
+  Team& team;
+  Index tokens;
+
+  [[nodiscard]] RotateOptions options() const { return {.executor = team.executor()}; }
+};
 
 template <class T>
 struct Tensor {
+  explicit Tensor(Index tokens, Index heads_ = heads)
+      : memory(tokens * heads_ * width), view(memory.data(), tokens, heads_, width) {}
   Memory<T> memory;
   TensorView<T> view;
 
-  explicit Tensor(Index tokens)
-      : memory(tokens * heads * width), view(memory.data(), tokens, heads, width) {}
-
-  /// The same memory as floats, for a limit.
-  [[nodiscard]] bench::Blocks blocks() const {
+  /// As floats, which is what limits are measured with.
+  [[nodiscard]] Blocks blocks() const {
     return {memory.floats(), static_cast<Index>(memory.bytes() / sizeof(float))};
   }
-  [[nodiscard]] double bytes_moved() const {  // read and written
-    return 2.0 * static_cast<double>(memory.bytes());
-  }
 };
 
-struct Setting {
-  Index tokens;
-  int threads = 1;
-};
-
-/// subject(view, back, executor) rotates forwards or back, `share` of all bytes. The limit's `of_scale`
-/// is about as many bytes: what a scale of the whole tensor would take for that share.
-template <class T, class Subject>
-void in_place(benchmark::State& state, const Setting& setting, double share,
-              const Subject& subject) {
-  const Tensor<T> tensor(setting.tokens), scaled(setting.tokens);
-  Team team(setting.threads);
-  const auto pool = team.executor();
-  const AnyExecutor executor = setting.threads == 1 ? AnyExecutor(Serial{}) : AnyExecutor(pool);
-  bool back = false;
-  bench::paired(
-      state, tensor.bytes_moved(),
-      [&] { subject(tensor.view, std::exchange(back, !back), executor); }, "scale",
-      bench::scale_limit(scaled.blocks(), team));
-  state.counters["GB/s"] = state.counters["GB/s"] * share;
-  state.counters["of_scale"] = state.counters["of_scale"] * share;
+template <class Subject>
+void in_place(const Run& run, const Blocks& touched, const Subject& subject) {
+  const auto limit = scale_limit(touched, run.team);
+  paired(run.state, limit.work(), subject, "scale", limit);
 }
 
-template <class Run>
-void row(const std::string& name, const Setting& setting, Run run) {
-  std::string full = name + "/" + std::to_string(setting.tokens);
-  if (setting.threads > 1) full += "/threads:" + std::to_string(setting.threads);
-  benchmark::RegisterBenchmark(full.c_str(), run)->UseManualTime()->Unit(benchmark::kMicrosecond);
+template <class T, class L>
+void offset(const Run& run) {
+  const auto bound = bind(RoPE<L>{.head_dim = width});
+  const Tensor<T> x(run.tokens);
+  in_place(run, x.blocks(), [&] { rotate(x.view, first, bound, run.options()); });
 }
 
-/// Forwards, then back.
-template <class T, class B>
-void rotate_row(const std::string& name, const Setting& setting, const B& bound,
-                const std::vector<Position>& ids = {}, int axes = 1) {
-  row(name, setting, [=](benchmark::State& state) {
-    const Positions positions = ids.empty() ? Positions(100) : Positions(ids, axes);
-    const double share =
-        static_cast<double>(bound.rotary().state.rotary_dim) / static_cast<double>(width);
-    in_place<T>(state, setting, share,
-                [&](TensorView<T> x, bool back, const AnyExecutor& executor) {
-                  if (back)
-                    unrotate(x, positions, bound, {.executor = executor});
-                  else
-                    rotate(x, positions, bound, {.executor = executor});
-                });
-  });
+template <class T, class L>
+void q_and_k(const Run& run) {
+  const auto bound = bind(RoPE<L>{.head_dim = width});
+  const Tensor<T> both(run.tokens, heads + kv_heads);
+  const TensorView<T> q(both.memory.data(), run.tokens, heads, width);
+  const TensorView<T> k(q.row(run.tokens, 0), run.tokens, kv_heads, width);
+  in_place(run, both.blocks(), [&] { rotate(q, k, first, bound, run.options()); });
 }
 
+/// The angles of a step, computed once and applied in every layer.
+template <class T, class L>
+void rotations(const Run& run) {
+  const Rotations<L, arithmetic_t<T>> at(bind(RoPE<L>{.head_dim = width}), first, run.tokens);
+  const Tensor<T> x(run.tokens);
+  in_place(run, x.blocks(), [&] { rotate(x.view, at, run.options().executor); });
+}
+
+template <class T, class L>
+void out_of_place(const Run& run) {
+  const auto bound = bind(RoPE<L>{.head_dim = width});
+  const Tensor<T> x(run.tokens), y(run.tokens);
+  const auto limit = copy_limit(x.blocks(), y.memory.floats(), run.team);
+  paired(
+      run.state, limit.work(), [&] { rotate(x.view, y.view, first, bound, run.options()); }, "copy",
+      limit);
+}
+
+/// 64 of 128 channels.
+template <class L, Index rotary_offset>
+void partial(const Run& run) {
+  const auto bound =
+      bind(RoPE<L>{.head_dim = width, .rotary_dim = 64, .rotary_offset = rotary_offset});
+  const Tensor<float> x(run.tokens);
+  const Blocks touched(x.memory.data() + rotary_offset, run.tokens * heads, 64, width);
+  in_place(run, touched, [&] { rotate(x.view, first, bound, run.options()); });
+}
+
+/// Packed documents of 100 tokens.
 template <class L>
-auto rope(Index rotary_dim = 0, Index offset = 0) {
-  return bind(RoPE<L>{.head_dim = width, .rotary_dim = rotary_dim, .rotary_offset = offset});
+void ids(const Run& run) {
+  const auto bound = bind(RoPE<L>{.head_dim = width});
+  std::vector<Position> positions;
+  for (Index t = 0; t < run.tokens; ++t) positions.push_back(t % 100);
+  const Tensor<float> x(run.tokens);
+  in_place(run, x.blocks(), [&] { rotate(x.view, positions, bound, run.options()); });
 }
 
-void ours() {
-  const auto half = rope<HalfSplit>();
-  const auto interleaved = rope<Interleaved>();
-  for (const int threads : bench::one_and_all_threads()) {
-    for (const Index tokens : {1, 32, 512, 4096, 32768}) {
-      const Setting setting{tokens, threads};
-      if (threads > 1 && tokens < 512) continue;  // one thread runs these anyway
-      rotate_row<float>("half_split/float", setting, half);
-      rotate_row<float>("interleaved/float", setting, interleaved);
-      rotate_row<Eigen::bfloat16>("half_split/bfloat16", setting, half);
-      rotate_row<Eigen::bfloat16>("interleaved/bfloat16", setting, interleaved);
-      rotate_row<Eigen::half>("half_split/float16", setting, half);
-      rotate_row<Eigen::half>("interleaved/float16", setting, interleaved);
-    }
-  }
-  for (const Index tokens : {512, 4096}) {
-    const Setting setting{tokens};
-    rotate_row<double>("half_split/double", setting, half);
-    // Half of the channels: GB/s and of_scale are about the bytes that are rotated.
-    rotate_row<float>("partial/float", setting, rope<HalfSplit>(64));
-    rotate_row<float>("offset/float", setting, rope<HalfSplit>(64, 64));
-    std::vector<Position> ids, grid;
-    for (Index t = 0; t < tokens; ++t) ids.push_back(t * 37 % tokens);
-    rotate_row<float>("ids/float", setting, half, ids);
-    for (int axis = 0; axis < 3; ++axis)  // an image of 16 columns: time, row, column
-      for (Index t = 0; t < tokens; ++t)
-        grid.push_back(axis == 0 ? 5 : axis == 1 ? 5 + t / 16 : 5 + t % 16);
-    const RoPE<HalfSplit> base{.head_dim = width};
-    rotate_row<float>("m_rope/float", setting, bind(base | MRoPE{.sections = {16, 24, 24}}), grid,
-                      3);
-    rotate_row<float>("m_rope_interleaved/float", setting,
-                      bind(base | MRoPE{.sections = {24, 20, 20}, .interleaved = true}), grid, 3);
-  }
-  // Decoding: one token, its cosines and sines computed in the call or at hand.
-  for (const Index tokens : {1, 32}) {
-    const Setting setting{tokens};
-    row("at_hand/float", setting, [=](benchmark::State& state) {
-      const Rotations forth(half, 100, tokens), back(half, 0, tokens);
-      in_place<float>(state, setting, 1, [&](TensorView<float> x, bool second, const AnyExecutor&) {
-        rotate(x, second ? back : forth);
-      });
-    });
-    row("q_and_k/float", setting, [=](benchmark::State& state) {
-      const Tensor<float> keys(tokens);  // as many bytes again
-      in_place<float>(state, setting, 2, [&](TensorView<float> q, bool back, const AnyExecutor&) {
-        if (back)
-          unrotate(q, keys.view, 100, half);
-        else
-          rotate(q, keys.view, 100, half);
-      });
-    });
-  }
-  for (const Index tokens : {512, 4096}) {
-    row("out_of_place/float", {tokens}, [=](benchmark::State& state) {
-      const Tensor<float> from(tokens), to(tokens), x(tokens), y(tokens);
-      Team team(1);
-      bench::paired(
-          state, from.bytes_moved(), [&] { rotate(from.view, to.view, 100, half); }, "copy",
-          bench::copy_limit(x.blocks(), y.memory.data(), team));
-    });
-    row("ragged/float", {tokens}, [=](benchmark::State& state) {
-      std::vector<Index> starts;
-      for (Index s = 0; s <= tokens; s += 64) starts.push_back(s);
-      in_place<float>(state, {tokens}, 1, [&](TensorView<float> x, bool back, const AnyExecutor&) {
-        if (back)
-          unrotate(x, RaggedBatch{.starts = starts}, half);
-        else
-          rotate(x, RaggedBatch{.starts = starts}, half);
-      });
-    });
-  }
+/// The same documents as sequences of a ragged batch.
+template <class L>
+void ragged(const Run& run) {
+  const auto bound = bind(RoPE<L>{.head_dim = width});
+  std::vector<Index> starts;
+  for (Index t = 0; t < run.tokens; t += 100) starts.push_back(t);
+  starts.push_back(run.tokens);
+  const Tensor<float> x(run.tokens);
+  in_place(run, x.blocks(),
+           [&] { rotate(x.view, RaggedBatch{.starts = starts}, bound, run.options()); });
 }
 
-template <class F>
-void baseline_row(const char* name, Index tokens, bool interleaved, F f) {
-  row(std::string(name) + (interleaved ? "/interleaved" : "/half_split"), {tokens},
-      [=](benchmark::State& state) {
-        const baselines::Shape shape{tokens, heads, width, 10000, interleaved};
-        const baselines::Tables tables(shape);
-        in_place<float>(state, {tokens}, 1, [&](TensorView<float> x, bool, const AnyExecutor&) {
-          f(shape, tables, x.data);
-        });
-      });
+/// An image of 32 columns.
+template <class L>
+void m_rope(const Run& run, const MRoPE& axes) {
+  const auto bound = bind(RoPE<L>{.head_dim = width} | axes);
+  std::vector<Position> positions(static_cast<std::size_t>(run.tokens), first);
+  for (Index t = 0; t < run.tokens; ++t) positions.push_back(first + t / 32);
+  for (Index t = 0; t < run.tokens; ++t) positions.push_back(first + t % 32);
+  const Tensor<float> x(run.tokens);
+  in_place(run, x.blocks(), [&] { rotate(x.view, Positions(positions, 3), bound, run.options()); });
+}
+void chunked_axes(const Run& run) { m_rope<HalfSplit>(run, {.sections = {16, 24, 24}}); }
+void interleaved_axes(const Run& run) {
+  m_rope<HalfSplit>(run, {.sections = {24, 20, 20}, .interleaved = true});
 }
 
-const auto by_recurrence = [](const baselines::Shape& shape, const baselines::Tables&, float* x) {
-  baselines::recurrence(shape, x);
+template <class Baseline>
+void baseline(const Run& run) {
+  Baseline rotation({.tokens = run.tokens, .heads = heads, .width = width, .first = first});
+  const Tensor<float> x(run.tokens);
+  in_place(run, x.blocks(), [&] { rotation(x.memory.data()); });
+}
+
+using baselines::ArrayExpression, baselines::Loop, baselines::Recurrence, baselines::RotateHalf;
+
+struct Row {
+  std::string name;
+  void (*run)(const Run&);
+  std::vector<Index> tokens;
+  bool with_threads = false;
 };
 
-void others() {
-  for (const Index tokens : {32, 512, 4096})
-    for (const bool interleaved : {false, true}) {
-      baseline_row("baseline_loop", tokens, interleaved, baselines::loop);
-      baseline_row("baseline_eigen", tokens, interleaved, baselines::eigen);
-      if (!interleaved)
-        baseline_row("baseline_rotate_half", tokens, interleaved, baselines::rotate_half);
-      baseline_row("baseline_recurrence", tokens, interleaved, by_recurrence);
-    }
+const std::vector<Index> all{1, 32, 512, 4096, 32768}, some{32, 512, 4096}, few{1, 32};
+
+// clang-format off: a row is a line
+const Row rows[] = {
+    {"float/HalfSplit", offset<float, HalfSplit>, all, true},
+    {"float/Interleaved", offset<float, Interleaved>, all, true},
+    {"bfloat16/HalfSplit", offset<Eigen::bfloat16, HalfSplit>, all, true},
+    {"bfloat16/Interleaved", offset<Eigen::bfloat16, Interleaved>, all, true},
+    {"half/HalfSplit", offset<Eigen::half, HalfSplit>, all, true},
+    {"half/Interleaved", offset<Eigen::half, Interleaved>, all, true},
+    {"double/HalfSplit", offset<double, HalfSplit>, some},
+    {"double/Interleaved", offset<double, Interleaved>, some},
+
+    {"float/HalfSplit/q_and_k", q_and_k<float, HalfSplit>, all},
+    {"bfloat16/HalfSplit/q_and_k", q_and_k<Eigen::bfloat16, HalfSplit>, all},
+    {"float/HalfSplit/rotations", rotations<float, HalfSplit>, all},
+    {"float/Interleaved/rotations", rotations<float, Interleaved>, few},
+    {"bfloat16/HalfSplit/rotations", rotations<Eigen::bfloat16, HalfSplit>, few},
+    {"half/HalfSplit/rotations", rotations<Eigen::half, HalfSplit>, few},
+    {"float/HalfSplit/out_of_place", out_of_place<float, HalfSplit>, all},
+    {"float/Interleaved/out_of_place", out_of_place<float, Interleaved>, some},
+    {"bfloat16/HalfSplit/out_of_place", out_of_place<Eigen::bfloat16, HalfSplit>, some},
+    {"float/HalfSplit/rotary_dim:64", partial<HalfSplit, 0>, some},
+    {"float/Interleaved/rotary_dim:64", partial<Interleaved, 0>, some},
+    {"float/HalfSplit/rotary_offset:64", partial<HalfSplit, 64>, some},
+    {"float/HalfSplit/ids", ids<HalfSplit>, some},
+    {"float/HalfSplit/ragged", ragged<HalfSplit>, some},
+    {"float/HalfSplit/m_rope", chunked_axes, some},
+    {"float/HalfSplit/m_rope_interleaved", interleaved_axes, some},
+
+    {"baseline/loop/HalfSplit", baseline<Loop<false>>, some},
+    {"baseline/loop/Interleaved", baseline<Loop<true>>, some},
+    {"baseline/eigen/HalfSplit", baseline<ArrayExpression<false>>, some},
+    {"baseline/eigen/Interleaved", baseline<ArrayExpression<true>>, some},
+    {"baseline/rotate_half/HalfSplit", baseline<RotateHalf>, some},
+    {"baseline/recurrence/HalfSplit", baseline<Recurrence<false>>, some},
+    {"baseline/recurrence/Interleaved", baseline<Recurrence<true>>, some},
+};
+// clang-format on
+
+void add(const Row& row, Index tokens, int threads) {
+  std::string name = row.name + "/" + std::to_string(tokens);
+  if (threads > 1) name += "/threads:" + std::to_string(threads);
+  benchmark::RegisterBenchmark(name.c_str(),
+                               [&row, tokens, threads](benchmark::State& state) {
+                                 Team team(threads);
+                                 row.run({state, team, tokens});
+                               })
+      ->UseManualTime()
+      ->Unit(benchmark::kMicrosecond);
 }
 
-/// All of them compute the same.
-bool baselines_agree() {
-  bool agree = true;
-  for (const bool interleaved : {false, true}) {
-    const baselines::Shape shape{5, heads, width, 10000, interleaved};
-    const baselines::Tables tables(shape);
-    const auto check = [&](const char* name, auto&& f) {
-      const Tensor<float> expected(shape.tokens), x(shape.tokens);
-      if (interleaved)
-        rotate(expected.view, 0, rope<Interleaved>());
-      else
-        rotate(expected.view, 0, rope<HalfSplit>());
-      f(shape, tables, x.view.data);
-      for (Index i = 0; i < shape.tokens * heads * width; ++i)
-        if (std::abs(x.view.data[i] - expected.view.data[i]) > 1e-5F) {
-          std::fprintf(stderr, "%s differs from rotate() at element %td: %g, not %g\n", name, i,
-                       static_cast<double>(x.view.data[i]),
-                       static_cast<double>(expected.view.data[i]));
-          agree = false;
-          return;
+/// Whether a baseline agrees with rotate(), at positions where float angles are exact enough.
+template <class L, class Baseline>
+bool agrees(const char* name) {
+  constexpr Index tokens = 16;
+  const Tensor<float> x(tokens), expected(tokens);
+  Baseline({.tokens = tokens, .heads = heads, .width = width})(x.memory.data());
+  rotate(expected.view, 0, RoPE<L>{.head_dim = width} | Encoding<>{});
+  for (Index t = 0; t < tokens; ++t)
+    for (Index h = 0; h < heads; ++h)
+      for (Index c = 0; c < width; ++c)
+        if (!(std::abs(x.view(t, h, c) - expected.view(t, h, c)) < 2e-5F)) {
+          std::fprintf(stderr,
+                       "bench_rotate: baseline %s and rotate() differ at token %td, head %td, "
+                       "channel %td: %g and %g.\n",
+                       name, t, h, c, static_cast<double>(x.view(t, h, c)),
+                       static_cast<double>(expected.view(t, h, c)));
+          return false;
         }
-    };
-    check("loop", baselines::loop);
-    check("eigen", baselines::eigen);
-    if (!interleaved) check("rotate_half", baselines::rotate_half);
-    check("recurrence", by_recurrence);
-  }
-  return agree;
+  return true;
+}
+
+bool baselines_agree() {
+  return agrees<HalfSplit, Loop<false>>("loop") && agrees<Interleaved, Loop<true>>("loop") &&
+         agrees<HalfSplit, ArrayExpression<false>>("eigen") &&
+         agrees<Interleaved, ArrayExpression<true>>("eigen") &&
+         agrees<HalfSplit, RotateHalf>("rotate_half") &&
+         agrees<HalfSplit, Recurrence<false>>("recurrence") &&
+         agrees<Interleaved, Recurrence<true>>("recurrence");
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (!baselines_agree()) return 1;
+  for (const Row& row : rows)
+    for (const Index tokens : row.tokens)
+      for (const int threads : one_and_all_threads())
+        if (threads == 1 || (row.with_threads && tokens >= 512)) add(row, tokens, threads);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  if (!baselines_agree()) return 1;
-  benchmark::AddCustomContext("SIMD level", simd::name(simd::level()));
-  ours();
-  others();
+  benchmark::AddCustomContext("simd_level", simd::name(simd::level()));
+  benchmark::AddCustomContext("limit_vectors", kernels().name);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
 }

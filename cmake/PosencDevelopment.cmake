@@ -28,3 +28,12 @@ function(posenc_strict target)
     set_target_properties(${target} PROPERTIES COMPILE_WARNING_AS_ERROR ON)
   endif()
 endfunction()
+
+# posenc_own_rules(): adds the folders of the current one that have a CMakeLists.txt.
+function(posenc_own_rules)
+  file(GLOB rules RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}" CONFIGURE_DEPENDS */CMakeLists.txt)
+  foreach(rule IN LISTS rules)
+    cmake_path(GET rule PARENT_PATH folder)
+    add_subdirectory(${folder})
+  endforeach()
+endfunction()

@@ -1,129 +1,172 @@
 // SPDX-License-Identifier: MIT
 //
-// What one would write without the library, float, in place, [tokens][heads][width], position t for
-// token t. Plain C++, compiled with the project's flags.
+// What one would write without the library: float, in place, contiguous [tokens][heads][width],
+// token t at position first + t. Plain C++, compiled with the project's flags.
+//
+//   loop           over pairs, with tables
+//   eigen          the same as array expressions; Interleaved as products of complex numbers
+//   rotate_half    x * cos + rotate_half(x) * sin, one tensor per operation, as in models' Python
+//   recurrence     as ggml's operator: each angle from the last one, cosf and sinf for every token
 #pragma once
 
 #include <Eigen/Core>
 
 #include <cmath>
+#include <complex>
 #include <cstddef>
 #include <vector>
 
 namespace baselines {
 
+using Index = std::ptrdiff_t;
+
 struct Shape {
-  std::ptrdiff_t tokens, heads, width;
+  Index tokens, heads, width;
+  Index first = 0;
   double base = 10000;
-  bool interleaved = false;
+
+  [[nodiscard]] Index pairs() const { return width / 2; }
+  [[nodiscard]] std::size_t size() const {
+    return static_cast<std::size_t>(tokens * heads * width);
+  }
 };
 
-/// Cosines and sines of all positions, [tokens][width / 2], made once.
+/// Cosines and sines of all positions, [tokens][columns]; columns after the last pair repeat.
 struct Tables {
-  std::vector<float> cos, sin;
-
-  explicit Tables(const Shape& shape) {
-    const std::ptrdiff_t pairs = shape.width / 2;
-    for (std::ptrdiff_t t = 0; t < shape.tokens; ++t)
-      for (std::ptrdiff_t i = 0; i < pairs; ++i) {
-        const double w =
-            std::pow(shape.base, -2.0 * static_cast<double>(i) / static_cast<double>(shape.width));
-        cos.push_back(static_cast<float>(std::cos(static_cast<double>(t) * w)));
-        sin.push_back(static_cast<float>(std::sin(static_cast<double>(t) * w)));
+  Tables(const Shape& shape, Index columns) {
+    for (Index t = 0; t < shape.tokens; ++t)
+      for (Index i = 0; i < columns; ++i) {
+        const auto pair = static_cast<double>(i % shape.pairs());
+        const double angle = static_cast<double>(shape.first + t) *
+                             std::pow(shape.base, -2 * pair / static_cast<double>(shape.width));
+        cos.push_back(static_cast<float>(std::cos(angle)));
+        sin.push_back(static_cast<float>(std::sin(angle)));
       }
   }
+  std::vector<float> cos, sin;
 };
 
-/// The loop over pairs, with tables.
-inline void loop(const Shape& shape, const Tables& tables, float* x) {
-  const std::ptrdiff_t pairs = shape.width / 2;
-  for (std::ptrdiff_t t = 0; t < shape.tokens; ++t)
-    for (std::ptrdiff_t h = 0; h < shape.heads; ++h, x += shape.width)
-      for (std::ptrdiff_t i = 0; i < pairs; ++i) {
-        const float c = tables.cos[static_cast<std::size_t>(t * pairs + i)];
-        const float s = tables.sin[static_cast<std::size_t>(t * pairs + i)];
-        float& a = x[shape.interleaved ? 2 * i : i];
-        float& b = x[shape.interleaved ? 2 * i + 1 : i + pairs];
-        const float before = a;
-        a = before * c - b * s;
-        b = before * s + b * c;
-      }
+/// All heads of a token.
+template <bool interleaved>
+void turn_heads(const Shape& shape, const float* __restrict cos, const float* __restrict sin,
+                float* __restrict x) {
+  const Index pairs = shape.pairs();
+  for (Index h = 0; h < shape.heads; ++h, x += shape.width)
+    for (Index i = 0; i < pairs; ++i) {
+      float& a = x[interleaved ? 2 * i : i];
+      float& b = x[interleaved ? 2 * i + 1 : i + pairs];
+      const float before = a;
+      a = before * cos[i] - b * sin[i];
+      b = before * sin[i] + b * cos[i];
+    }
 }
 
-/// The same as an Eigen expression per head.
-inline void eigen(const Shape& shape, const Tables& tables, float* x) {
-  using Array = Eigen::Array<float, Eigen::Dynamic, 1>;
-  using Stride = Eigen::InnerStride<>;
-  const std::ptrdiff_t pairs = shape.width / 2, step = shape.interleaved ? 2 : 1;
-  Array before(pairs);
-  for (std::ptrdiff_t t = 0; t < shape.tokens; ++t) {
-    const Eigen::Map<const Array> c(tables.cos.data() + t * pairs, pairs);
-    const Eigen::Map<const Array> s(tables.sin.data() + t * pairs, pairs);
-    for (std::ptrdiff_t h = 0; h < shape.heads; ++h, x += shape.width) {
-      Eigen::Map<Array, 0, Stride> a(x, pairs, Stride(step));
-      Eigen::Map<Array, 0, Stride> b(x + (shape.interleaved ? 1 : pairs), pairs, Stride(step));
-      before = a;
-      a = before * c - b * s;
-      b = before * s + b * c;
-    }
-  }
-}
+template <bool interleaved>
+class Loop {
+ public:
+  explicit Loop(const Shape& shape) : shape_(shape), tables_(shape, shape.pairs()) {}
 
-/// Hugging Face's x * cos + rotate_half(x) * sin: tables as wide as the head, whole tensors as
-/// temporaries. Half-split only.
-inline void rotate_half(const Shape& shape, const Tables& tables, float* x) {
-  const std::ptrdiff_t width = shape.width, pairs = width / 2;
-  const auto n = static_cast<std::size_t>(shape.tokens * shape.heads * width);
-  std::vector<float> half(n), product(n);
-  for (std::ptrdiff_t row = 0; row < shape.tokens * shape.heads; ++row)
-    for (std::ptrdiff_t i = 0; i < pairs; ++i) {
-      half[static_cast<std::size_t>(row * width + i)] = -x[row * width + pairs + i];
-      half[static_cast<std::size_t>(row * width + pairs + i)] = x[row * width + i];
-    }
-  const auto wide = [&](const std::vector<float>& table, std::ptrdiff_t t, std::ptrdiff_t i) {
-    return table[static_cast<std::size_t>(t * pairs + i % pairs)];
-  };
-  std::vector<float> cos(static_cast<std::size_t>(width)), sin = cos;
-  for (std::ptrdiff_t t = 0; t < shape.tokens; ++t) {
-    for (std::ptrdiff_t i = 0; i < width; ++i) {
-      cos[static_cast<std::size_t>(i)] = wide(tables.cos, t, i);
-      sin[static_cast<std::size_t>(i)] = wide(tables.sin, t, i);
-    }
-    for (std::ptrdiff_t h = 0; h < shape.heads; ++h)
-      for (std::ptrdiff_t i = 0; i < width; ++i) {
-        const auto at = static_cast<std::size_t>((t * shape.heads + h) * width + i);
-        product[at] = x[at] * cos[static_cast<std::size_t>(i)];
-      }
-    for (std::ptrdiff_t h = 0; h < shape.heads; ++h)
-      for (std::ptrdiff_t i = 0; i < width; ++i) {
-        const auto at = static_cast<std::size_t>((t * shape.heads + h) * width + i);
-        x[at] = product[at] + half[at] * sin[static_cast<std::size_t>(i)];
-      }
+  void operator()(float* x) const {
+    for (Index t = 0; t < shape_.tokens; ++t, x += shape_.heads * shape_.width)
+      turn_heads<interleaved>(shape_, tables_.cos.data() + t * shape_.pairs(),
+                              tables_.sin.data() + t * shape_.pairs(), x);
   }
-}
 
-/// As ggml's operator does it: the angle by recurrence, cosf and sinf for each token, then the loop.
-inline void recurrence(const Shape& shape, float* x) {
-  const std::ptrdiff_t pairs = shape.width / 2;
-  const float ratio =
-      std::pow(static_cast<float>(shape.base), -2.0F / static_cast<float>(shape.width));
-  std::vector<float> cos(static_cast<std::size_t>(pairs)), sin = cos;
-  for (std::ptrdiff_t t = 0; t < shape.tokens; ++t) {
-    float angle = static_cast<float>(t);
-    for (std::size_t i = 0; i < static_cast<std::size_t>(pairs); ++i, angle *= ratio) {
-      cos[i] = std::cos(angle);
-      sin[i] = std::sin(angle);
-    }
-    for (std::ptrdiff_t h = 0; h < shape.heads; ++h, x += shape.width)
-      for (std::ptrdiff_t i = 0; i < pairs; ++i) {
-        const float c = cos[static_cast<std::size_t>(i)], s = sin[static_cast<std::size_t>(i)];
-        float& a = x[shape.interleaved ? 2 * i : i];
-        float& b = x[shape.interleaved ? 2 * i + 1 : i + pairs];
-        const float before = a;
-        a = before * c - b * s;
-        b = before * s + b * c;
+ private:
+  Shape shape_;
+  Tables tables_;
+};
+
+template <bool interleaved>
+class ArrayExpression {
+ public:
+  explicit ArrayExpression(const Shape& shape)
+      : shape_(shape), tables_(shape, shape.pairs()), before_(shape.pairs()) {
+    for (std::size_t i = 0; i < tables_.cos.size(); ++i)
+      turns_.emplace_back(tables_.cos[i], tables_.sin[i]);
+  }
+
+  void operator()(float* x) {
+    using Eigen::ArrayXcf, Eigen::ArrayXf, Eigen::Map;
+    const Index pairs = shape_.pairs();
+    for (Index t = 0; t < shape_.tokens; ++t)
+      for (Index h = 0; h < shape_.heads; ++h, x += shape_.width) {
+        if constexpr (interleaved) {
+          Map<ArrayXcf>(reinterpret_cast<std::complex<float>*>(x), pairs) *=
+              Map<const ArrayXcf>(turns_.data() + t * pairs, pairs);
+        } else {
+          const Map<const ArrayXf> cos(tables_.cos.data() + t * pairs, pairs);
+          const Map<const ArrayXf> sin(tables_.sin.data() + t * pairs, pairs);
+          Map<ArrayXf> a(x, pairs), b(x + pairs, pairs);
+          before_ = a;
+          a = before_ * cos - b * sin;
+          b = before_ * sin + b * cos;
+        }
       }
   }
-}
+
+ private:
+  Shape shape_;
+  Tables tables_;
+  std::vector<std::complex<float>> turns_;
+  Eigen::ArrayXf before_;
+};
+
+/// Its tensors are allocated once, which an interpreter would not do.
+class RotateHalf {
+ public:
+  explicit RotateHalf(const Shape& shape)
+      : shape_(shape), tables_(shape, shape.width), rotated_(shape.size()),
+        times_cos_(shape.size()), times_sin_(shape.size()) {}
+
+  void operator()(float* x) {
+    const Index width = shape_.width, pairs = shape_.pairs();
+    float* rotated = rotated_.data();
+    for (Index row = 0; row < shape_.tokens * shape_.heads; ++row)
+      for (Index i = 0; i < pairs; ++i) {
+        rotated[row * width + i] = -x[row * width + pairs + i];
+        rotated[row * width + pairs + i] = x[row * width + i];
+      }
+    multiply(x, tables_.cos.data(), times_cos_.data());
+    multiply(rotated, tables_.sin.data(), times_sin_.data());
+    for (std::size_t i = 0; i < shape_.size(); ++i) x[i] = times_cos_[i] + times_sin_[i];
+  }
+
+ private:
+  void multiply(const float* __restrict x, const float* __restrict table,
+                float* __restrict y) const {
+    for (Index t = 0; t < shape_.tokens; ++t, table += shape_.width)
+      for (Index h = 0; h < shape_.heads; ++h, x += shape_.width, y += shape_.width)
+        for (Index i = 0; i < shape_.width; ++i) y[i] = x[i] * table[i];
+  }
+
+  Shape shape_;
+  Tables tables_;
+  std::vector<float> rotated_, times_cos_, times_sin_;
+};
+
+template <bool interleaved>
+class Recurrence {
+ public:
+  explicit Recurrence(const Shape& shape)
+      : shape_(shape), cos_(static_cast<std::size_t>(shape.pairs())), sin_(cos_) {}
+
+  void operator()(float* x) {
+    const float ratio =
+        std::pow(static_cast<float>(shape_.base), -2.0F / static_cast<float>(shape_.width));
+    for (Index t = 0; t < shape_.tokens; ++t, x += shape_.heads * shape_.width) {
+      auto angle = static_cast<float>(shape_.first + t);
+      for (std::size_t i = 0; i < cos_.size(); ++i, angle *= ratio) {
+        cos_[i] = std::cos(angle);
+        sin_[i] = std::sin(angle);
+      }
+      turn_heads<interleaved>(shape_, cos_.data(), sin_.data(), x);
+    }
+  }
+
+ private:
+  Shape shape_;
+  std::vector<float> cos_, sin_;
+};
 
 }  // namespace baselines

@@ -3,6 +3,8 @@
 # Compiles each of `sources` five times and prints the median processor time of each.
 cmake_minimum_required(VERSION 3.25)
 
+set(ENV{CCACHE_DISABLE} 1)  # the compiler may be one that is called through it
+
 set(flags -std=c++20 -O2)
 foreach(dir IN LISTS include_dirs)
   if(NOT dir MATCHES "^\\$<")

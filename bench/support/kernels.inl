@@ -8,7 +8,7 @@
 //   stream(to, v)              a store that goes past the caches
 //   accumulators               enough to keep the multiply-add units busy, few enough for registers
 //
-// Lengths are multiples of `step` floats and pointers are aligned to a vector.
+// Lengths are multiples of Blocks::step and pointers are aligned to a vector.
 
 inline Vec load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<Vec*>(p) = v; }

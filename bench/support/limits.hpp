@@ -40,7 +40,7 @@ class Limit {
   /// One pass; the threads begin and end together.
   void operator()() const { pass(way_, 1); }
 
-  /// Seconds of some passes of which the threads begin only the first and end only the last together.
+  /// Seconds of some passes; the threads begin the first and end the last of them together.
   [[nodiscard]] double time(int passes) const { return time(way_, passes); }
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Memory to measure on: aligned to pages, and touched, so that no page arrives during a measurement.
+// Memory to measure on: aligned to pages, and touched, so that no page arrives in a measurement.
 #pragma once
 
 #include <posenc/core/types.hpp>

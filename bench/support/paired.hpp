@@ -18,8 +18,8 @@ namespace bench {
 ///   <limit>_GB/s     of the limit
 ///   of_<limit>       speed of the subject / speed of the limit
 ///
-/// and, as time, the subject's mean per pass (register with UseManualTime). A pass of the limit moves
-/// the same bytes.
+/// and, as time, the subject's mean per pass (register with UseManualTime). A pass of the limit
+/// moves the same bytes.
 template <class Subject, class Limit>
 void paired(benchmark::State& state, double bytes, const Subject& subject, const char* limit_name,
             const Limit& limit) {

@@ -24,34 +24,32 @@ inline std::vector<int> one_and_all_threads() {
   return all > 1 ? std::vector{1, all} : std::vector{1};
 }
 
-/// Keeps the calling thread on one processor, until the end of the scope: threads that wait for each
-/// other must not end up behind each other.
+/// Keeps the calling thread on one processor, until the end of the scope: threads that wait for
+/// each other must not end up behind each other.
+#if defined(__linux__)
 class Pinned {
  public:
-  explicit Pinned([[maybe_unused]] int thread) {
-#if defined(__linux__)
+  explicit Pinned(int thread) {
     sched_getaffinity(0, sizeof(before_), &before_);
-    for (int cpu = 0, allowed = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (!CPU_ISSET(cpu, &before_) || allowed++ != thread % CPU_COUNT(&before_)) continue;
-      cpu_set_t one;
-      CPU_ZERO(&one);
-      CPU_SET(cpu, &one);
-      sched_setaffinity(0, sizeof(one), &one);
-      return;
-    }
+    int skip = thread % CPU_COUNT(&before_), cpu = 0;
+    while (!CPU_ISSET(cpu, &before_) || skip-- > 0) ++cpu;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    sched_setaffinity(0, sizeof(one), &one);
   }
   ~Pinned() { sched_setaffinity(0, sizeof(before_), &before_); }
-#else
-  }
-#endif
   Pinned(const Pinned&) = delete;
   Pinned& operator=(const Pinned&) = delete;
 
  private:
-#if defined(__linux__)
-  cpu_set_t before_;
-#endif
+  cpu_set_t before_{};
 };
+#else
+struct Pinned {
+  explicit Pinned(int /*thread*/) {}
+};
+#endif
 
 class Team {
  public:
@@ -69,7 +67,8 @@ class Team {
 
   [[nodiscard]] posenc::Index size() const { return size_; }
 
-  /// task(i) for each i in [0, tasks), thread t taking t, t + size(), ...; returns when all are done.
+  /// task(i) for each i in [0, tasks), thread t taking t, t + size(), ...; returns when all are
+  /// done.
   void run(posenc::Index tasks, const posenc::TaskRef& task) {
     if (size_ > 1) start(tasks, &task);
     for (posenc::Index i = 0; i < tasks; i += size_) task(i);

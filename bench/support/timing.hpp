@@ -4,6 +4,8 @@
 // them are not interrupted, and the median of many.
 #pragma once
 
+#include <benchmark/benchmark.h>
+
 #include <algorithm>
 #include <chrono>
 #include <limits>
@@ -16,7 +18,10 @@ template <class Pass>
 double seconds(int passes, const Pass& pass) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
-  for (int i = 0; i < passes; ++i) pass();
+  for (int i = 0; i < passes; ++i) {
+    pass();
+    benchmark::ClobberMemory();
+  }
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 

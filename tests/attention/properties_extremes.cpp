@@ -125,8 +125,10 @@ TEMPLATE_TEST_CASE("what is not finite stays where it belongs", "[attention][ext
     for (Index r = 0; r < tokens; ++r)
       for (Index d = 0; d < value_dim; ++d) {
         const TestType x = result.out.view()(r, 0, d);
-        if (r >= 20 && d == 3 ? !std::isnan(x) : x != clean.out.view()(r, 0, d))
-          FAIL_CHECK("row " << r << ", " << d);
+        // Another path adds the same products: the sums may be rounded differently.
+        const TestType difference = std::abs(x - clean.out.view()(r, 0, d));
+        const bool is_same = difference <= 16 * std::numeric_limits<TestType>::epsilon();
+        if (r >= 20 && d == 3 ? !std::isnan(x) : !is_same) FAIL_CHECK("row " << r << ", " << d);
       }
   }
 }

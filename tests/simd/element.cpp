@@ -115,7 +115,7 @@ std::vector<float> extremes() {
   std::mt19937 random(2);
   std::vector<float> all;
   for (const float end : {Float::infinity(), Float::max(), Float::min(), Float::denorm_min(), 0.0F})
-    all.insert(all.end(), {end, -end});
+    for (const float sign : {1.0F, -1.0F}) all.push_back(sign * end);
   for (const std::uint32_t bits : {0x7f800000U, 0xff800000U}) {
     for (int bit = 0; bit < 23; ++bit) all.push_back(std::bit_cast<float>(bits | 1U << bit));
     all.push_back(std::bit_cast<float>(bits | 0x7fffffU));

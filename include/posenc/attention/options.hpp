@@ -106,8 +106,8 @@ Coordinates coordinates(Problems& problems, Index queries, Index keys,
                    " queries but only ", keys,
                    " keys, so queries are not the last tokens of the sequence: set query_offset.");
   Positions(at.query_offset).check(problems, "queries", queries);
-  at.query = options.query_positions.value_or(at.query_offset);
-  at.key = options.key_positions.value_or(key_indices);
+  at.query = options.query_positions ? *options.query_positions : Positions(at.query_offset);
+  at.key = options.key_positions ? *options.key_positions : key_indices;
   check_attended(problems, "queries", at.query, queries, rotary_state(bound));
   check_attended(problems, "keys", at.key, keys, rotary_state(bound));
   return at;
