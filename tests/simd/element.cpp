@@ -156,7 +156,6 @@ bool is_narrowed(float x, T y) {
 template <class Level, class LayoutT, class T>
 std::vector<T> stored(const std::vector<float>& x, bool in_second) {
   const auto bound = bind(RoPE<LayoutT>{.head_dim = 2 * pairs});
-  detail::HeadRotation<Level, LayoutT, float> rotation(bound.rotary(), bound.rotary().angles, {});
   std::vector<T> y;
   for (std::size_t done = 0; done < x.size(); done += pairs) {
     const Index count = std::min(pairs, static_cast<Index>(x.size() - done));
@@ -167,7 +166,9 @@ std::vector<T> stored(const std::vector<float>& x, bool in_second) {
     std::vector<float> from(2 * pairs, in_second ? -0.0F : 0.0F);
     std::vector<T> to(2 * pairs);
     for (Index i = 0; i < count; ++i) from[channel(i)] = x[done + static_cast<std::size_t>(i)];
-    rotation(2 * pairs, from.data(), 1, to.data(), 1, Position{0});
+    detail::rotate_rows<Level>(bound.rotary(), bound.rotary().angles, {}, 0,
+                               TensorView<const float>(from.data(), 1, 1, 2 * pairs),
+                               TensorView<T>(to.data(), 1, 1, 2 * pairs));
     for (Index i = 0; i < count; ++i) y.push_back(to[channel(i)]);
   }
   return y;

@@ -295,17 +295,15 @@ TEMPLATE_TEST_CASE("rotate: the same bits on any number of threads", "", float, 
 TEMPLATE_TEST_CASE("a head of 16-bit elements is rotated into floats as floats are", "",
                    Eigen::bfloat16, Eigen::half) {
   for_each_encoding([]<class E>(const Bound<E>& bound) {
-    using LayoutT = typename Bound<E>::rotary_type::layout;
     const Index width = bound.rotary().state.head_dim;
-    const Tensor<TestType> x{1, 1, width};
+    Tensor<TestType> x{1, 1, width};
     Tensor<float> expected{1, 1, width}, y = expected;
     at_every_level([&] {
       std::ranges::transform(x.memory, expected.memory.begin(), value_of<TestType>);
       rotate(expected.view(), 321, bound);
       simd::dispatch<TestType>([&]<class Level>(Level) {
-        detail::HeadRotation<Level, LayoutT, float> rotation(bound.rotary(), bound.rotary().angles,
-                                                             {});
-        rotation(width, x.memory.data(), 1, y.memory.data(), 1, Position{321});
+        detail::rotate_rows<Level>(bound.rotary(), bound.rotary().angles, {}, 321,
+                                   TensorView<const TestType>(x.view()), y.view());
       });
       check_same_bits(y.view(), expected.view());
     });

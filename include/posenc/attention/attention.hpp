@@ -71,17 +71,25 @@ void check_shapes(Problems& problems, const TensorView<const T>& q, const Tensor
                    q.heads, " heads.");
 }
 
+/// Bytes that one worker needs, or -1 when that does not fit in memory.
+template <class T, class BoundT>
+Index bytes_per_worker(const Plan& plan, const AttentionShape& shape) {
+  Arena measure(nullptr);
+  Buffers<T, BoundT>(plan, shape, measure);
+  return measure.used();
+}
+
 /// Bytes that the kernel needs, or -1 when that does not fit in memory.
 template <class T, class BoundT>
-Index workspace_bytes(const BoundT& bound, const AttentionShape& shape) {
+Index workspace_bytes(const BoundT& bound, const AttentionShape& shape,
+                      const AnyExecutor& executor) {
   constexpr Index most = Index{1} << 48;  // small enough for sums and roundings of sizes
   for (const Index size : {shape.queries, shape.keys, shape.head_dim, shape.value_dim})
     if (size < 0 || size > most) return -1;
-  return simd::dispatch<T>([&]<class Level>(Level) {
-    Arena measure(nullptr);
-    Buffers<Level, T, BoundT>(bound, shape, measure);
-    return measure.used();
-  });
+  const Plan plan(leaves<T, BoundT>().tile, bound.shape(), shape, executor.concurrency());
+  const Index each = bytes_per_worker<T, BoundT>(plan, shape);
+  Index bytes = 0;
+  return each >= 0 && multiply(each, plan.workers, bytes) ? bytes : -1;
 }
 
 template <bool KeysAreRotated, class T, class BoundT>
@@ -100,7 +108,8 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
       return attend<KeysAreRotated>(q, k, v, out, bound.at_length(length), options);
   }
 
-  const Index bytes = workspace_bytes<T>(bound, {q.tokens, k.tokens, q.width, v.width});
+  const AttentionShape shape{q.tokens, k.tokens, q.width, v.width};
+  const Index bytes = workspace_bytes<T>(bound, shape, options.executor);
   problems.require(bytes >= 0, "the workspace for ", q.tokens, " queries, ", k.tokens,
                    " keys and widths of ", q.width, " and ", v.width, " does not fit in memory.");
   problems.require(options.workspace.empty() || std::ssize(options.workspace) >= bytes,
@@ -123,19 +132,22 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
         ::operator new[](static_cast<std::size_t>(bytes), std::align_val_t{workspace_alignment})));
     workspace = own.get();
   }
-  simd::dispatch<T>([&]<class Level>(Level) {
-    Kernel<Level, T, BoundT, KeysAreRotated>(q, k, v, out, bound, at, options.lse, workspace).run();
-  });
+  const Leaves<T, BoundT> leaves = detail::leaves<T, BoundT>();
+  const Plan plan(leaves.tile, bound.shape(), shape, options.executor.concurrency());
+  run_tasks<KeysAreRotated>(
+      Problem<T, BoundT>{q, k, v, out, bound, at, options.lse, leaves, plan}, options.executor,
+      workspace, bytes_per_worker<T, BoundT>(plan, shape));
 }
 
 }  // namespace detail
 
-/// Bytes of workspace for calls of up to this shape; pass them aligned to 64 bytes in
+/// Bytes of workspace for calls of up to this shape with this executor; pass them aligned to 64 bytes in
 /// AttentionOptions::workspace and the call allocates nothing.
 /// Throws Error when the size does not fit in memory.
 template <class T, class E>
-[[nodiscard]] std::size_t attention_workspace(const Bound<E>& bound, const AttentionShape& shape) {
-  const Index bytes = detail::workspace_bytes<T>(bound, shape);
+[[nodiscard]] std::size_t attention_workspace(const Bound<E>& bound, const AttentionShape& shape,
+                                              const AnyExecutor& executor = {}) {
+  const Index bytes = detail::workspace_bytes<T>(bound, shape, executor);
   Problems problems;
   problems.require(bytes >= 0, "sizes must not be negative and must fit in memory, got ",
                    shape.queries, " queries, ", shape.keys, " keys, widths ", shape.head_dim,

@@ -1,252 +1,377 @@
 // SPDX-License-Identifier: MIT
 //
-// The one attention kernel, generic over encoding, element type and SIMD level.
+// The one attention kernel, generic over encoding and element type.
 //
-//   for each key head, for each tile of its queries (all query heads of the group together):
-//     rotate and scale the queries once, one copy per region of the distance map
-//     for each tile of keys:
-//       masks:         hidden tiles are not visited, fully visible tiles run no mask code
-//       distance map:  one product for a uniform tile, one per region and a blend for a mixed one
-//       biases and score maps in the order written, masks, online softmax, weights times values
+//   for each key head and block of queries, in parallel:
+//     for each chunk of keys that some query of the block sees:
+//       for each panel of queries, for each query head of the group:
+//         for each tile of keys:
+//           masks:         hidden tiles are not visited, fully visible tiles run no mask code
+//           distance map:  one product for a uniform tile, one per region and a blend for a mixed
+//                          one; keys and queries are rotated when a region first needs them
+//           biases and score maps in the order written, masks, online softmax,
+//           weights times values
 //     divide, rotate back (RotateValues), write the output and its log-sum-exp
 //
-// Nothing larger than a tile is made of the scores; keys are rotated as they are packed, once for
-// all query heads that share them.
+// Nothing larger than a tile is made of the scores; of the keys no more than a chunk is kept rotated.
+//
+//   Milakov and Gimelshein, arXiv 1805.02867; FlashAttention, arXiv 2205.14135.
+//
+// The softmax keeps, for each query, a shift s near its greatest score and the sum l of exp(x - s) so
+// far. At the end output = sum / l and log-sum-exp = s + ln l.
 #pragma once
 
 #include <posenc/attention/workspace.hpp>
-#include <posenc/simd/dispatch.hpp>
+#include <posenc/executor/any_executor.hpp>
 
+#include <atomic>
 #include <bit>
+#include <cstdint>
 
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-template <class Level, class T, class BoundT, bool KeysAreRotated>
-class Kernel {
- public:
-  Kernel(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v, TensorView<T> out,
-         const BoundT& bound, const Coordinates& at, std::span<T> lse, std::byte* workspace)
-      : q_(q), k_(k), v_(v), out_(out), bound_(bound), at_(at), lse_(lse), arena_(workspace),
-        buffers_(bound, {q.tokens, k.tokens, q.width, v.width}, arena_),
-        group_(bound.shape().num_heads / bound.shape().num_kv_heads), scale_(bound.scale(q.width)) {
-  }
+/// What a call is about; shared by its workers.
+template <class T, class BoundT>
+struct Problem {
+  TensorView<const T> q, k, v;
+  TensorView<T> out;
+  const BoundT& bound;
+  const Coordinates& at;
+  std::span<T> lse;
+  const Leaves<T, BoundT>& leaves;
+  const Plan& plan;
+};
 
-  void run() noexcept {
-    for (Index kv_head = 0; kv_head < k_.heads; ++kv_head) {
-      prepare_biases(kv_head);
-      for (Index query = 0; query < q_.tokens; query += Level::tile_queries)
-        query_tile(kv_head, query, std::min(Level::tile_queries, q_.tokens - query));
-    }
+/// Works through tasks with buffers of its own.
+template <class T, class BoundT, bool KeysAreRotated>
+class Worker {
+ public:
+  Worker(const Problem<T, BoundT>& problem, std::byte* workspace)
+      : q_(problem.q), k_(problem.k), v_(problem.v), out_(problem.out), bound_(problem.bound),
+        map_(bound_.distance_map()), at_(problem.at), lse_(problem.lse), leaves_(problem.leaves),
+        tile_(leaves_.tile), plan_(problem.plan), arena_(workspace),
+        buffers_(plan_, {q_.tokens, k_.tokens, q_.width, v_.width}, arena_),
+        scale_(bound_.scale(q_.width)) {}
+
+  void run(Index task) noexcept {
+    // The last blocks come first: under a causal mask they are the longest.
+    const Index kv_head = task / plan_.blocks;
+    const Index query = (plan_.blocks - 1 - task % plan_.blocks) * plan_.block;
+    if (kv_head != kv_head_) prepare_biases(kv_head);
+    kv_head_ = kv_head;
+    begin(query, std::min(plan_.block, q_.tokens - query));
+    for (Index key = 0; key < k_.tokens; key += plan_.chunk)
+      chunk(key, std::min(plan_.chunk, k_.tokens - key));
+    for (Index g = 0; g < plan_.group; ++g)
+      for (Index p = 0; p < queries_; p += plan_.panel) finish(panel(p), g);
   }
 
  private:
-  static constexpr Index tq = Level::tile_queries;
-  static constexpr Index tk = Level::tile_keys;
-  static constexpr int regions = Buffers<Level, T, BoundT>::regions;
+  static constexpr int regions = Buffers<T, BoundT>::regions;
 
-  /// Rotates heads one by one; for encodings with a rotary base.
-  [[nodiscard]] auto rotation(const AngleTable& angles, const Turn& turn) const {
-    using Layout = typename BoundT::rotary_type::layout;
-    return HeadRotation<Level, Layout, T>(bound_.rotary(), angles, turn);
+  /// Queries side by side: rows [first, first + queries) of the block.
+  struct Panel {
+    Index first = 0;
+    Index queries = 0;
+    Index width = 0;  ///< queries, padded to whole vectors
+    bool consecutive = false;
+  };
+
+  [[nodiscard]] Panel panel(Index first) const {
+    const Index queries = std::min(plan_.panel, queries_ - first);
+    bool consecutive = true;
+    for (Index i = first + 1; i < first + queries; ++i)
+      consecutive = consecutive && buffers_.query[i] == buffers_.query[i - 1] + 1;
+    return {first, queries, round_up(queries, tile_.panel_step), consecutive};
+  }
+  [[nodiscard]] T* query_panel(const Panel& p, int region, Index g) const {
+    return buffers_.queries + ((region * plan_.group + g) * plan_.block + p.first) * q_.width;
+  }
+  [[nodiscard]] T* output_panel(const Panel& p, Index g) const {
+    return buffers_.outputs + (g * plan_.block + p.first) * v_.width;
+  }
+  [[nodiscard]] Index statistics(const Panel& p, Index g) const {
+    return g * plan_.block + p.first;
   }
 
   /// Tabulates relative biases when many scores share a distance; with position ids that are spread
   /// wider than the tokens are many, they are evaluated score by score.
   void prepare_biases(Index kv_head) {
     tables_ = {};
-    if (!buffers_.bias || q_.tokens < tq || k_.tokens == 0) return;
+    constexpr Index worth_a_table = 16;  // queries
+    if (!buffers_.bias || q_.tokens < worth_a_table || k_.tokens == 0) return;
     const Interval query = bounds(at_.query, 0, q_.tokens), key = bounds(at_.key, 0, k_.tokens);
     const Position distances = (query.last - key.first) - (query.first - key.last) + 1;
     if (distances > q_.tokens + k_.tokens) return;
-    tables_ = {buffers_.bias, static_cast<Index>(distances), query.first - key.last, group_};
-    detail::fill_bias_tables(tables_, bound_.stages(), kv_head * group_);
+    tables_ = {buffers_.bias, distances, plan_.panel, query.first - key.last, plan_.group};
+    detail::fill_bias_tables(tables_, bound_.stages(), kv_head * plan_.group);
   }
 
-  void query_tile(Index kv_head, Index query, Index queries) {
-    for (Index g = 0; g < group_; ++g) begin_rows(kv_head * group_ + g, g, query, queries);
-    for (Index key = 0; key < k_.tokens; key += tk) {
-      const TileRows rows = make_tile(at_, query, queries, key, std::min(tk, k_.tokens - key));
-      const TileClass mask = detail::classify(bound_.stages(), rows.tile);
-      if (mask == TileClass::none) continue;
-      const RegionSet set = bound_.distance_map().regions(rows.tile);
-      for (int region = 0; region < regions; ++region)
-        if (set >> region & 1U) pack_keys(kv_head, region, rows);
-      pack_values(kv_head, rows);
-      for (Index g = 0; g < group_; ++g) {
-        score_products(set, rows, g);
-        const Index head = kv_head * group_ + g;
-        detail::apply_stages(bound_.stages(), tables_, at_, rows, head, g, buffers_.scores, tk);
-        if (mask == TileClass::partial)
-          detail::apply_masks(bound_.stages(), at_, rows, head, buffers_.scores, tk);
-        absorb(rows, g);
-      }
+  /// Empty sums for all queries of a block.
+  void begin(Index query, Index queries) {
+    query_ = query;
+    queries_ = queries;
+    rotated_ = 0;
+    for (Index i = 0; i < plan_.block; ++i) {
+      const Index row = query + std::min(i, queries - 1);
+      buffers_.query[i] = at_.query[row];
+      buffers_.query_index[i] = at_.query_offset + row;
     }
-    for (Index g = 0; g < group_; ++g) finish_rows(kv_head * group_ + g, g, query, queries);
-  }
-
-  [[nodiscard]] T* query_rows(int region, Index g) const {
-    return buffers_.queries + (region * group_ + g) * tq * q_.width;
-  }
-  [[nodiscard]] T* output_rows(Index g) const {
-    return buffers_.outputs + g * tq * buffers_.value_stride;
-  }
-
-  /// Rotated, scaled copies of the queries; empty sums.
-  void begin_rows(Index head, Index g, Index query, Index queries) {
-    const SoftmaxRow<T> empty = detail::empty_row<T>(bound_.stages(), head);
-    for (int region = 0; region < regions; ++region) {
-      T* rows = query_rows(region, g);
-      rotate_queries(head, region, query, queries, rows);
-      for (Index r = 0; r < queries; ++r)
-        Level::scale(rows + r * q_.width, q_.width,
-                     static_cast<T>(scale_ * bound_.temperature(at_.query[query + r])));
+    for (Index g = 0; g < plan_.group; ++g) {
+      const SoftmaxStart start = detail::softmax_start<T>(bound_.stages(), kv_head_ * plan_.group + g);
+      std::fill_n(buffers_.shift + g * plan_.block, plan_.block, static_cast<T>(start.shift));
+      std::fill_n(buffers_.sum + g * plan_.block, plan_.block, static_cast<T>(start.sum));
     }
-    std::fill_n(buffers_.softmax + g * tq, queries, empty);
-    std::fill_n(output_rows(g), queries * buffers_.value_stride, T{0});
+    std::fill_n(buffers_.outputs, plan_.group * plan_.block * v_.width, T{0});
   }
 
-  /// Queries of a tile as rows, rotated for one region.
-  void rotate_queries(Index head, int region, Index query, Index queries, T* rows) {
-    if constexpr (BoundT::has_rotary) {
-      // The attention factor belongs to queries and keys; putting its square on the queries keeps
-      // stored keys unitary.
-      const double factor = bound_.rotary().state.attention_factor;
-      auto rotate = rotation(bound_.region_angles(region),
-                             {.amplitude = factor * factor, .side = Side::query});
-      for (Index r = 0; r < queries; ++r) {
-        const T* x = q_.row(query + r, head);
-        T* row = rows + r * q_.width;
-        if constexpr (BoundT::has_distance_map)
-          rotate(q_.width, x, q_.channel_stride, row, 1,
-                 bound_.distance_map().query_position(region, at_.query[query + r]));
-        else
-          rotate(q_.width, x, q_.channel_stride, row, 1, at_.query, query + r);
-      }
-    } else {
-      for (Index r = 0; r < queries; ++r)
-        copy_channels(q_.width, q_.row(query + r, head), q_.channel_stride, rows + r * q_.width, 1);
+  void chunk(Index key, Index keys) {
+    const TileRows all = make_tile(at_, query_, queries_, key, keys);
+    if (detail::classify(bound_.stages(), all.tile) == TileClass::none) return;
+    key_ = key;
+    keys_ = keys;
+    for (std::uint64_t& tiles : packed_keys_) tiles = 0;
+    packed_values_ = finite_values_ = 0;
+    for (Index c = 0; c < keys; ++c) buffers_.key[c] = at_.key[key + c];
+    for (Index first = 0; first < queries_; first += plan_.panel) {
+      const Panel p = panel(first);
+      const TileRows rows = make_tile(at_, query_ + first, p.queries, key, keys);
+      if (detail::classify(bound_.stages(), rows.tile) == TileClass::none) continue;
+      for (Index g = 0; g < plan_.group; ++g)
+        for (Index c = 0; c < keys; c += plan_.tile) tile(p, g, c, std::min(plan_.tile, keys - c));
     }
   }
 
-  /// Keys of a tile as columns, [head_dim][tk], rotated for one region; missing keys are zero.
-  void pack_keys(Index kv_head, int region, const TileRows& rows) {
-    T* packed = buffers_.keys + region * tk * k_.width;
-    if (rows.keys < tk) std::fill_n(packed, tk * k_.width, T{0});
-    const auto pack = [&](Index c, const T* x, Index stride) {
-      for (Index d = 0; d < k_.width; ++d) packed[d * tk + c] = x[d * stride];
-    };
-    if constexpr (BoundT::has_rotary && !KeysAreRotated) {
-      auto rotate = rotation(bound_.region_angles(region), {.side = Side::key});
-      for (Index c = 0; c < rows.keys; ++c) {
-        const T* x = k_.row(rows.key + c, kv_head);
-        if constexpr (BoundT::has_distance_map)
-          rotate(k_.width, x, k_.channel_stride, buffers_.row, 1,
-                 bound_.distance_map().key_position(region, at_.key[rows.key + c]));
-        else
-          rotate(k_.width, x, k_.channel_stride, buffers_.row, 1, at_.key, rows.key + c);
-        pack(c, buffers_.row, 1);
-      }
-    } else {
-      for (Index c = 0; c < rows.keys; ++c)
-        pack(c, k_.row(rows.key + c, kv_head), k_.channel_stride);
+  /// Keys [c, c + keys) of the chunk meet a panel.
+  void tile(const Panel& p, Index g, Index c, Index keys) {
+    const TileRows rows = make_tile(at_, query_ + p.first, p.queries, key_ + c, keys);
+    const TileClass mask = detail::classify(bound_.stages(), rows.tile);
+    if (mask == TileClass::none) return;
+    const Index head = kv_head_ * plan_.group + g;
+    const ScoreTile scores{.keys = keys,
+                           .queries = p.queries,
+                           .width = p.width,
+                           .head = head,
+                           .query = buffers_.query + p.first,
+                           .query_index = buffers_.query_index + p.first,
+                           .key = buffers_.key + c,
+                           .key_index = at_.key_offset + key_ + c,
+                           .consecutive = p.consecutive};
+    const std::uint64_t bit = std::uint64_t{1} << c / plan_.tile;
+    if ((packed_values_ & bit) == 0) {
+      packed_values_ |= bit;
+      if (pack_values(c, keys)) finite_values_ |= bit;
     }
-  }
+    score_products(map_.regions(rows.tile), p, g, c, scores);
+    leaves_.stage.stages(bound_.stages(), tables_, g, scores, buffers_.scores);
+    if (mask == TileClass::partial)
+      leaves_.stage.masks(bound_.stages(), scores, buffers_.scores);
 
-  /// Values of a tile as rows, padded with zeros; rotated by their own position under RotateValues.
-  void pack_values(Index kv_head, const TileRows& rows) {
-    const auto row_of = [&](Index c) { return buffers_.values + c * buffers_.value_stride; };
-    if constexpr (BoundT::rotates_values) {
-      auto rotate = rotation(bound_.rotary().angles, {});
-      for (Index c = 0; c < rows.keys; ++c)
-        rotate(v_.width, v_.row(rows.key + c, kv_head), v_.channel_stride, row_of(c), 1, at_.key,
-               rows.key + c);
-    } else {
-      for (Index c = 0; c < rows.keys; ++c)
-        copy_channels(v_.width, v_.row(rows.key + c, kv_head), v_.channel_stride, row_of(c), 1);
-    }
-    for (Index c = 0; c < rows.keys; ++c)
-      std::fill(row_of(c) + v_.width, row_of(c) + buffers_.value_stride, T{0});
-    values_are_finite_ = Level::all_finite(buffers_.values, rows.keys * buffers_.value_stride);
+    const Index at = statistics(p, g);
+    T* const outputs = output_panel(p, g);
+    if (tile_.softmax(keys, p.width, buffers_.scores, buffers_.shift + at, buffers_.sum + at,
+                      buffers_.factor))
+      tile_.scale_rows(v_.width, p.width, outputs, buffers_.factor);
+    // A hidden key has weight 0, and 0 * infinity must not reach the output of a row that cannot
+    // see it.
+    const auto add = (finite_values_ & bit) != 0 ? tile_.values : tile_.values_skipping_zeros;
+    add(v_.width, keys, p.width, buffers_.values + c * v_.width, 1, v_.width, buffers_.scores,
+        outputs);
   }
 
   /// Scores of one head: the product of each region that occurs, each pair taking its own region's.
-  void score_products(RegionSet set, const TileRows& rows, Index g) {
+  void score_products(RegionSet set, const Panel& p, Index g, Index c, const ScoreTile& tile) {
     const auto product = [&](int region, T* scores) {
-      Level::template product<false>(rows.queries, tk, q_.width, query_rows(region, g), q_.width,
-                                     buffers_.keys + region * tk * k_.width, tk, scores, tk);
+      if ((rotated_ >> region & 1U) == 0) rotate_queries(region);
+      const int copy = key_copy(region);
+      std::uint64_t& packed = packed_keys_[copy];
+      if ((packed >> c / plan_.tile & 1U) == 0) {
+        packed |= std::uint64_t{1} << c / plan_.tile;
+        pack_keys(copy, c, tile.keys);
+      }
+      tile_.scores(tile.keys, q_.width, p.width,
+                   buffers_.keys + (copy * plan_.chunk + c) * k_.width, k_.width, 1,
+                   query_panel(p, region, g), scores);
     };
     product(std::countr_zero(set), buffers_.scores);
     if constexpr (regions > 1) {
       for (set &= set - 1; set != 0; set &= set - 1) {
         const int region = std::countr_zero(set);
         product(region, buffers_.blend);
-        for (Index r = 0; r < rows.queries; ++r)
-          for (Index c = 0; c < rows.keys; ++c)
-            if (bound_.distance_map().region(at_.query[rows.query + r], at_.key[rows.key + c]) ==
-                region)
-              buffers_.scores[r * tk + c] = buffers_.blend[r * tk + c];
+        for (Index r = 0; r < tile.keys; ++r)
+          for (Index j = 0; j < tile.queries; ++j)
+            if (map_.region(tile.query[j], tile.key[r]) == region)
+              buffers_.scores[r * tile.width + j] = buffers_.blend[r * tile.width + j];
       }
     }
   }
 
-  /// Softmax weights of a tile, and their products with its values.
-  void absorb(const TileRows& rows, Index g) {
-    T* outputs = output_rows(g);
-    const Index stride = buffers_.value_stride;
-    for (Index r = 0; r < rows.queries; ++r) {
-      SoftmaxRow<T>& softmax = buffers_.softmax[g * tq + r];
-      const T rescale = softmax.template absorb<Level>(buffers_.scores + r * tk, rows.keys);
-      if (rescale != 1) Level::scale(outputs + r * stride, stride, rescale);
-    }
-    // A hidden key has weight 0, and 0 * infinity must not reach the output of a row that cannot
-    // see it.
-    if (values_are_finite_)
-      Level::template product<true>(rows.queries, stride, rows.keys, buffers_.scores, tk,
-                                    buffers_.values, stride, outputs, stride);
+  /// The region whose rotated keys serve this one too.
+  [[nodiscard]] int key_copy(int region) const {
+    if constexpr (requires { map_.key_copy(region); })
+      return map_.key_copy(region);
     else
-      Level::product_skipping_zeros(rows.queries, stride, rows.keys, buffers_.scores, tk,
-                                    buffers_.values, stride, outputs, stride);
+      return region;
   }
 
-  void finish_rows(Index head, Index g, Index query, Index queries) {
-    for (Index r = 0; r < queries; ++r) {
-      const SoftmaxRow<T>& softmax = buffers_.softmax[g * tq + r];
-      T* row = output_rows(g) + r * buffers_.value_stride;
-      if (!softmax.saw_nothing())
-        for (Index i = 0; i < v_.width; ++i) row[i] /= softmax.sum;
-      if (!lse_.empty())
-        lse_[static_cast<std::size_t>((query + r) * q_.heads + head)] = softmax.log_sum_exp();
+  /// All queries of the block, rotated for one region and scaled, as panels.
+  void rotate_queries(int region) {
+    rotated_ |= RegionSet{1} << region;
+    for (Index first = 0; first < queries_; first += plan_.panel) {
+      const Panel p = panel(first);
+      for (Index i = 0; i < p.queries; ++i)
+        buffers_.factor[i] =
+            static_cast<T>(scale_ * bound_.temperature(buffers_.query[first + i]));
+      for (Index g = 0; g < plan_.group; ++g) {
+        rotate_queries(region, p, kv_head_ * plan_.group + g);
+        tile_.to_panel(p.queries, q_.width, p.width, buffers_.rows, buffers_.factor,
+                       query_panel(p, region, g));
+      }
     }
-    write_rows(head, g, query, queries);
   }
 
-  void write_rows(Index head, Index g, Index query, Index queries) {
-    const auto row_of = [&](Index r) { return output_rows(g) + r * buffers_.value_stride; };
-    if constexpr (BoundT::rotates_values) {
-      auto rotate = rotation(bound_.rotary().angles, {.inverse = true});
-      for (Index r = 0; r < queries; ++r)
-        rotate(v_.width, row_of(r), 1, out_.row(query + r, head), out_.channel_stride, at_.query,
-               query + r);
+  /// Queries of one head as rows.
+  void rotate_queries([[maybe_unused]] int region, const Panel& p, Index head) {
+    const TensorView<const T> x = rows_of(q_, query_ + p.first, p.queries, head);
+    const TensorView<T> y(buffers_.rows, p.queries, 1, q_.width, q_.width, 0);
+    if constexpr (BoundT::has_rotary) {
+      // The attention factor belongs to queries and keys; putting its square on the queries keeps
+      // stored keys unitary.
+      const double factor = bound_.rotary().state.attention_factor;
+      const Turn turn{.amplitude = factor * factor, .side = Side::query};
+      if constexpr (BoundT::has_distance_map) {
+        for (Index i = 0; i < p.queries; ++i)
+          buffers_.query_copy[i] = map_.query_position(region, buffers_.query[p.first + i]);
+        leaves_.rotation.rotate(bound_.rotary(), bound_.region_angles(region), turn,
+                                std::span<const double>(buffers_.query_copy, size(p.queries)), x,
+                                y);
+      } else {
+        leaves_.rotation.rotate(bound_.rotary(), bound_.region_angles(region), turn,
+                                at_.query.subspan(size(query_ + p.first), size(p.queries)), x, y);
+      }
     } else {
-      for (Index r = 0; r < queries; ++r)
-        copy_channels(v_.width, row_of(r), 1, out_.row(query + r, head), out_.channel_stride);
+      copy_rows(x, y);
     }
   }
+
+  /// Keys of the chunk as rows, rotated for one region.
+  void pack_keys(int region, Index c, Index keys) {
+    const TensorView<const T> x = rows_of(k_, key_ + c, keys, kv_head_);
+    const TensorView<T> y(buffers_.keys + (region * plan_.chunk + c) * k_.width, keys, 1, k_.width,
+                          k_.width, 0);
+    if constexpr (BoundT::has_rotary && !KeysAreRotated) {
+      const Turn turn{.side = Side::key};
+      if constexpr (BoundT::has_distance_map) {
+        for (Index i = 0; i < keys; ++i)
+          buffers_.key_copy[i] = map_.key_position(region, buffers_.key[c + i]);
+        leaves_.rotation.rotate(bound_.rotary(), bound_.region_angles(region), turn,
+                                std::span<const Position>(buffers_.key_copy, size(keys)), x, y);
+      } else {
+        leaves_.rotation.rotate(bound_.rotary(), bound_.region_angles(region), turn,
+                                at_.key.subspan(size(key_ + c), size(keys)), x, y);
+      }
+    } else {
+      copy_rows(x, y);
+    }
+  }
+
+  /// Values of the chunk as rows; rotated by their own position under RotateValues. True when all of
+  /// them are finite.
+  bool pack_values(Index c, Index keys) {
+    const TensorView<const T> x = rows_of(v_, key_ + c, keys, kv_head_);
+    const TensorView<T> y(buffers_.values + c * v_.width, keys, 1, v_.width, v_.width, 0);
+    if constexpr (BoundT::rotates_values) {
+      leaves_.rotation.rotate(bound_.rotary(), bound_.rotary().angles, {},
+                              at_.key.subspan(size(key_ + c), size(keys)), x, y);
+      return tile_.copy_finite(keys * v_.width, y.data, y.data);
+    } else {
+      return copy_rows(x, y);
+    }
+  }
+
+  /// Copies rows; true when all of it is finite.
+  bool copy_rows(const TensorView<const T>& x, const TensorView<T>& y) const {
+    bool finite = true;
+    for (Index t = 0; t < x.tokens; ++t) {
+      const T* from = x.row(t, 0);
+      if (x.channel_stride != 1) {
+        copy_channels(x.width, from, x.channel_stride, y.row(t, 0), 1);
+        from = y.row(t, 0);
+      }
+      finite = tile_.copy_finite(x.width, from, y.row(t, 0)) && finite;
+    }
+    return finite;
+  }
+
+  void finish(const Panel& p, Index g) {
+    const Index at = statistics(p, g), head = kv_head_ * plan_.group + g;
+    for (Index i = 0; i < p.queries; ++i) {
+      const T sum = buffers_.sum[at + i];
+      // A row that sees no key is zero already.
+      buffers_.factor[i] = sum == 0 ? T{1} : 1 / sum;
+      if (lse_.empty()) continue;
+      lse_[size((query_ + p.first + i) * q_.heads + head)] = static_cast<T>(
+          static_cast<double>(buffers_.shift[at + i]) + std::log(static_cast<double>(sum)));
+    }
+    const TensorView<T> y = rows_of(out_, query_ + p.first, p.queries, head);
+    if constexpr (BoundT::rotates_values) {
+      tile_.from_panel(p.queries, v_.width, p.width, output_panel(p, g), buffers_.factor,
+                       buffers_.rows, v_.width, 1);
+      const TensorView<const T> x(buffers_.rows, p.queries, 1, v_.width, v_.width, 0);
+      leaves_.rotation.rotate(bound_.rotary(), bound_.rotary().angles, {.inverse = true},
+                              at_.query.subspan(size(query_ + p.first), size(p.queries)), x, y);
+    } else {
+      tile_.from_panel(p.queries, v_.width, p.width, output_panel(p, g), buffers_.factor, y.data,
+                       y.token_stride, y.channel_stride);
+    }
+  }
+
+  /// Rows [first, first + rows) of one head.
+  template <class U>
+  static TensorView<U> rows_of(const TensorView<U>& x, Index first, Index rows, Index head) {
+    return {x.row(first, head), rows, 1, x.width, x.token_stride, 0, x.channel_stride};
+  }
+  static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
   TensorView<const T> q_, k_, v_;
   TensorView<T> out_;
   const BoundT& bound_;
+  const std::remove_cvref_t<decltype(std::declval<const BoundT&>().distance_map())>& map_;
   const Coordinates& at_;
   std::span<T> lse_;
+  const Leaves<T, BoundT>& leaves_;
+  const TileLeaves<T>& tile_;
+  const Plan& plan_;
   Arena arena_;
-  Buffers<Level, T, BoundT> buffers_;
-  Index group_;
+  Buffers<T, BoundT> buffers_;
   double scale_;
+
+  Index kv_head_ = -1;
   BiasTables<T> tables_{};
-  bool values_are_finite_ = true;
+  Index query_ = 0, queries_ = 0;  ///< the block
+  RegionSet rotated_ = 0;          ///< regions that the block's queries are rotated for
+  Index key_ = 0, keys_ = 0;       ///< the chunk
+  std::uint64_t packed_keys_[regions] = {};  ///< tiles of the chunk that are rotated, by region
+  std::uint64_t packed_values_ = 0, finite_values_ = 0;
 };
+
+/// Shares the tasks of a call among workers: whoever is free takes the next.
+template <bool KeysAreRotated, class T, class BoundT>
+void run_tasks(const Problem<T, BoundT>& problem, const AnyExecutor& executor,
+               std::byte* workspace, Index bytes_per_worker) {
+  std::atomic<Index> next{0};
+  const auto work = [&](Index i) {
+    Worker<T, BoundT, KeysAreRotated> worker(problem, workspace + i * bytes_per_worker);
+    for (Index task; (task = next.fetch_add(1, std::memory_order_relaxed)) < problem.plan.tasks;)
+      worker.run(task);
+  };
+  if (problem.plan.workers == 1)
+    work(0);
+  else
+    executor(problem.plan.workers, work);
+}
 
 }  // namespace detail
 

@@ -6,6 +6,7 @@
 #include <posenc/attention/bind.hpp>
 #include <posenc/core/overlap.hpp>
 #include <posenc/core/positions.hpp>
+#include <posenc/executor/any_executor.hpp>
 
 #include <cmath>
 #include <cstddef>
@@ -34,6 +35,9 @@ struct AttentionOptions {
   /// Receives the natural log-sum-exp of each row, [query tokens][query heads]; with a SinkLogit it
   /// includes the sink, and a row that sees nothing gets minus infinity.
   std::span<T> lse{};
+
+  /// Who runs the parts of a call that has work for several threads.
+  AnyExecutor executor{};
 
   /// Scratch memory of at least attention_workspace(...) bytes; empty: the call allocates it.
   std::span<std::byte> workspace{};

@@ -2,14 +2,14 @@
 //
 // The score stages of one tile: biases, score maps and masks, asked row by row.
 //
-// Loops run over the keys of one row with the functor's answer inlined. Relative biases are
-// evaluated once per head and distance into a table, which a row of keys at consecutive positions
-// reads backwards.
+// A tile lies on its side, keys down the rows and queries along the lanes; loops run over the queries
+// of one key with the functor's answer inlined. Relative biases are evaluated once per head and
+// distance into a table, which queries at consecutive positions read as it lies.
 #pragma once
 
-#include <posenc/attention/online_softmax.hpp>
 #include <posenc/attention/options.hpp>
 
+#include <cmath>
 #include <limits>
 #include <tuple>
 
@@ -84,12 +84,13 @@ bool visible(const std::tuple<Stages...>& stages, const Score& at) {
 template <class T>
 struct BiasTables {
   T* data = nullptr;  ///< null: evaluate each score
-  Index stride = 0;   ///< distances per table
+  Index distances = 0;
+  Index padding = 0;  ///< elements after the last distance, read but not used
   Position least_distance = 0;
   Index group = 1;
 
   [[nodiscard]] T* table(Index stage, Index head_in_group) const {
-    return data + (stage * group + head_in_group) * stride;
+    return data + (stage * group + head_in_group) * (distances + padding);
   }
 };
 
@@ -103,71 +104,105 @@ void fill_bias_tables(const BiasTables<T>& tables, const std::tuple<Stages...>& 
   [[maybe_unused]] const auto fill = [&]<class S>(const S& stage) {
     if constexpr (RelativeBias<S>) {
       for (Index g = 0; g < tables.group; ++g)
-        for (Index d = 0; d < tables.stride; ++d)
+        for (Index d = 0; d < tables.distances + tables.padding; ++d)
           tables.table(index, g)[d] =
-              static_cast<T>(stage.relative_bias(first_head + g, tables.least_distance + d));
+              d < tables.distances
+                  ? static_cast<T>(stage.relative_bias(first_head + g, tables.least_distance + d))
+                  : T{0};
       ++index;
     }
   };
   std::apply([&](const Stages&... stage) { (fill(stage), ...); }, stages);
 }
 
-/// Applies biases and score maps, in the order written, to a tile of scores of one head.
-template <class T, class... Stages>
+/// A tile of scores of one head, [keys][width], and where its rows and lanes stand. Lanes beyond the
+/// last query repeat it, so that what is asked about them is no new question.
+struct ScoreTile {
+  Index keys = 0;
+  Index queries = 0;
+  Index width = 0;  ///< queries, padded to whole vectors
+  Index head = 0;
+  const Position* query = nullptr;        ///< by lane
+  const Position* query_index = nullptr;  ///< by lane
+  const Position* key = nullptr;          ///< by row
+  Position key_index = 0;                 ///< of the first row
+  bool consecutive = false;               ///< queries that are there stand one after another
+
+  [[nodiscard]] Score score(Index row, Index lane) const {
+    return {query[lane], key[row], query_index[lane], key_index + row, head};
+  }
+};
+
+/// Applies biases and score maps, in the order written, to a tile of scores.
+template <class Level, class T, class... Stages>
 void apply_stages(const std::tuple<Stages...>& stages, const BiasTables<T>& tables,
-                  const Coordinates& at, const TileRows& rows, Index head, Index head_in_group,
-                  T* scores, Index stride) {
+                  Index head_in_group, const ScoreTile& tile, T* scores) noexcept {
   [[maybe_unused]] Index bias_index = 0;
-  [[maybe_unused]] const auto each = [&](auto&& f) {
-    for (Index r = 0; r < rows.queries; ++r) {
-      Score score = at.score(rows.query + r, rows.key, head);
-      for (Index c = 0; c < rows.keys; ++c) {
-        score.key = at.key[rows.key + c];
-        score.key_index = at.key_offset + rows.key + c;
-        T& x = scores[r * stride + c];
-        x = f(x, score);
-      }
-    }
+  [[maybe_unused]] const auto each = [&](const auto& f) {
+    Level::map(tile.keys, tile.width, scores, f);
   };
   [[maybe_unused]] const auto apply = [&]<class S>(const S& stage) {
+    const ScoreTile at = tile;  // a copy that no store to the scores can change
     if constexpr (RelativeBias<S>) {
       if (tables.data) {
-        const T* table = tables.table(bias_index, head_in_group);
-        each([&](T x, const Score& s) { return x + table[s.distance() - tables.least_distance]; });
+        const T* const table = tables.table(bias_index, head_in_group);
+        const Position first = at.query[0] - tables.least_distance;
+        if (at.consecutive)
+          each([=](T x, Index k, Index j) { return x + table[first - at.key[k] + j]; });
+        else
+          each([=, least = tables.least_distance](T x, Index k, Index j) {
+            return x + table[at.query[j] - at.key[k] - least];
+          });
       } else {
-        each([&](T x, const Score& s) {
-          return x + static_cast<T>(stage.relative_bias(head, s.distance()));
+        each([&](T x, Index k, Index j) {
+          return x + static_cast<T>(stage.relative_bias(at.head, at.query[j] - at.key[k]));
         });
       }
       ++bias_index;
     } else if constexpr (ScoreBias<S>) {
-      each([&](T x, const Score& s) { return x + static_cast<T>(stage.score_bias(s)); });
+      each([&](T x, Index k, Index j) {
+        return x + static_cast<T>(stage.score_bias(at.score(k, j)));
+      });
     }
     if constexpr (ScoreMap<S>)
-      each([&](T x, const Score& s) { return static_cast<T>(stage.map_score(x, s)); });
+      each([&](T x, Index k, Index j) {
+        return static_cast<T>(stage.map_score(x, at.score(k, j)));
+      });
   };
   std::apply([&](const Stages&... stage) { (apply(stage), ...); }, stages);
 }
 
 /// Gives hidden pairs of a partial tile a score of minus infinity.
-template <class T, class... Stages>
-void apply_masks(const std::tuple<Stages...>& stages, const Coordinates& at, const TileRows& rows,
-                 Index head, T* scores, Index stride) {
-  for (Index r = 0; r < rows.queries; ++r)
-    for (Index c = 0; c < rows.keys; ++c)
-      if (!detail::visible(stages, at.score(rows.query + r, rows.key + c, head)))
-        scores[r * stride + c] = -std::numeric_limits<T>::infinity();
+template <class Level, class T, class... Stages>
+void apply_masks(const std::tuple<Stages...>& stages, const ScoreTile& tile, T* scores) noexcept {
+  if constexpr ((false || ... || Mask<Stages>)) {
+    const ScoreTile at = tile;
+    Level::map(at.keys, at.width, scores, [&](T x, Index k, Index j) {
+      return detail::visible(stages, at.score(k, j)) ? x : -std::numeric_limits<T>::infinity();
+    });
+  }
 }
 
-/// What a row of a head begins with: nothing, or its sinks.
+/// What a row begins with: nothing, or the sinks of its head.
+struct SoftmaxStart {
+  double shift = -std::numeric_limits<double>::infinity();  ///< the greatest logit
+  double sum = 0;  ///< of exp(logit - shift)
+};
+
 template <class T, class... Stages>
-SoftmaxRow<T> empty_row(const std::tuple<Stages...>& stages, Index head) {
-  SoftmaxRow<T> row;
+SoftmaxStart softmax_start(const std::tuple<Stages...>& stages, Index head) {
+  SoftmaxStart start;
   [[maybe_unused]] const auto ask = [&]<class S>(const S& stage) {
-    if constexpr (SoftmaxSink<S>) row.add_sink(static_cast<T>(stage.sink_logit(head)));
+    if constexpr (SoftmaxSink<S>) {
+      const auto logit = static_cast<double>(static_cast<T>(stage.sink_logit(head)));
+      if (logit == -std::numeric_limits<double>::infinity()) return;
+      const double shift = std::max(start.shift, logit);
+      start.sum = start.sum * std::exp(start.shift - shift) + std::exp(logit - shift);
+      start.shift = shift;
+    }
   };
   std::apply([&](const Stages&... stage) { (ask(stage), ...); }, stages);
-  return row;
+  return start;
 }
 
 }  // namespace detail

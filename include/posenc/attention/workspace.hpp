@@ -6,7 +6,7 @@
 // out. So the size that a user is told and the size that the kernel uses cannot drift apart.
 #pragma once
 
-#include <posenc/attention/stages.hpp>
+#include <posenc/attention/leaves.hpp>
 
 #include <cstddef>
 
@@ -52,39 +52,98 @@ class Arena {
 
 constexpr Index round_up(Index n, Index block) { return (n + block - 1) / block * block; }
 
-/// The buffers of the kernel, for one key head and one tile of its queries.
-template <class Level, class T, class BoundT>
+/// How the work of a call is divided.
+///
+/// A task is a block of queries of one key head, with all query heads of its group. It walks through
+/// the keys in chunks that stay in a core's cache: a chunk is rotated and copied once and then meets
+/// every panel of queries of the task, tile by tile. What is computed for a query does not depend on
+/// the blocks, since tiles of keys begin at multiples of their size whatever the block.
+struct Plan {
+  Index panel = 0;   ///< queries in a panel
+  Index block = 0;   ///< queries in a task
+  Index tile = 0;    ///< keys in a tile
+  Index chunk = 0;   ///< keys in a chunk, a multiple of the tile
+  Index blocks = 0;  ///< blocks of queries per key head
+  Index group = 0;   ///< query heads per key head
+  Index tasks = 0;
+  Index workers = 0;
+
+  template <class T>
+  Plan(const TileLeaves<T>& leaves, const HeadShape& heads, const AttentionShape& shape,
+       Index concurrency) {
+    group = heads.num_heads / heads.num_kv_heads;
+    const Index queries = std::max<Index>(shape.queries, 1), keys = std::max<Index>(shape.keys, 1);
+    tile = leaves.tile_keys;
+    panel = std::min(leaves.panel, round_up(queries, leaves.panel_step));
+    // Many rows share the work on a chunk; enough tasks keep every thread busy to the end.
+    constexpr Index most_rows = 1024, tasks_per_worker = 8;
+    const Index wanted = (concurrency * tasks_per_worker - 1) / heads.num_kv_heads + 1;
+    const Index even = concurrency == 1 ? queries : (queries - 1) / wanted + 1;
+    block = std::min({round_up(queries, panel), round_up(even, panel),
+                      round_up(std::max<Index>(most_rows / group, 1), panel)});
+    constexpr Index chunk_bytes = Index{256} << 10;
+    const Index key_bytes =
+        std::max<Index>((shape.head_dim + shape.value_dim) * static_cast<Index>(sizeof(T)), 1);
+    constexpr Index most_keys = 512;
+    chunk = round_up(std::min({keys, most_keys, chunk_bytes / key_bytes + 1}), tile);
+    blocks = (shape.queries + block - 1) / block;
+    tasks = blocks * heads.num_kv_heads;
+    // Below this many multiply-adds a call is over before another thread has begun.
+    constexpr double worth_a_thread = 1 << 21;
+    const double work = static_cast<double>(shape.queries) * static_cast<double>(shape.keys) *
+                        static_cast<double>(shape.head_dim + shape.value_dim) *
+                        static_cast<double>(heads.num_heads);
+    const bool is_long = work >= worth_a_thread;
+    workers = is_long ? std::max<Index>(std::min(tasks, concurrency), 1) : 1;
+  }
+};
+
+/// The buffers of one worker.
+template <class T, class BoundT>
 struct Buffers {
   static constexpr int regions =
       std::remove_cvref_t<decltype(std::declval<const BoundT&>().distance_map())>::num_regions;
 
-  Index value_stride = 0;  ///< value width, padded for product()
-  T* queries = nullptr;    ///< [region][head in group][query][head_dim], scaled and rotated
-  T* keys = nullptr;       ///< [region][head_dim][key], rotated, transposed
-  T* values = nullptr;     ///< [key][value_stride]
-  T* scores = nullptr;     ///< [query][key]
-  T* blend = nullptr;      ///< [query][key], the second product of a mixed tile
-  T* outputs = nullptr;    ///< [head in group][query][value_stride]
-  T* row = nullptr;        ///< [head_dim or value width], one key before it is transposed
-  SoftmaxRow<T>* softmax = nullptr;  ///< [head in group][query]
-  T* bias = nullptr;                 ///< [relative bias][head in group][distance]
+  T* queries = nullptr;  ///< [region][head in group][panel][head_dim][panel width], scaled, rotated
+  T* outputs = nullptr;  ///< [head in group][panel][value_dim][panel width]
+  T* shift = nullptr;    ///< [head in group][query], of the softmax
+  T* sum = nullptr;      ///< [head in group][query]
+  T* keys = nullptr;     ///< [region][key in chunk][head_dim], rotated
+  T* values = nullptr;   ///< [key in chunk][value_dim]
+  T* scores = nullptr;   ///< [key in tile][panel width]
+  T* blend = nullptr;    ///< the same, the second product of a mixed tile
+  T* factor = nullptr;   ///< [panel width]
+  T* rows = nullptr;     ///< [query in panel][head_dim or value_dim]
+  T* bias = nullptr;     ///< [relative bias][head in group][distance]
+  Position* query = nullptr;        ///< [query in block, padded], positions
+  Position* query_index = nullptr;  ///< the same, places in the sequence
+  Position* key = nullptr;          ///< [key in chunk], positions
+  Position* key_copy = nullptr;     ///< [key in tile], positions of a region
+  double* query_copy = nullptr;     ///< [query in panel], positions of a region
 
-  Buffers(const BoundT& bound, const AttentionShape& shape, Arena& arena) {
-    constexpr Index tq = Level::tile_queries, tk = Level::tile_keys;
-    const Index group = bound.shape().num_heads / bound.shape().num_kv_heads;
-    value_stride = round_up(shape.value_dim, Level::column_block);
-    queries = arena.template take<T>(regions * group * tq, shape.head_dim);
-    keys = arena.template take<T>(regions * tk, shape.head_dim);
-    values = arena.template take<T>(tk, value_stride);
-    scores = arena.template take<T>(tq, tk);
-    if (regions > 1) blend = arena.template take<T>(tq, tk);
-    outputs = arena.template take<T>(group * tq, value_stride);
-    row = arena.template take<T>(1, std::max(shape.head_dim, shape.value_dim));
-    softmax = arena.template take<SoftmaxRow<T>>(group, tq);
+  Buffers(const Plan& plan, const AttentionShape& shape, Arena& arena) {
+    const Index group = plan.group;
+    queries = arena.take<T>(regions * group * plan.block, shape.head_dim);
+    outputs = arena.take<T>(group * plan.block, shape.value_dim);
+    shift = arena.take<T>(group, plan.block);
+    sum = arena.take<T>(group, plan.block);
+    keys = arena.take<T>(regions * plan.chunk, shape.head_dim);
+    values = arena.take<T>(plan.chunk, shape.value_dim);
+    scores = arena.take<T>(plan.tile, plan.panel);
+    if (regions > 1) blend = arena.take<T>(plan.tile, plan.panel);
+    factor = arena.take<T>(1, plan.panel);
+    rows = arena.take<T>(plan.panel, std::max(shape.head_dim, shape.value_dim));
+    query = arena.take<Position>(1, plan.block);
+    query_index = arena.take<Position>(1, plan.block);
+    key = arena.take<Position>(1, plan.chunk);
+    if (regions > 1) key_copy = arena.take<Position>(1, plan.tile);
+    if (regions > 1) query_copy = arena.take<double>(1, plan.panel);
     constexpr Index biases = []<class... S>(const std::tuple<S...>*) {
       return num_relative_biases<S...>;
-    }(static_cast<const std::remove_cvref_t<decltype(bound.stages())>*>(nullptr));
-    if (biases > 0) bias = arena.template take<T>(biases * group, shape.queries + shape.keys);
+    }(static_cast<const typename Leaves<T, BoundT>::Stages*>(nullptr));
+    // Lanes beyond the last query read past the last distance.
+    if (biases > 0)
+      bias = arena.take<T>(biases * group, shape.queries + shape.keys + plan.panel);
   }
 };
 

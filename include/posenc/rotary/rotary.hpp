@@ -110,37 +110,34 @@ void for_pair_chunks(Index pairs, F&& f) {
   for (Index first = 0; first < pairs; first += most) f(first, std::min(most, pairs - first));
 }
 
-/// Rotates one head after another, each at its own position: y = amplitude * R x on the rotary
-/// block, a copy elsewhere.
-template <class Level, class LayoutT, class U>
-class HeadRotation {
- public:
-  HeadRotation(const Rotary<LayoutT>& rotary, const AngleTable& table, const Turn& turn)
-      : rotary_(rotary), angles_(rotary.state, table, turn),
-        at_once_(rotary.pairs() <= most_angle_pairs) {
-    if (at_once_) angles_.choose(0, rotary.pairs());
-  }
-
-  /// where...: a position, or Positions and a token.
-  template <class X, class Y, class... Where>
-  void operator()(Index width, const X* x, Index x_stride, Y* y, Index y_stride,
-                  const Where&... where) {
-    for_pair_chunks(rotary_.pairs(), [&](Index first, Index count) {
-      if (!at_once_) angles_.choose(first, count);
-      angles_.at(where...);
-      rotate_pairs<Level, LayoutT>(rotary_.block(), first, count,
-                                   TensorView<const X>(x, 1, 1, width, 0, 0, x_stride),
-                                   TensorView<Y>(y, 1, 1, width, 0, 0, y_stride),
-                                   AngleRows<U>{angles_.cos(), angles_.sin(), 0});
-    });
-    copy_unrotated(rotary_.block(), width, x, x_stride, y, y_stride);
-  }
-
- private:
-  const Rotary<LayoutT>& rotary_;
-  TokenAngles<Level, U> angles_;
-  bool at_once_;
-};
+/// Rotates tokens of x, each at its own position, into y: y = amplitude * R x on the rotary block, a
+/// copy elsewhere.
+template <class Level, class LayoutT, class X, class Y>
+void rotate_rows(const Rotary<LayoutT>& rotary, const AngleTable& table, const Turn& turn,
+                 const Positions& positions, const TensorView<const X>& x,
+                 const TensorView<Y>& y) noexcept {
+  using Angles = TokenAngles<Level, arithmetic_t<X>>;
+  Angles angles(rotary.state, table, turn);
+  const auto some = [](auto view, Index token, Index tokens) {
+    view.data = view.row(token, 0);
+    view.tokens = tokens;
+    return view;
+  };
+  for_pair_chunks(rotary.pairs(), [&](Index first, Index count) {
+    angles.choose(first, count);
+    for (Index t = 0, tokens = 0; t < x.tokens; t += tokens) {
+      tokens = angles.fill(positions, t, x.tokens);
+      rotate_pairs<Level, LayoutT>(rotary.block(), first, count, some(x, t, tokens),
+                                   some(y, t, tokens),
+                                   AngleRows<arithmetic_t<X>>{angles.cos(), angles.sin(), Angles::row});
+    }
+  });
+  if (x.width == 2 * rotary.pairs()) return;
+  for (Index t = 0; t < x.tokens; ++t)
+    for (Index h = 0; h < x.heads; ++h)
+      copy_unrotated(rotary.block(), x.width, x.row(t, h), x.channel_stride, y.row(t, h),
+                     y.channel_stride);
+}
 
 }  // namespace detail
 

@@ -5,7 +5,7 @@
 // It remembers what neighbouring tokens share: the product of all digits of the position but the
 // last (32 tokens in a row), and, where a position has several axes (M-RoPE), the axes whose
 // coordinate did not change. Consecutive positions are computed eight at a time. Memory is its own,
-// up to 30 KiB on the stack of its user.
+// up to 32 KiB on the stack of its user.
 #pragma once
 
 #include <posenc/core/positions.hpp>
@@ -63,6 +63,7 @@ class TokenAngles {
                            AngleTable::pair_block,
                        most_pairs);
     known_ = false;
+    rest_ = -1;
     for (Axis& axis : axes_) axis.prefix = -1;
     if (state_.axes > 1) fill_masks();
   }
@@ -88,13 +89,20 @@ class TokenAngles {
   /// Moves to some of the tokens [first, last), beginning with the first, and returns to how many:
   /// cos() and sin() then have as many rows.
   [[nodiscard]] Index fill(const Positions& positions, Index first, Index last) noexcept {
-    const Position n = positions.is_offset() ? positions[first] : -1;
+    const bool whole = !positions.is_real() && positions.axes() == 1;
+    const Position n = whole ? positions[first] : -1;
     if (n < 0 || table_.mode() != Angles::exact || grows_) {
       at(positions, first);
       return 1;
     }
     constexpr Position mask = AngleTable::radix - 1;
-    const Index count = std::min<Index>({most_tokens, last - first, mask + 1 - (n & mask)});
+    const Index most = std::min<Index>({most_tokens, last - first, mask + 1 - (n & mask)});
+    Index count = positions.is_offset() ? most : 1;
+    while (count < most && positions[first + count] == n + count) ++count;
+    if (count == 1) {
+      at(positions, first);
+      return 1;
+    }
     finish(axes_[0], n, count, cos_, sin_);
     known_ = false;  // the first row is of the first token: nothing that at() could go on from
     return count;
@@ -142,14 +150,21 @@ class TokenAngles {
     if (position == std::floor(position) && std::abs(position) <= 0x1p62)
       return angles(axis, static_cast<Position>(position), cos, sin);
     if (table_.mode() != Angles::exact) return peer_angles(position, cos, sin);
-    double exact[2 * most_pairs];
-    table_.evaluate(position, first_, padded_, exact, exact + most_pairs);
-    const double cos_factor = turn_.amplitude;
-    const double sin_factor = turn_.inverse ? -turn_.amplitude : turn_.amplitude;
-    for (Index i = 0; i < padded_; ++i) {
-      cos[i] = static_cast<U>(exact[i] * cos_factor);
-      sin[i] = static_cast<U>(exact[most_pairs + i] * sin_factor);
+    // Whole tokens by the digits; what is left is often the same for one token after another.
+    const double distance = std::abs(position), whole = std::floor(distance);
+    if (const double rest = distance - whole; rest != rest_) {
+      table_.evaluate(rest, first_, padded_, rest_angles_, rest_angles_ + most_pairs);
+      rest_ = rest;
     }
+    const auto n = static_cast<Position>(whole);
+    if (n >> AngleTable::radix_bits != axis.prefix) multiply_digits(axis, n);
+    double exact[2 * most_pairs];
+    Level::multiply_angles(padded_, axis.high, axis.stride,
+                           table_.row(0, n & (AngleTable::radix - 1)) + first_, table_.row_stride(),
+                           exact, most_pairs);
+    const bool back = (position < 0) != turn_.inverse;
+    Level::finish_angles(1, padded_, exact, most_pairs, rest_angles_, most_pairs, 0,
+                         turn_.amplitude, back ? -turn_.amplitude : turn_.amplitude, cos, sin, row);
   }
 
   void angles(Axis& axis, Position position, U* cos, U* sin) noexcept {
@@ -225,6 +240,8 @@ class TokenAngles {
   bool known_ = false;  ///< cos and sin are those of at_
   Index first_ = 0, count_ = 0, padded_ = 0;
   double at_[most_axes] = {};
+  double rest_ = -1;  ///< the part of a real position beyond whole tokens, and its angles
+  double rest_angles_[2 * most_pairs];
   Axis axes_[most_axes];
   alignas(64) U cos_[most_tokens * most_pairs];
   alignas(64) U sin_[most_tokens * most_pairs];

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <posenc/core/concepts.hpp>
+#include <posenc/core/elementwise.hpp>
 
 #include <cmath>
 
@@ -19,7 +20,7 @@ struct SoftCap {
 
   template <class T>
   [[nodiscard]] T map_score(T score, const Score&) const {
-    return static_cast<T>(cap) * std::tanh(score / static_cast<T>(cap));
+    return static_cast<T>(cap) * elementwise_tanh(score * static_cast<T>(1 / cap));
   }
 
   void check(Problems& problems, const HeadShape&) const {

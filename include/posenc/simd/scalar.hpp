@@ -7,14 +7,20 @@
 #include <posenc/simd/scalar/rotary.hpp>
 
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <limits>
+#include <type_traits>
 
 POSENC_NAMESPACE_BEGIN
 
 namespace simd {
 
 namespace scalar {
+// clang-format off: each needs the one before it
+#include <posenc/simd/scalar/vector.inl>
 #include <posenc/simd/leaves/attention.inl>
+// clang-format on
 }  // namespace scalar
 
 struct Scalar : scalar::RotaryLeaves, scalar::AttentionLeaves {

@@ -176,3 +176,32 @@ inline void interleave(__m256d& a, __m256d& b) { separate(a, b); }
 
 inline __m256d pair_order(__m256d v) { return _mm256_permute4x64_pd(v, 0xd8); }
 inline __m256 pair_order(__m256 v) { return _mm256_castpd_ps(pair_order(_mm256_castps_pd(v))); }
+
+// --- Attention ------------------------------------------------------------------------------------
+
+/// The shape of a product: vectors side by side in a panel, and sums that registers hold.
+inline constexpr int panel_vectors = 2, block_sums = 12;
+
+/// The greater one; NaN in b is passed over.
+inline __m256 maximum(__m256 a, __m256 b) { return _mm256_max_ps(b, a); }
+inline __m256d maximum(__m256d a, __m256d b) { return _mm256_max_pd(b, a); }
+
+/// All bits set where a > b, and where a is not 0 (NaN is not).
+inline __m256 greater(__m256 a, __m256 b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
+inline __m256d greater(__m256d a, __m256d b) { return _mm256_cmp_pd(a, b, _CMP_GT_OQ); }
+inline __m256 is_not_zero(__m256 a) { return _mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_NEQ_UQ); }
+inline __m256d is_not_zero(__m256d a) { return _mm256_cmp_pd(a, _mm256_setzero_pd(), _CMP_NEQ_UQ); }
+inline bool any(__m256 mask) { return _mm256_movemask_ps(mask) != 0; }
+inline bool any(__m256d mask) { return _mm256_movemask_pd(mask) != 0; }
+
+/// x less the nearest whole number, which is left in `whole`: at least -127, which stands for zero.
+inline __m256 fraction(__m256 x, __m256& whole) {
+  const __m256 bounded = _mm256_max_ps(_mm256_set1_ps(-127), x);
+  whole = _mm256_round_ps(bounded, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  return _mm256_sub_ps(bounded, whole);
+}
+/// x 2^whole
+inline __m256 scale_by_power(__m256 x, __m256 whole) {
+  const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(whole), _mm256_set1_epi32(127));
+  return _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
+}

@@ -178,3 +178,39 @@ inline __m512d pair_order(__m512d v) {
   return _mm512_permutexvar_pd(_mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), v);
 }
 inline __m512 pair_order(__m512 v) { return _mm512_castpd_ps(pair_order(_mm512_castps_pd(v))); }
+
+// --- Attention ------------------------------------------------------------------------------------
+
+/// The shape of a product: vectors side by side in a panel, and sums that registers hold.
+inline constexpr int panel_vectors = 4, block_sums = 24;
+
+/// The greater one; NaN in b is passed over.
+inline __m512 maximum(__m512 a, __m512 b) { return _mm512_max_ps(b, a); }
+inline __m512d maximum(__m512d a, __m512d b) { return _mm512_max_pd(b, a); }
+
+/// All bits set where a > b, and where a is not 0 (NaN is not).
+inline __m512 greater(__m512 a, __m512 b) {
+  return _mm512_castsi512_ps(_mm512_movm_epi32(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)));
+}
+inline __m512d greater(__m512d a, __m512d b) {
+  return _mm512_castsi512_pd(_mm512_movm_epi64(_mm512_cmp_pd_mask(a, b, _CMP_GT_OQ)));
+}
+inline __m512 is_not_zero(__m512 a) {
+  return _mm512_castsi512_ps(
+      _mm512_movm_epi32(_mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NEQ_UQ)));
+}
+inline __m512d is_not_zero(__m512d a) {
+  return _mm512_castsi512_pd(
+      _mm512_movm_epi64(_mm512_cmp_pd_mask(a, _mm512_setzero_pd(), _CMP_NEQ_UQ)));
+}
+inline bool any(__m512 mask) { return _mm512_movepi32_mask(_mm512_castps_si512(mask)) != 0; }
+inline bool any(__m512d mask) { return _mm512_movepi64_mask(_mm512_castpd_si512(mask)) != 0; }
+
+/// x less the nearest whole number, which is left in `whole`; 0 for an infinity.
+inline __m512 fraction(__m512 x, __m512& whole) {
+  const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  whole = _mm512_sub_ps(x, f);
+  return f;
+}
+/// x 2^whole
+inline __m512 scale_by_power(__m512 x, __m512 whole) { return _mm512_scalef_ps(x, whole); }

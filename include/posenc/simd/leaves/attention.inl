@@ -1,88 +1,245 @@
-// The leaves of the attention kernel: everything in it that touches many numbers at once. Included
-// once within the namespace and the region of each level; plain loops of fixed length, which every
-// compiler vectorises for the instructions it was given.
+// The leaves of the attention kernel, for one instruction set: everything in it that touches many
+// numbers at once. Included once within the namespace and the region of each level, after its
+// vector.inl.
+//
+// Tiles lie on their side: keys run down the rows and queries along the lanes of a panel, whose
+// width is a multiple of the vector length. So the statistics of the softmax are vectors and need no
+// sums across lanes, and keys and values are read as they are stored, one number at a time.
+
+/// 2^x: exact for whole x, otherwise within 2e-7 relative to it; 0 below 2^-126, NaN for NaN. x is
+/// at most 127. The polynomial is the minimax one on [-1/2, 1/2] with a constant of one.
+inline Vec<float> exp2(Vec<float> x) {
+  Vec<float> whole;
+  const Vec<float> f = fraction(x, whole);
+  Vec<float> p = broadcast(0x1.41d334p-13F);
+  p = fma(p, f, broadcast(0x1.5f456ap-10F));
+  p = fma(p, f, broadcast(0x1.3b2dbcp-7F));
+  p = fma(p, f, broadcast(0x1.c6aed4p-5F));
+  p = fma(p, f, broadcast(0x1.ebfbdap-3F));
+  p = fma(p, f, broadcast(0x1.62e430p-1F));
+  p = fma(p, f, broadcast(1.0F));
+  return scale_by_power(p, whole);
+}
+
+/// Double inputs are for accuracy, not for speed.
+inline Vec<double> exp2(Vec<double> x) {
+  double lane[lanes<double>];
+  store(lane, x);
+  for (double& value : lane) value = std::exp2(value);
+  return load(lane);
+}
 
 struct AttentionLeaves {
-  /// Tile shape of the attention kernel: how many queries and keys meet in one tile.
-  static constexpr Index tile_queries = 32;
+  /// Queries side by side in the widest panel, and keys in a tile.
+  template <class T>
+  static constexpr Index panel = panel_vectors * lanes<T>;
   static constexpr Index tile_keys = 64;
+  /// Panels are a multiple of this wide.
+  template <class T>
+  static constexpr Index panel_step = lanes<T>;
 
-  /// Columns of the right operand of product() are a multiple of this; callers pad.
-  static constexpr Index column_block = 16;
-
-  /// C = A B, or C += A B. A [rows][inner], B [inner][columns], C [rows][columns], row-major with
-  /// the given strides.
-  template <bool Accumulate, class T>
-  static void product(Index rows, Index columns, Index inner, const T* a, Index a_stride,
-                      const T* b, Index b_stride, T* c, Index c_stride) {
-    Index r = 0;
-    for (; r + 4 <= rows; r += 4)
-      for (Index j = 0; j < columns; j += column_block)
-        block<Accumulate, 4>(inner, a + r * a_stride, a_stride, b + j, b_stride,
-                             c + r * c_stride + j, c_stride);
-    for (; r < rows; ++r)
-      for (Index j = 0; j < columns; j += column_block)
-        block<Accumulate, 1>(inner, a + r * a_stride, a_stride, b + j, b_stride,
-                             c + r * c_stride + j, c_stride);
+  /// C = A B, or C += A B. A is rows x inner with its elements anywhere, B is inner x width, C is
+  /// rows x width; B and C are panels, stored without gaps. With SkipZeros a zero in B has no
+  /// effect, whatever stands in A.
+  template <bool Accumulate, bool SkipZeros = false, class T>
+  static void product(Index rows, Index inner, Index width, const T* a, Index a_row, Index a_inner,
+                      const T* b, T* c) {
+    switch (width / lanes<T>) {
+      case 1:
+        return product_of_panel<Accumulate, SkipZeros, 1>(rows, inner, a, a_row, a_inner, b, c);
+      case 2:
+        return product_of_panel<Accumulate, SkipZeros, 2>(rows, inner, a, a_row, a_inner, b, c);
+      case 3:
+        if constexpr (panel_vectors >= 3)
+          product_of_panel<Accumulate, SkipZeros, 3>(rows, inner, a, a_row, a_inner, b, c);
+        return;
+      default:
+        if constexpr (panel_vectors >= 4)
+          product_of_panel<Accumulate, SkipZeros, 4>(rows, inner, a, a_row, a_inner, b, c);
+    }
   }
 
-  /// C += A B where a zero in A has no effect, whatever stands in B.
+  /// Turns a tile of scores [keys][width] into weights exp(score - shift), and adds them to `sum`.
+  /// `shift`, per query, follows the greatest score: it is raised when one exceeds it by more than
+  /// `slack`, and then what was summed before has to be multiplied by `factor`. True: some factor is
+  /// not one. A score of minus infinity is a weight of zero, whatever the shift.
   template <class T>
-  static void product_skipping_zeros(Index rows, Index columns, Index inner, const T* a,
-                                     Index a_stride, const T* b, Index b_stride, T* c,
-                                     Index c_stride) {
+  static bool softmax(Index keys, Index width, T* scores, T* shift, T* sum, T* factor) {
+    switch (width / lanes<T>) {
+      case 1:
+        return softmax_of_panel<1>(keys, scores, shift, sum, factor);
+      case 2:
+        return softmax_of_panel<2>(keys, scores, shift, sum, factor);
+      case 3:
+        if constexpr (panel_vectors >= 3)
+          return softmax_of_panel<3>(keys, scores, shift, sum, factor);
+        return false;
+      default:
+        if constexpr (panel_vectors >= 4)
+          return softmax_of_panel<4>(keys, scores, shift, sum, factor);
+        return false;
+    }
+  }
+
+  /// Each row of a panel times `factor`, one per query.
+  template <class T>
+  static void scale_rows(Index rows, Index width, T* x, const T* factor) {
     for (Index r = 0; r < rows; ++r)
-      for (Index k = 0; k < inner; ++k) {
-        const T weight = a[r * a_stride + k];
-        if (weight == 0) continue;
-        for (Index j = 0; j < columns; ++j) c[r * c_stride + j] += weight * b[k * b_stride + j];
+      for (Index j = 0; j < width; j += lanes<T>)
+        store(x + r * width + j, load(x + r * width + j) * load(factor + j));
+  }
+
+  /// Copies n values; true when none of them is infinite or NaN.
+  template <class T>
+  static bool copy_finite(Index n, const T* x, T* y) {
+    Vec<T> zero = broadcast(T{0});
+    Index i = 0;
+    for (; i + lanes<T> <= n; i += lanes<T>) {
+      const Vec<T> v = load(x + i);
+      zero = fma(v, broadcast(T{0}), zero);
+      store(y + i, v);
+    }
+    T rest = 0;
+    for (; i < n; ++i) rest += (y[i] = x[i]) * 0;
+    T lane[lanes<T>];
+    store(lane, zero);
+    for (const T value : lane) rest += value;
+    return rest == 0;
+  }
+
+  /// Replaces each score x of a tile by f(x, key, query), where f is whatever was asked for: it is
+  /// inlined, and steps of fixed length over an array of its own let a compiler vectorise it.
+  template <class T, class F>
+  __attribute__((flatten)) static void map(Index keys, Index width, T* scores, const F& f) {
+    constexpr Index step = 16 / sizeof(T) > lanes<T> ? 16 / sizeof(T) : lanes<T>;
+    for (Index k = 0; k < keys; ++k)
+      for (Index j = 0; j < width; j += step) {
+        T x[step];
+        T* const at = scores + k * width + j;
+        for (Index i = 0; i < step; ++i) x[i] = at[i];
+        for (Index i = 0; i < step; ++i) x[i] = f(x[i], k, j + i);
+        for (Index i = 0; i < step; ++i) at[i] = x[i];
       }
   }
 
-  /// Greatest of n values; NaN values are passed over.
+  /// Rows of queries as a panel: y[c][r] = factor[r] x[r][c], zeros where there are no more rows.
   template <class T>
-  static T maximum(const T* x, Index n) {
-    T greatest = -std::numeric_limits<T>::infinity();
-    for (Index i = 0; i < n; ++i) greatest = x[i] > greatest ? x[i] : greatest;
-    return greatest;
-  }
-
-  /// x = exp(x - shift); returns the sum.
-  template <class T>
-  static T exponentials(T* x, Index n, T shift) {
-    T sum = 0;
-    for (Index i = 0; i < n; ++i) {
-      x[i] = std::exp(x[i] - shift);
-      sum += x[i];
+  static void to_panel(Index rows, Index columns, Index width, const T* x, const T* factor, T* y) {
+    for (Index c = 0; c < columns; ++c) {
+      for (Index r = 0; r < rows; ++r) y[c * width + r] = factor[r] * x[r * columns + c];
+      for (Index r = rows; r < width; ++r) y[c * width + r] = 0;
     }
-    return sum;
   }
 
+  /// A panel as rows, which are `row` apart: y[r][c] = factor[r] x[c][r].
   template <class T>
-  static void scale(T* x, Index n, T factor) {
-    for (Index i = 0; i < n; ++i) x[i] *= factor;
-  }
-
-  /// True when none of the n values is infinite or NaN.
-  template <class T>
-  static bool all_finite(const T* x, Index n) {
-    T zero = 0;
-    for (Index i = 0; i < n; ++i) zero += x[i] * 0;
-    return zero == 0;
+  static void from_panel(Index rows, Index columns, Index width, const T* x, const T* factor, T* y,
+                         Index row, Index column) {
+    for (Index r = 0; r < rows; ++r)
+      for (Index c = 0; c < columns; ++c)
+        y[r * row + c * column] = factor[r] * x[c * width + r];
   }
 
  private:
-  template <bool Accumulate, int Rows, class T>
-  static void block(Index inner, const T* a, Index a_stride, const T* b, Index b_stride, T* c,
-                    Index c_stride) {
-    T sum[Rows][column_block] = {};
-    for (Index k = 0; k < inner; ++k)
-      for (int r = 0; r < Rows; ++r) {
-        const T weight = a[r * a_stride + k];
-        for (Index j = 0; j < column_block; ++j) sum[r][j] += weight * b[k * b_stride + j];
-      }
+  /// Weights may reach e^6 before what was summed is rescaled: far from overflow, and rescaling
+  /// becomes rare.
+  static constexpr int slack = 6;
+  static constexpr double log2_e = 1.442695040888963407359924681;
+
+  template <bool Accumulate, bool SkipZeros, int Vectors, class T>
+  static void product_of_panel(Index rows, Index inner, const T* a, Index a_row, Index a_inner,
+                               const T* b, T* c) {
+    constexpr Index width = Vectors * lanes<T>;
+    constexpr int most_rows = block_sums / Vectors < 12 ? block_sums / Vectors : 12;
+    Index r = 0;
+    const auto blocks_of = [&]<int Rows>(std::integral_constant<int, Rows>) {
+      for (; r + Rows <= rows; r += Rows)
+        block<Accumulate, SkipZeros, Rows, Vectors>(inner, a + r * a_row, a_row, a_inner, b,
+                                                    c + r * width);
+    };
+    blocks_of(std::integral_constant<int, most_rows>{});
+    if constexpr (most_rows > 4) blocks_of(std::integral_constant<int, 4>{});
+    blocks_of(std::integral_constant<int, 2>{});
+    blocks_of(std::integral_constant<int, 1>{});
+  }
+
+  /// Rows x Vectors sums stay in registers from the first product to the last.
+  template <bool Accumulate, bool SkipZeros, int Rows, int Vectors, class T>
+  static void block(Index inner, const T* a, Index a_row, Index a_inner, const T* b, T* c) {
+    constexpr Index width = Vectors * lanes<T>;
+    Vec<T> sum[Rows][Vectors];
+#pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)
-      for (Index j = 0; j < column_block; ++j)
-        c[r * c_stride + j] = Accumulate ? c[r * c_stride + j] + sum[r][j] : sum[r][j];
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v)
+        sum[r][v] = Accumulate ? load(c + r * width + v * lanes<T>) : broadcast(T{0});
+    for (Index i = 0; i < inner; ++i, a += a_inner, b += width) {
+      Vec<T> right[Vectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) right[v] = load(b + v * lanes<T>);
+#pragma GCC unroll 16
+      for (int r = 0; r < Rows; ++r) {
+        const Vec<T> left = broadcast(a[r * a_row]);
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) {
+          if constexpr (SkipZeros)
+            sum[r][v] = blend(sum[r][v], fma(left, right[v], sum[r][v]), is_not_zero(right[v]));
+          else
+            sum[r][v] = fma(left, right[v], sum[r][v]);
+        }
+      }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) store(c + r * width + v * lanes<T>, sum[r][v]);
+  }
+
+  template <int Vectors, class T>
+  static bool softmax_of_panel(Index keys, T* scores, T* shift, T* sum, T* factor) {
+    constexpr Index width = Vectors * lanes<T>;
+    const Vec<T> base = broadcast(static_cast<T>(log2_e));
+    const Vec<T> lowest = broadcast(std::numeric_limits<T>::lowest());
+    Vec<T> greatest[Vectors], subtract[Vectors], total[Vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) greatest[v] = broadcast(-std::numeric_limits<T>::infinity());
+    for (Index k = 0; k < keys; ++k)
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v)
+        greatest[v] = maximum(greatest[v], load(scores + k * width + v * lanes<T>));
+
+    bool rises = false;
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      subtract[v] = load(shift + v * lanes<T>);
+      rises |= any(greater(greatest[v], subtract[v] + broadcast(static_cast<T>(slack))));
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      total[v] = load(sum + v * lanes<T>);
+      if (rises) {
+        // Each query by itself: what the others of the panel see must not change its rounding.
+        const Vec<T> before = subtract[v];
+        const Vec<T> far = greater(greatest[v], before + broadcast(static_cast<T>(slack)));
+        subtract[v] = blend(before, greatest[v], far);
+        const Vec<T> change = blend(broadcast(T{1}), exp2((before - subtract[v]) * base), far);
+        store(factor + v * lanes<T>, change);
+        total[v] = total[v] * change;
+        store(shift + v * lanes<T>, subtract[v]);
+      }
+      // Where nothing was seen the shift is minus infinity, and must not be subtracted from itself.
+      subtract[v] = maximum(lowest, subtract[v]);
+    }
+    for (Index k = 0; k < keys; ++k)
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) {
+        T* const at = scores + k * width + v * lanes<T>;
+        const Vec<T> weight = exp2((load(at) - subtract[v]) * base);
+        store(at, weight);
+        total[v] = total[v] + weight;
+      }
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) store(sum + v * lanes<T>, total[v]);
+    return rises;
   }
 };

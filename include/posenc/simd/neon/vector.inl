@@ -181,3 +181,40 @@ inline void interleave(float64x2_t& a, float64x2_t& b) {
 /// The order in which separate() gives the pairs: their own.
 inline float32x4_t pair_order(float32x4_t v) { return v; }
 inline float64x2_t pair_order(float64x2_t v) { return v; }
+
+// --- Attention ------------------------------------------------------------------------------------
+
+/// The shape of a product: vectors side by side in a panel, and sums that registers hold.
+inline constexpr int panel_vectors = 4, block_sums = 24;
+
+/// The greater one; NaN is passed over.
+inline float32x4_t maximum(float32x4_t a, float32x4_t b) { return vmaxnmq_f32(a, b); }
+inline float64x2_t maximum(float64x2_t a, float64x2_t b) { return vmaxnmq_f64(a, b); }
+
+/// All bits set where a > b, and where a is not 0 (NaN is not).
+inline float32x4_t greater(float32x4_t a, float32x4_t b) {
+  return vreinterpretq_f32_u32(vcgtq_f32(a, b));
+}
+inline float64x2_t greater(float64x2_t a, float64x2_t b) {
+  return vreinterpretq_f64_u64(vcgtq_f64(a, b));
+}
+inline float32x4_t is_not_zero(float32x4_t a) {
+  return vreinterpretq_f32_u32(vmvnq_u32(vceqzq_f32(a)));
+}
+inline float64x2_t is_not_zero(float64x2_t a) {
+  return vreinterpretq_f64_u32(vmvnq_u32(vreinterpretq_u32_u64(vceqzq_f64(a))));
+}
+inline bool any(float32x4_t mask) { return vmaxvq_u32(vreinterpretq_u32_f32(mask)) != 0; }
+inline bool any(float64x2_t mask) { return vmaxvq_u32(vreinterpretq_u32_f64(mask)) != 0; }
+
+/// x less the nearest whole number, which is left in `whole`: at least -127, which stands for zero.
+inline float32x4_t fraction(float32x4_t x, float32x4_t& whole) {
+  const float32x4_t bounded = vmaxq_f32(x, vdupq_n_f32(-127));
+  whole = vrndnq_f32(bounded);
+  return vsubq_f32(bounded, whole);
+}
+/// x 2^whole
+inline float32x4_t scale_by_power(float32x4_t x, float32x4_t whole) {
+  const int32x4_t exponent = vaddq_s32(vcvtnq_s32_f32(whole), vdupq_n_s32(127));
+  return vmulq_f32(x, vreinterpretq_f32_s32(vshlq_n_s32(exponent, 23)));
+}

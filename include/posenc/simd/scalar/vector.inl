@@ -1,0 +1,85 @@
+// Vectors of 16 bytes without a word of any instruction set: the compilers' own vector types, which
+// become whatever the baseline has.
+
+template <class U>
+struct VectorOf;
+template <>
+struct VectorOf<float> {
+  typedef float type __attribute__((vector_size(16)));
+  typedef std::int32_t mask __attribute__((vector_size(16)));
+};
+template <>
+struct VectorOf<double> {
+  typedef double type __attribute__((vector_size(16)));
+  typedef std::int64_t mask __attribute__((vector_size(16)));
+};
+template <class U>
+using Vec = typename VectorOf<U>::type;
+using Floats = Vec<float>;
+using Doubles = Vec<double>;
+using FloatBits = VectorOf<float>::mask;
+using DoubleBits = VectorOf<double>::mask;
+template <class U>
+inline constexpr Index lanes = 16 / sizeof(U);
+
+template <class U>
+inline Vec<U> load(const U* p) {
+  Vec<U> v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+template <class U>
+inline void store(U* p, Vec<U> v) {
+  std::memcpy(p, &v, sizeof(v));
+}
+inline Floats broadcast(float x) { return Floats{x, x, x, x}; }
+inline Doubles broadcast(double x) { return Doubles{x, x}; }
+template <class V>
+inline V fma(V a, V b, V c) {
+  return a * b + c;
+}
+
+/// b where the bits of mask are set, a elsewhere.
+inline Floats blend(Floats a, Floats b, Floats mask) {
+  return (Floats)(((FloatBits)a & ~(FloatBits)mask) | ((FloatBits)b & (FloatBits)mask));
+}
+inline Doubles blend(Doubles a, Doubles b, Doubles mask) {
+  return (Doubles)(((DoubleBits)a & ~(DoubleBits)mask) | ((DoubleBits)b & (DoubleBits)mask));
+}
+
+/// The shape of a product: vectors side by side in a panel, and sums that registers hold.
+inline constexpr int panel_vectors = 2, block_sums = 8;
+
+/// All bits set where a > b, and where a is not 0 (NaN is not).
+template <class V>
+inline V greater(V a, V b) {
+  return (V)(a > b);
+}
+template <class V>
+inline V is_not_zero(V a) {
+  return (V)(a != V{});
+}
+/// The greater one; NaN in b is passed over.
+template <class V>
+inline V maximum(V a, V b) {
+  return blend(a, b, greater(b, a));
+}
+inline bool any(Floats mask) {
+  const DoubleBits bits = (DoubleBits)mask;
+  return (bits[0] | bits[1]) != 0;
+}
+inline bool any(Doubles mask) { return any((Floats)mask); }
+
+/// x less the nearest whole number, which is left in `whole`: at least -127, which stands for zero.
+/// Adding and taking away a number whose last bit counts ones leaves what is whole.
+inline Floats fraction(Floats x, Floats& whole) {
+  const Floats least = broadcast(-127.0F), ones = broadcast(0x1.8p23F);
+  const Floats bounded = blend(x, least, greater(least, x));
+  whole = (bounded + ones) - ones;
+  return bounded - whole;
+}
+/// x 2^whole
+inline Floats scale_by_power(Floats x, Floats whole) {
+  const FloatBits n = (FloatBits)(whole + broadcast(0x1.8p23F)) + 127;
+  return x * (Floats)(n << 23);
+}
