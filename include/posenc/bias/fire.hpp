@@ -2,17 +2,17 @@
 //
 // FIRE: functional interpolation for relative positional encoding, a bias learned as a function.
 //
-//   Li et al., arXiv 2310.04418, section 4 and appendix; mcleish7/arithmetic, embeddings.py.
+//   Li et al., arXiv 2310.04418; mcleish7/arithmetic, embeddings.py.
 //
 //   score += f(u)[head],   u = psi(D) / (psi(max(threshold, query)) + epsilon),
 //                          psi(x) = ln(|c x| + 1)
 //
 // f is a small network of one number, Linear(1, width), ReLU, Linear(width, num_heads). Dividing by
 // the query's position maps every causal distance into [0, 1), so the function interpolates however
-// long the input; below the threshold the normaliser stays put, and there the bias depends on D
-// alone. Positions count from 0; a query at a negative one is below the threshold. For keys in the
-// future psi takes |D|, as in the reference, and u exceeds 1 when the key is more than twice as far
-// from the start as the query.
+// long the input; below the threshold, in tokens, the normaliser stays put, and there the bias
+// depends on D alone. Positions count from 0; a query at a negative one is below the threshold.
+// Keys in the future count by |D|, as in the reference: u exceeds 1 for those that are further ahead
+// than the query, and the threshold, are from the start.
 //
 // A ReLU network of one number is piecewise linear. Binding finds its breakpoints, at most width of
 // them, and each head's line between any two, in double; a score then costs a search among them and
