@@ -11,8 +11,8 @@
 // the query's position maps every causal distance into [0, 1), so the function interpolates however
 // long the input; below the threshold, in tokens, the normaliser stays put, and there the bias
 // depends on D alone. Positions count from 0; a query at a negative one is below the threshold.
-// Keys in the future count by |D|, as in the reference: u exceeds 1 for those that are further ahead
-// than the query, and the threshold, are from the start.
+// Keys in the future count by |D|, as in the reference: u exceeds 1 for those that are further
+// ahead than the query, and the threshold, are from the start.
 //
 // A ReLU network of one number is piecewise linear. Binding finds its breakpoints, at most width of
 // them, and each head's line between any two, in double; a score then costs a search among them and
