@@ -54,6 +54,15 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
     for (Index h = 0; h < H; ++h)
       buckets.push_back(-0.1F * static_cast<float>(b) * static_cast<float>(h + 1) /
                         static_cast<float>(H));
+  Fire fire{.output_bias = std::vector<float>(static_cast<std::size_t>(H)),
+            .threshold = static_cast<double>(window)};  // falls as well, ever faster
+  for (int k = 0; k < 8; ++k) {
+    fire.hidden_weight.push_back(1);
+    fire.hidden_bias.push_back(-0.125F * static_cast<float>(k));
+  }
+  for (Index h = 0; h < H; ++h)
+    fire.output_weight.insert(fire.output_weight.end(), 8,
+                              -static_cast<float>(h + 1) / static_cast<float>(H));
 
   const RoPE<LayoutT> rope{.head_dim = at.head_dim, .base = at.base};
   const std::vector<double> ones(static_cast<std::size_t>(at.head_dim / 2), 1.0);
@@ -90,12 +99,15 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
 
   visit(GalleryEntry{"ReRoPE", distance, "kexue.fm/archives/9708"}, rope | ReRoPE{.window = window} | causal);
   visit(GalleryEntry{"LeakyReRoPE", distance, "kexue.fm/archives/9708"}, rope | LeakyReRoPE{.window = window, .factor = 16} | causal);
+  visit(GalleryEntry{"SelfExtend", distance, "2401.01325"}, rope | SelfExtend{.window = 8 * std::max<Position>(1, L / 32), .group = 8} | causal);
+  visit(GalleryEntry{"DualChunk", distance, "2402.17463"}, rope | DualChunk::chunk_llama(std::max<Position>(2, L)) | causal);
 
   visit(GalleryEntry{"ALiBi", bias, "2108.12409"}, ALiBi{} | causal);
   visit(GalleryEntry{"T5Bias", bias, "1910.10683"}, T5Bias{.table = buckets, .bidirectional = false} | causal);
   visit(GalleryEntry{"KerpleLog", bias, "2205.09921"}, KerpleLog{.r1 = heads(0.2, 2), .r2 = heads(0.1, 1)} | causal);
   visit(GalleryEntry{"KerplePower", bias, "2205.09921"}, KerplePower{.r1 = heads(0.02, 0.5), .r2 = heads(0.3, 1)} | causal);
   visit(GalleryEntry{"Sandwich", bias, "2212.10356"}, Sandwich{} | causal);
+  visit(GalleryEntry{"Fire", bias, "2310.04418"}, fire | causal);
 
   visit(GalleryEntry{"SlidingWindow", mask, "Mistral 7B"}, rope | SlidingWindow::from_token_count(window));
   visit(GalleryEntry{"SinkWindow", mask, "2309.17453"}, rope | SinkWindow{.sinks = 4, .window = window});

@@ -57,11 +57,14 @@
 #include <posenc/frequency/truncated_basis.hpp>
 #include <posenc/frequency/yarn.hpp>
 
+#include <posenc/distance/dual_chunk.hpp>
 #include <posenc/distance/leaky_rerope.hpp>
 #include <posenc/distance/rerope.hpp>
+#include <posenc/distance/self_extend.hpp>
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/bias/bias.hpp>
+#include <posenc/bias/fire.hpp>
 #include <posenc/bias/kerple.hpp>
 #include <posenc/bias/sandwich.hpp>
 #include <posenc/bias/t5_bias.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What every distance map promises: its regions reproduce its distance, and regions(tile) names the
-// regions that occur in a tile.
+// What every distance map promises: its regions reproduce its distance, regions(tile) names the
+// regions that occur in a tile, and key_copy(region) names the first that has the same keys.
 #pragma once
 
 #include <posenc/core/concepts.hpp>
@@ -51,4 +51,20 @@ void regions_of_tiles_are_exact(const M& map, posenc::Position extent, unsigned 
     wrong += occur != map.regions(tile);
   }
   CHECK(wrong == 0);
+}
+
+/// key_copy(region) is the least region whose step and key_position are the same for all these keys.
+template <posenc::DistanceMap M>
+void key_copies_are_least(const M& map, posenc::Position from, posenc::Position to) {
+  const auto same_keys = [&](int a, int b) {
+    bool same = map.step(a) == map.step(b);
+    for (posenc::Position key = from; key < to; ++key)
+      same = same && map.key_position(a, key) == map.key_position(b, key);
+    return same;
+  };
+  for (int region = 0; region < M::num_regions; ++region) {
+    int least = 0;
+    while (!same_keys(least, region)) ++least;
+    CHECK(map.key_copy(region) == least);
+  }
 }

@@ -44,6 +44,7 @@ TEST_CASE("LeakyReRoPE: regions") {
       const LeakyReRoPE map{window, factor};
       regions_reproduce_distance(map, 0, 90, 1e-11);
       regions_of_tiles_are_exact(map, 100, 2);
+      key_copies_are_least(map, -30, 30);
     }
   for (const int region : {0, 1, 2}) CHECK(LeakyReRoPE{}.key_position(region, 77) == 77);
 }

@@ -21,6 +21,7 @@ TEST_CASE("ReRoPE: regions") {
     const ReRoPE map{.window = window};
     regions_reproduce_distance(map, 0, 90, 0);
     regions_of_tiles_are_exact(map, 100, 1);
+    key_copies_are_least(map, -30, 30);
   }
   CHECK(ReRoPE{.window = 1}.distance(5, 5) == 0);
   CHECK(ReRoPE{.window = 1}.distance(9, 5) == 1);

@@ -70,6 +70,11 @@ concept ValueRotation = requires { requires T::rotates_values; };
 ///   regions(tile)            every region that occurs in the tile (may name more, never fewer)
 /// Positions are passed in units of step(r), so that keys stay integers (their angles come from a
 /// table) even where a scheme divides positions.
+///
+/// Optional:
+///   key_copy(region)         the least region whose step and key_position are the same for every
+///                            key, so that regions that share their keys share one rotated copy of
+///                            them; without this member every region has a copy of its own
 template <class T>
 concept DistanceMap = requires(const T c, Position p, const Tile& tile, int r) {
   { T::num_regions } -> std::convertible_to<int>;

@@ -24,7 +24,7 @@
 // Cache: raw keys (a key is seen at its own position and at position / factor).
 #pragma once
 
-#include <posenc/core/concepts.hpp>
+#include <posenc/distance/threshold.hpp>
 
 #include <cmath>
 
@@ -34,8 +34,8 @@ struct LeakyReRoPE {
   Position window = 512;  ///< first distance that is shortened
   double factor = 16;     ///< k: so many tokens beyond the window count as one
 
-  enum Region : int { near, far_past, far_future };
-  static constexpr int num_regions = 3;
+  using enum detail::Threshold::Region;
+  static constexpr int num_regions = detail::Threshold::num_regions;
 
   /// The map whose greatest distance at target_length is the greatest of trained_length.
   /// Throws Error unless window + 1 < trained_length <= target_length.
@@ -60,15 +60,10 @@ struct LeakyReRoPE {
     return d >= window ? shorten(d) : d <= -window ? -shorten(-d) : static_cast<double>(d);
   }
   [[nodiscard]] constexpr int region(Position query, Position key) const {
-    const Position d = query - key;
-    return d >= window ? far_past : d <= -window ? far_future : near;
+    return detail::Threshold{window}.region(query, key);
   }
   [[nodiscard]] constexpr RegionSet regions(const Tile& tile) const {
-    RegionSet set = 0;
-    if (tile.greatest_distance() >= window) set |= 1U << far_past;
-    if (tile.least_distance() <= -window) set |= 1U << far_future;
-    if (tile.least_distance() < window && tile.greatest_distance() > -window) set |= 1U << near;
-    return set;
+    return detail::Threshold{window}.regions(tile);
   }
   [[nodiscard]] constexpr double step(int region) const { return region == near ? 1 : 1 / factor; }
   [[nodiscard]] constexpr double query_position(int region, Position query) const {
@@ -77,6 +72,9 @@ struct LeakyReRoPE {
     return region == near ? position : region == far_past ? position + shift : position - shift;
   }
   [[nodiscard]] constexpr Position key_position(int, Position key) const { return key; }
+  [[nodiscard]] constexpr int key_copy(int region) const {
+    return region == near || factor == 1 ? near : far_past;
+  }
 
   void check(Problems& problems, const HeadShape&) const {
     problems.require(window > 0, "LeakyReRoPE: window must be positive, got ", window, ".");

@@ -14,30 +14,25 @@
 // Cache: raw keys (a key is seen both at its own position and unrotated).
 #pragma once
 
-#include <posenc/core/concepts.hpp>
+#include <posenc/distance/threshold.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
 struct ReRoPE {
   Position window = 512;  ///< first distance that is rectified
 
-  enum Region : int { near, far_past, far_future };
-  static constexpr int num_regions = 3;
+  using enum detail::Threshold::Region;
+  static constexpr int num_regions = detail::Threshold::num_regions;
 
   [[nodiscard]] constexpr double distance(Position query, Position key) const {
     const Position d = query - key;
     return static_cast<double>(d >= window ? window : d <= -window ? -window : d);
   }
   [[nodiscard]] constexpr int region(Position query, Position key) const {
-    const Position d = query - key;
-    return d >= window ? far_past : d <= -window ? far_future : near;
+    return detail::Threshold{window}.region(query, key);
   }
   [[nodiscard]] constexpr RegionSet regions(const Tile& tile) const {
-    RegionSet set = 0;
-    if (tile.greatest_distance() >= window) set |= 1U << far_past;
-    if (tile.least_distance() <= -window) set |= 1U << far_future;
-    if (tile.least_distance() < window && tile.greatest_distance() > -window) set |= 1U << near;
-    return set;
+    return detail::Threshold{window}.regions(tile);
   }
   [[nodiscard]] constexpr double step(int) const { return 1; }
   [[nodiscard]] constexpr double query_position(int region, Position query) const {
@@ -45,6 +40,9 @@ struct ReRoPE {
   }
   [[nodiscard]] constexpr Position key_position(int region, Position key) const {
     return region == near ? key : 0;
+  }
+  [[nodiscard]] constexpr int key_copy(int region) const {
+    return region == near ? near : far_past;
   }
 
   void check(Problems& problems, const HeadShape&) const {

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+//
+// Self-Extend, dual chunk attention and FIRE in the kernel: float against the reference attention,
+// with a causal mask and without, on more tokens than a window, a few groups and several chunks.
+#include <posenc/posenc.hpp>
+
+#include "../support/catch.hpp"
+#include "oracle.hpp"
+
+namespace attention_test {
+namespace {
+
+constexpr Index tokens = 200, heads = 4, kv_heads = 2, width = 32;
+
+/// The greatest error over its bound, with or without the causal mask.
+template <class EncodingT>
+void check(const EncodingT& encoding, Position first_position = 0) {
+  Tensor<float> q(tokens, heads, width), k(tokens, kv_heads, width), v(tokens, kv_heads, width);
+  q.fill(Random(1)), k.fill(Random(2)), v.fill(Random(3));
+  Arguments<float> call{q, k, v};
+  call.options.query_positions = first_position;
+  call.options.key_positions = first_position;
+  const BindOptions options{.num_heads = heads, .num_kv_heads = kv_heads};
+  CHECK(kernel_ratio(call, bind(encoding | Causal{}, options)) <= 1);
+  CHECK(kernel_ratio(call, bind(encoding, options)) <= 1);
+}
+
+const RoPE<HalfSplit> rope{.head_dim = width};
+
+Fire random_fire() {
+  Random random(4);
+  const auto values = [&](Index n) {
+    std::vector<float> x;
+    for (Index i = 0; i < n; ++i) x.push_back(static_cast<float>(random.real(-1, 1)));
+    return x;
+  };
+  return {.hidden_weight = values(32),
+          .hidden_bias = values(32),
+          .output_weight = values(32 * heads),
+          .output_bias = values(heads),
+          .threshold = 64};
+}
+
+}  // namespace
+
+TEST_CASE("SelfExtend: kernel and reference agree") {
+  for (const SelfExtend map : {SelfExtend{32, 4}, {48, 16}, {7, 7}, {64, 1}, {256, 8}}) {
+    check(rope | map);
+    check(rope | map, -90);
+  }
+}
+
+TEST_CASE("DualChunk: kernel and reference agree") {
+  for (const DualChunk map : {DualChunk{32, 48}, {20, 24}, {25, 60}, {64, 64}, {256, 300}}) {
+    check(rope | map);
+    check(rope | map, -90);
+  }
+}
+
+TEST_CASE("Fire: kernel and reference agree, alone and beside a rotation") {
+  check(encoding(random_fire()));
+  check(rope | random_fire());
+  check(rope | SelfExtend{.window = 32, .group = 8} | random_fire());
+}
+
+}  // namespace attention_test
