@@ -6,7 +6,7 @@
 //
 // Cases differ in what they combine, so components that are data are chosen at run time behind one type.
 #include "../support/catch.hpp"
-#include "pipelines.hpp"
+#include "attention/oracle.hpp"
 
 #include <nlohmann/json.hpp>
 

@@ -134,9 +134,8 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
   }
   const Leaves<T, BoundT> leaves = detail::leaves<T, BoundT>();
   const Plan plan(leaves.tile, bound.shape(), shape, options.executor.concurrency());
-  run_tasks<KeysAreRotated>(
-      Problem<T, BoundT>{q, k, v, out, bound, at, options.lse, leaves, plan}, options.executor,
-      workspace, bytes_per_worker<T, BoundT>(plan, shape));
+  run_tasks<KeysAreRotated>(Problem<T, BoundT>{q, k, v, out, bound, at, options.lse, leaves, plan},
+                            options.executor, workspace, bytes_per_worker<T, BoundT>(plan, shape));
 }
 
 }  // namespace detail

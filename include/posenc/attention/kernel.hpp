@@ -24,6 +24,7 @@
 #include <posenc/attention/workspace.hpp>
 #include <posenc/executor/any_executor.hpp>
 
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cstdint>
@@ -120,7 +121,8 @@ class Worker {
       buffers_.query_index[i] = at_.query_offset + row;
     }
     for (Index g = 0; g < plan_.group; ++g) {
-      const SoftmaxStart start = detail::softmax_start<T>(bound_.stages(), kv_head_ * plan_.group + g);
+      const SoftmaxStart start =
+          detail::softmax_start<T>(bound_.stages(), kv_head_ * plan_.group + g);
       std::fill_n(buffers_.shift + g * plan_.block, plan_.block, static_cast<T>(start.shift));
       std::fill_n(buffers_.sum + g * plan_.block, plan_.block, static_cast<T>(start.sum));
     }
@@ -164,10 +166,11 @@ class Worker {
       packed_values_ |= bit;
       if (pack_values(c, keys)) finite_values_ |= bit;
     }
-    score_products(map_.regions(rows.tile), p, g, c, scores);
+    const Halves halves =
+        mask == TileClass::partial ? visible_halves(rows, p) : Halves{{{p.width, 0, keys}}};
+    score_products(map_.regions(rows.tile), p, g, c, scores, halves);
     leaves_.stage.stages(bound_.stages(), tables_, g, scores, buffers_.scores);
-    if (mask == TileClass::partial)
-      leaves_.stage.masks(bound_.stages(), scores, buffers_.scores);
+    if (mask == TileClass::partial) leaves_.stage.masks(bound_.stages(), scores, buffers_.scores);
 
     const Index at = statistics(p, g);
     T* const outputs = output_panel(p, g);
@@ -177,12 +180,42 @@ class Worker {
     // A hidden key has weight 0, and 0 * infinity must not reach the output of a row that cannot
     // see it.
     const auto add = (finite_values_ & bit) != 0 ? tile_.values : tile_.values_skipping_zeros;
-    add(v_.width, keys, p.width, buffers_.values + c * v_.width, 1, v_.width, buffers_.scores,
-        outputs);
+    Index lane = 0;
+    for (const auto& [width, first, last] : halves) {
+      if (first < last)
+        add(v_.width, last - first, width, buffers_.values + (c + first) * v_.width, 1, v_.width,
+            buffers_.scores + first * p.width + lane, outputs + lane, p.width);
+      lane += width;
+    }
+  }
+
+  /// Part of a tile: some lanes, and the keys [first, last) that some of their queries see.
+  struct Part {
+    Index width = 0;
+    Index first = 0, last = 0;
+  };
+  using Halves = std::array<Part, 2>;
+
+  /// Half of the panel sees only half of the keys where the edge of a mask cuts off a corner.
+  [[nodiscard]] Halves visible_halves(const TileRows& tile, const Panel& p) const {
+    const Index half = p.width / 2;
+    if (half % tile_.panel_step != 0 || tile.queries <= half || tile.keys < 2)
+      return {{{p.width, 0, tile.keys}}};
+    const Index middle = tile.keys / 2;
+    const auto part = [&](Index query, Index queries) {
+      const auto hidden = [&](Index key, Index keys) {
+        const TileRows quarter = make_tile(at_, tile.query + query, queries, tile.key + key, keys);
+        return detail::classify(bound_.stages(), quarter.tile) == TileClass::none;
+      };
+      return Part{half, hidden(0, middle) ? middle : 0,
+                  hidden(middle, tile.keys - middle) ? middle : tile.keys};
+    };
+    return {part(0, half), part(half, tile.queries - half)};
   }
 
   /// Scores of one head: the product of each region that occurs, each pair taking its own region's.
-  void score_products(RegionSet set, const Panel& p, Index g, Index c, const ScoreTile& tile) {
+  void score_products(RegionSet set, const Panel& p, Index g, Index c, const ScoreTile& tile,
+                      const Halves& halves) {
     const auto product = [&](int region, T* scores) {
       if ((rotated_ >> region & 1U) == 0) rotate_queries(region);
       const int copy = key_copy(region);
@@ -191,9 +224,14 @@ class Worker {
         packed |= std::uint64_t{1} << c / plan_.tile;
         pack_keys(copy, c, tile.keys);
       }
-      tile_.scores(tile.keys, q_.width, p.width,
-                   buffers_.keys + (copy * plan_.chunk + c) * k_.width, k_.width, 1,
-                   query_panel(p, region, g), scores);
+      Index lane = 0;
+      for (const auto& [width, first, last] : halves) {
+        if (first < last)
+          tile_.scores(last - first, q_.width, width,
+                       buffers_.keys + (copy * plan_.chunk + c + first) * k_.width, k_.width, 1,
+                       query_panel(p, region, g) + lane, scores + first * p.width + lane, p.width);
+        lane += width;
+      }
     };
     product(std::countr_zero(set), buffers_.scores);
     if constexpr (regions > 1) {
@@ -222,8 +260,7 @@ class Worker {
     for (Index first = 0; first < queries_; first += plan_.panel) {
       const Panel p = panel(first);
       for (Index i = 0; i < p.queries; ++i)
-        buffers_.factor[i] =
-            static_cast<T>(scale_ * bound_.temperature(buffers_.query[first + i]));
+        buffers_.factor[i] = static_cast<T>(scale_ * bound_.temperature(buffers_.query[first + i]));
       for (Index g = 0; g < plan_.group; ++g) {
         rotate_queries(region, p, kv_head_ * plan_.group + g);
         tile_.to_panel(p.queries, q_.width, p.width, buffers_.rows, buffers_.factor,
@@ -350,17 +387,17 @@ class Worker {
 
   Index kv_head_ = -1;
   BiasTables<T> tables_{};
-  Index query_ = 0, queries_ = 0;  ///< the block
-  RegionSet rotated_ = 0;          ///< regions that the block's queries are rotated for
-  Index key_ = 0, keys_ = 0;       ///< the chunk
+  Index query_ = 0, queries_ = 0;            ///< the block
+  RegionSet rotated_ = 0;                    ///< regions that the block's queries are rotated for
+  Index key_ = 0, keys_ = 0;                 ///< the chunk
   std::uint64_t packed_keys_[regions] = {};  ///< tiles of the chunk that are rotated, by region
   std::uint64_t packed_values_ = 0, finite_values_ = 0;
 };
 
 /// Shares the tasks of a call among workers: whoever is free takes the next.
 template <bool KeysAreRotated, class T, class BoundT>
-void run_tasks(const Problem<T, BoundT>& problem, const AnyExecutor& executor,
-               std::byte* workspace, Index bytes_per_worker) {
+void run_tasks(const Problem<T, BoundT>& problem, const AnyExecutor& executor, std::byte* workspace,
+               Index bytes_per_worker) {
   std::atomic<Index> next{0};
   const auto work = [&](Index i) {
     Worker<T, BoundT, KeysAreRotated> worker(problem, workspace + i * bytes_per_worker);

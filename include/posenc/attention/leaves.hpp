@@ -18,7 +18,7 @@ namespace detail {
 template <class T>
 struct TileLeaves {
   using Product = void (*)(Index rows, Index inner, Index width, const T* a, Index a_row,
-                           Index a_inner, const T* b, T* c);
+                           Index a_inner, const T* b, T* c, Index stride);
   Index panel = 0;       ///< most queries side by side
   Index panel_step = 0;  ///< a panel is a multiple of this wide
   Index tile_keys = 0;

@@ -186,7 +186,7 @@ void apply_masks(const std::tuple<Stages...>& stages, const ScoreTile& tile, T* 
 /// What a row begins with: nothing, or the sinks of its head.
 struct SoftmaxStart {
   double shift = -std::numeric_limits<double>::infinity();  ///< the greatest logit
-  double sum = 0;  ///< of exp(logit - shift)
+  double sum = 0;                                           ///< of exp(logit - shift)
 };
 
 template <class T, class... Stages>

@@ -142,8 +142,7 @@ struct Buffers {
       return num_relative_biases<S...>;
     }(static_cast<const typename Leaves<T, BoundT>::Stages*>(nullptr));
     // Lanes beyond the last query read past the last distance.
-    if (biases > 0)
-      bias = arena.take<T>(biases * group, shape.queries + shape.keys + plan.panel);
+    if (biases > 0) bias = arena.take<T>(biases * group, shape.queries + shape.keys + plan.panel);
   }
 };
 

@@ -127,9 +127,9 @@ void rotate_rows(const Rotary<LayoutT>& rotary, const AngleTable& table, const T
     angles.choose(first, count);
     for (Index t = 0, tokens = 0; t < x.tokens; t += tokens) {
       tokens = angles.fill(positions, t, x.tokens);
-      rotate_pairs<Level, LayoutT>(rotary.block(), first, count, some(x, t, tokens),
-                                   some(y, t, tokens),
-                                   AngleRows<arithmetic_t<X>>{angles.cos(), angles.sin(), Angles::row});
+      rotate_pairs<Level, LayoutT>(
+          rotary.block(), first, count, some(x, t, tokens), some(y, t, tokens),
+          AngleRows<arithmetic_t<X>>{angles.cos(), angles.sin(), Angles::row});
     }
   });
   if (x.width == 2 * rotary.pairs()) return;

@@ -29,6 +29,36 @@ inline Vec<double> exp2(Vec<double> x) {
   return load(lane);
 }
 
+/// Four rows of four numbers.
+template <class T>
+struct Square {
+  typedef T Four __attribute__((vector_size(4 * sizeof(T))));
+  Four row[4];
+
+  void load(const T* x, Index stride) {
+    for (int i = 0; i < 4; ++i) std::memcpy(&row[i], x + i * stride, sizeof(Four));
+  }
+  void store(T* y, Index stride) const {
+    for (int i = 0; i < 4; ++i) std::memcpy(y + i * stride, &row[i], sizeof(Four));
+  }
+  /// Column i times factor[i].
+  void scale(const T* factor) {
+    Four f;
+    std::memcpy(&f, factor, sizeof(f));
+    for (Four& r : row) r = r * f;
+  }
+  void transpose() {
+    const Four a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
+    const Four b = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
+    const Four c = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+    const Four d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+    row[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+    row[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+    row[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+    row[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+  }
+};
+
 struct AttentionLeaves {
   /// Queries side by side in the widest panel, and keys in a tile.
   template <class T>
@@ -39,23 +69,25 @@ struct AttentionLeaves {
   static constexpr Index panel_step = lanes<T>;
 
   /// C = A B, or C += A B. A is rows x inner with its elements anywhere, B is inner x width, C is
-  /// rows x width; B and C are panels, stored without gaps. With SkipZeros a zero in B has no
-  /// effect, whatever stands in A.
+  /// rows x width; rows of B and of C are `stride` apart. With SkipZeros a zero in B has no effect,
+  /// whatever stands in A.
   template <bool Accumulate, bool SkipZeros = false, class T>
   static void product(Index rows, Index inner, Index width, const T* a, Index a_row, Index a_inner,
-                      const T* b, T* c) {
+                      const T* b, T* c, Index stride) {
     switch (width / lanes<T>) {
       case 1:
-        return product_of_panel<Accumulate, SkipZeros, 1>(rows, inner, a, a_row, a_inner, b, c);
+        return product_of_panel<Accumulate, SkipZeros, 1>(rows, inner, a, a_row, a_inner, b, c,
+                                                          stride);
       case 2:
-        return product_of_panel<Accumulate, SkipZeros, 2>(rows, inner, a, a_row, a_inner, b, c);
+        return product_of_panel<Accumulate, SkipZeros, 2>(rows, inner, a, a_row, a_inner, b, c,
+                                                          stride);
       case 3:
         if constexpr (panel_vectors >= 3)
-          product_of_panel<Accumulate, SkipZeros, 3>(rows, inner, a, a_row, a_inner, b, c);
+          product_of_panel<Accumulate, SkipZeros, 3>(rows, inner, a, a_row, a_inner, b, c, stride);
         return;
       default:
         if constexpr (panel_vectors >= 4)
-          product_of_panel<Accumulate, SkipZeros, 4>(rows, inner, a, a_row, a_inner, b, c);
+          product_of_panel<Accumulate, SkipZeros, 4>(rows, inner, a, a_row, a_inner, b, c, stride);
     }
   }
 
@@ -125,18 +157,37 @@ struct AttentionLeaves {
   /// Rows of queries as a panel: y[c][r] = factor[r] x[r][c], zeros where there are no more rows.
   template <class T>
   static void to_panel(Index rows, Index columns, Index width, const T* x, const T* factor, T* y) {
+    const Index whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+    for (Index c = 0; c < whole_columns; c += 4)
+      for (Index r = 0; r < whole_rows; r += 4) {
+        Square<T> square;
+        square.load(x + r * columns + c, columns);
+        square.transpose();
+        square.scale(factor + r);
+        square.store(y + c * width + r, width);
+      }
     for (Index c = 0; c < columns; ++c) {
-      for (Index r = 0; r < rows; ++r) y[c * width + r] = factor[r] * x[r * columns + c];
+      const Index done = c < whole_columns ? whole_rows : 0;
+      for (Index r = done; r < rows; ++r) y[c * width + r] = factor[r] * x[r * columns + c];
       for (Index r = rows; r < width; ++r) y[c * width + r] = 0;
     }
   }
 
-  /// A panel as rows, which are `row` apart: y[r][c] = factor[r] x[c][r].
+  /// A panel as rows that are `row` apart: y[r][c] = factor[r] x[c][r].
   template <class T>
   static void from_panel(Index rows, Index columns, Index width, const T* x, const T* factor, T* y,
                          Index row, Index column) {
+    const Index whole_rows = column == 1 ? rows / 4 * 4 : 0, whole_columns = columns / 4 * 4;
+    for (Index r = 0; r < whole_rows; r += 4)
+      for (Index c = 0; c < whole_columns; c += 4) {
+        Square<T> square;
+        square.load(x + c * width + r, width);
+        square.scale(factor + r);
+        square.transpose();
+        square.store(y + r * row + c, row);
+      }
     for (Index r = 0; r < rows; ++r)
-      for (Index c = 0; c < columns; ++c)
+      for (Index c = r < whole_rows ? whole_columns : 0; c < columns; ++c)
         y[r * row + c * column] = factor[r] * x[c * width + r];
   }
 
@@ -148,14 +199,13 @@ struct AttentionLeaves {
 
   template <bool Accumulate, bool SkipZeros, int Vectors, class T>
   static void product_of_panel(Index rows, Index inner, const T* a, Index a_row, Index a_inner,
-                               const T* b, T* c) {
-    constexpr Index width = Vectors * lanes<T>;
+                               const T* b, T* c, Index stride) {
     constexpr int most_rows = block_sums / Vectors < 12 ? block_sums / Vectors : 12;
     Index r = 0;
     const auto blocks_of = [&]<int Rows>(std::integral_constant<int, Rows>) {
       for (; r + Rows <= rows; r += Rows)
         block<Accumulate, SkipZeros, Rows, Vectors>(inner, a + r * a_row, a_row, a_inner, b,
-                                                    c + r * width);
+                                                    c + r * stride, stride);
     };
     blocks_of(std::integral_constant<int, most_rows>{});
     if constexpr (most_rows > 4) blocks_of(std::integral_constant<int, 4>{});
@@ -165,15 +215,15 @@ struct AttentionLeaves {
 
   /// Rows x Vectors sums stay in registers from the first product to the last.
   template <bool Accumulate, bool SkipZeros, int Rows, int Vectors, class T>
-  static void block(Index inner, const T* a, Index a_row, Index a_inner, const T* b, T* c) {
-    constexpr Index width = Vectors * lanes<T>;
+  static void block(Index inner, const T* a, Index a_row, Index a_inner, const T* b, T* c,
+                    Index stride) {
     Vec<T> sum[Rows][Vectors];
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v)
-        sum[r][v] = Accumulate ? load(c + r * width + v * lanes<T>) : broadcast(T{0});
-    for (Index i = 0; i < inner; ++i, a += a_inner, b += width) {
+        sum[r][v] = Accumulate ? load(c + r * stride + v * lanes<T>) : broadcast(T{0});
+    for (Index i = 0; i < inner; ++i, a += a_inner, b += stride) {
       Vec<T> right[Vectors];
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v) right[v] = load(b + v * lanes<T>);
@@ -192,7 +242,7 @@ struct AttentionLeaves {
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) store(c + r * width + v * lanes<T>, sum[r][v]);
+      for (int v = 0; v < Vectors; ++v) store(c + r * stride + v * lanes<T>, sum[r][v]);
   }
 
   template <int Vectors, class T>

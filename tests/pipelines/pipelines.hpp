@@ -14,7 +14,7 @@
 // kernel is compiled once: pipelines_*.cpp hold the types, the other files run whatever is in the list.
 #pragma once
 
-#include "oracle.hpp"
+#include "attention/oracle.hpp"
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/bias/bias.hpp>
