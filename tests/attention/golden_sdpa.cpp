@@ -6,11 +6,14 @@
 //
 // Cases differ in what they combine, so components that are data are chosen at run time behind one type.
 #include "../support/catch.hpp"
-#include "attention/oracle.hpp"
+#include "oracle.hpp"
+
+#include <posenc/posenc.hpp>
 
 #include <nlohmann/json.hpp>
 
 #include <fstream>
+#include <variant>
 
 namespace attention_test {
 namespace {

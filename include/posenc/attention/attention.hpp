@@ -89,7 +89,12 @@ Index workspace_bytes(const BoundT& bound, const AttentionShape& shape,
   const Plan plan(leaves<T, BoundT>().tile, bound.shape(), shape, executor.concurrency());
   const Index each = bytes_per_worker<T, BoundT>(plan, shape);
   Index bytes = 0;
-  return each >= 0 && multiply(each, plan.workers, bytes) ? bytes : -1;
+  if (each < 0 || !multiply(each, plan.workers, bytes)) return -1;
+  Arena shared(nullptr);
+  SharedSums<T>(plan, shape, shared);
+  return shared.used() < 0 || bytes > std::numeric_limits<Index>::max() - shared.used()
+             ? -1
+             : bytes + shared.used();
 }
 
 template <bool KeysAreRotated, class T, class BoundT>
@@ -134,8 +139,12 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
   }
   const Leaves<T, BoundT> leaves = detail::leaves<T, BoundT>();
   const Plan plan(leaves.tile, bound.shape(), shape, options.executor.concurrency());
-  run_tasks<KeysAreRotated>(Problem<T, BoundT>{q, k, v, out, bound, at, options.lse, leaves, plan},
-                            options.executor, workspace, bytes_per_worker<T, BoundT>(plan, shape));
+  const Index each = bytes_per_worker<T, BoundT>(plan, shape);
+  Arena rest(workspace + each * plan.workers);
+  const SharedSums<T> shared(plan, shape, rest);
+  run_tasks<KeysAreRotated>(Problem<T, BoundT>{q, k, v, out, bound, at, options.lse, leaves, plan,
+                                               shared},
+                            options.executor, workspace, each);
 }
 
 }  // namespace detail

@@ -28,6 +28,7 @@
 #include <atomic>
 #include <bit>
 #include <cstdint>
+#include <new>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -43,6 +44,9 @@ struct Problem {
   std::span<T> lse;
   const Leaves<T, BoundT>& leaves;
   const Plan& plan;
+  const SharedSums<T>& shared;
+
+  [[nodiscard]] AttentionShape shape() const { return {q.tokens, k.tokens, q.width, v.width}; }
 };
 
 /// Works through tasks with buffers of its own.
@@ -50,21 +54,29 @@ template <class T, class BoundT, bool KeysAreRotated>
 class Worker {
  public:
   Worker(const Problem<T, BoundT>& problem, std::byte* workspace)
-      : q_(problem.q), k_(problem.k), v_(problem.v), out_(problem.out), bound_(problem.bound),
-        map_(bound_.distance_map()), at_(problem.at), lse_(problem.lse), leaves_(problem.leaves),
-        tile_(leaves_.tile), plan_(problem.plan), arena_(workspace),
-        buffers_(plan_, {q_.tokens, k_.tokens, q_.width, v_.width}, arena_),
-        scale_(bound_.scale(q_.width)) {}
+      : problem_(problem), q_(problem.q), k_(problem.k), v_(problem.v), out_(problem.out),
+        bound_(problem.bound), map_(bound_.distance_map()), at_(problem.at), lse_(problem.lse),
+        leaves_(problem.leaves), tile_(leaves_.tile), plan_(problem.plan), arena_(workspace),
+        buffers_(plan_, problem.shape(), arena_), scale_(bound_.scale(q_.width)) {}
 
-  void run(Index task) noexcept {
+  /// A part of a task.
+  void run(Index item) noexcept {
+    const Index task = item / plan_.parts, part = item % plan_.parts;
     // The last blocks come first: under a causal mask they are the longest.
     const Index kv_head = task / plan_.blocks;
     const Index query = (plan_.blocks - 1 - task % plan_.blocks) * plan_.block;
     if (kv_head != kv_head_) prepare_biases(kv_head);
     kv_head_ = kv_head;
-    begin(query, std::min(plan_.block, q_.tokens - query));
-    for (Index key = 0; key < k_.tokens; key += plan_.chunk)
-      chunk(key, std::min(plan_.chunk, k_.tokens - key));
+    sums_ = plan_.parts == 1 ? buffers_.sums : sums_of(item);
+    begin(query, std::min(plan_.block, q_.tokens - query), part == 0);
+    const Index end = std::min(k_.tokens, (part + 1) * plan_.part);
+    for (Index key = part * plan_.part; key < end; key += plan_.chunk)
+      chunk(key, std::min(plan_.chunk, end - key));
+    if (plan_.parts > 1) {
+      std::atomic<Index>& waiting = problem_.shared.waiting[task];
+      if (waiting.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+      merge(task);
+    }
     for (Index g = 0; g < plan_.group; ++g)
       for (Index p = 0; p < queries_; p += plan_.panel) finish(panel(p), g);
   }
@@ -91,7 +103,7 @@ class Worker {
     return buffers_.queries + ((region * plan_.group + g) * plan_.block + p.first) * q_.width;
   }
   [[nodiscard]] T* output_panel(const Panel& p, Index g) const {
-    return buffers_.outputs + (g * plan_.block + p.first) * v_.width;
+    return sums_.outputs + (g * plan_.block + p.first) * v_.width;
   }
   [[nodiscard]] Index statistics(const Panel& p, Index g) const {
     return g * plan_.block + p.first;
@@ -110,8 +122,8 @@ class Worker {
     detail::fill_bias_tables(tables_, bound_.stages(), kv_head * plan_.group);
   }
 
-  /// Empty sums for all queries of a block.
-  void begin(Index query, Index queries) {
+  /// Empty sums for all queries of a block; the first part has the sinks.
+  void begin(Index query, Index queries, bool is_first_part) {
     query_ = query;
     queries_ = queries;
     rotated_ = 0;
@@ -122,11 +134,45 @@ class Worker {
     }
     for (Index g = 0; g < plan_.group; ++g) {
       const SoftmaxStart start =
-          detail::softmax_start<T>(bound_.stages(), kv_head_ * plan_.group + g);
-      std::fill_n(buffers_.shift + g * plan_.block, plan_.block, static_cast<T>(start.shift));
-      std::fill_n(buffers_.sum + g * plan_.block, plan_.block, static_cast<T>(start.sum));
+          is_first_part ? detail::softmax_start<T>(bound_.stages(), kv_head_ * plan_.group + g)
+                        : SoftmaxStart{};
+      std::fill_n(sums_.shift + g * plan_.block, plan_.block, static_cast<T>(start.shift));
+      std::fill_n(sums_.sum + g * plan_.block, plan_.block, static_cast<T>(start.sum));
     }
-    std::fill_n(buffers_.outputs, plan_.group * plan_.block * v_.width, T{0});
+    std::fill_n(sums_.outputs, plan_.group * plan_.block * v_.width, T{0});
+  }
+
+  [[nodiscard]] Sums<T> sums_of(Index item) const {
+    return problem_.shared.of(plan_, problem_.shape(), item);
+  }
+
+  /// All parts of a task into the first, in their order.
+  void merge(Index task) {
+    sums_ = sums_of(task * plan_.parts);
+    for (Index part = 1; part < plan_.parts; ++part) {
+      const Sums<T> from = sums_of(task * plan_.parts + part);
+      for (Index g = 0; g < plan_.group; ++g)
+        for (Index first = 0; first < queries_; first += plan_.panel) merge(panel(first), g, from);
+    }
+  }
+
+  void merge(const Panel& p, Index g, const Sums<T>& from) {
+    const Index at = statistics(p, g), offset = output_panel(p, g) - sums_.outputs;
+    for (Index i = 0; i < p.queries; ++i) {
+      T &shift = sums_.shift[at + i], &sum = sums_.sum[at + i];
+      const T other = from.shift[at + i];
+      if (from.sum[at + i] == 0) continue;  // it saw nothing
+      const T greatest = other > shift ? other : shift;
+      const T mine = std::exp(shift - greatest), theirs = std::exp(other - greatest);
+      sum = sum * mine + from.sum[at + i] * theirs;
+      shift = greatest;
+      for (Index c = 0; c < v_.width; ++c) {
+        T& output = sums_.outputs[offset + c * p.width + i];
+        // A weight of zero has no effect, whatever the other part holds.
+        output = (mine == 0 ? T{0} : output * mine) +
+                 (theirs == 0 ? T{0} : from.outputs[offset + c * p.width + i] * theirs);
+      }
+    }
   }
 
   void chunk(Index key, Index keys) {
@@ -174,7 +220,7 @@ class Worker {
 
     const Index at = statistics(p, g);
     T* const outputs = output_panel(p, g);
-    if (tile_.softmax(keys, p.width, buffers_.scores, buffers_.shift + at, buffers_.sum + at,
+    if (tile_.softmax(keys, p.width, buffers_.scores, sums_.shift + at, sums_.sum + at,
                       buffers_.factor))
       tile_.scale_rows(v_.width, p.width, outputs, buffers_.factor);
     // A hidden key has weight 0, and 0 * infinity must not reach the output of a row that cannot
@@ -345,12 +391,12 @@ class Worker {
   void finish(const Panel& p, Index g) {
     const Index at = statistics(p, g), head = kv_head_ * plan_.group + g;
     for (Index i = 0; i < p.queries; ++i) {
-      const T sum = buffers_.sum[at + i];
+      const T sum = sums_.sum[at + i];
       // A row that sees no key is zero already.
       buffers_.factor[i] = sum == 0 ? T{1} : 1 / sum;
       if (lse_.empty()) continue;
       lse_[size((query_ + p.first + i) * q_.heads + head)] = static_cast<T>(
-          static_cast<double>(buffers_.shift[at + i]) + std::log(static_cast<double>(sum)));
+          static_cast<double>(sums_.shift[at + i]) + std::log(static_cast<double>(sum)));
     }
     const TensorView<T> y = rows_of(out_, query_ + p.first, p.queries, head);
     if constexpr (BoundT::rotates_values) {
@@ -372,6 +418,7 @@ class Worker {
   }
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
+  const Problem<T, BoundT>& problem_;
   TensorView<const T> q_, k_, v_;
   TensorView<T> out_;
   const BoundT& bound_;
@@ -383,6 +430,7 @@ class Worker {
   const Plan& plan_;
   Arena arena_;
   Buffers<T, BoundT> buffers_;
+  Sums<T> sums_;
   double scale_;
 
   Index kv_head_ = -1;
@@ -394,20 +442,25 @@ class Worker {
   std::uint64_t packed_values_ = 0, finite_values_ = 0;
 };
 
-/// Shares the tasks of a call among workers: whoever is free takes the next.
+/// Shares the parts of all tasks among workers: whoever is free takes the next.
 template <bool KeysAreRotated, class T, class BoundT>
 void run_tasks(const Problem<T, BoundT>& problem, const AnyExecutor& executor, std::byte* workspace,
                Index bytes_per_worker) {
+  const Plan& plan = problem.plan;
+  if (plan.parts > 1)
+    for (Index task = 0; task < plan.tasks; ++task)
+      new (&problem.shared.waiting[task]) std::atomic<Index>(plan.parts);
   std::atomic<Index> next{0};
   const auto work = [&](Index i) {
     Worker<T, BoundT, KeysAreRotated> worker(problem, workspace + i * bytes_per_worker);
-    for (Index task; (task = next.fetch_add(1, std::memory_order_relaxed)) < problem.plan.tasks;)
-      worker.run(task);
+    const Index items = plan.tasks * plan.parts;
+    for (Index item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;)
+      worker.run(item);
   };
-  if (problem.plan.workers == 1)
+  if (plan.workers == 1)
     work(0);
   else
-    executor(problem.plan.workers, work);
+    executor(plan.workers, work);
 }
 
 }  // namespace detail

@@ -8,6 +8,7 @@
 
 #include <posenc/attention/leaves.hpp>
 
+#include <atomic>
 #include <cstddef>
 
 POSENC_NAMESPACE_BEGIN
@@ -56,8 +57,12 @@ constexpr Index round_up(Index n, Index block) { return (n + block - 1) / block 
 ///
 /// A task is a block of queries of one key head, with all query heads of its group. It walks through
 /// the keys in chunks that stay in a core's cache: a chunk is rotated and copied once and then meets
-/// every panel of queries of the task, tile by tile. What is computed for a query does not depend on
-/// the blocks, since tiles of keys begin at multiples of their size whatever the block.
+/// every panel of queries of the task, tile by tile. Where queries are too few to keep threads busy,
+/// the keys are divided too: each part of them has a softmax of its own, and whoever finishes the
+/// last part of a task merges them.
+///
+/// What is computed for a query depends on the parts, so these follow from the shape alone; it does
+/// not depend on the blocks, so these may follow from the number of threads.
 struct Plan {
   Index panel = 0;   ///< queries in a panel
   Index block = 0;   ///< queries in a task
@@ -65,7 +70,9 @@ struct Plan {
   Index chunk = 0;   ///< keys in a chunk, a multiple of the tile
   Index blocks = 0;  ///< blocks of queries per key head
   Index group = 0;   ///< query heads per key head
-  Index tasks = 0;
+  Index tasks = 0;   ///< blocks of all key heads
+  Index parts = 1;   ///< of the keys
+  Index part = 0;    ///< keys in a part, a multiple of the chunk
   Index workers = 0;
 
   template <class T>
@@ -88,13 +95,53 @@ struct Plan {
     chunk = round_up(std::min({keys, most_keys, chunk_bytes / key_bytes + 1}), tile);
     blocks = (shape.queries + block - 1) / block;
     tasks = blocks * heads.num_kv_heads;
+    constexpr Index enough_panels = 16, least_part = 2048;
+    const Index panels = ((queries - 1) / panel + 1) * heads.num_kv_heads;
+    const Index useful = std::min((enough_panels - 1) / panels + 1, keys / least_part);
+    part = round_up((keys - 1) / std::max<Index>(useful, 1) + 1, chunk);
+    parts = (keys - 1) / part + 1;
     // Below this many multiply-adds a call is over before another thread has begun.
     constexpr double worth_a_thread = 1 << 21;
     const double work = static_cast<double>(shape.queries) * static_cast<double>(shape.keys) *
                         static_cast<double>(shape.head_dim + shape.value_dim) *
                         static_cast<double>(heads.num_heads);
     const bool is_long = work >= worth_a_thread;
-    workers = is_long ? std::max<Index>(std::min(tasks, concurrency), 1) : 1;
+    workers = is_long ? std::max<Index>(std::min(tasks * parts, concurrency), 1) : 1;
+  }
+};
+
+/// What the softmax of a block has summed so far.
+template <class T>
+struct Sums {
+  T* outputs = nullptr;  ///< [head in group][panel][value_dim][panel width]
+  T* shift = nullptr;    ///< [head in group][query]
+  T* sum = nullptr;      ///< [head in group][query]
+
+  Sums() = default;
+  Sums(const Plan& plan, const AttentionShape& shape, Arena& arena)
+      : outputs(arena.take<T>(plan.group * plan.block, shape.value_dim)),
+        shift(arena.take<T>(plan.group, plan.block)), sum(arena.take<T>(plan.group, plan.block)) {}
+};
+
+/// What the workers of a call share: the sums of every part, and how many parts a task waits for.
+/// Without parts there is nothing to share.
+template <class T>
+struct SharedSums {
+  std::atomic<Index>* waiting = nullptr;  ///< [task]
+  std::byte* memory = nullptr;            ///< [task][part]
+  Index stride = 0;                       ///< bytes from one part to the next
+
+  SharedSums(const Plan& plan, const AttentionShape& shape, Arena& arena) {
+    if (plan.parts == 1) return;
+    Arena measure(nullptr);
+    Sums<T>(plan, shape, measure);
+    stride = measure.used();
+    waiting = arena.take<std::atomic<Index>>(1, plan.tasks);
+    memory = stride < 0 ? nullptr : arena.take<std::byte>(plan.tasks * plan.parts, stride);
+  }
+  [[nodiscard]] Sums<T> of(const Plan& plan, const AttentionShape& shape, Index item) const {
+    Arena arena(memory + item * stride);
+    return Sums<T>(plan, shape, arena);
   }
 };
 
@@ -105,9 +152,7 @@ struct Buffers {
       std::remove_cvref_t<decltype(std::declval<const BoundT&>().distance_map())>::num_regions;
 
   T* queries = nullptr;  ///< [region][head in group][panel][head_dim][panel width], scaled, rotated
-  T* outputs = nullptr;  ///< [head in group][panel][value_dim][panel width]
-  T* shift = nullptr;    ///< [head in group][query], of the softmax
-  T* sum = nullptr;      ///< [head in group][query]
+  Sums<T> sums;          ///< of a task that has no parts
   T* keys = nullptr;     ///< [region][key in chunk][head_dim], rotated
   T* values = nullptr;   ///< [key in chunk][value_dim]
   T* scores = nullptr;   ///< [key in tile][panel width]
@@ -124,9 +169,7 @@ struct Buffers {
   Buffers(const Plan& plan, const AttentionShape& shape, Arena& arena) {
     const Index group = plan.group;
     queries = arena.take<T>(regions * group * plan.block, shape.head_dim);
-    outputs = arena.take<T>(group * plan.block, shape.value_dim);
-    shift = arena.take<T>(group, plan.block);
-    sum = arena.take<T>(group, plan.block);
+    sums = Sums<T>(plan, shape, arena);
     keys = arena.take<T>(regions * plan.chunk, shape.head_dim);
     values = arena.take<T>(plan.chunk, shape.value_dim);
     scores = arena.take<T>(plan.tile, plan.panel);
