@@ -14,10 +14,10 @@
 
 namespace bench {
 
-/// A median needs several values: seven, or three of what takes seconds.
+/// A median needs values: twenty-five, or as many as three seconds give, at least three.
 inline bool enough(const std::vector<double>& times) {
-  if (std::size(times) >= 7) return true;
-  return std::size(times) >= 3 && std::accumulate(times.begin(), times.end(), 0.0) > 5;
+  if (std::size(times) < 3) return false;
+  return std::size(times) >= 25 || std::accumulate(times.begin(), times.end(), 0.0) > 3;
 }
 
 /// Median seconds of a pass, of the subject and of each of the others. As time the benchmark gets
