@@ -18,6 +18,7 @@
 
 #include <cstdio>
 #include <string>
+#include <string_view>
 
 namespace {
 
@@ -171,7 +172,13 @@ int main(int argc, char** argv) {
         if (threads == 1 || row.with_threads) add(row, size, threads);
 #if defined(BENCH_HAS_OPENBLAS)
   openblas_set_num_threads(1);  // threads are ours, a head each
-  benchmark::AddCustomContext("openblas", openblas_get_config());
+  benchmark::AddCustomContext("openblas_kernels", openblas_get_corename());
+  // Releases of OpenBLAS that are older than the processor fall back to something slower.
+  if (simd::level() >= simd::Level::avx512 &&
+      std::string_view(openblas_get_corename()) == "Haswell")
+    std::fprintf(stderr,
+                 "bench_attention: OpenBLAS does not know this processor and runs its kernels for "
+                 "AVX2; for AVX-512 set OPENBLAS_CORETYPE=SkylakeX.\n");
 #endif
   benchmark::AddCustomContext("simd_level", simd::name(simd::level()));
   benchmark::AddCustomContext("peak_vectors", kernels(simd::level()).name);
