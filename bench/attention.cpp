@@ -33,7 +33,7 @@ struct Run {
 
 template <class Subject>
 void against_peak(const Run& run, double operations, const Subject& subject) {
-  constexpr Index steps = 400'000;  // about a millisecond
+  constexpr Index steps = 4'000'000;  // about ten milliseconds
   const auto peak = multiply_add_limit(run.team, kernels(simd::level()), steps);
   const auto [time, peak_time] = in_turns(run.state, subject, peak);
   run.state.counters["GFLOP/s"] = operations / time * 1e-9;
@@ -173,12 +173,11 @@ int main(int argc, char** argv) {
 #if defined(BENCH_HAS_OPENBLAS)
   openblas_set_num_threads(1);  // threads are ours, a head each
   benchmark::AddCustomContext("openblas_kernels", openblas_get_corename());
-  // Releases of OpenBLAS that are older than the processor fall back to something slower.
   if (simd::level() >= simd::Level::avx512 &&
       std::string_view(openblas_get_corename()) == "Haswell")
     std::fprintf(stderr,
-                 "bench_attention: OpenBLAS does not know this processor and runs its kernels for "
-                 "AVX2; for AVX-512 set OPENBLAS_CORETYPE=SkylakeX.\n");
+                 "bench_attention: OpenBLAS runs its kernels for AVX2, posenc those for AVX-512: "
+                 "unset OPENBLAS_CORETYPE, or set it to SkylakeX if that does not help.\n");
 #endif
   benchmark::AddCustomContext("simd_level", simd::name(simd::level()));
   benchmark::AddCustomContext("peak_vectors", kernels(simd::level()).name);

@@ -26,10 +26,6 @@ fi
 [ "$policies" -le "$up_to" ] || policies=$up_to
 
 sh cmake/packages.sh g++ cmake ninja-build libeigen3-dev libbenchmark-dev libopenblas-dev python3 gnuplot-nox
-# A release of OpenBLAS that is older than the processor would run slower kernels than it has.
-if [ -z "${OPENBLAS_CORETYPE:-}" ] && grep -qsw avx512dq /proc/cpuinfo; then
-  export OPENBLAS_CORETYPE=SkylakeX
-fi
 set -x
 cmake -S . -B build/compare-benchmarks -G Ninja -D CMAKE_BUILD_TYPE=Release -D CMAKE_CXX_FLAGS_RELEASE="-O2 -DNDEBUG" \
   -D POSENC_BUILD_TESTS=OFF -D POSENC_BUILD_EXAMPLES=OFF -D POSENC_BUILD_BENCHMARKS=ON

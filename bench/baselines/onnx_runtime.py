@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """ONNX Runtime's attention operators on the CPU, on the sizes of bench_attention.
 
-MultiHeadAttention where each query head has a key head of its own, GroupQueryAttention, which is
-always causal, where it has not; both of the domain com.microsoft, without rotation.
+Of the domain com.microsoft, without rotation: GroupQueryAttention, which is always causal, and
+MultiHeadAttention for what is not (with a causal mask it would hold all scores in memory).
 """
 import sys
 
@@ -23,9 +23,9 @@ def model(size, causal):
              for name, heads in shapes.items()}
     inputs, constants = ["q", "k", "v"], []
     outputs = ["out"]
-    if size.heads == size.kv_heads:
+    if not causal:
         kind = "MultiHeadAttention"
-        attributes = {"num_heads": size.heads, "unidirectional": int(causal)}
+        attributes = {"num_heads": size.heads}
     else:
         kind = "GroupQueryAttention"
         attributes = {"num_heads": size.heads, "kv_num_heads": size.kv_heads, "do_rotary": 0}
