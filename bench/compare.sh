@@ -6,7 +6,7 @@
 # Builds bench_attention and bench_policies, runs them and the scripts in bench/baselines, prints one
 # table and draws one chart; everything is written to the folder (build/benchmarks). Some variables:
 #
-#   UP_TO=2048        leave out longer sequences (all of them take the better part of an hour)
+#   UP_TO=2048        leave out longer sequences (all of them take long)
 #   PYTHON=...        the Python that has bench/baselines/requirements.txt; rows of packages that it
 #                     has not are left out
 set -eu
