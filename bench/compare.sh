@@ -15,7 +15,8 @@ out=${1:-build/benchmarks}
 up_to=${UP_TO:-32768}
 python=${PYTHON:-python3}
 
-lengths= policies=8192
+lengths=''
+policies=8192
 for tokens in 512 2048 8192 32768; do
   [ "$tokens" -gt "$up_to" ] || lengths=${lengths:+$lengths|}$tokens
 done
