@@ -4,11 +4,12 @@
 // ways. What is fastest depends on the machine and on how much memory is touched, so nobody chooses
 // here; limits.hpp tries.
 //
-// The instruction set is the best of the machine, whatever POSENC_SIMD says.
+// For memory the instruction set is the best of the machine, whatever POSENC_SIMD says; multiply-adds
+// are compared with those of the level that runs.
 #pragma once
 
 #include <posenc/core/types.hpp>
-#include <posenc/simd/machine.hpp>
+#include <posenc/simd/level.hpp>
 #include <posenc/simd/region.hpp>
 
 #include <array>
@@ -133,6 +134,16 @@ inline const Kernels& kernels() {
 #if defined(POSENC_DETAIL_X86_64)
   if (posenc::simd::machine().avx512) return avx512::kernels;
   if (posenc::simd::machine().avx2) return avx2::kernels;
+#endif
+  return baseline::kernels;
+}
+
+/// With the instructions of one level of the library.
+inline const Kernels& kernels([[maybe_unused]] posenc::simd::Level level) {
+#if defined(POSENC_DETAIL_X86_64)
+  using enum posenc::simd::Level;
+  if (level == avx512 || level == avx512_bf16) return avx512::kernels;
+  if (level == avx2) return avx2::kernels;
 #endif
   return baseline::kernels;
 }

@@ -85,11 +85,11 @@ inline auto sum_limit(Blocks x, Team& team) {
   });
 }
 
-inline auto multiply_add_limit(Team& team) {
-  constexpr Index steps = 4000;
-  return Limit(team, kernels().operations * steps * static_cast<double>(team.size()),
-               std::array{kernels().multiply_add},
-               [](auto way, Index, Index) { benchmark::DoNotOptimize(way(steps)); });
+/// `steps` decide how long a pass takes: 4,000 are some microseconds.
+inline auto multiply_add_limit(Team& team, const Kernels& with = kernels(), Index steps = 4000) {
+  return Limit(team, with.operations * static_cast<double>(steps * team.size()),
+               std::array{with.multiply_add},
+               [steps](auto way, Index, Index) { benchmark::DoNotOptimize(way(steps)); });
 }
 
 }  // namespace bench

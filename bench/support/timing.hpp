@@ -35,11 +35,14 @@ inline double median(std::vector<double> values) {
 /// time(passes) are their seconds.
 template <class Time>
 int passes_of_batch(const Time& time) {
-  constexpr double enough = 20e-6;
+  constexpr double enough = 20e-6, certainly_enough = 50e-3;
   for (int passes = 1;; passes *= 2) {
     // The shortest of some, because an interrupted one would look long enough.
     double shortest = std::numeric_limits<double>::max();
-    for (int i = 0; i < 5 && shortest >= enough; ++i) shortest = std::min(shortest, time(passes));
+    for (int i = 0; i < 5 && shortest >= enough; ++i) {
+      shortest = std::min(shortest, time(passes));
+      if (shortest >= certainly_enough) return passes;
+    }
     if (shortest >= enough) return passes;
   }
 }

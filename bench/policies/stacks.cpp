@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#include "policies/policies.hpp"
+
+namespace bench {
+
+using namespace posenc;
+
+namespace {
+
+// Functions of one's own: the first is asked once per head and distance, the second per score.
+constexpr auto of_distance = [](Index head, Position distance) {
+  return -0.1 * static_cast<double>(head + 1) * std::log1p(std::abs(static_cast<double>(distance)));
+};
+constexpr auto of_score = [](const Score& at) {
+  const auto ago = static_cast<float>(at.distance());
+  return 0.5F * static_cast<float>(at.head + 1) / (1 + ago * ago);
+};
+
+}  // namespace
+
+void add_stacks(const PolicySetting& at) {
+  const auto rope = at.rope();
+  constexpr Causal causal{};
+  const double s = static_cast<double>(std::max<Position>(4 * at.trained, at.size.tokens)) /
+                   static_cast<double>(at.trained);
+  const YaRN yarn{.factor = s, .original_context = at.trained};
+
+  // clang-format off: a row is a line
+  add_policy(at, "bias(head, distance)", bias(of_distance) | causal);
+  add_policy(at, "bias(score)", bias(of_score) | causal);
+  add_policy(at, "SoftCap alone", SoftCap{50} | causal);
+  add_policy(at, "SlidingWindow 1024", encoding(SlidingWindow::from_token_count(1024)));
+  add_policy(at, "SinkWindow 4+1024", encoding(SinkWindow{.sinks = 4, .window = 1024}));
+  add_policy(at, "RoPE|ALiBi|SoftCap", rope | ALiBi{} | SoftCap{50} | causal);
+  add_policy(at, "RoPE|YaRN|LogN", rope | yarn | LogN{.base_length = at.trained} | causal);
+  add_policy(at, "RoPE|YaRN|ReRoPE|ALiBi|SoftCap", rope | yarn | ReRoPE{.window = 512} | ALiBi{} | SoftCap{50} | causal);
+  add_policy(at, "RoPE|YaRN|ReRoPE|ALiBi|SlidingWindow|SoftCap", rope | yarn | ReRoPE{.window = 512} | ALiBi{} | SlidingWindow::from_token_count(1024) | SoftCap{50});
+  // clang-format on
+}
+
+}  // namespace bench

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+//
+// One call of attention as it is measured: tensors of random numbers, and a workspace made before.
+#pragma once
+
+#include "support/memory.hpp"
+
+#include <posenc/posenc.hpp>
+
+#include <random>
+
+namespace bench {
+
+using posenc::Index;
+
+struct AttentionSize {
+  Index tokens, heads, kv_heads, width = 128;
+
+  /// Two products of two operations, 4 N M d per head; half of them where keys after the query are
+  /// hidden.
+  [[nodiscard]] double operations(bool causal) const {
+    const double pairs = static_cast<double>(tokens) * static_cast<double>(tokens);
+    return (causal ? 2.0 : 4.0) * pairs * static_cast<double>(width * heads);
+  }
+};
+
+/// [tokens][heads][width]. Scores are normal too, as at the start of training: none is so small that
+/// its exponential would be a denormal number.
+class NormalTensor {
+ public:
+  NormalTensor(Index tokens, Index heads, Index width, unsigned seed)
+      : memory_(tokens * heads * width), view(memory_.data(), tokens, heads, width) {
+    // A prime number of numbers, over and over, so that no row is the same as the next.
+    std::mt19937 generator(seed);
+    std::normal_distribution<float> normal;
+    std::vector<float> block(65537);
+    for (float& x : block) x = normal(generator);
+    for (Index i = 0; i < tokens * heads * width; ++i)
+      memory_.data()[i] = block[static_cast<std::size_t>(i) % block.size()];
+  }
+
+ private:
+  Memory<float> memory_;
+
+ public:
+  posenc::TensorView<float> view;
+};
+
+struct AttentionTensors {
+  explicit AttentionTensors(const AttentionSize& size_)
+      : size(size_), q(size.tokens, size.heads, size.width, 1),
+        k(size.tokens, size.kv_heads, size.width, 2), v(size.tokens, size.kv_heads, size.width, 3),
+        out(size.tokens, size.heads, size.width, 4) {}
+  AttentionSize size;
+  NormalTensor q, k, v, out;
+};
+
+/// Whether attention takes an executor.
+template <class Options = posenc::AttentionOptions<float>>
+inline constexpr bool attention_has_executor = requires(Options options) { options.executor; };
+
+template <class E>
+class AttentionPass {
+ public:
+  AttentionPass(const AttentionTensors& on, const posenc::Bound<E>& bound,
+                const posenc::AnyExecutor& executor = {})
+      : on_(on), bound_(bound), workspace_(workspace_bytes(executor) / Index{sizeof(float)} + 1) {
+    options_.workspace =
+        std::as_writable_bytes(std::span(workspace_.floats(), workspace_.bytes() / sizeof(float)));
+    set_executor(options_, executor);
+  }
+
+  void operator()() const {
+    attention(on_.q.view, on_.k.view, on_.v.view, on_.out.view, bound_, options_);
+  }
+
+ private:
+  template <class Options>
+  static void set_executor(Options& options, const posenc::AnyExecutor& executor) {
+    if constexpr (attention_has_executor<Options>) options.executor = executor;
+  }
+  template <class Executor>
+  [[nodiscard]] Index workspace_bytes(const Executor& executor) const {
+    const AttentionSize& s = on_.size;
+    const posenc::AttentionShape shape{s.tokens, s.tokens, s.width, s.width};
+    if constexpr (requires { posenc::attention_workspace<float>(bound_, shape, executor); })
+      return static_cast<Index>(posenc::attention_workspace<float>(bound_, shape, executor));
+    else
+      return static_cast<Index>(posenc::attention_workspace<float>(bound_, shape));
+  }
+
+  const AttentionTensors& on_;
+  posenc::Bound<E> bound_;
+  Memory<float> workspace_;
+  posenc::AttentionOptions<float> options_;
+};
+
+}  // namespace bench
