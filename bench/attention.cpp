@@ -111,9 +111,9 @@ struct Row {
 };
 
 const Row rows[] = {
-    {"posenc/causal", causal, sizes, attention_has_executor<>},
-    {"posenc/full", full, sizes, attention_has_executor<>},
-    {"posenc/causal_rope", causal_rope, grouped, attention_has_executor<>},
+    {"posenc/causal", causal, sizes},
+    {"posenc/full", full, sizes},
+    {"posenc/causal_rope", causal_rope, grouped},
     {"eigen/causal", dense<true>, dense_sizes, false},
     {"eigen/full", dense<false>, dense_sizes, false},
 #if defined(BENCH_HAS_OPENBLAS)

@@ -55,10 +55,6 @@ struct AttentionTensors {
   NormalTensor q, k, v, out;
 };
 
-/// Whether attention takes an executor.
-template <class Options = posenc::AttentionOptions<float>>
-inline constexpr bool attention_has_executor = requires(Options options) { options.executor; };
-
 template <class E>
 class AttentionPass {
  public:
@@ -67,7 +63,7 @@ class AttentionPass {
       : on_(on), bound_(bound), workspace_(workspace_bytes(executor) / Index{sizeof(float)} + 1) {
     options_.workspace =
         std::as_writable_bytes(std::span(workspace_.floats(), workspace_.bytes() / sizeof(float)));
-    set_executor(options_, executor);
+    options_.executor = executor;
   }
 
   void operator()() const {
@@ -75,18 +71,10 @@ class AttentionPass {
   }
 
  private:
-  template <class Options>
-  static void set_executor(Options& options, const posenc::AnyExecutor& executor) {
-    if constexpr (attention_has_executor<Options>) options.executor = executor;
-  }
-  template <class Executor>
-  [[nodiscard]] Index workspace_bytes(const Executor& executor) const {
+  [[nodiscard]] Index workspace_bytes(const posenc::AnyExecutor& executor) const {
     const AttentionSize& s = on_.size;
-    const posenc::AttentionShape shape{s.tokens, s.tokens, s.width, s.width};
-    if constexpr (requires { posenc::attention_workspace<float>(bound_, shape, executor); })
-      return static_cast<Index>(posenc::attention_workspace<float>(bound_, shape, executor));
-    else
-      return static_cast<Index>(posenc::attention_workspace<float>(bound_, shape));
+    return static_cast<Index>(posenc::attention_workspace<float>(
+        bound_, {s.tokens, s.tokens, s.width, s.width}, executor));
   }
 
   const AttentionTensors& on_;
