@@ -211,6 +211,8 @@ class Worker {
     if ((packed_values_ & bit) == 0) {
       packed_values_ |= bit;
       if (pack_values(c, keys)) finite_values_ |= bit;
+      ask(k_, key_ + c + keys, plan_.tile, kv_head_);
+      ask(v_, key_ + c + keys, plan_.tile, kv_head_);
     }
     const Halves halves =
         mask == TileClass::partial ? visible_halves(rows, p) : Halves{{{p.width, 0, keys}}};
@@ -308,15 +310,18 @@ class Worker {
       for (Index i = 0; i < p.queries; ++i)
         buffers_.factor[i] = static_cast<T>(scale_ * bound_.temperature(buffers_.query[first + i]));
       for (Index g = 0; g < plan_.group; ++g) {
-        rotate_queries(region, p, kv_head_ * plan_.group + g);
-        tile_.to_panel(p.queries, q_.width, p.width, buffers_.rows, buffers_.factor,
+        const Index head = kv_head_ * plan_.group + g;
+        if (region == 0) ask(q_, query_ + first + plan_.panel, plan_.panel, head);
+        const TensorView<const T> rows = rotated_queries(region, p, head);
+        tile_.to_panel(p.queries, q_.width, p.width, rows.data, rows.token_stride, buffers_.factor,
                        query_panel(p, region, g));
       }
     }
   }
 
-  /// Queries of one head as rows.
-  void rotate_queries([[maybe_unused]] int region, const Panel& p, Index head) {
+  /// Queries of one head as rows, each without gaps.
+  [[nodiscard]] TensorView<const T> rotated_queries([[maybe_unused]] int region, const Panel& p,
+                                                    Index head) {
     const TensorView<const T> x = rows_of(q_, query_ + p.first, p.queries, head);
     const TensorView<T> y(buffers_.rows, p.queries, 1, q_.width, q_.width, 0);
     if constexpr (BoundT::has_rotary) {
@@ -335,8 +340,10 @@ class Worker {
                                 at_.query.subspan(size(query_ + p.first), size(p.queries)), x, y);
       }
     } else {
+      if (x.channel_stride == 1) return x;
       copy_rows(x, y);
     }
+    return y;
   }
 
   /// Keys of the chunk as rows, rotated for one region.
@@ -398,6 +405,7 @@ class Worker {
       lse_[size((query_ + p.first + i) * q_.heads + head)] = static_cast<T>(
           static_cast<double>(sums_.shift[at + i]) + std::log(static_cast<double>(sum)));
     }
+    ask<true>(out_, query_ + p.first + plan_.panel, plan_.panel, head);
     const TensorView<T> y = rows_of(out_, query_ + p.first, p.queries, head);
     if constexpr (BoundT::rotates_values) {
       tile_.from_panel(p.queries, v_.width, p.width, output_panel(p, g), buffers_.factor,
@@ -409,6 +417,17 @@ class Worker {
       tile_.from_panel(p.queries, v_.width, p.width, output_panel(p, g), buffers_.factor, y.data,
                        y.token_stride, y.channel_stride);
     }
+  }
+
+  /// Asks for rows of one head before they are needed: those of a head may lie pages apart, where a
+  /// processor does not look ahead by itself. Rows beyond the last are left out.
+  template <bool ForWriting = false, class U>
+  static void ask(const TensorView<U>& x, Index first, Index rows, Index head) {
+    constexpr Index line = 64 / sizeof(T);
+    if (x.channel_stride != 1) return;
+    for (Index t = first; t < std::min(first + rows, x.tokens); ++t)
+      for (Index c = 0; c < x.width; c += line)
+        __builtin_prefetch(x.row(t, head) + c, ForWriting ? 1 : 0, 2);
   }
 
   /// Rows [first, first + rows) of one head.

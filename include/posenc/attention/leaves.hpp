@@ -28,7 +28,7 @@ struct TileLeaves {
   bool (*softmax)(Index keys, Index width, T* scores, T* shift, T* sum, T* factor) = nullptr;
   void (*scale_rows)(Index rows, Index width, T* x, const T* factor) = nullptr;
   bool (*copy_finite)(Index n, const T* x, T* y) = nullptr;
-  void (*to_panel)(Index rows, Index columns, Index width, const T* x, const T* factor,
+  void (*to_panel)(Index rows, Index columns, Index width, const T* x, Index row, const T* factor,
                    T* y) = nullptr;
   void (*from_panel)(Index rows, Index columns, Index width, const T* x, const T* factor, T* y,
                      Index row, Index column) = nullptr;

@@ -29,35 +29,38 @@ inline Vec<double> exp2(Vec<double> x) {
   return load(lane);
 }
 
-/// Four rows of four numbers.
+/// y = transpose of x, both 4 x 4 with the given strides. Lane i of each row of x, and of y, is
+/// multiplied by factor[i], if there is one.
 template <class T>
-struct Square {
+inline void transpose_square(const T* x, Index x_stride, const T* x_factor, T* y, Index y_stride,
+                             const T* y_factor) {
   typedef T Four __attribute__((vector_size(4 * sizeof(T))));
-  Four row[4];
-
-  void load(const T* x, Index stride) {
-    for (int i = 0; i < 4; ++i) std::memcpy(&row[i], x + i * stride, sizeof(Four));
+  Four a, b, c, d, f;
+  std::memcpy(&a, x, sizeof(Four));
+  std::memcpy(&b, x + x_stride, sizeof(Four));
+  std::memcpy(&c, x + 2 * x_stride, sizeof(Four));
+  std::memcpy(&d, x + 3 * x_stride, sizeof(Four));
+  if (x_factor) {
+    std::memcpy(&f, x_factor, sizeof(Four));
+    a *= f, b *= f, c *= f, d *= f;
   }
-  void store(T* y, Index stride) const {
-    for (int i = 0; i < 4; ++i) std::memcpy(y + i * stride, &row[i], sizeof(Four));
+  const Four p = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  const Four q = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  const Four r = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const Four s = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  a = __builtin_shufflevector(p, q, 0, 1, 4, 5);
+  b = __builtin_shufflevector(p, q, 2, 3, 6, 7);
+  c = __builtin_shufflevector(r, s, 0, 1, 4, 5);
+  d = __builtin_shufflevector(r, s, 2, 3, 6, 7);
+  if (y_factor) {
+    std::memcpy(&f, y_factor, sizeof(Four));
+    a *= f, b *= f, c *= f, d *= f;
   }
-  /// Column i times factor[i].
-  void scale(const T* factor) {
-    Four f;
-    std::memcpy(&f, factor, sizeof(f));
-    for (Four& r : row) r = r * f;
-  }
-  void transpose() {
-    const Four a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
-    const Four b = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
-    const Four c = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
-    const Four d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
-    row[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
-    row[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
-    row[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
-    row[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
-  }
-};
+  std::memcpy(y, &a, sizeof(Four));
+  std::memcpy(y + y_stride, &b, sizeof(Four));
+  std::memcpy(y + 2 * y_stride, &c, sizeof(Four));
+  std::memcpy(y + 3 * y_stride, &d, sizeof(Four));
+}
 
 struct AttentionLeaves {
   /// Queries side by side in the widest panel, and keys in a tile.
@@ -154,21 +157,18 @@ struct AttentionLeaves {
       }
   }
 
-  /// Rows of queries as a panel: y[c][r] = factor[r] x[r][c], zeros where there are no more rows.
+  /// Rows of queries, `row` apart, as a panel: y[c][r] = factor[r] x[r][c], zeros where there are no
+  /// more rows.
   template <class T>
-  static void to_panel(Index rows, Index columns, Index width, const T* x, const T* factor, T* y) {
+  static void to_panel(Index rows, Index columns, Index width, const T* x, Index row,
+                       const T* factor, T* y) {
     const Index whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
-    for (Index c = 0; c < whole_columns; c += 4)
-      for (Index r = 0; r < whole_rows; r += 4) {
-        Square<T> square;
-        square.load(x + r * columns + c, columns);
-        square.transpose();
-        square.scale(factor + r);
-        square.store(y + c * width + r, width);
-      }
+    for (Index r = 0; r < whole_rows; r += 4)
+      for (Index c = 0; c < whole_columns; c += 4)
+        transpose_square<T>(x + r * row + c, row, nullptr, y + c * width + r, width, factor + r);
     for (Index c = 0; c < columns; ++c) {
-      const Index done = c < whole_columns ? whole_rows : 0;
-      for (Index r = done; r < rows; ++r) y[c * width + r] = factor[r] * x[r * columns + c];
+      for (Index r = c < whole_columns ? whole_rows : 0; r < rows; ++r)
+        y[c * width + r] = factor[r] * x[r * row + c];
       for (Index r = rows; r < width; ++r) y[c * width + r] = 0;
     }
   }
@@ -179,13 +179,8 @@ struct AttentionLeaves {
                          Index row, Index column) {
     const Index whole_rows = column == 1 ? rows / 4 * 4 : 0, whole_columns = columns / 4 * 4;
     for (Index r = 0; r < whole_rows; r += 4)
-      for (Index c = 0; c < whole_columns; c += 4) {
-        Square<T> square;
-        square.load(x + c * width + r, width);
-        square.scale(factor + r);
-        square.transpose();
-        square.store(y + r * row + c, row);
-      }
+      for (Index c = 0; c < whole_columns; c += 4)
+        transpose_square<T>(x + c * width + r, width, factor + r, y + r * row + c, row, nullptr);
     for (Index r = 0; r < rows; ++r)
       for (Index c = r < whole_rows ? whole_columns : 0; c < columns; ++c)
         y[r * row + c * column] = factor[r] * x[c * width + r];
