@@ -6,17 +6,27 @@
 
 #include <posenc/core/types.hpp>
 
+#include <bit>
 #include <cmath>
+#include <cstdint>
 
 POSENC_NAMESPACE_BEGIN
+
+/// x, or the nearer end of [-bound, bound]; NaN for NaN. Written with bits because compilers make a
+/// branch of a comparison whose outcome is a constant, and no vector of a branch.
+[[nodiscard]] inline float elementwise_clamp(float x, float bound) {
+  const auto bits = std::bit_cast<std::uint32_t>(x), end = std::bit_cast<std::uint32_t>(bound);
+  constexpr std::uint32_t sign = 0x80000000U;
+  const std::uint32_t beyond = -static_cast<std::uint32_t>(std::abs(x) > bound);
+  return std::bit_cast<float>((bits & ~beyond) | (((bits & sign) | end) & beyond));
+}
 
 /// tanh(x), within 4e-7 relative to it in float; NaN for NaN. In double it is std::tanh.
 ///
 /// x P(x^2) / Q(x^2), the rational function of degree 9/8 whose greatest relative error on [-9, 9] is
 /// least (2.1e-8, before rounding); beyond, tanh is 1 to the last bit of a float.
 [[nodiscard]] inline float elementwise_tanh(float x) {
-  const float below = x > 9.0F ? 9.0F : x;
-  const float y = below < -9.0F ? -9.0F : below;
+  const float y = elementwise_clamp(x, 9);
   const float u = y * y;
   float p = 0x1.cadb54p-27F;
   p = p * u + 0x1.59c2c8p-16F;

@@ -146,15 +146,13 @@ struct AttentionLeaves {
   /// inlined, and steps of fixed length over an array of its own let a compiler vectorise it.
   template <class T, class F>
   __attribute__((flatten)) static void map(Index keys, Index width, T* scores, const F& f) {
-    constexpr Index step = 16 / sizeof(T) > lanes<T> ? 16 / sizeof(T) : lanes<T>;
-    for (Index k = 0; k < keys; ++k)
-      for (Index j = 0; j < width; j += step) {
-        T x[step];
-        T* const at = scores + k * width + j;
-        for (Index i = 0; i < step; ++i) x[i] = at[i];
-        for (Index i = 0; i < step; ++i) x[i] = f(x[i], k, j + i);
-        for (Index i = 0; i < step; ++i) at[i] = x[i];
-      }
+    constexpr Index step = 64 / sizeof(T);
+    for (Index k = 0; k < keys; ++k, scores += width) {
+      Index j = 0;
+      for (; j + step <= width; j += step) map_step<step>(scores + j, k, j, f);
+      if constexpr (lanes<T> < step)
+        for (; j < width; j += lanes<T>) map_step<lanes<T>>(scores + j, k, j, f);
+    }
   }
 
   /// Rows of queries, `row` apart, as a panel: y[c][r] = factor[r] x[r][c], zeros where there are no
@@ -187,6 +185,14 @@ struct AttentionLeaves {
   }
 
  private:
+  template <Index n, class T, class F>
+  static void map_step(T* scores, Index k, Index j, const F& f) {
+    T x[n];
+    for (Index i = 0; i < n; ++i) x[i] = scores[i];
+    for (Index i = 0; i < n; ++i) x[i] = f(x[i], k, j + i);
+    for (Index i = 0; i < n; ++i) scores[i] = x[i];
+  }
+
   /// Weights may reach e^6 before what was summed is rescaled: far from overflow, and rescaling
   /// becomes rare.
   static constexpr int slack = 6;
