@@ -79,7 +79,8 @@ Index bytes_per_worker(const Plan& plan, const AttentionShape& shape) {
   return measure.used();
 }
 
-/// Bytes that the kernel needs, or -1 when that does not fit in memory.
+/// Bytes that the kernel needs for this call or a smaller one, or -1 when that does not fit in
+/// memory.
 template <class T, class BoundT>
 Index workspace_bytes(const BoundT& bound, const AttentionShape& shape,
                       const AnyExecutor& executor) {
@@ -88,13 +89,11 @@ Index workspace_bytes(const BoundT& bound, const AttentionShape& shape,
     if (size < 0 || size > most) return -1;
   const Plan plan(leaves<T, BoundT>().tile, bound.shape(), shape, executor.concurrency());
   const Index each = bytes_per_worker<T, BoundT>(plan, shape);
+  const Index shared = SharedSums<T>::most_bytes(plan, shape);
   Index bytes = 0;
-  if (each < 0 || !multiply(each, plan.workers, bytes)) return -1;
-  Arena shared(nullptr);
-  SharedSums<T>(plan, shape, shared);
-  return shared.used() < 0 || bytes > std::numeric_limits<Index>::max() - shared.used()
-             ? -1
-             : bytes + shared.used();
+  const bool fits = each >= 0 && shared >= 0 && multiply(each, plan.most_workers, bytes) &&
+                    bytes <= std::numeric_limits<Index>::max() - shared;
+  return fits ? bytes + shared : -1;
 }
 
 template <bool KeysAreRotated, class T, class BoundT>
@@ -140,7 +139,7 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
   const Leaves<T, BoundT> leaves = detail::leaves<T, BoundT>();
   const Plan plan(leaves.tile, bound.shape(), shape, options.executor.concurrency());
   const Index each = bytes_per_worker<T, BoundT>(plan, shape);
-  Arena rest(workspace + each * plan.workers);
+  Arena rest(workspace + each * plan.workers());
   const SharedSums<T> shared(plan, shape, rest);
   run_tasks<KeysAreRotated>(Problem<T, BoundT>{q, k, v, out, bound, at, options.lse, leaves, plan,
                                                shared},

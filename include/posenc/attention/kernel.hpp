@@ -476,10 +476,10 @@ void run_tasks(const Problem<T, BoundT>& problem, const AnyExecutor& executor, s
     for (Index item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;)
       worker.run(item);
   };
-  if (plan.workers == 1)
+  if (plan.workers() == 1)
     work(0);
   else
-    executor(plan.workers, work);
+    executor(plan.workers(), work);
 }
 
 }  // namespace detail

@@ -73,7 +73,7 @@ struct Plan {
   Index tasks = 0;   ///< blocks of all key heads
   Index parts = 1;   ///< of the keys
   Index part = 0;    ///< keys in a part, a multiple of the chunk
-  Index workers = 0;
+  Index most_workers = 1;
 
   template <class T>
   Plan(const TileLeaves<T>& leaves, const HeadShape& heads, const AttentionShape& shape,
@@ -95,7 +95,6 @@ struct Plan {
     chunk = round_up(std::min({keys, most_keys, chunk_bytes / key_bytes + 1}), tile);
     blocks = (shape.queries + block - 1) / block;
     tasks = blocks * heads.num_kv_heads;
-    constexpr Index enough_panels = 16, least_part = 2048;
     const Index panels = ((queries - 1) / panel + 1) * heads.num_kv_heads;
     const Index useful = std::min((enough_panels - 1) / panels + 1, keys / least_part);
     part = round_up((keys - 1) / std::max<Index>(useful, 1) + 1, chunk);
@@ -105,9 +104,15 @@ struct Plan {
     const double work = static_cast<double>(shape.queries) * static_cast<double>(shape.keys) *
                         static_cast<double>(shape.head_dim + shape.value_dim) *
                         static_cast<double>(heads.num_heads);
-    const bool is_long = work >= worth_a_thread;
-    workers = is_long ? std::max<Index>(std::min(tasks * parts, concurrency), 1) : 1;
+    most_workers = work >= worth_a_thread ? concurrency : 1;
   }
+
+  [[nodiscard]] Index workers() const {
+    return std::max<Index>(std::min(tasks * parts, most_workers), 1);
+  }
+
+  static constexpr Index enough_panels = 16;  ///< keys are divided for fewer
+  static constexpr Index least_part = 2048;   ///< keys that are worth a softmax of their own
 };
 
 /// What the softmax of a block has summed so far.
@@ -138,6 +143,18 @@ struct SharedSums {
     stride = measure.used();
     waiting = arena.take<std::atomic<Index>>(1, plan.tasks);
     memory = stride < 0 ? nullptr : arena.take<std::byte>(plan.tasks * plan.parts, stride);
+  }
+  /// Bytes that are enough for this call and for all that are smaller: some of them may have parts
+  /// where this one has none. Negative when that does not fit in memory.
+  [[nodiscard]] static Index most_bytes(const Plan& plan, const AttentionShape& shape) {
+    if (shape.keys < 2 * Plan::least_part) return 0;
+    // p panels have at most 15 / p + 1 parts, which together are at most twice as many panels.
+    Plan panels = plan;
+    panels.block = plan.panel;
+    Arena arena(nullptr);
+    for (Index i = 0; i < 2 * Plan::enough_panels; ++i) Sums<T>(panels, shape, arena);
+    arena.take<std::atomic<Index>>(1, Plan::enough_panels);
+    return arena.used();
   }
   [[nodiscard]] Sums<T> of(const Plan& plan, const AttentionShape& shape, Index item) const {
     Arena arena(memory + item * stride);
