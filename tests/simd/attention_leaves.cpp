@@ -474,8 +474,8 @@ TEMPLATE_TEST_CASE("attention leaves: tiles one after another are one tile", "",
           Real exact = 0;
           for (Index k = 0; k < 2 * keys; ++k)
             exact += std::exp(static_cast<Real>(scores[size(k * width + j)]));
-          // Each weight and a factor have their own error; sums round 128 times and the product with
-          // the factor once. Differences are at most twice the spread.
+          // Each weight and a factor have their own error; sums round 128 times and the product
+          // with the factor once. Differences are at most twice the spread.
           const Real bound =
               2 * weight_error<T>(2 * static_cast<Real>(spread)) + 2 * 130 * roundoff<T>;
           const auto check = [&](const SoftmaxTile<T>& tile, const char* name) {
