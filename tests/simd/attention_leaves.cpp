@@ -505,7 +505,7 @@ TEMPLATE_TEST_CASE("attention leaves: rows to panels and back", "", float, doubl
              width <= tile.panel; width += tile.panel_step) {
           const std::vector<T> factor = noise<T>(rows, 11), x = noise<T>(rows * columns, 12);
           std::vector<T> panel(size(width * columns + 3), T{-77});
-          tile.to_panel(rows, columns, width, x.data(), factor.data(), panel.data());
+          tile.to_panel(rows, columns, width, x.data(), columns, factor.data(), panel.data());
           for (Index c = 0; c < columns; ++c)
             for (Index r = 0; r < width; ++r) {
               const T expected = r < rows ? factor[size(r)] * x[size(r * columns + c)] : T{0};

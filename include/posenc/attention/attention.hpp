@@ -82,12 +82,11 @@ Index bytes_per_worker(const Plan& plan, const AttentionShape& shape) {
 /// Bytes that the kernel needs for this call or a smaller one, or -1 when that does not fit in
 /// memory.
 template <class T, class BoundT>
-Index workspace_bytes(const BoundT& bound, const AttentionShape& shape,
-                      const AnyExecutor& executor) {
+Index workspace_bytes(const BoundT& bound, const AttentionShape& shape, Index concurrency) {
   constexpr Index most = Index{1} << 48;  // small enough for sums and roundings of sizes
   for (const Index size : {shape.queries, shape.keys, shape.head_dim, shape.value_dim})
     if (size < 0 || size > most) return -1;
-  const Plan plan(leaves<T, BoundT>().tile, bound.shape(), shape, executor.concurrency());
+  const Plan plan(leaves<T, BoundT>().tile, bound.shape(), shape, concurrency);
   const Index each = bytes_per_worker<T, BoundT>(plan, shape);
   const Index shared = SharedSums<T>::most_bytes(plan, shape);
   Index bytes = 0;
@@ -113,7 +112,8 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
   }
 
   const AttentionShape shape{q.tokens, k.tokens, q.width, v.width};
-  const Index bytes = workspace_bytes<T>(bound, shape, options.executor);
+  const Index concurrency = options.executor.concurrency();  // once: the next answer may differ
+  const Index bytes = workspace_bytes<T>(bound, shape, concurrency);
   problems.require(bytes >= 0, "the workspace for ", q.tokens, " queries, ", k.tokens,
                    " keys and widths of ", q.width, " and ", v.width, " does not fit in memory.");
   problems.require(options.workspace.empty() || std::ssize(options.workspace) >= bytes,
@@ -137,7 +137,7 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
     workspace = own.get();
   }
   const Leaves<T, BoundT> leaves = detail::leaves<T, BoundT>();
-  const Plan plan(leaves.tile, bound.shape(), shape, options.executor.concurrency());
+  const Plan plan(leaves.tile, bound.shape(), shape, concurrency);
   const Index each = bytes_per_worker<T, BoundT>(plan, shape);
   Arena rest(workspace + each * plan.workers());
   const SharedSums<T> shared(plan, shape, rest);
@@ -154,7 +154,7 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
 template <class T, class E>
 [[nodiscard]] std::size_t attention_workspace(const Bound<E>& bound, const AttentionShape& shape,
                                               const AnyExecutor& executor = {}) {
-  const Index bytes = detail::workspace_bytes<T>(bound, shape, executor);
+  const Index bytes = detail::workspace_bytes<T>(bound, shape, executor.concurrency());
   Problems problems;
   problems.require(bytes >= 0, "sizes must not be negative and must fit in memory, got ",
                    shape.queries, " queries, ", shape.keys, " keys, widths ", shape.head_dim,

@@ -88,11 +88,9 @@ struct Plan {
     const Index even = concurrency == 1 ? queries : (queries - 1) / wanted + 1;
     block = std::min({round_up(queries, panel), round_up(even, panel),
                       round_up(std::max<Index>(most_rows / group, 1), panel)});
-    constexpr Index chunk_bytes = Index{256} << 10;
-    const Index key_bytes =
-        std::max<Index>((shape.head_dim + shape.value_dim) * static_cast<Index>(sizeof(T)), 1);
-    constexpr Index most_keys = 512;
-    chunk = round_up(std::min({keys, most_keys, chunk_bytes / key_bytes + 1}), tile);
+    // Keys and values of 128 floats each are 256 KiB, which leaves room in a core's own cache.
+    constexpr Index most_keys = 256;
+    chunk = round_up(std::min(keys, most_keys), tile);
     blocks = (shape.queries + block - 1) / block;
     tasks = blocks * heads.num_kv_heads;
     const Index panels = ((queries - 1) / panel + 1) * heads.num_kv_heads;

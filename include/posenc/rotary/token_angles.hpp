@@ -150,8 +150,10 @@ class TokenAngles {
     if (position == std::floor(position) && std::abs(position) <= 0x1p62)
       return angles(axis, static_cast<Position>(position), cos, sin);
     if (table_.mode() != Angles::exact) return peer_angles(position, cos, sin);
-    // Whole tokens by the digits; what is left is often the same for one token after another.
-    const double distance = std::abs(position), whole = std::floor(distance);
+    // Whole tokens by the digits, as far as integers go; what is left is often the same for one token
+    // after another.
+    const double distance = std::abs(position);
+    const double whole = distance <= 0x1p62 ? std::floor(distance) : 0;
     if (const double rest = distance - whole; rest != rest_) {
       table_.evaluate(rest, first_, padded_, rest_angles_, rest_angles_ + most_pairs);
       rest_ = rest;

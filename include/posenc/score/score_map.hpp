@@ -7,7 +7,8 @@
 //
 // It acts where it stands in the pipe: on the scores with the biases written before it, without
 // those written after. f runs in the fused kernel for every score, in float or, for double inputs,
-// in double: take `auto x`, keep it short and free of branches.
+// in double: take `auto x`, keep it short and free of branches. It is also asked about pairs that a
+// mask hides, where x may be any number.
 //
 // A functor with a member check(Problems&, const HeadShape&) has its parameters checked at bind.
 #pragma once

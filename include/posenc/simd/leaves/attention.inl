@@ -6,7 +6,8 @@
 // width is a multiple of the vector length. So the statistics of the softmax are vectors and need no
 // sums across lanes, and keys and values are read as they are stored, one number at a time.
 
-/// 2^x: exact for whole x, otherwise within 2e-7 relative to it; 0 below 2^-126, NaN for NaN. x is
+/// 2^x: exact for whole x, otherwise within 2e-7 relative to it; results below 2^-126 may be 0; NaN
+/// for NaN. x is
 /// at most 127. The polynomial is the minimax one on [-1/2, 1/2] with a constant of one.
 inline Vec<float> exp2(Vec<float> x) {
   Vec<float> whole;
@@ -214,7 +215,9 @@ struct AttentionLeaves {
     blocks_of(std::integral_constant<int, 1>{});
   }
 
-  /// Rows x Vectors sums stay in registers from the first product to the last.
+  /// Rows x Vectors sums stay in registers from the first product to the last. A tile is summed by
+  /// itself and then added: over many keys of equal weight, one running sum would round the same way
+  /// each time.
   template <bool Accumulate, bool SkipZeros, int Rows, int Vectors, class T>
   static void block(Index inner, const T* a, Index a_row, Index a_inner, const T* b, T* c,
                     Index stride) {
@@ -222,8 +225,7 @@ struct AttentionLeaves {
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v)
-        sum[r][v] = Accumulate ? load(c + r * stride + v * lanes<T>) : broadcast(T{0});
+      for (int v = 0; v < Vectors; ++v) sum[r][v] = broadcast(T{0});
     for (Index i = 0; i < inner; ++i, a += a_inner, b += stride) {
       Vec<T> right[Vectors];
 #pragma GCC unroll 4
@@ -243,7 +245,10 @@ struct AttentionLeaves {
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) store(c + r * stride + v * lanes<T>, sum[r][v]);
+      for (int v = 0; v < Vectors; ++v) {
+        T* const at = c + r * stride + v * lanes<T>;
+        store(at, Accumulate ? load(at) + sum[r][v] : sum[r][v]);
+      }
   }
 
   template <int Vectors, class T>
@@ -251,7 +256,7 @@ struct AttentionLeaves {
     constexpr Index width = Vectors * lanes<T>;
     const Vec<T> base = broadcast(static_cast<T>(log2_e));
     const Vec<T> lowest = broadcast(std::numeric_limits<T>::lowest());
-    Vec<T> greatest[Vectors], subtract[Vectors], total[Vectors];
+    Vec<T> greatest[Vectors], subtract[Vectors], before[Vectors], total[Vectors];
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) greatest[v] = broadcast(-std::numeric_limits<T>::infinity());
     for (Index k = 0; k < keys; ++k)
@@ -267,15 +272,16 @@ struct AttentionLeaves {
     }
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
-      total[v] = load(sum + v * lanes<T>);
+      before[v] = load(sum + v * lanes<T>);
+      total[v] = broadcast(T{0});
       if (rises) {
         // Each query by itself: what the others of the panel see must not change its rounding.
-        const Vec<T> before = subtract[v];
-        const Vec<T> far = greater(greatest[v], before + broadcast(static_cast<T>(slack)));
-        subtract[v] = blend(before, greatest[v], far);
-        const Vec<T> change = blend(broadcast(T{1}), exp2((before - subtract[v]) * base), far);
+        const Vec<T> old = subtract[v];
+        const Vec<T> far = greater(greatest[v], old + broadcast(static_cast<T>(slack)));
+        subtract[v] = blend(old, greatest[v], far);
+        const Vec<T> change = blend(broadcast(T{1}), exp2((old - subtract[v]) * base), far);
         store(factor + v * lanes<T>, change);
-        total[v] = total[v] * change;
+        before[v] = before[v] * change;
         store(shift + v * lanes<T>, subtract[v]);
       }
       // Where nothing was seen the shift is minus infinity, and must not be subtracted from itself.
@@ -290,7 +296,7 @@ struct AttentionLeaves {
         total[v] = total[v] + weight;
       }
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) store(sum + v * lanes<T>, total[v]);
+    for (int v = 0; v < Vectors; ++v) store(sum + v * lanes<T>, before[v] + total[v]);
     return rises;
   }
 };
