@@ -87,4 +87,5 @@
 #include <posenc/attention/attention.hpp>
 #include <posenc/attention/bind.hpp>
 #include <posenc/attention/merge.hpp>
+#include <posenc/attention/ragged.hpp>
 #include <posenc/attention/reference.hpp>

@@ -95,6 +95,36 @@ Index workspace_bytes(const BoundT& bound, const AttentionShape& shape, Index co
   return fits ? bytes + shared : -1;
 }
 
+/// Scratch memory: the caller's, or its own.
+class Workspace {
+ public:
+  Workspace(std::span<std::byte> given, Index bytes) : data_(given.data()) {
+    if (!given.empty()) return;
+    own_.reset(static_cast<std::byte*>(
+        ::operator new[](static_cast<std::size_t>(bytes), std::align_val_t{workspace_alignment})));
+    data_ = own_.get();
+  }
+  [[nodiscard]] std::byte* data() const { return data_; }
+
+ private:
+  struct Release {
+    void operator()(std::byte* p) const {
+      ::operator delete[](p, std::align_val_t{workspace_alignment});
+    }
+  };
+  std::byte* data_;
+  std::unique_ptr<std::byte[], Release> own_;
+};
+
+/// Reports a workspace of less than `bytes` bytes, which is negative when they do not fit in memory.
+inline void check_workspace(Problems& problems, std::span<const std::byte> given, Index bytes) {
+  problems.require(bytes >= 0, "the workspace does not fit in memory.");
+  problems.require(given.empty() || std::ssize(given) >= bytes, "the workspace has ", given.size(),
+                   " bytes, but ", bytes, " are needed.");
+  problems.require(reinterpret_cast<std::uintptr_t>(given.data()) % workspace_alignment == 0,
+                   "the workspace must be aligned to ", workspace_alignment, " bytes.");
+}
+
 template <bool KeysAreRotated, class T, class BoundT>
 void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v, TensorView<T> out,
             const BoundT& bound, const AttentionOptions<T>& options) {
@@ -114,36 +144,22 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
   const AttentionShape shape{q.tokens, k.tokens, q.width, v.width};
   const Index concurrency = options.executor.concurrency();  // once: the next answer may differ
   const Index bytes = workspace_bytes<T>(bound, shape, concurrency);
-  problems.require(bytes >= 0, "the workspace for ", q.tokens, " queries, ", k.tokens,
-                   " keys and widths of ", q.width, " and ", v.width, " does not fit in memory.");
-  problems.require(options.workspace.empty() || std::ssize(options.workspace) >= bytes,
-                   "the workspace has ", options.workspace.size(), " bytes, but ", bytes,
-                   " are needed.");
-  problems.require(
-      reinterpret_cast<std::uintptr_t>(options.workspace.data()) % workspace_alignment == 0,
-      "the workspace must be aligned to ", workspace_alignment, " bytes.");
+  if (bytes < 0)
+    problems.add("the workspace for ", q.tokens, " queries, ", k.tokens, " keys and widths of ",
+                 q.width, " and ", v.width, " does not fit in memory.");
+  else
+    check_workspace(problems, options.workspace, bytes);
   problems.raise_if_any("posenc::attention");
 
-  struct Release {
-    void operator()(std::byte* p) const {
-      ::operator delete[](p, std::align_val_t{workspace_alignment});
-    }
-  };
-  std::unique_ptr<std::byte[], Release> own;
-  std::byte* workspace = options.workspace.data();
-  if (options.workspace.empty()) {
-    own.reset(static_cast<std::byte*>(
-        ::operator new[](static_cast<std::size_t>(bytes), std::align_val_t{workspace_alignment})));
-    workspace = own.get();
-  }
+  const Workspace workspace(options.workspace, bytes);
   const Leaves<T, BoundT> leaves = detail::leaves<T, BoundT>();
   const Plan plan(leaves.tile, bound.shape(), shape, concurrency);
   const Index each = bytes_per_worker<T, BoundT>(plan, shape);
-  Arena rest(workspace + each * plan.workers());
+  Arena rest(workspace.data() + each * plan.workers());
   const SharedSums<T> shared(plan, shape, rest);
   run_tasks<KeysAreRotated>(Problem<T, BoundT>{q, k, v, out, bound, at, options.lse, leaves, plan,
                                                shared},
-                            options.executor, workspace, each);
+                            options.executor, workspace.data(), each);
 }
 
 }  // namespace detail
