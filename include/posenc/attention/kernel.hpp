@@ -21,7 +21,7 @@
 // far. At the end output = sum / l and log-sum-exp = s + ln l.
 #pragma once
 
-#include <posenc/attention/workspace.hpp>
+#include <posenc/attention/packing.hpp>
 #include <posenc/executor/any_executor.hpp>
 
 #include <array>
@@ -34,21 +34,6 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// What a call is about; shared by its workers.
-template <class T, class BoundT>
-struct Problem {
-  TensorView<const T> q, k, v;
-  TensorView<T> out;
-  const BoundT& bound;
-  const Coordinates& at;
-  std::span<T> lse;
-  const Leaves<T, BoundT>& leaves;
-  const Plan& plan;
-  const SharedSums<T>& shared;
-
-  [[nodiscard]] AttentionShape shape() const { return {q.tokens, k.tokens, q.width, v.width}; }
-};
-
 /// Works through tasks with buffers of its own.
 template <class T, class BoundT, bool KeysAreRotated>
 class Worker {
@@ -57,7 +42,7 @@ class Worker {
       : problem_(problem), q_(problem.q), k_(problem.k), v_(problem.v), out_(problem.out),
         bound_(problem.bound), map_(bound_.distance_map()), at_(problem.at), lse_(problem.lse),
         leaves_(problem.leaves), tile_(leaves_.tile), plan_(problem.plan), arena_(workspace),
-        buffers_(plan_, problem.shape(), arena_), scale_(bound_.scale(q_.width)) {}
+        buffers_(plan_, problem.shape(), arena_), packing_(problem, buffers_) {}
 
   /// A part of a task.
   void run(Index item) noexcept {
@@ -78,30 +63,12 @@ class Worker {
       merge(task);
     }
     for (Index g = 0; g < plan_.group; ++g)
-      for (Index p = 0; p < queries_; p += plan_.panel) finish(panel(p), g);
+      for (Index p = 0; p < queries_; p += plan_.panel) finish(packing_.panel(p), g);
   }
 
  private:
   static constexpr int regions = Buffers<T, BoundT>::regions;
 
-  /// Queries side by side: rows [first, first + queries) of the block.
-  struct Panel {
-    Index first = 0;
-    Index queries = 0;
-    Index width = 0;  ///< queries, padded to whole vectors
-    bool consecutive = false;
-  };
-
-  [[nodiscard]] Panel panel(Index first) const {
-    const Index queries = std::min(plan_.panel, queries_ - first);
-    bool consecutive = true;
-    for (Index i = first + 1; i < first + queries; ++i)
-      consecutive = consecutive && buffers_.query[i] == buffers_.query[i - 1] + 1;
-    return {first, queries, round_up(queries, tile_.panel_step), consecutive};
-  }
-  [[nodiscard]] T* query_panel(const Panel& p, int region, Index g) const {
-    return buffers_.queries + ((region * plan_.group + g) * plan_.block + p.first) * q_.width;
-  }
   [[nodiscard]] T* output_panel(const Panel& p, Index g) const {
     return sums_.outputs + (g * plan_.block + p.first) * v_.width;
   }
@@ -126,12 +93,7 @@ class Worker {
   void begin(Index query, Index queries, bool is_first_part) {
     query_ = query;
     queries_ = queries;
-    rotated_ = 0;
-    for (Index i = 0; i < plan_.block; ++i) {
-      const Index row = query + std::min(i, queries - 1);
-      buffers_.query[i] = at_.query[row];
-      buffers_.query_index[i] = at_.query_offset + row;
-    }
+    packing_.begin_block(kv_head_, query, queries);
     for (Index g = 0; g < plan_.group; ++g) {
       const SoftmaxStart start =
           is_first_part ? detail::softmax_start<T>(bound_.stages(), kv_head_ * plan_.group + g)
@@ -152,7 +114,8 @@ class Worker {
     for (Index part = 1; part < plan_.parts; ++part) {
       const Sums<T> from = sums_of(task * plan_.parts + part);
       for (Index g = 0; g < plan_.group; ++g)
-        for (Index first = 0; first < queries_; first += plan_.panel) merge(panel(first), g, from);
+        for (Index first = 0; first < queries_; first += plan_.panel)
+          merge(packing_.panel(first), g, from);
     }
   }
 
@@ -179,12 +142,9 @@ class Worker {
     const TileRows all = make_tile(at_, query_, queries_, key, keys);
     if (detail::classify(bound_.stages(), all.tile) == TileClass::none) return;
     key_ = key;
-    keys_ = keys;
-    for (std::uint64_t& tiles : packed_keys_) tiles = 0;
-    packed_values_ = finite_values_ = 0;
-    for (Index c = 0; c < keys; ++c) buffers_.key[c] = at_.key[key + c];
+    packing_.begin_chunk(key, keys);
     for (Index first = 0; first < queries_; first += plan_.panel) {
-      const Panel p = panel(first);
+      const Panel p = packing_.panel(first);
       const TileRows rows = make_tile(at_, query_ + first, p.queries, key, keys);
       if (detail::classify(bound_.stages(), rows.tile) == TileClass::none) continue;
       for (Index g = 0; g < plan_.group; ++g)
@@ -207,13 +167,6 @@ class Worker {
                            .key = buffers_.key + c,
                            .key_index = at_.key_offset + key_ + c,
                            .consecutive = p.consecutive};
-    const std::uint64_t bit = std::uint64_t{1} << c / plan_.tile;
-    if ((packed_values_ & bit) == 0) {
-      packed_values_ |= bit;
-      if (pack_values(c, keys)) finite_values_ |= bit;
-      ask(k_, key_ + c + keys, plan_.tile, kv_head_);
-      ask(v_, key_ + c + keys, plan_.tile, kv_head_);
-    }
     const Halves halves =
         mask == TileClass::partial ? visible_halves(rows, p) : Halves{{{p.width, 0, keys}}};
     score_products(map_.regions(rows.tile), p, g, c, scores, halves);
@@ -227,11 +180,12 @@ class Worker {
       tile_.scale_rows(v_.width, p.width, outputs, buffers_.factor);
     // A hidden key has weight 0, and 0 * infinity must not reach the output of a row that cannot
     // see it.
-    const auto add = (finite_values_ & bit) != 0 ? tile_.values : tile_.values_skipping_zeros;
+    const auto values = packing_.values(c, keys);
+    const auto add = values.are_finite ? tile_.values : tile_.values_skipping_zeros;
     Index lane = 0;
     for (const auto& [width, first, last] : halves) {
       if (first < last)
-        add(v_.width, last - first, width, buffers_.values + (c + first) * v_.width, 1, v_.width,
+        add(v_.width, last - first, width, values.rows + first * v_.width, 1, v_.width,
             buffers_.scores + first * p.width + lane, outputs + lane, p.width);
       lane += width;
     }
@@ -265,19 +219,13 @@ class Worker {
   void score_products(RegionSet set, const Panel& p, Index g, Index c, const ScoreTile& tile,
                       const Halves& halves) {
     const auto product = [&](int region, T* scores) {
-      if ((rotated_ >> region & 1U) == 0) rotate_queries(region);
-      const int copy = key_copy(region);
-      std::uint64_t& packed = packed_keys_[copy];
-      if ((packed >> c / plan_.tile & 1U) == 0) {
-        packed |= std::uint64_t{1} << c / plan_.tile;
-        pack_keys(copy, c, tile.keys);
-      }
+      const T* const queries = packing_.queries(p, region, g);
+      const T* const keys = packing_.keys(region, c, tile.keys);
       Index lane = 0;
       for (const auto& [width, first, last] : halves) {
         if (first < last)
-          tile_.scores(last - first, q_.width, width,
-                       buffers_.keys + (copy * plan_.chunk + c + first) * k_.width, k_.width, 1,
-                       query_panel(p, region, g) + lane, scores + first * p.width + lane, p.width);
+          tile_.scores(last - first, q_.width, width, keys + first * k_.width, k_.width, 1,
+                       queries + lane, scores + first * p.width + lane, p.width);
         lane += width;
       }
     };
@@ -294,107 +242,6 @@ class Worker {
     }
   }
 
-  /// The region whose rotated keys serve this one too.
-  [[nodiscard]] int key_copy(int region) const {
-    if constexpr (requires { map_.key_copy(region); })
-      return map_.key_copy(region);
-    else
-      return region;
-  }
-
-  /// All queries of the block, rotated for one region and scaled, as panels.
-  void rotate_queries(int region) {
-    rotated_ |= RegionSet{1} << region;
-    for (Index first = 0; first < queries_; first += plan_.panel) {
-      const Panel p = panel(first);
-      for (Index i = 0; i < p.queries; ++i)
-        buffers_.factor[i] = static_cast<T>(scale_ * bound_.temperature(buffers_.query[first + i]));
-      for (Index g = 0; g < plan_.group; ++g) {
-        const Index head = kv_head_ * plan_.group + g;
-        if (region == 0) ask(q_, query_ + first + plan_.panel, plan_.panel, head);
-        const TensorView<const T> rows = rotated_queries(region, p, head);
-        tile_.to_panel(p.queries, q_.width, p.width, rows.data, rows.token_stride, buffers_.factor,
-                       query_panel(p, region, g));
-      }
-    }
-  }
-
-  /// Queries of one head as rows, each without gaps.
-  [[nodiscard]] TensorView<const T> rotated_queries([[maybe_unused]] int region, const Panel& p,
-                                                    Index head) {
-    const TensorView<const T> x = rows_of(q_, query_ + p.first, p.queries, head);
-    const TensorView<T> y(buffers_.rows, p.queries, 1, q_.width, q_.width, 0);
-    if constexpr (BoundT::has_rotary) {
-      // The attention factor belongs to queries and keys; putting its square on the queries keeps
-      // stored keys unitary.
-      const double factor = bound_.rotary().state.attention_factor;
-      const Turn turn{.amplitude = factor * factor, .side = Side::query};
-      if constexpr (BoundT::has_distance_map) {
-        for (Index i = 0; i < p.queries; ++i)
-          buffers_.query_copy[i] = map_.query_position(region, buffers_.query[p.first + i]);
-        leaves_.rotation.rotate(bound_.rotary(), bound_.region_angles(region), turn,
-                                std::span<const double>(buffers_.query_copy, size(p.queries)), x,
-                                y);
-      } else {
-        leaves_.rotation.rotate(bound_.rotary(), bound_.region_angles(region), turn,
-                                at_.query.subspan(size(query_ + p.first), size(p.queries)), x, y);
-      }
-    } else {
-      if (x.channel_stride == 1) return x;
-      copy_rows(x, y);
-    }
-    return y;
-  }
-
-  /// Keys of the chunk as rows, rotated for one region.
-  void pack_keys(int region, Index c, Index keys) {
-    const TensorView<const T> x = rows_of(k_, key_ + c, keys, kv_head_);
-    const TensorView<T> y(buffers_.keys + (region * plan_.chunk + c) * k_.width, keys, 1, k_.width,
-                          k_.width, 0);
-    if constexpr (BoundT::has_rotary && !KeysAreRotated) {
-      const Turn turn{.side = Side::key};
-      if constexpr (BoundT::has_distance_map) {
-        for (Index i = 0; i < keys; ++i)
-          buffers_.key_copy[i] = map_.key_position(region, buffers_.key[c + i]);
-        leaves_.rotation.rotate(bound_.rotary(), bound_.region_angles(region), turn,
-                                std::span<const Position>(buffers_.key_copy, size(keys)), x, y);
-      } else {
-        leaves_.rotation.rotate(bound_.rotary(), bound_.region_angles(region), turn,
-                                at_.key.subspan(size(key_ + c), size(keys)), x, y);
-      }
-    } else {
-      copy_rows(x, y);
-    }
-  }
-
-  /// Values of the chunk as rows; rotated by their own position under RotateValues. True when all of
-  /// them are finite.
-  bool pack_values(Index c, Index keys) {
-    const TensorView<const T> x = rows_of(v_, key_ + c, keys, kv_head_);
-    const TensorView<T> y(buffers_.values + c * v_.width, keys, 1, v_.width, v_.width, 0);
-    if constexpr (BoundT::rotates_values) {
-      leaves_.rotation.rotate(bound_.rotary(), bound_.rotary().angles, {},
-                              at_.key.subspan(size(key_ + c), size(keys)), x, y);
-      return tile_.copy_finite(keys * v_.width, y.data, y.data);
-    } else {
-      return copy_rows(x, y);
-    }
-  }
-
-  /// Copies rows; true when all of it is finite.
-  bool copy_rows(const TensorView<const T>& x, const TensorView<T>& y) const {
-    bool finite = true;
-    for (Index t = 0; t < x.tokens; ++t) {
-      const T* from = x.row(t, 0);
-      if (x.channel_stride != 1) {
-        copy_channels(x.width, from, x.channel_stride, y.row(t, 0), 1);
-        from = y.row(t, 0);
-      }
-      finite = tile_.copy_finite(x.width, from, y.row(t, 0)) && finite;
-    }
-    return finite;
-  }
-
   void finish(const Panel& p, Index g) {
     const Index at = statistics(p, g), head = kv_head_ * plan_.group + g;
     for (Index i = 0; i < p.queries; ++i) {
@@ -405,7 +252,7 @@ class Worker {
       lse_[size((query_ + p.first + i) * q_.heads + head)] = static_cast<T>(
           static_cast<double>(sums_.shift[at + i]) + std::log(static_cast<double>(sum)));
     }
-    ask<true>(out_, query_ + p.first + plan_.panel, plan_.panel, head);
+    ask_for_rows<true>(out_, query_ + p.first + plan_.panel, plan_.panel, head);
     const TensorView<T> y = rows_of(out_, query_ + p.first, p.queries, head);
     if constexpr (BoundT::rotates_values) {
       tile_.from_panel(p.queries, v_.width, p.width, output_panel(p, g), buffers_.factor,
@@ -419,22 +266,6 @@ class Worker {
     }
   }
 
-  /// Asks for rows of one head before they are needed: those of a head may lie pages apart, where a
-  /// processor does not look ahead by itself. Rows beyond the last are left out.
-  template <bool ForWriting = false, class U>
-  static void ask(const TensorView<U>& x, Index first, Index rows, Index head) {
-    constexpr Index line = 64 / sizeof(T);
-    if (x.channel_stride != 1) return;
-    for (Index t = first; t < std::min(first + rows, x.tokens); ++t)
-      for (Index c = 0; c < x.width; c += line)
-        __builtin_prefetch(x.row(t, head) + c, ForWriting ? 1 : 0, 2);
-  }
-
-  /// Rows [first, first + rows) of one head.
-  template <class U>
-  static TensorView<U> rows_of(const TensorView<U>& x, Index first, Index rows, Index head) {
-    return {x.row(first, head), rows, 1, x.width, x.token_stride, 0, x.channel_stride};
-  }
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
   const Problem<T, BoundT>& problem_;
@@ -450,17 +281,13 @@ class Worker {
   Arena arena_;
   Buffers<T, BoundT> buffers_;
   Sums<T> sums_;
-  double scale_;
+  Packing<T, BoundT, KeysAreRotated> packing_;
 
   Index kv_head_ = -1;
   BiasTables<T> tables_{};
-  Index query_ = 0, queries_ = 0;            ///< the block
-  RegionSet rotated_ = 0;                    ///< regions that the block's queries are rotated for
-  Index key_ = 0, keys_ = 0;                 ///< the chunk
-  std::uint64_t packed_keys_[regions] = {};  ///< tiles of the chunk that are rotated, by region
-  std::uint64_t packed_values_ = 0, finite_values_ = 0;
+  Index query_ = 0, queries_ = 0;  ///< the block
+  Index key_ = 0;                  ///< the chunk
 };
-
 /// Shares the parts of all tasks among workers: whoever is free takes the next.
 template <bool KeysAreRotated, class T, class BoundT>
 void run_tasks(const Problem<T, BoundT>& problem, const AnyExecutor& executor, std::byte* workspace,
