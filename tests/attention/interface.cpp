@@ -555,10 +555,12 @@ TEST_CASE(
   const auto size = [](const auto& bound, Index n) {
     return attention_workspace<float>(bound, {n, n, 8, 8});
   };
-  CHECK(size(plain, 1'000) == size(plain, 10'000));
-  CHECK(size(plain, 1'000) == size(plain, 100'000));
+  // Parts of the keys may be merged from 4,096 tokens on: so many at most, however many tokens.
+  CHECK(size(plain, 5'000) == size(plain, 10'000));
+  CHECK(size(plain, 5'000) == size(plain, 100'000));
+  CHECK(size(plain, 1'000) <= size(plain, 5'000));
   // A float per distance for each of the four query heads of a key head.
-  CHECK(size(biased, 10'000) - size(biased, 1'000) <= 4 * sizeof(float) * 2 * 9'000 + 64);
+  CHECK(size(biased, 10'000) - size(biased, 5'000) <= 4 * sizeof(float) * 2 * 5'000 + 64);
   CHECK(size(biased, 100'000) - size(biased, 10'000) <= 4 * sizeof(float) * 2 * 90'000 + 64);
 }
 
