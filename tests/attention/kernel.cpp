@@ -54,16 +54,23 @@ std::pair<double, double> relative_errors(const Arguments<float>& call, const Bo
 }
 
 TEST_CASE("kernel: accurate over eight thousand keys", "[attention][kernel]") {
-  const Inputs<float> inputs(70, 8192, 2, 1, 128, 128, 4);
-  const BindOptions heads{.num_heads = 2, .num_kv_heads = 1};
-  const auto check = [&](const auto& bound) {
+  const auto check = [&](const Inputs<float>& inputs, const auto& bound) {
     const auto [out, lse] = relative_errors(inputs.call(), bound);
     CHECK(out <= 2e-6);
     CHECK(lse <= 1e-6);
     CHECK(out > 0);
   };
-  SECTION("RoPE") { check(bind(RoPE<HalfSplit>{.head_dim = 128} | Causal{}, heads)); }
-  SECTION("ALiBi") { check(bind(ALiBi{} | Causal{}, heads)); }
+  // So few queries that the keys are divided, and enough that they are not.
+  const Inputs<float> divided(17, 8192, 2, 1, 128, 128, 4), whole(2, 8192, 16, 16, 32, 32, 2);
+  const BindOptions two{.num_heads = 2, .num_kv_heads = 1}, sixteen{.num_heads = 16};
+  SECTION("RoPE") {
+    check(divided, bind(RoPE<HalfSplit>{.head_dim = 128} | Causal{}, two));
+    check(whole, bind(RoPE<HalfSplit>{.head_dim = 32} | Causal{}, sixteen));
+  }
+  SECTION("ALiBi") {
+    check(divided, bind(ALiBi{} | Causal{}, two));
+    check(whole, bind(ALiBi{} | Causal{}, sixteen));
+  }
 }
 
 TEST_CASE("kernel: equal weights over many keys", "[attention][kernel]") {
