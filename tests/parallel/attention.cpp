@@ -22,11 +22,12 @@ struct Shape {
 };
 
 /// Long enough for several threads: many heads, one, groups, one query; tails everywhere. The last
-/// two have so few queries that their keys are divided.
+/// three have so few queries that their keys are divided, one with blocks that are not full.
 const std::vector<Shape> shared_shapes{{40, 41, 16, 16, 64, 64},  {201, 333, 1, 1, 64, 48},
                                        {130, 190, 12, 3, 32, 40}, {67, 300, 9, 1, 32, 32},
                                        {700, 700, 2, 2, 16, 16},  {1, 3000, 8, 2, 64, 64},
-                                       {3, 9000, 4, 2, 16, 16},   {70, 7001, 1, 1, 16, 16}};
+                                       {3, 9000, 4, 2, 16, 16},   {70, 7001, 1, 1, 16, 16},
+                                       {290, 4100, 12, 3, 8, 8}};
 
 template <class T, class E>
 void check_same_whoever_runs_it(const E& encoding, const Shape& s) {

@@ -76,11 +76,12 @@ struct SharedSums {
   /// where this one has none. Negative when that does not fit in memory.
   [[nodiscard]] static Index most_bytes(const Plan& plan, const AttentionShape& shape) {
     if (shape.keys < 2 * Plan::least_part) return 0;
-    // p panels have at most 15 / p + 1 parts, which together are at most twice as many panels.
+    // p panels have at most 15 / p + 1 parts, together fewer than 32 panels; the last block of a head
+    // may be nearly empty, which at most doubles that.
     Plan panels = plan;
     panels.block = plan.panel;
     Arena arena(nullptr);
-    for (Index i = 0; i < 2 * Plan::enough_panels; ++i) Sums<T>(panels, shape, arena);
+    for (Index i = 0; i < 4 * Plan::enough_panels; ++i) Sums<T>(panels, shape, arena);
     arena.take<std::atomic<Index>>(1, Plan::enough_panels);
     return arena.used();
   }
