@@ -110,28 +110,42 @@ void for_pair_chunks(Index pairs, F&& f) {
   for (Index first = 0; first < pairs; first += most) f(first, std::min(most, pairs - first));
 }
 
+/// Tokens [first, first + tokens) of a view.
+template <class T>
+TensorView<T> tokens_of(TensorView<T> view, Index first, Index tokens) {
+  view.data = view.row(first, 0);
+  view.tokens = tokens;
+  return view;
+}
+
+/// Calls f(token, tokens, pair, pairs, angles) for runs of the tokens [first, last), with the angles
+/// of some of their pairs, until all pairs of all tokens had their turn.
+template <class Level, class U, class LayoutT, class F>
+void for_angle_runs(const Rotary<LayoutT>& rotary, const AngleTable& table, const Turn& turn,
+                    const Positions& positions, Index first, Index last, const F& f) {
+  using Angles = TokenAngles<Level, U>;
+  Angles angles(rotary.state, table, turn);
+  for_pair_chunks(rotary.pairs(), [&](Index pair, Index pairs) {
+    angles.choose(pair, pairs);
+    for (Index t = first, tokens = 0; t < last; t += tokens) {
+      tokens = angles.fill(positions, t, last);
+      f(t, tokens, pair, pairs, AngleRows<U>{angles.cos(), angles.sin(), Angles::row});
+    }
+  });
+}
+
 /// Rotates tokens of x, each at its own position, into y: y = amplitude * R x on the rotary block, a
 /// copy elsewhere.
 template <class Level, class LayoutT, class X, class Y>
 void rotate_rows(const Rotary<LayoutT>& rotary, const AngleTable& table, const Turn& turn,
                  const Positions& positions, const TensorView<const X>& x,
                  const TensorView<Y>& y) noexcept {
-  using Angles = TokenAngles<Level, arithmetic_t<X>>;
-  Angles angles(rotary.state, table, turn);
-  const auto some = [](auto view, Index token, Index tokens) {
-    view.data = view.row(token, 0);
-    view.tokens = tokens;
-    return view;
-  };
-  for_pair_chunks(rotary.pairs(), [&](Index first, Index count) {
-    angles.choose(first, count);
-    for (Index t = 0, tokens = 0; t < x.tokens; t += tokens) {
-      tokens = angles.fill(positions, t, x.tokens);
-      rotate_pairs<Level, LayoutT>(
-          rotary.block(), first, count, some(x, t, tokens), some(y, t, tokens),
-          AngleRows<arithmetic_t<X>>{angles.cos(), angles.sin(), Angles::row});
-    }
-  });
+  for_angle_runs<Level, arithmetic_t<X>>(
+      rotary, table, turn, positions, 0, x.tokens,
+      [&](Index t, Index tokens, Index pair, Index pairs, const auto& angles) {
+        rotate_pairs<Level, LayoutT>(rotary.block(), pair, pairs, tokens_of(x, t, tokens),
+                                     tokens_of(y, t, tokens), angles);
+      });
   if (x.width == 2 * rotary.pairs()) return;
   for (Index t = 0; t < x.tokens; ++t)
     for (Index h = 0; h < x.heads; ++h)

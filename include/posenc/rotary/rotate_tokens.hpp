@@ -115,14 +115,10 @@ template <class Level, class LayoutT, class T, std::size_t N>
 void rotate_some(const RotateTensors<T, N>& tensors, Index t, Index tokens,
                  const RotaryBlock& block, Index first, Index count,
                  const AngleRows<arithmetic_t<T>>& angles) {
-  const auto some = [&]<class U>(TensorView<U> view) {
-    view.data = view.row(t, 0);
-    view.tokens = tokens;
-    return view;
-  };
   for (const auto& [x, y, side] : tensors) {
     if (x.heads == 0) continue;  // there may be no memory to point into
-    rotate_pairs<Level, LayoutT>(block, first, count, some(x), some(y), angles);
+    rotate_pairs<Level, LayoutT>(block, first, count, tokens_of(x, t, tokens),
+                                 tokens_of(y, t, tokens), angles);
     if (first != 0 || x.data == y.data || x.width == 2 * block.pairs) continue;
     for (Index i = t; i < t + tokens; ++i)
       for (Index h = 0; h < x.heads; ++h)
@@ -135,16 +131,11 @@ void rotate_some(const RotateTensors<T, N>& tensors, Index t, Index tokens,
 template <class Level, class LayoutT, class T, std::size_t N>
 void rotate_range(const RotateTensors<T, N>& tensors, const Positions& positions,
                   const Rotary<LayoutT>& rotary, const Turn& turn, Index first, Index last) {
-  using Angles = TokenAngles<Level, arithmetic_t<T>>;
-  Angles angles(rotary.state, rotary.angles, turn);
-  for_pair_chunks(rotary.pairs(), [&](Index pair, Index pairs) {
-    angles.choose(pair, pairs);
-    for (Index t = first, tokens = 0; t < last; t += tokens) {
-      tokens = angles.fill(positions, t, last);
-      rotate_some<Level, LayoutT>(tensors, t, tokens, rotary.block(), pair, pairs,
-                                  {angles.cos(), angles.sin(), Angles::row});
-    }
-  });
+  for_angle_runs<Level, arithmetic_t<T>>(
+      rotary, rotary.angles, turn, positions, first, last,
+      [&](Index t, Index tokens, Index pair, Index pairs, const auto& angles) {
+        rotate_some<Level, LayoutT>(tensors, t, tokens, rotary.block(), pair, pairs, angles);
+      });
 }
 
 /// The same, where queries and keys may have magnitudes of their own.
