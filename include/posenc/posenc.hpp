@@ -10,6 +10,7 @@
 
 #include <posenc/core/concepts.hpp>
 #include <posenc/core/element.hpp>
+#include <posenc/core/key_state.hpp>
 #include <posenc/core/pipeline.hpp>
 #include <posenc/core/positions.hpp>
 #include <posenc/core/problems.hpp>
@@ -86,6 +87,10 @@
 
 #include <posenc/attention/attention.hpp>
 #include <posenc/attention/bind.hpp>
+#include <posenc/attention/decode.hpp>
 #include <posenc/attention/merge.hpp>
 #include <posenc/attention/ragged.hpp>
 #include <posenc/attention/reference.hpp>
+
+#include <posenc/cache/key_value_cache.hpp>
+#include <posenc/cache/rerotate.hpp>

@@ -8,6 +8,7 @@
 // and score maps) in the order written, then masks, then the sink, then softmax.
 #pragma once
 
+#include <posenc/core/key_state.hpp>
 #include <posenc/core/problems.hpp>
 #include <posenc/core/rotary_state.hpp>
 #include <posenc/core/score.hpp>
@@ -75,6 +76,9 @@ concept ValueRotation = requires { requires T::rotates_values; };
 ///   key_copy(region)         the least region whose step and key_position are the same for every
 ///                            key, so that regions that share their keys share one rotated copy of
 ///                            them; without this member every region has a copy of its own
+///   stored_keys              a KeyState: `reduced` where all regions share one copy of the keys, at
+///                            key_position(0, key), `rotated` where that is the key's own position.
+///                            A cache may then hold this copy; without this member it holds raw keys
 template <class T>
 concept DistanceMap = requires(const T c, Position p, const Tile& tile, int r) {
   { T::num_regions } -> std::convertible_to<int>;

@@ -30,7 +30,7 @@
 // the last of its table, which is below a cap of 2 chunk or more. Both are named below. The
 // temperature that the code adds beyond the trained length is not part of the map.
 //
-// Cache: raw keys. One copy of a key, rotated at j', serves all regions.
+// Cache: reduced keys (one copy of a key, rotated at j', serves all regions), or raw ones.
 #pragma once
 
 #include <posenc/distance/threshold.hpp>
@@ -45,6 +45,7 @@ struct DualChunk {
 
   enum Region : int { intra, successive, inter, successive_future, inter_future };
   static constexpr int num_regions = 5;
+  static constexpr KeyState stored_keys = KeyState::reduced;
 
   /// The paper's choice for a trained length: chunks of three quarters of it, all of it in reach.
   [[nodiscard]] static constexpr DualChunk paper(Position trained_length) {

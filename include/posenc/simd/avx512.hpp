@@ -30,6 +30,7 @@ POSENC_REGION_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
 #include <posenc/simd/avx512/vector.inl>
 #include <posenc/simd/leaves/rotary.inl>
 #include <posenc/simd/leaves/attention.inl>
+#include <posenc/simd/leaves/decode.inl>
 // clang-format on
 POSENC_REGION_END
 }  // namespace avx512
@@ -44,10 +45,10 @@ POSENC_REGION_BEGIN("avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c
 POSENC_REGION_END
 }  // namespace avx512_bf16
 
-struct Avx512 : avx512::RotaryLeaves, avx512::AttentionLeaves {
+struct Avx512 : avx512::RotaryLeaves, avx512::AttentionLeaves, avx512::DecodeLeaves {
   static constexpr Level level = Level::avx512;
 };
-struct Avx512Bf16 : avx512_bf16::RotaryLeaves, avx512::AttentionLeaves {
+struct Avx512Bf16 : avx512_bf16::RotaryLeaves, avx512::AttentionLeaves, avx512::DecodeLeaves {
   static constexpr Level level = Level::avx512_bf16;
 };
 

@@ -27,10 +27,11 @@ namespace neon {
 #include <posenc/simd/neon/vector.inl>
 #include <posenc/simd/leaves/rotary.inl>
 #include <posenc/simd/leaves/attention.inl>
+#include <posenc/simd/leaves/decode.inl>
 // clang-format on
 }  // namespace neon
 
-struct Neon : neon::RotaryLeaves, neon::AttentionLeaves {
+struct Neon : neon::RotaryLeaves, neon::AttentionLeaves, neon::DecodeLeaves {
   static constexpr Level level = Level::neon;
 };
 

@@ -20,10 +20,11 @@ namespace scalar {
 // clang-format off: each needs the one before it
 #include <posenc/simd/scalar/vector.inl>
 #include <posenc/simd/leaves/attention.inl>
+#include <posenc/simd/leaves/decode.inl>
 // clang-format on
 }  // namespace scalar
 
-struct Scalar : scalar::RotaryLeaves, scalar::AttentionLeaves {
+struct Scalar : scalar::RotaryLeaves, scalar::AttentionLeaves, scalar::DecodeLeaves {
   static constexpr Level level = Level::scalar;
 };
 

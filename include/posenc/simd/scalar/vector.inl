@@ -32,6 +32,19 @@ template <class U>
 inline void store(U* p, Vec<U> v) {
   std::memcpy(p, &v, sizeof(v));
 }
+/// 16-bit elements as floats.
+template <class X>
+  requires(sizeof(X) == 2)
+inline Floats load(const X* p) {
+  return Floats{widen(p[0]), widen(p[1]), widen(p[2]), widen(p[3])};
+}
+/// The first n elements of a vector; zeros follow.
+template <class X>
+inline Vec<arithmetic_t<X>> load_first(const X* p, Index n) {
+  X elements[lanes<arithmetic_t<X>>] = {};
+  for (Index i = 0; i < n; ++i) elements[i] = p[i];
+  return load(elements);
+}
 inline Floats broadcast(float x) { return Floats{x, x, x, x}; }
 inline Doubles broadcast(double x) { return Doubles{x, x}; }
 template <class V>

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+//
+// decode: attention of the newest tokens of each sequence over all that a cache holds.
+//
+//   append(sequence, k, v, bound), then decode(q, cache, out, bound)
+//
+// q [tokens, heads, head_dim] as it leaves its projection and out [tokens, heads, value_dim] hold the
+// queries of one sequence after another, in what the cache's element is computed in (float; double
+// for double). What comes out for the last token of a sequence is the last row of attention() over
+// the whole of it: masks, biases, temperatures, sinks and distance maps mean what they mean there,
+// and so do rows that see nothing and numbers that are not finite.
+//
+// An encoding whose frequencies depend on the length is evaluated for each sequence at its own (one
+// more than the greatest position), unless it was bound with a length. What does not fit is refused:
+// keys of another state by the compiler, keys that another encoding rotated by an Error.
+#pragma once
+
+#include <posenc/attention/attention.hpp>
+#include <posenc/attention/decode_kernel.hpp>
+
+POSENC_NAMESPACE_BEGIN
+
+/// What a call to decode takes besides tensors; U is the element of q and out.
+template <class U>
+struct DecodeOptions {
+  /// Sequences of the cache, in the order of their queries; empty: all of them.
+  std::span<const Index> sequences{};
+  /// Tokens [starts[i], starts[i + 1]) of q are those of the i-th sequence, [sequences + 1]; empty:
+  /// all sequences have equally many.
+  std::span<const Index> starts{};
+  /// Positions of the queries in place of those of the last tokens that the cache holds. Masks go by
+  /// the indices of these tokens all the same.
+  std::optional<Positions> query_positions{};
+  /// Receives the natural log-sum-exp of each row, [tokens][heads].
+  std::span<U> lse{};
+  AnyExecutor executor{};
+  /// At least decode_workspace(...) bytes, aligned to 64; empty: the call allocates them.
+  std::span<std::byte> workspace{};
+};
+
+namespace detail {
+
+template <class CacheT, class BoundT>
+DecodeShape decode_shape(const CacheT& cache, const BoundT& bound) {
+  DecodeShape shape{.heads = bound.shape().num_heads,
+                    .head_dim = cache.shape().head_dim,
+                    .value_dim = cache.shape().value_dim};
+  if constexpr (BoundT::has_rotary) shape.pairs = bound.rotary().pairs();
+  return shape;
+}
+
+/// Bytes that one worker needs, and all of them; -1 when that does not fit in memory.
+template <class U, class BoundT>
+Index decode_worker_bytes(const DecodeShape& shape) {
+  Arena measure(nullptr);
+  DecodeBuffers<U, BoundT>(shape, measure);
+  RowSums<U>(shape, measure);
+  return measure.used();
+}
+template <class U, class BoundT>
+Index decode_bytes(const DecodeShape& shape, Index workers) {
+  const Index each = decode_worker_bytes<U, BoundT>(shape);
+  Arena measure(nullptr);
+  SharedDecode<U>(shape, measure);
+  Index bytes = 0;
+  const bool fits = each >= 0 && measure.used() >= 0 && multiply(each, workers, bytes) &&
+                    bytes <= std::numeric_limits<Index>::max() - measure.used();
+  return fits ? bytes + measure.used() : -1;
+}
+
+template <class CacheT, class BoundT>
+void check_decode(Problems& problems,
+                  const TensorView<const arithmetic_t<typename CacheT::element>>& q,
+                  const CacheT& cache,
+                  const TensorView<arithmetic_t<typename CacheT::element>>& out,
+                  const BoundT& bound,
+                  const DecodeOptions<arithmetic_t<typename CacheT::element>>& options) {
+  const CacheShape& shape = cache.shape();
+  const auto dims = [](const auto& x) { return ShapeText(x); };
+  check_view(problems, "q", q);
+  check_view(problems, "out", out);
+  if (problems.empty()) {
+    problems.require(!overlap(out, q) || same_elements(out, q),
+                     "out must be the same view as q or must not overlap it.");
+    check_result(problems, "out", out);
+  }
+  check_cache_fits(problems, shape, bound);
+  problems.require(q.heads == bound.shape().num_heads && q.width == shape.head_dim, "q is ",
+                   dims(q), " but must have ", bound.shape().num_heads, " heads of ",
+                   shape.head_dim, " channels.");
+  problems.require(out.tokens == q.tokens && out.heads == q.heads && out.width == shape.value_dim,
+                   "out is ", dims(out), " but must be [", q.tokens, ", ", q.heads, ", ",
+                   shape.value_dim, "].");
+  const Index sequences =
+      options.sequences.empty() ? shape.sequences : std::ssize(options.sequences);
+  for (const Index s : options.sequences)
+    if (s < 0 || s >= shape.sequences) {
+      problems.add("the cache has sequences 0 to ", shape.sequences - 1, ", got ", s, ".");
+      break;
+    }
+  if (options.starts.empty()) {
+    problems.require(
+        q.tokens % sequences == 0, "q has ", q.tokens, " tokens for ", sequences,
+        " sequences: give each equally many, or say with starts which belong to which.");
+  } else {
+    RaggedBatch{.starts = options.starts}.check(problems, q.tokens);
+    problems.require(std::ssize(options.starts) == sequences + 1, "got ", options.starts.size(),
+                     " starts for ", sequences,
+                     " sequences; there must be one more than sequences.");
+  }
+  if (options.query_positions)
+    check_attended(problems, "queries", *options.query_positions, q.tokens, rotary_state(bound));
+  Index rows = 0;
+  problems.require(options.lse.empty() ||
+                       (multiply(q.tokens, q.heads, rows) && std::ssize(options.lse) == rows),
+                   "lse has ", options.lse.size(), " elements for ", q.tokens, " queries of ",
+                   q.heads, " heads.");
+}
+
+/// Reports what is wrong with the tokens of one sequence.
+template <class ProblemT>
+void check_sequence(Problems& problems, const ProblemT& call, Index i) {
+  const RotaryState& rotary = rotary_state(call.bound(0));
+  const Slots& slots = call.cache.slots("decode", call.sequence(i));
+  const Index queries = call.queries(i), tokens = slots.tokens();
+  problems.require(queries <= tokens, "sequence ", call.sequence(i), " holds ", tokens,
+                   " tokens but has ", queries,
+                   " queries: append their keys and values before decode().");
+  call.cache.check_rotated_by(problems, call.sequence(i), call.bound(0));
+  if (rotary.growth.size() == 0 || queries > tokens) return;
+  slots.for_runs(0, tokens, [&](const SlotRun& run) {
+    if (problems.empty())
+      check_attended(problems, "keys",
+                     call.cache.is_streaming() ? Positions(run.rank)
+                                               : slots.positions(run.slot, run.tokens),
+                     run.tokens, rotary);
+  });
+}
+
+template <class CacheT, class BoundT>
+void decode_checked(DecodeProblem<CacheT, BoundT>& call, DecodeShape& shape, const BoundT& bound,
+                    const DecodeOptions<arithmetic_t<typename CacheT::element>>& options) {
+  using U = arithmetic_t<typename CacheT::element>;
+  Problems problems;
+  for (Index i = 0; i < shape.sequences; ++i) {
+    check_sequence(problems, call, i);
+    const Index tokens = call.cache.tokens(call.sequence(i));
+    shape.queries = std::max(shape.queries, call.queries(i));
+    shape.blocks += DecodePlan::blocks_of(call.queries(i));
+    shape.tasks += DecodePlan::blocks_of(call.queries(i)) * DecodePlan::parts_of(tokens);
+  }
+  const Index workers = std::clamp<Index>(shape.tasks, 1, options.executor.concurrency());
+  const Index bytes = decode_bytes<U, BoundT>(shape, workers);
+  check_workspace(problems, options.workspace, bytes);
+  problems.raise_if_any("posenc::decode");
+  if (shape.tasks == 0) return;
+
+  std::vector<BoundT> bounds;
+  if constexpr (BoundT::depends_on_length)
+    if (bound.options().length == 0) {
+      for (Index i = 0; i < shape.sequences; ++i) {
+        const Slots& slots = call.cache.slots("decode", call.sequence(i));
+        Position length = call.cache.is_streaming() ? slots.tokens() : slots.length();
+        if (options.query_positions && call.queries(i) > 0)
+          length = std::max(length, options.query_positions
+                                        ->subspan(static_cast<std::size_t>(call.start(i)),
+                                                  static_cast<std::size_t>(call.queries(i)))
+                                        .length(call.queries(i)));
+        bounds.push_back(length == 0 ? bound : bound.at_length(length));
+      }
+      call.bounds = bounds.data();
+      call.bound_each = true;
+    }
+
+  const Workspace workspace(options.workspace, bytes);
+  const Index each = decode_worker_bytes<U, BoundT>(shape);
+  Arena rest(workspace.data() + workers * each);
+  const SharedDecode<U> shared(shape, rest);
+  shared.first_task[0] = shared.first_block[0] = 0;
+  for (Index i = 0; i < shape.sequences; ++i) {
+    const Index blocks = DecodePlan::blocks_of(call.queries(i));
+    const Index parts = DecodePlan::parts_of(call.cache.tokens(call.sequence(i)));
+    shared.first_task[i + 1] = shared.first_task[i] + blocks * parts;
+    shared.first_block[i + 1] = shared.first_block[i] + blocks;
+    for (Index b = 0; b < blocks; ++b)
+      new (&shared.waiting[shared.first_block[i] + b]) std::atomic<Index>(parts);
+  }
+  std::atomic<Index> next{0};
+  const auto work = [&](Index w) {
+    DecodeWorker<CacheT, BoundT> worker(call, shared, workspace.data() + w * each);
+    for (Index task; (task = next.fetch_add(1, std::memory_order_relaxed)) < shape.tasks;)
+      worker.run(task);
+  };
+  if (workers == 1)
+    work(0);
+  else
+    options.executor(workers, work);
+}
+
+}  // namespace detail
+
+/// Bytes of workspace for calls with up to so many queries of each sequence of this cache, filled to
+/// its capacity or less.
+/// Throws Error when the size does not fit in memory.
+template <KeyState State, class T, class E>
+[[nodiscard]] std::size_t decode_workspace(const Bound<E>& bound,
+                                           const KeyValueCache<State, T>& cache,
+                                           Index queries_per_sequence = 1,
+                                           const AnyExecutor& executor = {}) {
+  Problems problems;
+  detail::check_cache_fits(problems, cache.shape(), bound);
+  problems.require(queries_per_sequence > 0 && queries_per_sequence <= Index{1} << 40,
+                   "queries_per_sequence must be positive and at most 2^40, got ",
+                   queries_per_sequence, ".");
+  problems.raise_if_any("posenc::decode_workspace");
+  detail::DecodeShape shape = detail::decode_shape(cache, bound);
+  shape.sequences = cache.shape().sequences;
+  shape.queries = queries_per_sequence;
+  const Index parts = detail::DecodePlan::most_parts_of(cache.shape().capacity);
+  const bool fits =
+      multiply(shape.sequences, detail::DecodePlan::blocks_of(shape.queries), shape.blocks) &&
+      multiply(shape.blocks, parts, shape.tasks);
+  const Index bytes = fits ? detail::decode_bytes<arithmetic_t<T>, Bound<E>>(
+                                 shape, std::clamp<Index>(shape.tasks, 1, executor.concurrency()))
+                           : -1;
+  problems.require(bytes >= 0, "the workspace for ", shape.sequences, " sequences of ",
+                   queries_per_sequence, " queries does not fit in memory.");
+  problems.raise_if_any("posenc::decode_workspace");
+  return static_cast<std::size_t>(bytes);
+}
+
+/// Attention of the last tokens of each sequence over a cache. See the head of this file.
+/// Throws Error for shapes that do not fit together, with every problem at once.
+template <KeyState State, class T, class E>
+void decode(std::type_identity_t<TensorView<const arithmetic_t<T>>> q,
+            const KeyValueCache<State, T>& cache,
+            std::type_identity_t<TensorView<arithmetic_t<T>>> out, const Bound<E>& bound,
+            const std::type_identity_t<DecodeOptions<arithmetic_t<T>>>& options = {}) {
+  using CacheT = KeyValueCache<State, T>;
+  detail::require_state<State, Bound<E>>();
+  Problems problems;
+  detail::check_decode(problems, q, cache, out, bound, options);
+  problems.raise_if_any("posenc::decode");
+  detail::DecodeShape shape = detail::decode_shape(cache, bound);
+  shape.sequences =
+      options.sequences.empty() ? cache.shape().sequences : std::ssize(options.sequences);
+  const auto leaves = detail::decode_leaves<T, Bound<E>>();
+  detail::DecodeProblem<CacheT, Bound<E>> call{q,
+                                               out,
+                                               cache,
+                                               &bound,
+                                               false,
+                                               options.sequences,
+                                               options.starts,
+                                               options.query_positions,
+                                               options.lse,
+                                               leaves,
+                                               shape};
+  detail::decode_checked(call, shape, bound, options);
+}
+
+POSENC_NAMESPACE_END

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: MIT
+//
+// The kernel of decode: a few queries of each sequence against the keys that a cache holds.
+//
+//   for each sequence, block of queries and part of its keys, in parallel:
+//     for each block of 64 keys and each key head:
+//       masks:         hidden blocks are not read
+//       distance map:  one product for a uniform block, one per region and a blend for a mixed one
+//       biases and score maps in the order written, masks, softmax, weights times values
+//     the last part of a task merges all of them and writes the rows
+//
+// Keys are what takes time: each is read once, for all query heads of its group. Keys that are stored
+// rotated are read head by head, in long strides of memory; those that are rotated on the way are
+// read block by block, so that all heads of a key share its cosines and sines.
+#pragma once
+
+#include <posenc/attention/decode_leaves.hpp>
+#include <posenc/attention/decode_plan.hpp>
+#include <posenc/cache/key_value_cache.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// What a call is about; shared by its workers.
+template <class CacheT, class BoundT>
+struct DecodeProblem {
+  using T = typename CacheT::element;
+  using U = arithmetic_t<T>;
+
+  TensorView<const U> q;
+  TensorView<U> out;
+  const CacheT& cache;
+  const BoundT* bounds;  ///< one, or one per sequence
+  bool bound_each;
+  std::span<const Index> sequences;  ///< empty: 0, 1, ...
+  std::span<const Index> starts;     ///< empty: equal shares
+  std::optional<Positions> query_positions;
+  std::span<U> lse;
+  const DecodeLeaves<T, BoundT>& leaves;
+  const DecodeShape& shape;
+
+  [[nodiscard]] Index sequence(Index i) const {
+    return sequences.empty() ? i : sequences[static_cast<std::size_t>(i)];
+  }
+  [[nodiscard]] const BoundT& bound(Index i) const { return bounds[bound_each ? i : 0]; }
+  /// First query token of the i-th sequence.
+  [[nodiscard]] Index start(Index i) const {
+    return starts.empty() ? i * (q.tokens / std::max<Index>(shape.sequences, 1))
+                          : starts[static_cast<std::size_t>(i)];
+  }
+  [[nodiscard]] Index queries(Index i) const { return start(i + 1) - start(i); }
+};
+
+template <class CacheT, class BoundT>
+class DecodeWorker {
+ public:
+  using T = typename CacheT::element;
+  using U = arithmetic_t<T>;
+
+  DecodeWorker(const DecodeProblem<CacheT, BoundT>& problem, const SharedDecode<U>& shared,
+               std::byte* workspace)
+      : problem_(problem), cache_(problem.cache), shape_(problem.shape), leaves_(problem.leaves),
+        shared_(shared), group_(shape_.heads / cache_.shape().kv_heads), arena_(workspace),
+        buffers_(shape_, arena_), sums_(RowSums<U>(shape_, arena_)) {}
+
+  void run(Index task) noexcept {
+    const std::span<const Index> first_tasks(shared_.first_task, size(shape_.sequences + 1));
+    i_ = std::ranges::upper_bound(first_tasks, task) - first_tasks.begin() - 1;
+    bound_ = &problem_.bound(i_);
+    sequence_ = problem_.sequence(i_);
+    slots_ = &cache_.slots("decode", sequence_);
+    const Index keys = slots_->tokens(), parts = DecodePlan::parts_of(keys);
+    const Index block = (task - shared_.first_task[i_]) / parts;
+    const Index part = (task - shared_.first_task[i_]) % parts;
+    begin_queries(block);
+    sums_ = shared_.of(shape_, task);
+    const Index first = part * DecodePlan::part_of(keys);
+    const Index last = std::min(keys, first + DecodePlan::part_of(keys));
+    attend_part(part, first, last, false);
+    // A weight of zero must not meet a value that is not finite: such values are rare, so they are
+    // found afterwards.
+    if (!is_finite()) attend_part(part, first, last, true);
+
+    std::atomic<Index>& waiting = shared_.waiting[shared_.first_block[i_] + block];
+    if (waiting.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    const Index first_task = shared_.first_task[i_] + block * parts;
+    sums_ = shared_.of(shape_, first_task);
+    for (Index other = 1; other < parts; ++other) merge(shared_.of(shape_, first_task + other));
+    finish();
+  }
+
+ private:
+  using Buffers = DecodeBuffers<U, BoundT>;
+  using Map = map_of<BoundT>;
+  static constexpr int regions = Buffers::regions;
+  static constexpr Index block_keys = DecodePlan::block_keys;
+  /// Do keys turn, and values under RotateValues, on their way out of the cache?
+  static constexpr bool turns = BoundT::has_rotary && CacheT::state == KeyState::raw;
+  static constexpr bool turns_values = turns && BoundT::rotates_values;
+
+  /// Keys that lie one after another and have consecutive indices.
+  struct Block {
+    Index slot = 0, keys = 0;
+    TileClass mask = TileClass::full;
+    RegionSet regions = 1;
+    Positions positions;
+  };
+
+  [[nodiscard]] const Map& map() const { return bound_->distance_map(); }
+  [[nodiscard]] Index rows() const { return group_ * queries_; }
+
+  // --- Queries ----------------------------------------------------------------------------------
+
+  void begin_queries(Index block) {
+    const Index all = problem_.queries(i_);
+    first_query_ = problem_.start(i_) + block * DecodePlan::most_queries;
+    queries_ = std::min(DecodePlan::most_queries, all - block * DecodePlan::most_queries);
+    rotated_ = 0;
+    // By default queries are the last tokens that the cache holds.
+    const Index rank = slots_->tokens() - all + block * DecodePlan::most_queries;
+    for (Index i = 0; i < queries_; ++i) {
+      buffers_.query_index[i] = rank + i >= 0 ? slots_->index(rank + i) : rank + i;
+      buffers_.query[i] = query_positions(i)[0];
+    }
+  }
+  /// Where query i of the block stands.
+  [[nodiscard]] Positions query_positions(Index i) const {
+    if (problem_.query_positions)
+      return problem_.query_positions->subspan(size(first_query_ + i), 1);
+    const Index rank =
+        slots_->tokens() - problem_.queries(i_) + first_query_ + i - problem_.start(i_);
+    if (cache_.is_streaming()) return Positions(rank);
+    return slots_->positions(slots_->slot(rank), 1);
+  }
+
+  /// Queries of all heads, rotated for a region and scaled, [row][query_row].
+  [[nodiscard]] const U* queries(int region) {
+    U* const all = buffers_.queries + region * shape_.rows() * shape_.query_row();
+    if ((rotated_ >> region & 1U) != 0) return all;
+    rotated_ |= RegionSet{1} << region;
+    const double scale = bound_->scale(shape_.head_dim);
+    for (Index i = 0; i < queries_; ++i) {
+      TensorView<const U> x = tokens_of(problem_.q, first_query_ + i, 1);
+      const TensorView<U> y(all + i * shape_.query_row(), 1, shape_.heads, shape_.head_dim, 0,
+                            queries_ * shape_.query_row());
+      if constexpr (BoundT::has_rotary) {
+        const double factor = bound_->rotary().state.attention_factor;
+        const Turn turn{.amplitude = factor * factor, .side = Side::query};
+        const double at = map().query_position(region, buffers_.query[i]);
+        const Positions positions = BoundT::has_distance_map
+                                        ? Positions(std::span<const double>(&at, 1))
+                                        : query_positions(i);
+        leaves_.turn.rotate_queries(bound_->rotary(), bound_->region_angles(region), turn,
+                                    positions, x, y);
+      } else {
+        store_rows(x, y);
+      }
+      const U factor = static_cast<U>(scale * bound_->temperature(buffers_.query[i]));
+      for (Index h = 0; h < shape_.heads; ++h) {
+        U* const row = y.row(0, h);
+        for (Index c = 0; c < shape_.head_dim; ++c) row[c] *= factor;
+        std::fill(row + shape_.head_dim, row + shape_.query_row(), U{0});
+      }
+    }
+    return all;
+  }
+
+  // --- Keys -------------------------------------------------------------------------------------
+
+  void attend_part(Index part, Index first, Index last, bool skip_zeros) {
+    skip_zeros_ = skip_zeros;
+    for (Index row = 0; row < shape_.heads * queries_; ++row) {
+      const SoftmaxStart start =
+          part == 0 ? detail::softmax_start<U>(bound_->stages(), row / queries_) : SoftmaxStart{};
+      sums_.shift[row] = static_cast<U>(start.shift);
+      sums_.sum[row] = static_cast<U>(start.sum);
+    }
+    std::fill_n(sums_.outputs, shape_.heads * queries_ * shape_.value_row(), U{0});
+    const Index heads = cache_.shape().kv_heads;
+    const auto attend = [&](Index first_head, Index last_head) {
+      slots_->for_runs(
+          first, last,
+          [&](const SlotRun& run) {
+            for (Index k = 0; k < run.tokens; k += block_keys) {
+              const Block block =
+                  begin_block(run.rank + k, run.slot + k, std::min(block_keys, run.tokens - k));
+              if (block.mask == TileClass::none) continue;
+              for (Index h = first_head; h < last_head; ++h) meet(block, h);
+            }
+          },
+          true);
+    };
+    if constexpr (turns)
+      attend(0, heads);
+    else
+      for (Index h = 0; h < heads; ++h) attend(h, h + 1);
+  }
+
+  Block begin_block(Index rank, Index slot, Index keys) {
+    Block block{slot, keys, TileClass::full, 1,
+                cache_.is_streaming() ? Positions(rank) : slots_->positions(slot, keys)};
+    for (Index k = 0; k < block_keys; ++k) {
+      const Index at = std::min(k, keys - 1);
+      buffers_.key[k] = block.positions[at];
+      buffers_.key_index[k] = slots_->index_of_slot(slot + at);
+    }
+    const auto bounds_of = [](const Position* at, Index n) {
+      const auto [least, greatest] = std::minmax_element(at, at + n);
+      return Interval{*least, *greatest};
+    };
+    const Tile tile{bounds_of(buffers_.query, queries_), bounds_of(buffers_.key, keys),
+                    bounds_of(buffers_.query_index, queries_), bounds_of(buffers_.key_index, keys)};
+    block.mask = detail::classify(bound_->stages(), tile);
+    block.regions = map().regions(tile);
+    with_angles_ = 0;
+    return block;
+  }
+
+  /// A block of keys meets all rows of a key head.
+  void meet(const Block& block, Index head) {
+    turned_ = -1;
+    const Index first_row = head * rows();
+    score(block, head, std::countr_zero(block.regions), buffers_.scores);
+    if constexpr (regions > 1)
+      for (RegionSet set = block.regions & (block.regions - 1); set != 0; set &= set - 1) {
+        const int region = std::countr_zero(set);
+        score(block, head, region, buffers_.blend);
+        for (Index r = 0; r < rows(); ++r)
+          for (Index k = 0; k < block.keys; ++k)
+            if (map().region(buffers_.query[r % queries_], buffers_.key[k]) == region)
+              buffers_.scores[r * block_keys + k] = buffers_.blend[r * block_keys + k];
+      }
+    const Index padded = std::min(round_up(block.keys, DecodePlan::pad), block_keys);
+    const RowTile tile{rows(),
+                       queries_,
+                       padded,
+                       block_keys,
+                       head * group_,
+                       buffers_.query,
+                       buffers_.query_index,
+                       buffers_.key,
+                       buffers_.key_index};
+    leaves_.stages(bound_->stages(), tile, block.mask == TileClass::partial, buffers_.scores);
+    for (Index r = 0; r < rows(); ++r) {
+      U* const scores = buffers_.scores + r * block_keys;
+      std::fill(scores + block.keys, scores + padded, -std::numeric_limits<U>::infinity());
+      const Index row = first_row + r;
+      const U factor = leaves_.softmax_row(padded, scores, sums_.shift[row], sums_.sum[row]);
+      if (factor == 1) continue;
+      U* const output = sums_.outputs + row * shape_.value_row();
+      for (Index c = 0; c < shape_.value_dim; ++c) output[c] *= factor;
+    }
+    add_values(block, head, sums_.outputs + first_row * shape_.value_row());
+  }
+
+  void score(const Block& block, Index head, int region, U* scores) {
+    const U* const q = queries(region) + head * rows() * shape_.query_row();
+    const T* const k = cache_.key_row(sequence_, block.slot, head);
+    if constexpr (turns) {
+      if (const int copy = key_copy(region); has_angles(block, copy)) {
+        if (turned_ != copy) {
+          turned_ = copy;
+          leaves_.turn.turn(bound_->rotary(), view(k, block.keys, shape_.head_dim),
+                            view(buffers_.keys, block.keys, shape_.head_dim), angles(copy));
+        }
+        return leaves_.turned.dots(rows(), block.keys, shape_.head_dim, q, shape_.query_row(),
+                                   buffers_.keys, scores, block_keys);
+      }
+    }
+    leaves_.stored.dots(rows(), block.keys, shape_.head_dim, q, shape_.query_row(), k, scores,
+                        block_keys);
+  }
+
+  void add_values(const Block& block, Index head, U* outputs) {
+    const T* const v = cache_.value_row(sequence_, block.slot, head);
+    const auto add = [&](const auto& leaves, const auto* values) {
+      (skip_zeros_ ? leaves.add_values_skipping_zeros
+                   : leaves.add_values)(rows(), block.keys, shape_.value_dim, buffers_.scores,
+                                        block_keys, values, outputs, shape_.value_row());
+    };
+    if constexpr (turns_values) {
+      if (has_angles(block, 0)) {
+        leaves_.turn.turn(bound_->rotary(), view(v, block.keys, shape_.value_dim),
+                          view(buffers_.values, block.keys, shape_.value_dim), angles(0));
+        return add(leaves_.turned, buffers_.values);
+      }
+    }
+    add(leaves_.stored, v);
+  }
+
+  template <class X>
+  static TensorView<X> view(X* rows, Index tokens, Index width) {
+    return {rows, tokens, 1, width, width, 0};
+  }
+
+  /// The region whose rotated keys serve this one too.
+  [[nodiscard]] int key_copy(int region) const {
+    if constexpr (requires { map().key_copy(region); })
+      return map().key_copy(region);
+    else
+      return region;
+  }
+  [[nodiscard]] AngleRows<U> angles(int copy) const {
+    const Index at = copy * block_keys * shape_.angle_row();
+    return {buffers_.cos + at, buffers_.sin + at, shape_.angle_row()};
+  }
+  /// Computes the angles of a block once; false when its keys stand at zero and need not turn.
+  bool has_angles(const Block& block, int copy) {
+    if ((with_angles_ >> copy & 1U) != 0) return true;
+    Positions positions = block.positions;
+    if constexpr (BoundT::has_distance_map) {
+      bool turn = false;
+      for (Index k = 0; k < block.keys; ++k) {
+        buffers_.key_copy[k] = map().key_position(copy, buffers_.key[k]);
+        turn = turn || buffers_.key_copy[k] != 0;
+      }
+      if (!turn) return false;
+      positions = std::span<const Position>(buffers_.key_copy, size(block.keys));
+    }
+    with_angles_ |= RegionSet{1} << copy;
+    const AngleRows<U> to = angles(copy);
+    leaves_.turn.angles(bound_->rotary(), bound_->region_angles(copy), {.side = Side::key},
+                        positions, block.keys, const_cast<U*>(to.cos), const_cast<U*>(to.sin),
+                        to.row);
+    return true;
+  }
+
+  // --- Sums -------------------------------------------------------------------------------------
+
+  [[nodiscard]] bool is_finite() const {
+    U zero = 0;
+    for (Index row = 0; row < shape_.heads * queries_; ++row)
+      for (Index c = 0; c < shape_.value_dim; ++c)
+        zero += sums_.outputs[row * shape_.value_row() + c] * 0;
+    return zero == 0;
+  }
+
+  void merge(const RowSums<U>& from) {
+    for (Index row = 0; row < shape_.heads * queries_; ++row) {
+      if (from.sum[row] == 0) continue;  // it saw nothing
+      U &shift = sums_.shift[row], &sum = sums_.sum[row];
+      const U other = from.shift[row], greatest = other > shift ? other : shift;
+      const U mine = std::exp(shift - greatest), theirs = std::exp(other - greatest);
+      sum = sum * mine + from.sum[row] * theirs;
+      shift = greatest;
+      U* const output = sums_.outputs + row * shape_.value_row();
+      const U* const others = from.outputs + row * shape_.value_row();
+      for (Index c = 0; c < shape_.value_dim; ++c)
+        // A weight of zero has no effect, whatever the other part holds.
+        output[c] =
+            (mine == 0 ? U{0} : output[c] * mine) + (theirs == 0 ? U{0} : others[c] * theirs);
+    }
+  }
+
+  void finish() {
+    for (Index i = 0; i < queries_; ++i) {
+      const TensorView<U> y = tokens_of(problem_.out, first_query_ + i, 1);
+      for (Index h = 0; h < shape_.heads; ++h) {
+        const Index row = h * queries_ + i;
+        U* const output = sums_.outputs + row * shape_.value_row();
+        const U sum = sums_.sum[row];
+        // A row that sees no key is zero already.
+        for (Index c = 0; c < shape_.value_dim; ++c) output[c] *= sum == 0 ? U{1} : 1 / sum;
+        if (!problem_.lse.empty())
+          problem_.lse[size((first_query_ + i) * shape_.heads + h)] = static_cast<U>(
+              static_cast<double>(sums_.shift[row]) + std::log(static_cast<double>(sum)));
+        copy_channels(shape_.value_dim, output, 1, y.row(0, h), y.channel_stride);
+      }
+      if constexpr (BoundT::rotates_values)
+        leaves_.turn.rotate_queries(bound_->rotary(), bound_->rotary().angles, {.inverse = true},
+                                    query_positions(i), y, y);
+    }
+  }
+
+  static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
+
+  const DecodeProblem<CacheT, BoundT>& problem_;
+  const CacheT& cache_;
+  const DecodeShape& shape_;
+  const DecodeLeaves<T, BoundT>& leaves_;
+  const SharedDecode<U>& shared_;
+  Index group_;  ///< query heads per key head
+  Arena arena_;
+  Buffers buffers_;
+  RowSums<U> sums_;
+
+  const BoundT* bound_ = nullptr;
+  const Slots* slots_ = nullptr;
+  Index i_ = 0, sequence_ = 0;               ///< of the call, and of the cache
+  Index first_query_ = 0, queries_ = 0;      ///< the block of queries
+  RegionSet rotated_ = 0, with_angles_ = 0;  ///< regions with queries, and with angles of the block
+  int turned_ = -1;                          ///< whose keys the buffer holds
+  bool skip_zeros_ = false;
+};
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+//
+// How the work of a call to decode is divided, and the memory that this takes.
+#pragma once
+
+#include <posenc/attention/workspace.hpp>
+#include <posenc/cache/slots.hpp>
+
+#include <span>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// A task is a block of queries of one sequence, of all heads, against a part of its keys; each part
+/// has a softmax of its own, and whoever finishes the last one merges them. Parts follow from the
+/// number of keys alone, and so does the result.
+struct DecodePlan {
+  static constexpr Index most_queries = 8;  ///< in a block
+  static constexpr Index block_keys = 64;   ///< rotated, scored and summed at a time
+  static constexpr Index least_part = 512, most_parts = 64;
+  static constexpr Index pad = 16;  ///< rows are padded to the longest vectors
+
+  [[nodiscard]] static Index part_of(Index keys) {
+    return std::max(least_part, round_up((keys - 1) / most_parts + 1, block_keys));
+  }
+  /// At least one, which sees nothing where there are no keys.
+  [[nodiscard]] static Index parts_of(Index keys) {
+    return keys == 0 ? 1 : (keys - 1) / part_of(keys) + 1;
+  }
+  [[nodiscard]] static Index most_parts_of(Index keys) {
+    return std::max<Index>(1, std::min(most_parts, (keys - 1) / least_part + 1));
+  }
+  [[nodiscard]] static Index blocks_of(Index queries) {
+    return (queries + most_queries - 1) / most_queries;
+  }
+};
+
+/// Sizes of a call: of its widths, and of its work.
+struct DecodeShape {
+  Index heads = 0, head_dim = 0, value_dim = 0, pairs = 0;
+  Index sequences = 0;
+  Index queries = 0;  ///< most of a sequence
+  Index blocks = 0;   ///< of queries, of all sequences
+  Index tasks = 0;
+
+  [[nodiscard]] Index rows() const { return heads * std::min(queries, DecodePlan::most_queries); }
+  [[nodiscard]] Index query_row() const { return round_up(head_dim, DecodePlan::pad); }
+  [[nodiscard]] Index value_row() const { return round_up(value_dim, DecodePlan::pad); }
+  [[nodiscard]] Index angle_row() const { return round_up(pairs, AngleTable::pair_block); }
+};
+
+/// What the softmax of a task has summed.
+template <class U>
+struct RowSums {
+  U* outputs = nullptr;  ///< [row][value_row]
+  U* shift = nullptr;    ///< [row]
+  U* sum = nullptr;      ///< [row]
+
+  RowSums(const DecodeShape& shape, Arena& arena)
+      : outputs(arena.take<U>(shape.rows(), shape.value_row())),
+        shift(arena.take<U>(1, shape.rows())), sum(arena.take<U>(1, shape.rows())) {}
+};
+
+/// What workers share.
+template <class U>
+struct SharedDecode {
+  Index* first_task = nullptr;            ///< [sequence + 1]
+  Index* first_block = nullptr;           ///< [sequence + 1]
+  std::atomic<Index>* waiting = nullptr;  ///< [block]: parts that are not finished
+  std::byte* memory = nullptr;            ///< [task]: sums
+  Index stride = 0;
+
+  SharedDecode(const DecodeShape& shape, Arena& arena) {
+    Arena measure(nullptr);
+    RowSums<U>(shape, measure);
+    stride = measure.used();
+    first_task = arena.take<Index>(1, shape.sequences + 1);
+    first_block = arena.take<Index>(1, shape.sequences + 1);
+    waiting = arena.take<std::atomic<Index>>(1, shape.blocks);
+    memory = stride < 0 ? nullptr : arena.take<std::byte>(shape.tasks, stride);
+  }
+  [[nodiscard]] RowSums<U> of(const DecodeShape& shape, Index task) const {
+    Arena arena(memory + task * stride);
+    return RowSums<U>(shape, arena);
+  }
+};
+
+/// The buffers of one worker.
+template <class U, class BoundT>
+struct DecodeBuffers {
+  static constexpr int regions =
+      std::remove_cvref_t<decltype(std::declval<const BoundT&>().distance_map())>::num_regions;
+  static constexpr Index block = DecodePlan::block_keys;
+
+  U* queries = nullptr;              ///< [region][row][query_row], scaled and rotated
+  U* scores = nullptr;               ///< [row][key in block]
+  U* blend = nullptr;                ///< the same, the second product of a mixed block
+  U* keys = nullptr;                 ///< [key in block][head_dim], rotated
+  U* values = nullptr;               ///< [key in block][value_dim], rotated
+  U *cos = nullptr, *sin = nullptr;  ///< [region][key in block][angle_row]
+  Position *query = nullptr, *query_index = nullptr;  ///< [query in block]
+  Position *key = nullptr, *key_index = nullptr;      ///< [key in block], padded
+  Position* key_copy = nullptr;                       ///< [key in block], positions of a region
+
+  DecodeBuffers(const DecodeShape& shape, Arena& arena) {
+    queries = arena.take<U>(regions * shape.rows(), shape.query_row());
+    scores = arena.take<U>(shape.rows(), block);
+    if (regions > 1) blend = arena.take<U>(shape.rows(), block);
+    if (BoundT::has_rotary) {
+      keys = arena.take<U>(block, shape.head_dim);
+      if (BoundT::rotates_values) values = arena.take<U>(block, shape.value_dim);
+      cos = arena.take<U>(regions * block, shape.angle_row());
+      sin = arena.take<U>(regions * block, shape.angle_row());
+    }
+    query = arena.take<Position>(1, DecodePlan::most_queries);
+    query_index = arena.take<Position>(1, DecodePlan::most_queries);
+    key = arena.take<Position>(1, block);
+    key_index = arena.take<Position>(1, block);
+    if (regions > 1) key_copy = arena.take<Position>(1, block);
+  }
+};
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+//
+// shift and rebase: stored keys move to other positions, or to another encoding.
+//
+// Rotations form a group, so a key that was rotated at m and is rotated by `by` more is the key at
+// m + by; and a key rotated by angles m w_i becomes one rotated by m w'_i when it is rotated by
+// m (w'_i - w_i). Either is one pass over the keys, unitary: the attention factor is no part of a
+// stored key, so nothing is applied twice. In float the passes add one rounding each; 16-bit keys are
+// rounded to their element each time.
+//
+//   shift(cache, sequence, first, last, by, bound)     after evict(), to close the gap; by < 0
+//   rebase(cache, sequence, from, to)                  LongRoPEShort to LongRoPELong, another base
+//
+// Raw keys have no angles: shift only says where they stand.
+#pragma once
+
+#include <posenc/cache/key_value_cache.hpp>
+#include <posenc/executor/chunks.hpp>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class E>
+inline constexpr bool embeds_positions = false;
+template <class... Ts>
+inline constexpr bool embeds_positions<Encoding<Ts...>> = (false || ... || InputEmbedding<Ts>);
+
+/// Calls f(slot, tokens, head) for the rows of ranks [first, last) of all heads, in parallel where
+/// that is worth a thread's start.
+template <class CacheT, class F>
+void for_rows(const AnyExecutor& executor, const CacheT& cache, const Slots& slots, Index first,
+              Index last, const F& f) {
+  const Index tokens = last - first;
+  constexpr Index worth_a_thread = Index{1} << 17;  // bytes
+  const Index row = cache.shape().head_dim * static_cast<Index>(sizeof(typename CacheT::element));
+  for_chunks(executor, tokens * cache.shape().kv_heads, worth_a_thread / row + 1,
+             [&](Index begin, Index end) {
+               for (Index at = begin; at < end;) {
+                 const Index head = at / tokens, rank = at % tokens;
+                 const Index n = std::min(end - at, tokens - rank);
+                 slots.for_runs(first + rank, first + rank + n,
+                                [&](const SlotRun& run) { f(run.slot, run.tokens, head); });
+                 at += n;
+               }
+             });
+}
+
+/// Reports a range of tokens that may not be changed.
+template <class CacheT>
+void check_change(Problems& problems, const CacheT& cache, Index sequence, Position first,
+                  Position last, const Slots& slots) {
+  problems.require(first >= 0 && first <= last && last <= slots.next_index(), "sequence ", sequence,
+                   " has tokens up to index ", slots.next_index(), ", so [", first, ", ", last,
+                   ") is no range of them.");
+  problems.require(!cache.is_streaming(),
+                   "positions of a streaming cache are places in it and cannot be changed.");
+  if (!problems.empty() || CacheT::state == KeyState::raw) return;
+  slots.for_runs(slots.rank_of(first), slots.rank_of(last), [&](const SlotRun& run) {
+    if (problems.empty())
+      cache.check_own_pages(problems, sequence, run.slot, run.slot + run.tokens);
+  });
+}
+
+template <class CacheT>
+void check_shift(Problems& problems, const CacheT& cache, Index sequence, Position first,
+                 Position last, Position by, const Slots& slots) {
+  check_change(problems, cache, sequence, first, last, slots);
+  problems.require(by >= -2 * greatest_position && by <= 2 * greatest_position,
+                   "positions must lie within +-2^52, so they cannot be shifted by ", by, ".");
+  if (!problems.empty()) return;
+  for (Index rank = slots.rank_of(first); rank < slots.rank_of(last); ++rank)
+    for (int axis = 0; axis < cache.shape().axes; ++axis) {
+      const Position p = slots.position(rank, axis) + by;
+      if (p < -greatest_position || p > greatest_position)
+        return problems.add("positions must lie within +-2^52, but ", slots.position(rank, axis),
+                            " would be shifted by ", by, ".");
+    }
+}
+
+inline void check_exact(Problems& problems, Angles angles) {
+  problems.require(angles == Angles::exact,
+                   "only exact angles add up (Angles::exact): those of a peer round differently at "
+                   "every position, so keys have to be rotated anew.");
+}
+
+}  // namespace detail
+
+/// Adds `by` to the positions, all coordinates of them, of the tokens with index [first, last), and
+/// rotates their keys along (values too under RotateValues).
+/// Throws Error for a range beyond the sequence, positions beyond +-2^52, shared pages.
+template <KeyState State, class T, class E>
+void shift(KeyValueCache<State, T>& cache, Index sequence, Position first, Position last,
+           Position by, const Bound<E>& bound, const AnyExecutor& executor = {}) {
+  using BoundT = Bound<E>;
+  detail::require_state<State, BoundT>();
+  static_assert(State != KeyState::reduced,
+                "posenc: shift cannot move reduced keys (KeyState::reduced): their place within a "
+                "chunk is no rotation of the one they have. Keep raw keys.");
+  static_assert(!detail::embeds_positions<E>,
+                "posenc: shift cannot move keys of an encoding that adds positions to embeddings "
+                "(Sinusoidal, LearnedAbsolute): position has gone into them before the projection. "
+                "Compute these keys anew.");
+  detail::Slots& slots = cache.change("shift", sequence);
+  Problems problems;
+  detail::check_cache_fits(problems, cache.shape(), bound);
+  cache.check_rotated_by(problems, sequence, bound);
+  detail::check_shift(problems, cache, sequence, first, last, by, slots);
+  problems.raise_if_any("posenc::shift");
+  const Index from = slots.rank_of(first), to = slots.rank_of(last);
+  if constexpr (BoundT::has_rotary && State == KeyState::rotated) {
+    detail::check_exact(problems, bound.options().angles);
+    const RotaryState& state = bound.rotary().state;
+    for (Index rank = from; rank < to && state.growth.size() != 0 && problems.empty(); ++rank)
+      detail::check_growth<T>(problems, state, Positions(slots.position(rank) + by), 1);
+    problems.raise_if_any("posenc::shift");
+    // All rows turn by one angle: to the leaf they are the heads of one token.
+    using LayoutT = typename BoundT::rotary_type::layout;
+    Rotary<LayoutT> rotary{state, bound.rotary().offset, {}};
+    rotary.state.centre = 0;  // growth by the same distance wherever they stand
+    simd::dispatch<T>([&]<class Level>(Level) {
+      const auto turn = [&](T* rows, Index n, Index width, const Turn& how) {
+        const TensorView<T> x(rows, 1, n, width, 0, width);
+        detail::rotate_rows<Level, LayoutT, T, T>(rotary, bound.rotary().angles, how, Positions(by),
+                                                  x, x);
+      };
+      detail::for_rows(executor, cache, slots, from, to, [&](Index slot, Index n, Index head) {
+        turn(cache.key_row(sequence, slot, head), n, cache.shape().head_dim, {.side = Side::key});
+        if constexpr (BoundT::rotates_values)
+          turn(cache.value_row(sequence, slot, head), n, cache.shape().value_dim, {});
+      });
+    });
+  }
+  slots.shift(from, to, by);
+}
+
+/// The same for raw keys of any encoding.
+template <class T>
+void shift(KeyValueCache<KeyState::raw, T>& cache, Index sequence, Position first, Position last,
+           Position by) {
+  detail::Slots& slots = cache.change("shift", sequence);
+  Problems problems;
+  detail::check_shift(problems, cache, sequence, first, last, by, slots);
+  problems.raise_if_any("posenc::shift");
+  slots.shift(slots.rank_of(first), slots.rank_of(last), by);
+}
+
+/// Rotates the keys of a sequence from one encoding to another; their positions stay.
+/// Throws Error when `from` is not what rotated them, or the two rotate other channels.
+template <class T, class E, class F>
+void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bound<E>& from,
+            const Bound<F>& to, const AnyExecutor& executor = {}) {
+  using LayoutT = typename Bound<E>::rotary_type::layout;
+  detail::require_state<KeyState::rotated, Bound<E>>();
+  detail::require_state<KeyState::rotated, Bound<F>>();
+  static_assert(Bound<E>::has_rotary && Bound<F>::has_rotary,
+                "posenc: rebase rotates keys from one rotary encoding to another, so both need a "
+                "rotary base.");
+  static_assert(std::is_same_v<LayoutT, typename Bound<F>::rotary_type::layout>,
+                "posenc: rebase cannot change the layout of keys (HalfSplit, Interleaved).");
+  static_assert(Bound<E>::rotates_values == Bound<F>::rotates_values,
+                "posenc: rebase cannot begin or end to rotate values (RotateValues).");
+  const RotaryState &a = from.rotary().state, &b = to.rotary().state;
+  const detail::Slots& slots = cache.slots("rebase", sequence);
+  Problems problems;
+  detail::check_cache_fits(problems, cache.shape(), from);
+  detail::check_cache_fits(problems, cache.shape(), to);
+  cache.check_rotated_by(problems, sequence, from);
+  detail::check_change(problems, cache, sequence, 0, slots.next_index(), slots);
+  detail::check_exact(problems, from.options().angles);
+  detail::check_exact(problems, to.options().angles);
+  problems.require(from.rotary().offset == to.rotary().offset && a.rotary_dim == b.rotary_dim &&
+                       a.axis == b.axis,
+                   "both encodings must rotate the same channels by the same coordinates, but one "
+                   "rotates ",
+                   a.rotary_dim, " from channel ", from.rotary().offset, " and the other ",
+                   b.rotary_dim, " from ", to.rotary().offset, ".");
+  const bool same_growth = a.growth.size() == b.growth.size() && (a.growth == b.growth).all() &&
+                           (a.growth.size() == 0 || a.centre == b.centre);
+  problems.require(same_growth,
+                   "rebase changes angles, but the two encodings have other magnitudes (XPos).");
+  problems.raise_if_any("posenc::rebase");
+
+  Rotary<LayoutT> rotary{a, from.rotary().offset, {}};
+  rotary.state.inv_freq = b.inv_freq - a.inv_freq;
+  rotary.state.growth.resize(0);
+  rotary.angles = AngleTable(rotary.state);
+  simd::dispatch<T>([&]<class Level>(Level) {
+    const auto turn = [&](T* rows, Index slot, Index n, Index width) {
+      const TensorView<T> x(rows, n, 1, width, width, 0);
+      detail::rotate_rows<Level, LayoutT, T, T>(rotary, rotary.angles, {}, slots.positions(slot, n),
+                                                x, x);
+    };
+    detail::for_rows(
+        executor, cache, slots, 0, slots.tokens(), [&](Index slot, Index n, Index head) {
+          turn(cache.key_row(sequence, slot, head), slot, n, cache.shape().head_dim);
+          if constexpr (Bound<E>::rotates_values)
+            turn(cache.value_row(sequence, slot, head), slot, n, cache.shape().value_dim);
+        });
+  });
+  cache.set_rotated_by(sequence, to);
+}
+
+POSENC_NAMESPACE_END
