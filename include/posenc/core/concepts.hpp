@@ -169,6 +169,19 @@ struct prepared<T> {
 template <class T>
 using prepared_t = typename detail::prepared<T>::type;
 
+namespace detail {
+
+/// What answers for the component once it is bound.
+template <class T>
+constexpr prepared_t<T> prepare(const T& component, const HeadShape& shape) {
+  if constexpr (Prepares<T>)
+    return component.prepare(shape);
+  else
+    return component;
+}
+
+}  // namespace detail
+
 /// Answers to be asked during attention, by the component itself or by what it prepares.
 template <class T>
 concept ScoreStage =
