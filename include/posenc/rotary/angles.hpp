@@ -54,6 +54,7 @@ class AngleTable {
       tabulate();
     else
       prepare_peer(state);
+    if (state.growth.size() != 0) tabulate_growth(state.growth);
   }
 
   [[nodiscard]] Index pairs() const { return inv_freq_.size(); }
@@ -65,6 +66,11 @@ class AngleTable {
     return digits_.data() + (digit * radix + value) * 2 * stride_;
   }
   [[nodiscard]] Index row_stride() const { return stride_; }
+
+  /// xPos: exp(growth value) of all pairs, -32 < value < 32; padded with ones. For states with growth.
+  [[nodiscard]] const double* growth_row(Position value) const {
+    return growth_.data() + (radix - 1 + value) * stride_;
+  }
 
   /// cos and sin of pairs [first, first + count) at any position, by the library's own functions.
   void evaluate(double position, Index first, Index count, double* cos,
@@ -124,6 +130,14 @@ class AngleTable {
     }
   }
 
+  void tabulate_growth(const Frequencies& growth) {
+    growth_.assign(static_cast<std::size_t>((2 * radix - 1) * stride_), 1.0);
+    for (Position value = 1 - radix; value < radix; ++value)
+      for (Index i = 0; i < growth.size(); ++i)
+        growth_[static_cast<std::size_t>((radix - 1 + value) * stride_ + i)] =
+            std::exp(growth[i] * static_cast<double>(value));
+  }
+
   void prepare_peer(const RotaryState& state) {
     // 1 for unscaled pairs, infinite where the frequency is zero
     const Frequencies rescale = geometric_frequencies(state.base, state.rotary_dim) / inv_freq_;
@@ -146,6 +160,7 @@ class AngleTable {
   Frequencies inv_freq_;
   Index stride_ = 0;
   std::vector<double> digits_;  ///< exact: [digit][value][cosines, sines][pair]
+  std::vector<double> growth_;  ///< [value][pair]
   std::vector<float> peer_;     ///< huggingface: frequencies; ggml: freq_factors
   float ggml_ratio_ = 0;
 };
