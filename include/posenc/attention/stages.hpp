@@ -133,8 +133,8 @@ struct ScoreTile {
     return {query[lane], key[row], query_index[lane], key_index + row, head};
   }
 
-  /// The same where queries are consecutive, if lanes beyond the last one went on like that: what is
-  /// a table's entry for one lane is the next entry for the next lane.
+  /// The same where queries are consecutive, as if lanes beyond the last one went on like that: the
+  /// next lane reads the next entry of a table.
   [[nodiscard]] Score consecutive_score(Index row, Index lane) const {
     return {query[0] + lane, key[row], query_index[0] + lane, key_index + row, head};
   }

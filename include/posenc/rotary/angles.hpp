@@ -67,7 +67,8 @@ class AngleTable {
   }
   [[nodiscard]] Index row_stride() const { return stride_; }
 
-  /// xPos: exp(growth value) of all pairs, -32 < value < 32; padded with ones. For states with growth.
+  /// xPos: exp(growth value) of all pairs, padded with ones; -32 < value < 32. Only for
+  /// states with growth.
   [[nodiscard]] const double* growth_row(Position value) const {
     return growth_.data() + (radix - 1 + value) * stride_;
   }
@@ -103,8 +104,9 @@ class AngleTable {
 
  private:
   /// Powers of two by the library's functions, since their angles are formed without rounding, and
-  /// other values as products of up to five of them, within 4e-16: a scheme that depends on the length
-  /// builds its table anew in every call, and a product takes a tenth of the time of a cosine and a sine.
+  /// other values as products of up to five of them, within 4e-16: a scheme that depends on the
+  /// length builds its table anew in every call, and a product takes a tenth of the time of a
+  /// cosine and a sine.
   void tabulate() {
     digits_.resize(static_cast<std::size_t>(num_digits * radix * 2 * stride_));
     double unit = 1;

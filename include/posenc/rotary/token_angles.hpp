@@ -218,9 +218,9 @@ class TokenAngles {
                          turn_.inverse ? -turn_.amplitude : turn_.amplitude, cos, sin);
   }
 
-  /// xPos: times exp(growth (n - centre)) on queries, its inverse on keys. Of whole tokens it is the
-  /// product of what all digits but the last give and of what the last gives, neither of them further
-  /// from one than the product.
+  /// xPos: times exp(growth (n - centre)) on queries, its inverse on keys. Of whole tokens it is
+  /// what all digits but the last give, times what the last gives; neither is further from one than
+  /// their product, so none overflows alone.
   void grow(double position, U* cos, U* sin) noexcept {
     const double distance = position - static_cast<double>(state_.centre);
     const double direction = (*turn_.side == Side::query) == !turn_.inverse ? distance : -distance;
