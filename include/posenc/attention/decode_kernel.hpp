@@ -9,9 +9,8 @@
 //       biases and score maps in the order written, masks, softmax, weights times values
 //     the last part of a task merges all of them and writes the rows
 //
-// Keys are what takes time: each is read once, for all query heads of its group. Keys that are stored
-// rotated are read head by head, in long strides of memory; those that are rotated on the way are
-// read block by block, so that all heads of a key share its cosines and sines.
+// Keys are what takes time: each is read once, for all query heads of its group, and asked for before
+// it is needed. Where keys turn on the way, all heads of a key share its cosines and sines.
 #pragma once
 
 #include <posenc/attention/decode_leaves.hpp>
@@ -181,24 +180,17 @@ class DecodeWorker {
       sums_.sum[row] = static_cast<U>(start.sum);
     }
     std::fill_n(sums_.outputs, shape_.heads * queries_ * shape_.value_row(), U{0});
-    const Index heads = cache_.shape().kv_heads;
-    const auto attend = [&](Index first_head, Index last_head) {
-      slots_->for_runs(
-          first, last,
-          [&](const SlotRun& run) {
-            for (Index k = 0; k < run.tokens; k += block_keys) {
-              const Block block =
-                  begin_block(run.rank + k, run.slot + k, std::min(block_keys, run.tokens - k));
-              if (block.mask == TileClass::none) continue;
-              for (Index h = first_head; h < last_head; ++h) meet(block, h);
-            }
-          },
-          true);
-    };
-    if constexpr (turns)
-      attend(0, heads);
-    else
-      for (Index h = 0; h < heads; ++h) attend(h, h + 1);
+    slots_->for_runs(
+        first, last,
+        [&](const SlotRun& run) {
+          for (Index k = 0; k < run.tokens; k += block_keys) {
+            const Block block =
+                begin_block(run.rank + k, run.slot + k, std::min(block_keys, run.tokens - k));
+            if (block.mask == TileClass::none) continue;
+            for (Index h = 0; h < cache_.shape().kv_heads; ++h) meet(block, h);
+          }
+        },
+        true);
   }
 
   Block begin_block(Index rank, Index slot, Index keys) {
@@ -287,11 +279,10 @@ class DecodeWorker {
 
   void add_values(const Block& block, Index head, U* outputs) {
     const T* const v = cache_.value_row(sequence_, block.slot, head);
-    // Next is the same block of the next head, or the next block of the same.
-    const T* const next = turns && head + 1 < cache_.shape().kv_heads
-                              ? cache_.key_row(sequence_, block.slot, head + 1)
-                              : cache_.key_row(sequence_, block.slot, turns ? 0 : head) +
-                                    block.keys * shape_.head_dim;
+    const T* const next =
+        head + 1 < cache_.shape().kv_heads
+            ? cache_.key_row(sequence_, block.slot, head + 1)
+            : cache_.key_row(sequence_, block.slot, 0) + block.keys * shape_.head_dim;
     const simd::Ahead ahead = rows_ahead(next, shape_.head_dim);
     const auto add = [&](const auto& leaves, const auto* values) {
       (skip_zeros_ ? leaves.add_values_skipping_zeros

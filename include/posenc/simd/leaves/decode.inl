@@ -271,8 +271,13 @@ struct DecodeLeaves {
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; ++v) sum[r][v] = broadcast(U{0});
       const T* row = values + c;
+      const char* const next = ahead.first;
       for (Index k = 0; k < keys; ++k, row += width) {
-        if (c == 0) ask(ahead, k, 1);
+        // Asked for evenly: the queue of what is under way is short, and loads wait behind it.
+        constexpr Index line = 64, bytes = Vectors * lanes<U> * static_cast<Index>(sizeof(T));
+#pragma GCC unroll 16
+        for (Index at = 0; at < bytes; at += line)
+          __builtin_prefetch(next + (row - values) * static_cast<Index>(sizeof(T)) + at, 0, 3);
         Vec<U> weight[Rows];
 #pragma GCC unroll 4
         for (int r = 0; r < Rows; ++r) weight[r] = broadcast(weights[r * weights_row + k]);
@@ -282,8 +287,8 @@ struct DecodeLeaves {
           const Vec<U> value = Whole ? load(at) : load_first(at, width - c);
 #pragma GCC unroll 4
           for (int r = 0; r < Rows; ++r) {
-            const Vec<U> next = fma(weight[r], value, sum[r][v]);
-            sum[r][v] = SkipZeros ? blend(sum[r][v], next, is_not_zero(weight[r])) : next;
+            const Vec<U> added = fma(weight[r], value, sum[r][v]);
+            sum[r][v] = SkipZeros ? blend(sum[r][v], added, is_not_zero(weight[r])) : added;
           }
         }
       }
