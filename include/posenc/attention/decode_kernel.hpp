@@ -253,7 +253,7 @@ class DecodeWorker {
       const U factor = leaves_.softmax_row(padded, scores, sums_.shift[row], sums_.sum[row]);
       if (factor == 1) continue;
       U* const output = sums_.outputs + row * shape_.value_row();
-      for (Index c = 0; c < shape_.value_dim; ++c) output[c] *= factor;
+      leaves_.combine(shape_.value_row(), factor, output, U{0}, output);
     }
     add_values(block, head, sums_.outputs + first_row * shape_.value_row());
   }
@@ -261,27 +261,42 @@ class DecodeWorker {
   void score(const Block& block, Index head, int region, U* scores) {
     const U* const q = queries(region) + head * rows() * shape_.query_row();
     const T* const k = cache_.key_row(sequence_, block.slot, head);
+    const simd::Ahead ahead =
+        rows_ahead(cache_.value_row(sequence_, block.slot, head), shape_.value_dim);
     if constexpr (turns) {
       if (const int copy = key_copy(region); has_angles(block, copy)) {
+        if (leaves_.turn.dots) {
+          const AngleRows<U> at = angles(copy);
+          const RotaryBlock turned = bound_->rotary().block();
+          return leaves_.turn.dots(rows(), block.keys, shape_.head_dim, q, shape_.query_row(), k,
+                                   {at.cos, at.sin, at.row, turned.offset, turned.pairs}, scores,
+                                   block_keys, ahead);
+        }
         if (turned_ != copy) {
           turned_ = copy;
           leaves_.turn.turn(bound_->rotary(), view(k, block.keys, shape_.head_dim),
                             view(buffers_.keys, block.keys, shape_.head_dim), angles(copy));
         }
         return leaves_.turned.dots(rows(), block.keys, shape_.head_dim, q, shape_.query_row(),
-                                   buffers_.keys, scores, block_keys);
+                                   buffers_.keys, scores, block_keys, ahead);
       }
     }
     leaves_.stored.dots(rows(), block.keys, shape_.head_dim, q, shape_.query_row(), k, scores,
-                        block_keys);
+                        block_keys, ahead);
   }
 
   void add_values(const Block& block, Index head, U* outputs) {
     const T* const v = cache_.value_row(sequence_, block.slot, head);
+    // Next is the same block of the next head, or the next block of the same.
+    const T* const next = turns && head + 1 < cache_.shape().kv_heads
+                              ? cache_.key_row(sequence_, block.slot, head + 1)
+                              : cache_.key_row(sequence_, block.slot, turns ? 0 : head) +
+                                    block.keys * shape_.head_dim;
+    const simd::Ahead ahead = rows_ahead(next, shape_.head_dim);
     const auto add = [&](const auto& leaves, const auto* values) {
       (skip_zeros_ ? leaves.add_values_skipping_zeros
                    : leaves.add_values)(rows(), block.keys, shape_.value_dim, buffers_.scores,
-                                        block_keys, values, outputs, shape_.value_row());
+                                        block_keys, values, outputs, shape_.value_row(), ahead);
     };
     if constexpr (turns_values) {
       if (has_angles(block, 0)) {
@@ -293,6 +308,9 @@ class DecodeWorker {
     add(leaves_.stored, v);
   }
 
+  static simd::Ahead rows_ahead(const T* rows, Index width) {
+    return {reinterpret_cast<const char*>(rows), width * static_cast<Index>(sizeof(T))};
+  }
   template <class X>
   static TensorView<X> view(X* rows, Index tokens, Index width) {
     return {rows, tokens, 1, width, width, 0};
@@ -333,11 +351,8 @@ class DecodeWorker {
   // --- Sums -------------------------------------------------------------------------------------
 
   [[nodiscard]] bool is_finite() const {
-    U zero = 0;
-    for (Index row = 0; row < shape_.heads * queries_; ++row)
-      for (Index c = 0; c < shape_.value_dim; ++c)
-        zero += sums_.outputs[row * shape_.value_row() + c] * 0;
-    return zero == 0;
+    return leaves_.copy_finite(shape_.heads * queries_ * shape_.value_row(), sums_.outputs,
+                               sums_.outputs);
   }
 
   void merge(const RowSums<U>& from) {
@@ -348,12 +363,8 @@ class DecodeWorker {
       const U mine = std::exp(shift - greatest), theirs = std::exp(other - greatest);
       sum = sum * mine + from.sum[row] * theirs;
       shift = greatest;
-      U* const output = sums_.outputs + row * shape_.value_row();
-      const U* const others = from.outputs + row * shape_.value_row();
-      for (Index c = 0; c < shape_.value_dim; ++c)
-        // A weight of zero has no effect, whatever the other part holds.
-        output[c] =
-            (mine == 0 ? U{0} : output[c] * mine) + (theirs == 0 ? U{0} : others[c] * theirs);
+      const Index at = row * shape_.value_row();
+      leaves_.combine(shape_.value_row(), mine, sums_.outputs + at, theirs, from.outputs + at);
     }
   }
 
