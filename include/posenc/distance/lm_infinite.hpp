@@ -4,21 +4,21 @@
 //
 //   Han et al., arXiv 2308.16137; Glaciohound/LM-Infinite, models/lambda_attention.py.
 //
-//   visible: D >= 0 and (D < window or key_index < sinks)       the paper's lambda-shaped mask
-//   g(D) = min(D, window)                                       the paper's distance ceiling
+//   visible: D >= 0 and (D < window or key_index < sinks)      the paper's lambda-shaped mask
+//   g(D) = min(D, window)                                      the paper's distance ceiling
 //
-// which is ReRoPE{window} | SinkWindow{.sinks = sinks, .window = window} as one component, number for
-// number. Beyond the window all sinks look equally far: the query stands at `window` and the key is
-// not rotated. The window is the trained length, so that no angle is new, however long the text.
+// which is ReRoPE{window} | SinkWindow{.sinks = sinks, .window = window} as one component, number
+// for number. Beyond the window all sinks look equally far: the query stands at `window` and the
+// key is not rotated. The window is the trained length, so that no angle is new, however long the
+// text. The paper calls the window the local branch and the sinks the global one (10 to 100).
 //
 // Biases see the true distance; the paper's variant for ALiBi, which stops it at the ceiling, is a
 // bias of one's own. Not here: its optional top-k of the tokens in between.
 //
-// Errata: the reference lowers the window to T - 1 where there are only T keys. There no distance is
-// greater than that, and the one pair that is as far, the last query and the first key, is a sink, so
-// that nothing changes; without sinks it would lose that pair. Here the window stays as it is.
-// The paper and its scripts call the window the local length (limit_distance) and the sinks
-// the global branch (10 to 100 tokens).
+// Errata: the reference lowers the window to min(window, T - 1) where there are T keys. There no
+// distance is greater than that, and the only pair that is as far, the last query and the first
+// key, has a sink, so that nothing changes; without sinks it would lose that pair. Here the window
+// stays as it is.
 //
 // Cache: a ring of `capacity()` tokens with `sinks` sinks, keys raw: sinks are seen both rotated
 // and unrotated.

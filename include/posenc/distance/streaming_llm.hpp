@@ -14,12 +14,12 @@
 // No distance exceeds C - 1, however long the text. Here it is a distance map and a mask in one, so
 // that a prompt is read in one call, with the numbers that the cache would give token by token.
 //
-// A key is always seen from its own position, so a cache may hold it rotated, where the reference
+// A key is always seen at its own position, so a cache may hold it rotated, where the reference
 // keeps raw keys and rotates all of them for every token. Sinks are told by position in the map and
 // by index in the mask: leave positions as they are by default.
 //
-// Errata: rotations see g, biases (ALiBi) the true distance, while the reference takes places in the
-// cache for both: that is KeyValueCache::streaming, with an encoding without this component. A
+// Errata: rotations see g, biases (ALiBi) the true distance, while the reference takes places in
+// the cache for both: that is KeyValueCache::streaming, with an encoding without this component. A
 // prompt that is longer than its cache is read by the reference with full attention at once.
 //
 // Cache: a ring of `capacity()` tokens with `sinks` sinks, keys rotated or raw.

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// ParallelWindows: pieces of context side by side, blind to each other, and a task that sees them all.
+// ParallelWindows: pieces of context side by side, blind to each other, and a task that sees all.
 //
 //   Ratner et al., Parallel Context Windows, arXiv 2212.10947; AI21Labs/Parallel-Context-Windows,
 //   pcw_wrapper.py.
 //
-// The sequence is window after window, then the task (question, answer, what is generated). Positions
-// start anew in every window, so that no window is nearer to the task than another, and no position
-// is greater than that of the longest window and the task behind it:
+// The sequence is window after window, then the task (question, answer, what is generated).
+// Positions start anew in every window, so that no window is nearer to the task than another, and
+// no position is greater than that of the longest window and the task behind it:
 //
 //   window b, token t    position t           sees its own window, causally
 //   task, token t        position L + t       sees every window, and the task causally
@@ -20,8 +20,8 @@
 // longest window's is kept, so that the others begin at position 1; here windows are as they are
 // given.
 //
-// Cache: keys rotated at their own positions, or raw; append each window with window_positions(), the
-// task with task_positions().
+// Cache: keys rotated at their own positions, or raw; append each window with window_positions(),
+// the task with task_positions().
 #pragma once
 
 #include <posenc/core/concepts.hpp>
