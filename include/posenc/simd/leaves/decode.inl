@@ -136,14 +136,14 @@ struct DecodeLeaves {
   }
 
   /// Dot products of some rows of queries with some keys, in registers from the first channel to the
-  /// last.
+  /// last: the sums stay there only when all of it is one function.
   template <int Rows, class T>
   struct Dots {
     using U = arithmetic_t<T>;
     static constexpr int sums = lanes<U> < 8 ? 8 : lanes<U>, columns = sums / Rows;
 
     /// Keys [first, first + columns); beyond the last key the last one is read again.
-    Dots(const T* k, Index width, Index first, Index keys) {
+    __attribute__((always_inline)) Dots(const T* k, Index width, Index first, Index keys) {
 #pragma GCC unroll 16
       for (int i = 0; i < columns; ++i) row[i] = k + std::min(first + i, keys - 1) * width;
 #pragma GCC unroll 16
@@ -151,7 +151,7 @@ struct DecodeLeaves {
     }
 
     /// Channels [begin, end) as they are.
-    void channels(Index begin, Index end, const U* q, Index q_row) {
+    __attribute__((always_inline)) void channels(Index begin, Index end, const U* q, Index q_row) {
       Index c = begin;
       for (; c + lanes<U> <= end; c += lanes<U>) step(std::true_type{}, c, lanes<U>, q, q_row);
       if (c < end) step(std::false_type{}, c, end - c, q, q_row);
@@ -159,7 +159,8 @@ struct DecodeLeaves {
 
     /// All pairs of the rotary block.
     template <class LayoutT>
-    void pairs(const simd::KeyTurn<U>& turn, Index first, Index keys, const U* q, Index q_row) {
+    __attribute__((always_inline)) void pairs(const simd::KeyTurn<U>& turn, Index first, Index keys,
+                                              const U* q, Index q_row) {
       const U *cos[columns], *sin[columns];
 #pragma GCC unroll 16
       for (int i = 0; i < columns; ++i) {
@@ -175,7 +176,7 @@ struct DecodeLeaves {
     }
 
     /// scores[r][0, columns)
-    void store_sums(U* scores, Index scores_row) {
+    __attribute__((always_inline)) void store_sums(U* scores, Index scores_row) {
       U result[sums];
 #pragma GCC unroll 4
       for (int i = 0; i < sums; i += int{lanes<U>}) {
@@ -189,8 +190,8 @@ struct DecodeLeaves {
 
    private:
     template <bool Whole>
-    void step(std::bool_constant<Whole>, Index c, [[maybe_unused]] Index n, const U* q,
-              Index q_row) {
+    __attribute__((always_inline)) void step(std::bool_constant<Whole>, Index c,
+                                             [[maybe_unused]] Index n, const U* q, Index q_row) {
       Vec<U> query[Rows];
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r) {
@@ -208,7 +209,8 @@ struct DecodeLeaves {
 
     /// The two elements of n <= lanes pairs from i on, in an order of the layout.
     template <class LayoutT, bool Whole, class X>
-    static void load_pairs(const X* x, Index i, Index n, Index pairs, Vec<U>& a, Vec<U>& b) {
+    __attribute__((always_inline)) static void load_pairs(const X* x, Index i, Index n, Index pairs,
+                                                          Vec<U>& a, Vec<U>& b) {
       if constexpr (std::is_same_v<LayoutT, HalfSplit>) {
         a = Whole ? load(x + i) : load_first(x + i, n);
         b = Whole ? load(x + pairs + i) : load_first(x + pairs + i, n);
@@ -220,7 +222,7 @@ struct DecodeLeaves {
       }
     }
     template <class LayoutT>
-    static Vec<U> load_angles(const U* x) {
+    __attribute__((always_inline)) static Vec<U> load_angles(const U* x) {
       if constexpr (std::is_same_v<LayoutT, HalfSplit>)
         return load(x);
       else
@@ -228,8 +230,10 @@ struct DecodeLeaves {
     }
 
     template <class LayoutT, bool Whole>
-    void pair_step(std::bool_constant<Whole>, const simd::KeyTurn<U>& turn, Index i, Index n,
-                   const U* const* cos, const U* const* sin, const U* q, Index q_row) {
+    __attribute__((always_inline)) void pair_step(std::bool_constant<Whole>,
+                                                  const simd::KeyTurn<U>& turn, Index i, Index n,
+                                                  const U* const* cos, const U* const* sin,
+                                                  const U* q, Index q_row) {
       Vec<U> qa[Rows], qb[Rows];
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r)
