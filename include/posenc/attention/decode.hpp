@@ -17,6 +17,7 @@
 
 #include <posenc/attention/attention.hpp>
 #include <posenc/attention/decode_kernel.hpp>
+#include <posenc/rotary/ragged.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
