@@ -96,7 +96,7 @@ class DecodeWorker {
  private:
   using Buffers = DecodeBuffers<U, BoundT>;
   using Map = map_of<BoundT>;
-  static constexpr int regions = Buffers::regions;
+  static constexpr int regions = Buffers::regions, copy_of_values = regions;
   static constexpr Index block_keys = DecodePlan::block_keys;
   /// Do keys turn, and values under RotateValues, on their way out of the cache?
   static constexpr bool turns = BoundT::has_rotary && CacheT::state == KeyState::raw;
@@ -290,13 +290,14 @@ class DecodeWorker {
                                         block_keys, values, outputs, shape_.value_row(), ahead);
     };
     if constexpr (turns_values) {
-      if (has_angles(block, 0)) {
-        leaves_.turn.turn(bound_->rotary(), view(v, block.keys, shape_.value_dim),
-                          view(buffers_.values, block.keys, shape_.value_dim), angles(0));
-        return add(leaves_.turned, buffers_.values);
-      }
+      const int copy = bound_->rotary().state.growth.size() == 0 ? 0 : copy_of_values;
+      fill_angles(block, copy, bound_->rotary().angles, block.positions);
+      leaves_.turn.turn(bound_->rotary(), view(v, block.keys, shape_.value_dim),
+                        view(buffers_.values, block.keys, shape_.value_dim), angles(copy));
+      add(leaves_.turned, buffers_.values);
+    } else {
+      add(leaves_.stored, v);
     }
-    add(leaves_.stored, v);
   }
 
   static simd::Ahead rows_ahead(const T* rows, Index width) {
@@ -331,12 +332,17 @@ class DecodeWorker {
       if (!turn) return false;
       positions = std::span<const Position>(buffers_.key_copy, size(block.keys));
     }
-    with_angles_ |= RegionSet{1} << copy;
-    const AngleRows<U> to = angles(copy);
-    leaves_.turn.angles(bound_->rotary(), bound_->region_angles(copy), {.side = Side::key},
-                        positions, block.keys, const_cast<U*>(to.cos), const_cast<U*>(to.sin),
-                        to.row);
+    fill_angles(block, copy, bound_->region_angles(copy), positions);
     return true;
+  }
+  void fill_angles(const Block& block, int copy, const AngleTable& table,
+                   const Positions& positions) {
+    if ((with_angles_ >> copy & 1U) != 0) return;
+    with_angles_ |= RegionSet{1} << copy;
+    const Turn turn{.side = copy == copy_of_values ? std::optional<Side>{} : Side::key};
+    const AngleRows<U> to = angles(copy);
+    leaves_.turn.angles(bound_->rotary(), table, turn, positions, block.keys,
+                        const_cast<U*>(to.cos), const_cast<U*>(to.sin), to.row);
   }
 
   // --- Sums -------------------------------------------------------------------------------------

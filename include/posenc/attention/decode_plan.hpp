@@ -92,13 +92,15 @@ struct DecodeBuffers {
   static constexpr int regions =
       std::remove_cvref_t<decltype(std::declval<const BoundT&>().distance_map())>::num_regions;
   static constexpr Index block = DecodePlan::block_keys;
+  /// Angles of the keys by region, and of the values: these have none of the magnitudes of xPos.
+  static constexpr int copies = regions + (BoundT::rotates_values ? 1 : 0);
 
   U* queries = nullptr;              ///< [region][row][query_row], scaled and rotated
   U* scores = nullptr;               ///< [row][key in block]
   U* blend = nullptr;                ///< the same, the second product of a mixed block
   U* keys = nullptr;                 ///< [key in block][head_dim], rotated
   U* values = nullptr;               ///< [key in block][value_dim], rotated
-  U *cos = nullptr, *sin = nullptr;  ///< [region][key in block][angle_row]
+  U *cos = nullptr, *sin = nullptr;  ///< [copy][key in block][angle_row]
   Position *query = nullptr, *query_index = nullptr;  ///< [query in block]
   Position *key = nullptr, *key_index = nullptr;      ///< [key in block], padded
   Position* key_copy = nullptr;                       ///< [key in block], positions of a region
@@ -110,8 +112,8 @@ struct DecodeBuffers {
     if (BoundT::has_rotary) {
       keys = arena.take<U>(block, shape.head_dim);
       if (BoundT::rotates_values) values = arena.take<U>(block, shape.value_dim);
-      cos = arena.take<U>(regions * block, shape.angle_row());
-      sin = arena.take<U>(regions * block, shape.angle_row());
+      cos = arena.take<U>(copies * block, shape.angle_row());
+      sin = arena.take<U>(copies * block, shape.angle_row());
     }
     query = arena.take<Position>(1, DecodePlan::most_queries);
     query_index = arena.take<Position>(1, DecodePlan::most_queries);

@@ -155,7 +155,7 @@ class KeyValueCache {
     static_assert(State == KeyState::raw,
                   "posenc: a cache of rotated keys has to know how to rotate them: call "
                   "append(sequence, k, v, bound).");
-    append_rows<X>("append", sequence, k, v, options, nothing_to_rotate);
+    append_rows<std::remove_const_t<X>>("append", sequence, k, v, options, nothing_to_rotate);
   }
 
   /// Drops the tokens whose index is at least this; the next token takes its place.
@@ -175,7 +175,7 @@ class KeyValueCache {
   void fork(Index from, Index to) { fork(from, to, next_index(from)); }
 
   /// Drops all tokens of a sequence; the next one has index 0.
-  void clear(Index sequence) { change("clear", sequence).truncate(0, 0); }
+  void clear(Index sequence) { change("clear", sequence).clear(); }
 
   // --- For those who read or change keys in place -------------------------------------------------
 
@@ -467,18 +467,18 @@ void KeyValueCache<State, T>::append(Index sequence, TensorView<X> k, TensorView
   detail::check_cache_fits(problems, shape_, bound);
   check_rotated_by(problems, sequence, bound);
   problems.raise_if_any(who("append"));
+  const detail::Slots& slots = sequences_[size(sequence)].slots;
+  const bool is_first = slots.tokens() == 0;
   if constexpr (State == KeyState::raw || !Bound<E>::has_rotary) {
     append_rows<From>("append", sequence, k, v, options, nothing_to_rotate);
   } else {
     const detail::KeyRotation<State, Bound<E>> rotation(bound);
-    const detail::Slots& slots = sequences_[size(sequence)].slots;
     rotation.template check<T>(
         problems, options.positions.value_or(Positions(slots.next_position())), k.tokens);
     problems.raise_if_any(who("append"));
-    const bool is_first = slots.tokens() == 0;
     append_rows<From>("append", sequence, k, v, options, rotation);
-    if (is_first) set_rotated_by(sequence, bound);
   }
+  if (State != KeyState::raw && is_first) set_rotated_by(sequence, bound);
 }
 
 template <KeyState State, Element T>

@@ -107,8 +107,8 @@ void shift(KeyValueCache<State, T>& cache, Index sequence, Position first, Posit
   cache.check_rotated_by(problems, sequence, bound);
   detail::check_shift(problems, cache, sequence, first, last, by, slots);
   problems.raise_if_any("posenc::shift");
-  const Index from = slots.rank_of(first), to = slots.rank_of(last);
   if constexpr (BoundT::has_rotary && State == KeyState::rotated) {
+    const Index from = slots.rank_of(first), to = slots.rank_of(last);
     detail::check_exact(problems, bound.options().angles);
     const RotaryState& state = bound.rotary().state;
     for (Index rank = from; rank < to && state.growth.size() != 0 && problems.empty(); ++rank)
@@ -131,7 +131,7 @@ void shift(KeyValueCache<State, T>& cache, Index sequence, Position first, Posit
       });
     });
   }
-  slots.shift(from, to, by);
+  slots.shift(first, last, by);
 }
 
 /// The same for raw keys of any encoding.
@@ -142,7 +142,7 @@ void shift(KeyValueCache<KeyState::raw, T>& cache, Index sequence, Position firs
   Problems problems;
   detail::check_shift(problems, cache, sequence, first, last, by, slots);
   problems.raise_if_any("posenc::shift");
-  slots.shift(slots.rank_of(first), slots.rank_of(last), by);
+  slots.shift(first, last, by);
 }
 
 /// Rotates the keys of a sequence from one encoding to another; their positions stay.

@@ -105,6 +105,11 @@ class Slots {
     } else {
       overwritten_ = index_[size(at)] + 1;
       oldest_ = (oldest_ + 1) % (capacity_ - sinks_);
+      if (greatest_of(at) + 1 == length_) {  // ids may go down again
+        for (int axis = 0; axis < axes_; ++axis)
+          position_[size(axis * capacity_ + at)] = -greatest_position;
+        measure();
+      }
     }
     index_[size(at)] = next_index_++;
     return at;
@@ -120,14 +125,21 @@ class Slots {
     next_position_ = greatest + 1;
     length_ = std::max(length_, next_position_);
   }
-  /// Keeps the first `tokens` ranks; the next token has this index.
+  /// Keeps the first `tokens` ranks; the next token has this index. It stands behind the last one that
+  /// is left, further by one for every index between them that was evicted.
   void truncate(Index tokens, Position next_index) {
-    const bool loses_last = tokens < tokens_;
+    if (next_index == next_index_) return;
     tokens_ = tokens;
     next_index_ = next_index;
     if (tokens_ <= sinks_) oldest_ = 0;
-    if (next_index <= overwritten_) overwritten_ = 0;
-    if (loses_last || tokens == 0) after_change(true);
+    overwritten_ = std::min(overwritten_, next_index);
+    next_position_ =
+        tokens == 0 ? next_index : greatest_of(slot(tokens - 1)) + next_index - index(tokens - 1);
+    measure();
+  }
+  void clear() {
+    truncate(0, 0);
+    next_position_ = 0;
   }
   /// Forgets `tokens` ranks from `first` on; the token at each later rank moves down, which
   /// move(from slot, to slot) does for what lies there.
@@ -142,13 +154,16 @@ class Slots {
     }
     tokens_ -= tokens;
     if (tokens_ <= sinks_) oldest_ = 0;
-    after_change(false);
+    measure();
   }
-  /// Adds to the positions of ranks [first, last).
-  void shift(Index first, Index last, Position by) {
-    for (Index rank = first; rank < last; ++rank)
+  /// Adds to the positions of the tokens with index [first, last), and of those to come where these
+  /// are the last.
+  void shift(Position first, Position last, Position by) {
+    const Index from = rank_of(first), to = rank_of(last);
+    for (Index rank = from; rank < to; ++rank)
       for (int axis = 0; axis < axes_; ++axis) position_[size(axis * capacity_ + slot(rank))] += by;
-    after_change(first < last && last == tokens_);
+    if (first < last && last == next_index_) next_position_ += by;
+    measure();
   }
   /// What `other` holds of its first ranks, in the same slots; both have the same capacity.
   void copy(const Slots& other, Index tokens, Position next_index) {
@@ -159,15 +174,16 @@ class Slots {
  private:
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
-  [[nodiscard]] Position greatest_of(Index rank) const {
-    Position greatest = position(rank);
-    for (int axis = 1; axis < axes_; ++axis) greatest = std::max(greatest, position(rank, axis));
+  [[nodiscard]] Position greatest_of(Index slot) const {
+    Position greatest = position_[size(slot)];
+    for (int axis = 1; axis < axes_; ++axis)
+      greatest = std::max(greatest, position_[size(axis * capacity_ + slot)]);
     return greatest;
   }
-  void after_change(bool last_is_another) {
+  void measure() {
     length_ = 0;
-    for (Index rank = 0; rank < tokens_; ++rank) length_ = std::max(length_, greatest_of(rank) + 1);
-    if (last_is_another) next_position_ = tokens_ == 0 ? 0 : greatest_of(tokens_ - 1) + 1;
+    for (Index rank = 0; rank < tokens_; ++rank)
+      length_ = std::max(length_, greatest_of(slot(rank)) + 1);
   }
 
   Index capacity_, sinks_, page_tokens_;

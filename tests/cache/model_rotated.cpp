@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+//
+// Caches of rotated and reduced keys against a plain list of tokens.
+#include "sessions.hpp"
+
+#include <posenc/bias/alibi.hpp>
+#include <posenc/distance/dual_chunk.hpp>
+#include <posenc/frequency/abf.hpp>
+#include <posenc/frequency/yarn.hpp>
+#include <posenc/mask/causal.hpp>
+#include <posenc/mask/sliding_window.hpp>
+#include <posenc/rotary/m_rope.hpp>
+#include <posenc/rotary/xpos.hpp>
+
+namespace cache_test {
+namespace {
+
+constexpr KeyState rotated = KeyState::rotated;
+constexpr BindOptions heads{.num_heads = 2, .num_kv_heads = 1};
+
+TEST_CASE("rotated keys of float, partial rotary and YaRN: as a list") {
+  const auto encoding = [](double base) {
+    return bind(
+        RoPE<Interleaved>{.head_dim = 8, .base = base, .rotary_dim = 6, .rotary_offset = 1} |
+            YaRN{.factor = 4, .original_context = 64} | ALiBi{} |
+            SlidingWindow::from_token_count(7),
+        heads);
+  };
+  run_sessions<rotated, float>(encoding(100), encoding(10'000), {.heads = 2, .kv_heads = 1});
+}
+
+TEST_CASE("rotated keys of double, three coordinates: as a list") {
+  const auto encoding = [](double base) {
+    return bind(RoPE<HalfSplit>{.head_dim = 12, .base = base} |
+                    MRoPE{.sections = {2, 2, 2}, .interleaved = true} | Causal{},
+                {.num_heads = 4, .num_kv_heads = 2});
+  };
+  run_sessions<rotated, double>(
+      encoding(100), encoding(10'000),
+      {.heads = 4, .kv_heads = 2, .head_dim = 12, .value_dim = 3, .axes = 3});
+}
+
+TEST_CASE("rotated keys and values of bfloat16: as a list") {
+  const auto encoding = [](double base) {
+    return bind(RoPE<HalfSplit>{.head_dim = 8, .base = base} | RotateValues{} | Causal{}, heads);
+  };
+  run_sessions<rotated, Eigen::bfloat16>(encoding(100), encoding(10'000), {.value_dim = 9});
+}
+
+TEST_CASE("rotated keys of float16 that grow: as a list") {
+  const auto encoding = [](double base) {
+    return bind(RoPE<HalfSplit>{.head_dim = 8, .base = base} |
+                    XPos{.scale_base = 32'768, .centre = 10} | Causal{},
+                heads);
+  };
+  run_sessions<rotated, Eigen::half>(encoding(100), encoding(10'000), {});
+}
+
+TEST_CASE("reduced keys of float: as a list") {
+  const auto encoding = [](double base) {
+    return bind(RoPE<HalfSplit>{.head_dim = 8, .base = base} | DualChunk{.chunk = 5, .cap = 7} |
+                    Causal{},
+                heads);
+  };
+  run_sessions<KeyState::reduced, float>(encoding(100), encoding(10'000), {});
+}
+
+}  // namespace
+}  // namespace cache_test
