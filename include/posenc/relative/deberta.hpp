@@ -106,10 +106,11 @@ struct DeBERTa {
     const Index vectors = 2 * span() * shape.num_heads;
     for (const auto& [name, values] : {std::pair{"keys", &keys}, {"queries", &queries}}) {
       const Index width = std::ssize(*values) / vectors;
-      problems.require(width * vectors == std::ssize(*values), "DeBERTa: ", name, " must have ",
-                       2 * span(), " rows of ", shape.num_heads,
-                       " heads of one width, or nothing, got ", values->size(), " values.");
-      problems.require(width == 0 || shape.head_dim <= 0 || width == shape.head_dim,
+      const bool is_whole = width * vectors == std::ssize(*values);
+      problems.require(is_whole, "DeBERTa: ", name, " must have ", 2 * span(), " rows of ",
+                       shape.num_heads, " heads of one width, or nothing, got ", values->size(),
+                       " values.");
+      problems.require(!is_whole || width == 0 || shape.head_dim <= 0 || width == shape.head_dim,
                        "DeBERTa: ", name, " has vectors of ", width, " channels, but heads have ",
                        shape.head_dim, ".");
       detail::check_finite(problems, "DeBERTa", name, *values);

@@ -40,9 +40,10 @@ inline void check_shaw(Problems& problems, const char* who, const std::vector<fl
   if (clip < 0 || clip > most)
     return problems.add(who, ": clip must lie within [0, 2^30], got ", clip, ".");
   const Index rows = static_cast<Index>(2 * clip + 1), width = std::ssize(table) / rows;
-  problems.require(width > 0 && width * rows == std::ssize(table), who, ": the table must have ",
-                   rows, " rows (2 clip + 1) of one width, got ", table.size(), " values.");
-  problems.require(width == 0 || needed == 0 || width == needed, who, ": the table has rows of ",
+  const bool is_whole = width > 0 && width * rows == std::ssize(table);
+  problems.require(is_whole, who, ": the table must have ", rows,
+                   " rows (2 clip + 1) of one width, got ", table.size(), " values.");
+  problems.require(!is_whole || needed <= 0 || width == needed, who, ": the table has rows of ",
                    width, " channels, but heads have ", needed, ".");
   check_finite(problems, who, "the table", table);
 }
