@@ -165,6 +165,36 @@ TEST_CASE("vectors by distance: a long run of equal weights", "[relative]") {
       CHECK(std::abs(got.out.view()(r, 0, c) - plain.out.view()(r, 0, c) - 1) <= 1e-6F);
 }
 
+TEST_CASE("vectors by distance: other queries have no effect", "[relative]") {
+  const auto bound = bind(RoPE<HalfSplit>{.head_dim = width} | shaw_keys(5) | shaw_values(20) |
+                              xl(500) | deberta() | Causal{},
+                          {.num_heads = heads, .num_kv_heads = kv_heads});
+  const Inputs<float> inputs(300, 400, heads, kv_heads, width, value_dim);
+  const Arguments<float> call = inputs.call();
+  const Output<float> all = attend(call, bound);
+  for (const auto& [first, count] : {std::pair<Index, Index>{5, 295}, {100, 1}, {177, 30}}) {
+    CAPTURE(first, count);
+    const Output<float> some = attend<float>(
+        {call.q.slice(first, count), call.k, call.v, {.query_offset = 100 + first}}, bound);
+    Index differ = 0;
+    for (Index r = 0; r < count; ++r)
+      for (Index h = 0; h < heads; ++h) differ += same_row(some, r, all, first + r, h) ? 0 : 1;
+    CHECK(differ == 0);
+  }
+}
+
+TEST_CASE("vectors by distance: tiles with more buckets than there is room for", "[relative]") {
+  // The first and the last tile need the same few vectors, the one between them many more.
+  const Inputs<float> inputs(16, 192, heads, kv_heads, width, value_dim);
+  Arguments<float> call = inputs.call();
+  std::vector<Position> key = scattered(192, 2000, 3);
+  for (Index j = 0; j < 192; ++j)
+    if (j / 64 != 1) key[size(j)] = j % 64;
+  call.options.key_positions = Positions(key);
+  CHECK(off_reference(call, bind(xl(2500), {.num_heads = heads, .num_kv_heads = kv_heads})) <=
+        close<float>);
+}
+
 TEST_CASE("vectors by distance: what is hidden has no effect", "[relative]") {
   constexpr Index tokens = 140, hidden = 70;
   Inputs<float> inputs(tokens, tokens, heads, kv_heads, width, value_dim);

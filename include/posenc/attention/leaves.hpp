@@ -75,9 +75,8 @@ struct StageLeaves {
                  const ScoreTile& tile, T* scores) noexcept = nullptr;
   void (*masks)(const Stages& stages, const ScoreTile& tile, T* scores) noexcept = nullptr;
   void (*relative_products)(const Stages& stages, const RelativeProducts<T, Stages>& products,
-                            const ScoreTile& tile, const Interval& query,
-                            T* scores) noexcept = nullptr;
-  void (*relative_weights)(const Stages& stages, const ScoreTile& tile, const Interval& query,
+                            const ScoreTile& tile, const Tile& at, T* scores) noexcept = nullptr;
+  void (*relative_weights)(const Stages& stages, const ScoreTile& tile, const Tile& at,
                            const T* weights, T* sums) noexcept = nullptr;
 };
 

@@ -3,9 +3,9 @@
 // Vectors by distance in one tile: where their products are added to scores, and weights to sums by
 // bucket. attention/relative_terms.hpp makes the products.
 //
-// A bucket is found for each pair of a key and a query, but most rows of a tile lie in one bucket:
-// since buckets never turn back with distance, that is so when the first and the last position of
-// the queries agree, and then a row is added as it lies.
+// Most rows of a tile lie in one bucket, and many tiles: since buckets never turn back with distance,
+// that is so when those of the least distance and the greatest agree. Then rows are added as they lie,
+// and otherwise a bucket is found for each pair.
 #pragma once
 
 #include <posenc/attention/stages.hpp>
@@ -50,7 +50,7 @@ Interval buckets_between(const S& stage, Position least, Position greatest) {
 template <class T, class Stages>
 struct RelativeProducts {
   struct OfQueries {
-    const T* data = nullptr;  ///< [bucket - first][panel width], scaled; null: nothing to add
+    const T* data = nullptr;  ///< [bucket - first][panel width]; null: nothing to add
     Index first = 0;
   };
   struct OfKeys {
@@ -62,40 +62,107 @@ struct RelativeProducts {
   const T* factor = nullptr;  ///< by lane, scale and temperature of the query
 };
 
-/// Adds the products to a tile of scores.
+/// The buckets of the pairs of a tile. Where queries stand one after another and keys close together,
+/// buckets are asked for once per distance, and the row of a key is read as it lies.
+template <class S, Index most_lanes>
+class TileBuckets {
+ public:
+  TileBuckets(const S& stage, const ScoreTile& tile, const Tile& at)
+      : stage_(stage), tile_(tile), query_(at.query), least_(at.least_distance()),
+        all_(detail::buckets_between(stage, least_, at.greatest_distance())) {
+    const Position reach = at.key.last - at.key.first;
+    if (all_.first == all_.last || !tile.consecutive || reach >= most_keys) return;
+    for (Position i = 0; i < reach + tile.width; ++i)  // lanes beyond the last query repeat it
+      by_distance_[static_cast<std::size_t>(i)] =
+          static_cast<std::int32_t>(stage.bucket(std::min(least_ + i, at.greatest_distance())));
+    is_tabulated_ = true;
+  }
+
+  /// Calls uniform(row, rows, bucket) for rows whose pairs all lie in one bucket, and each(row, f) for
+  /// others, where f(lane) is the bucket of a lane.
+  template <class Uniform, class Each>
+  void visit(const Uniform& uniform, const Each& each) const {
+    if (all_.first == all_.last) return uniform(0, tile_.keys, static_cast<Index>(all_.first));
+    for (Index k = 0; k < tile_.keys;) {
+      const Position key = tile_.key[k];
+      const Interval own = of_row(k);
+      if (own.first == own.last) {
+        const Index row = k++;
+        for (; k < tile_.keys; ++k)
+          if (const Interval next = of_row(k); next.first != own.first || next.last != own.last)
+            break;
+        uniform(row, k - row, static_cast<Index>(own.first));
+      } else if (is_tabulated_) {
+        each(k++, [row = by_distance_.data() + (query_.first - key - least_)](Index j) {
+          return Index{row[j]};
+        });
+      } else {
+        each(k++, [&stage = stage_, query = tile_.query, key](Index j) {
+          return static_cast<Index>(stage.bucket(query[j] - key));
+        });
+      }
+    }
+  }
+
+ private:
+  [[nodiscard]] Interval of_row(Index k) const {
+    return detail::buckets_between(stage_, query_.first - tile_.key[k], query_.last - tile_.key[k]);
+  }
+
+  static constexpr Index most_keys = 64;  ///< between the first position and the last
+  const S& stage_;
+  const ScoreTile& tile_;
+  Interval query_;
+  Position least_;  ///< distance
+  Interval all_;    ///< buckets
+  bool is_tabulated_ = false;
+  std::array<std::int32_t, static_cast<std::size_t>(most_keys + most_lanes)> by_distance_;
+};
+
+/// Adds the products to a tile of scores, which stands `at` these positions.
 template <class Level, class T, class... Stages>
 void add_relative_products(const std::tuple<Stages...>& stages,
                            const RelativeProducts<T, std::tuple<Stages...>>& products,
-                           const ScoreTile& tile, const Interval& query, T* scores) noexcept {
+                           const ScoreTile& tile, const Tile& at, T* scores) noexcept {
   [[maybe_unused]] std::size_t of_queries = 0, of_keys = 0;
   const auto apply = [&]<class S>(const S& stage) {
-    const ScoreTile at = tile;  // a copy that no store to the scores can change
+    using Buckets = TileBuckets<S, Level::template panel<T>>;
+    const Index width = tile.width;
+    const auto add = [&](Index row, Index rows, const auto& f) {
+      Level::map(rows, width, scores + row * width, f);
+    };
     if constexpr (RelativeKeys<S>) {
-      const auto [data, first] = products.of_queries[of_queries++];
-      for (Index k = 0; data && k < at.keys; ++k) {
-        const Position key = at.key[k];
-        T* const row = scores + k * at.width;
-        const Interval buckets =
-            detail::buckets_between(stage, query.first - key, query.last - key);
-        const T* const product = data + (buckets.first - first) * at.width;
-        if (buckets.first == buckets.last)
-          Level::map(1, at.width, row, [=](T x, Index, Index j) { return x + product[j]; });
-        else
-          Level::map(1, at.width, row, [&, data = data, first = first](T x, Index, Index j) {
-            return x + data[(stage.bucket(at.query[j] - key) - first) * at.width + j];
-          });
-      }
+      if (const auto& own = products.of_queries[of_queries++]; own.data)
+        Buckets(stage, tile, at)
+            .visit(
+                [&](Index row, Index rows, Index bucket) {
+                  add(row, rows,
+                      [product = own.data + (bucket - own.first) * width](T x, Index, Index j) {
+                        return x + product[j];
+                      });
+                },
+                [&](Index row, const auto& bucket) {
+                  add(row, 1, [=, from = own.data, first = own.first](T x, Index, Index j) {
+                    return x + from[(bucket(j) - first) * width + j];
+                  });
+                });
     }
     if constexpr (RelativeQueries<S>) {
-      const auto [data, stride] = products.of_keys[of_keys++];
-      for (Index k = 0; data && k < at.keys; ++k) {
-        const Position key = at.key[k];
-        const T* const product = data + k * stride;
-        Level::map(1, at.width, scores + k * at.width,
-                   [&, factor = products.factor](T x, Index, Index j) {
-                     return x + factor[j] * product[stage.bucket(at.query[j] - key)];
-                   });
-      }
+      if (const auto& own = products.of_keys[of_keys++]; own.data)
+        Buckets(stage, tile, at)
+            .visit(
+                [&](Index row, Index rows, Index bucket) {
+                  add(row, rows,
+                      [product = own.data + row * own.stride + bucket, stride = own.stride,
+                       factor = products.factor](T x, Index k, Index j) {
+                        return x + factor[j] * product[k * stride];
+                      });
+                },
+                [&](Index row, const auto& bucket) {
+                  add(row, 1,
+                      [=, product = own.data + row * own.stride, factor = products.factor](
+                          T x, Index, Index j) { return x + factor[j] * product[bucket(j)]; });
+                });
     }
   };
   std::apply([&](const Stages&... stage) { (apply(stage), ...); }, stages);
@@ -105,39 +172,37 @@ void add_relative_products(const std::tuple<Stages...>& stages,
 /// component.
 template <class Level, class T, class... Stages>
 void add_relative_weights(const std::tuple<Stages...>& stages, const ScoreTile& tile,
-                          const Interval& query, const T* weights, T* sums) noexcept {
-  const auto add = [&](T* to, const T* from) {
-    Level::map(1, tile.width, to, [=](T x, Index, Index j) { return x + from[j]; });
-  };
+                          const Tile& at, const T* weights, T* sums) noexcept {
   const auto apply = [&]<class S>(const S& stage) {
     if constexpr (RelativeValues<S>) {
-      const Index buckets = stage.relative_values().buckets;
-      // Rows in a row that share a bucket are summed by themselves first: over many keys of equal
-      // weight, one running sum would round the same way each time.
+      const Index buckets = stage.relative_values().buckets, width = tile.width;
+      if (buckets == 0) return;
+      // Each lane sums keys that follow one another in a bucket by themselves first: over many keys of
+      // equal weight, one running sum would round the same way each time. What the other lanes do has
+      // no part in it.
       T run[Level::template panel<T>];
-      Index run_bucket = -1;
-      const auto end_run = [&] {
-        if (run_bucket >= 0) add(sums + run_bucket * tile.width, run);
-        run_bucket = -1;
+      Index of[Level::template panel<T>];  // the bucket of a run
+      std::fill_n(of, width, Index{-1});
+      const auto begin_run = [&](Index j, Index bucket) {
+        if (of[j] == bucket) return;
+        if (of[j] >= 0) sums[of[j] * width + j] += run[j];
+        of[j] = bucket;
+        run[j] = 0;
       };
-      for (Index k = 0; buckets > 0 && k < tile.keys; ++k) {
-        const Position key = tile.key[k];
-        const T* const row = weights + k * tile.width;
-        const Interval at = detail::buckets_between(stage, query.first - key, query.last - key);
-        if (at.first != at.last) {
-          end_run();
-          for (Index j = 0; j < tile.width; ++j)
-            sums[stage.bucket(tile.query[j] - key) * tile.width + j] += row[j];
-        } else if (at.first == run_bucket) {
-          add(run, row);
-        } else {
-          end_run();
-          run_bucket = at.first;
-          std::copy_n(row, tile.width, run);
-        }
-      }
-      end_run();
-      sums += buckets * tile.width;
+      TileBuckets<S, Level::template panel<T>>(stage, tile, at)
+          .visit(
+              [&](Index row, Index rows, Index bucket) {
+                for (Index j = 0; j < width; ++j) begin_run(j, bucket);
+                Level::add_rows(rows, width, weights + row * width, run);
+              },
+              [&](Index row, const auto& bucket) {
+                for (Index j = 0; j < width; ++j) {
+                  begin_run(j, bucket(j));
+                  run[j] += weights[row * width + j];
+                }
+              });
+      for (Index j = 0; j < width; ++j) begin_run(j, -1);
+      sums += buckets * width;
     }
   };
   std::apply([&](const Stages&... stage) { (apply(stage), ...); }, stages);

@@ -102,11 +102,11 @@ class RelativeTerms {
         product = {own.products + (g * plan_.chunk + c) * own.lanes, own.lanes};
       }
     });
-    leaves_.stage.relative_products(bound_.stages(), products, scores, tile.query, out);
+    leaves_.stage.relative_products(bound_.stages(), products, scores, tile, out);
   }
 
   void add_weights(const Tile& tile, const ScoreTile& scores, const T* weights, T* sums) const {
-    leaves_.stage.relative_weights(bound_.stages(), scores, tile.query, weights, sums);
+    leaves_.stage.relative_weights(bound_.stages(), scores, tile, weights, sums);
   }
 
   /// Adds the vectors of all buckets, times the sums of their weights, to a panel of outputs.
