@@ -11,7 +11,8 @@
 //                          one; keys and queries are rotated when a region first needs them
 //           products with vectors by distance, biases and score maps in the order written, masks,
 //           online softmax, weights times values
-//     vectors by distance times their weights, divide, rotate back (RotateValues), write the output and its log-sum-exp
+//     vectors by distance times their weights, divide, rotate back (RotateValues), write the output
+//     and its log-sum-exp
 //
 // Nothing larger than a tile is made of the scores; of the keys no more than a chunk is kept rotated.
 //
