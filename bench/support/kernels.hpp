@@ -68,7 +68,7 @@ struct Kernels {
   const char* name;
   std::array<void (*)(Blocks, float), 6> scale;
   std::array<void (*)(const float*, float*, Index), 6> copy;
-  std::array<float (*)(const float*, Index), 3> sum;
+  std::array<float (*)(const float*, Index), 6> sum;
   float (*multiply_add)(Index steps);
   double operations;  ///< of a step
 };

@@ -78,20 +78,21 @@ void copy(const float* x, float* y, Index n) {
   if constexpr (Streaming) std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
-/// The sum of n floats, read as so many streams.
+/// The sum of n floats, read as so many streams; what these leave is read at the end.
 template <int Ahead, int Streams>
 float sum(const float* x, Index n) {
-  const Index part = n / Streams;
+  const Index part = n / Streams / Blocks::step * Blocks::step;
   Vec a{}, b{}, c{}, d{};
+  const auto add = [&](const float* p) {
+    ask<Ahead>(p);
+    a += load(p);
+    b += load(p + lanes);
+    c += load(p + 2 * lanes);
+    d += load(p + 3 * lanes);
+  };
   for (Index i = 0; i < part; i += 4 * lanes)
-    for (int s = 0; s < Streams; ++s) {
-      const float* p = x + s * part + i;
-      ask<Ahead>(p);
-      a += load(p);
-      b += load(p + lanes);
-      c += load(p + 2 * lanes);
-      d += load(p + 3 * lanes);
-    }
+    for (int s = 0; s < Streams; ++s) add(x + s * part + i);
+  for (Index i = Streams * part; i < n; i += 4 * lanes) add(x + i);
   const Vec all = (a + b) + (c + d);
   float total = 0;
   for (int i = 0; i < lanes; ++i) total += all[i];
@@ -124,6 +125,7 @@ inline const Kernels kernels{lanes == 16  ? "512 bits"
                               scale_halves<4096>},
                              {copy<0, false>, copy<8192, false>, copy<0, true>, copy<4096, true>,
                               copy_by_library, copy_by_instruction},
-                             {sum<0, 1>, sum<4096, 1>, sum<0, 2>},
+                             {sum<0, 1>, sum<4096, 1>, sum<0, 2>, sum<4096, 2>, sum<0, 4>,
+                              sum<2048, 4>},
                              multiply_add_peak,
                              2.0 * static_cast<double>(accumulators) * lanes};

@@ -8,7 +8,7 @@
 //   multiply_add    a * b + c              two operations
 //
 // A ratio to a slow limit would flatter, so each limit exists in several ways (asking for memory
-// ahead or not, one stream or two, past the caches or not) and the one that is fastest for the
+// ahead or not, one stream or more, past the caches or not) and the one that is fastest for the
 // memory at hand counts. Scaling in place never goes past the caches: who rotates in place wants to
 // find the result there.
 #pragma once
@@ -78,10 +78,20 @@ inline auto copy_limit(Blocks x, float* y, Team& team) {
   });
 }
 
+template <class Way>
+void sum_rows(Way way, Blocks x) {
+  for (Index r = 0; r < x.rows; ++r) benchmark::DoNotOptimize(way(x.data + r * x.stride, x.width));
+}
 inline auto sum_limit(Blocks x, Team& team) {
-  return Limit(team, x.bytes(), kernels().sum, [x](auto way, Index i, Index n) {
-    const Blocks some = part(x, i, n);
-    benchmark::DoNotOptimize(way(some.data, some.width));
+  return Limit(team, x.bytes(), kernels().sum,
+               [x](auto way, Index i, Index n) { sum_rows(way, part(x, i, n)); });
+}
+
+/// The same of two places, such as keys and values: a thread reads its part of one, then of the other.
+inline auto sum_limit(Blocks x, Blocks y, Team& team) {
+  return Limit(team, x.bytes() + y.bytes(), kernels().sum, [x, y](auto way, Index i, Index n) {
+    sum_rows(way, part(x, i, n));
+    sum_rows(way, part(y, i, n));
   });
 }
 

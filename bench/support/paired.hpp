@@ -11,6 +11,7 @@
 #include <array>
 #include <numeric>
 #include <string>
+#include <tuple>
 
 namespace bench {
 
@@ -20,32 +21,74 @@ inline bool enough(const std::vector<double>& times) {
   return std::size(times) >= 25 || std::accumulate(times.begin(), times.end(), 0.0) > 3;
 }
 
+/// Several ways to pass the time, timed in turns.
+template <class... Passes>
+class Turns {
+ public:
+  static constexpr std::size_t size = sizeof...(Passes);
+
+  explicit Turns(const Passes&... passes) : passes_(passes...), batch_{batch_of(passes)...} {}
+
+  void round() {
+    std::size_t i = 0;
+    const auto time = [&](const auto& pass) {
+      times_[i].push_back(seconds(batch_[i], pass) / batch_[i]);
+      ++i;
+    };
+    std::apply([&](const auto&... pass) { (time(pass), ...); }, passes_);
+  }
+  void rounds() {
+    while (!enough(times_[0])) round();
+  }
+
+  /// Of the first: passes in a batch, and seconds of a pass in the last one.
+  [[nodiscard]] int batch() const { return batch_[0]; }
+  [[nodiscard]] double last() const { return times_[0].back(); }
+
+  /// Median seconds of a pass of each.
+  [[nodiscard]] std::array<double, size> medians() const {
+    std::array<double, size> medians{};
+    for (std::size_t i = 0; i < size; ++i) medians[i] = median(times_[i]);
+    return medians;
+  }
+
+ private:
+  template <class Pass>
+  static int batch_of(const Pass& pass) {
+    return passes_of_batch([&](int passes) { return seconds(passes, pass); });
+  }
+
+  std::tuple<const Passes&...> passes_;
+  std::array<int, size> batch_;
+  std::array<std::vector<double>, size> times_;
+};
+
 /// Median seconds of a pass, of the subject and of each of the others. As time the benchmark gets
 /// the subject's mean per pass (register with UseManualTime).
 template <class Subject, class... Others>
 std::array<double, 1 + sizeof...(Others)> in_turns(benchmark::State& state, const Subject& subject,
                                                    const Others&... others) {
-  std::array<std::vector<double>, 1 + sizeof...(Others)> times;
-  const auto batch_of = [](const auto& pass) {
-    return passes_of_batch([&](int passes) { return seconds(passes, pass); });
-  };
-  const std::array<int, 1 + sizeof...(Others)> passes{batch_of(subject), batch_of(others)...};
-  const auto round = [&] {
-    std::size_t i = 0;
-    const auto time = [&](const auto& pass) {
-      times[i].push_back(seconds(passes[i], pass) / passes[i]);
-      ++i;
-    };
-    (time(subject), ..., time(others));
-  };
-  while (state.KeepRunningBatch(passes[0])) {
-    round();
-    state.SetIterationTime(times[0].back() * passes[0]);
+  Turns turns(subject, others...);
+  while (state.KeepRunningBatch(turns.batch())) {
+    turns.round();
+    state.SetIterationTime(turns.last() * turns.batch());
   }
-  while (!enough(times[0])) round();
-  std::array<double, 1 + sizeof...(Others)> medians{};
-  for (std::size_t i = 0; i < medians.size(); ++i) medians[i] = median(times[i]);
-  return medians;
+  turns.rounds();
+  return turns.medians();
+}
+
+/// The same where what is measured takes long to prepare: the benchmark runs once and gets the
+/// subject's median (register with Iterations(1) and UseManualTime).
+template <class Subject, class... Others>
+std::array<double, 1 + sizeof...(Others)> once_in_turns(benchmark::State& state,
+                                                        const Subject& subject,
+                                                        const Others&... others) {
+  Turns turns(subject, others...);
+  while (state.KeepRunning()) {
+    turns.rounds();
+    state.SetIterationTime(turns.medians()[0]);
+  }
+  return turns.medians();
 }
 
 /// Reports, for a subject that moves `bytes` in a pass, medians of

@@ -14,6 +14,7 @@
 
 #include <posenc/attention/bind.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -69,9 +70,14 @@ RotationReport rotation_report(const posenc::Bound<E>& bound, const Setting& at)
   Position key = 0;
   while (key < query && !visible(bound, query, key)) ++key;
   report.reach = query - key;
-  for (const Position d : distance_grid(at.target))
-    report.distances.push_back(bound.distance_map().distance(query, query - d));
   report.rewrites_distances = posenc::Bound<E>::has_distance_map;
+  // A map means nothing where a mask hides the key (StreamingLLM): there the last distance stays.
+  double used = 0;
+  for (const Position d : distance_grid(at.target)) {
+    if (!report.rewrites_distances || visible(bound, query, query - d))
+      used = bound.distance_map().distance(query, query - d);
+    report.distances.push_back(used);
+  }
 
   if constexpr (posenc::Bound<E>::has_rotary) {
     const posenc::RotaryState& state = bound.rotary().state;
@@ -82,8 +88,8 @@ RotationReport rotation_report(const posenc::Bound<E>& bound, const Setting& at)
     report.attention_factor = state.attention_factor;
     report.score_factor *= state.attention_factor * state.attention_factor * state.score_factor;
     double farthest = bound.distance_map().distance(query, key);
-    for (const Position d : distance_grid(report.reach + 1))
-      farthest = std::max(farthest, bound.distance_map().distance(query, query - d));
+    if (report.rewrites_distances)
+      farthest = std::max(farthest, *std::ranges::max_element(report.distances));
     for (Index i = 0; i < report.before.size(); ++i) {
       if (full_turn(report.before[i], at.trained)) continue;
       const double ratio =

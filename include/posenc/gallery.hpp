@@ -101,6 +101,8 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   visit(GalleryEntry{"LeakyReRoPE", distance, "kexue.fm/archives/9708"}, rope | LeakyReRoPE{.window = window, .factor = 16} | causal);
   visit(GalleryEntry{"SelfExtend", distance, "2401.01325"}, rope | SelfExtend{.window = 8 * std::max<Position>(1, L / 32), .group = 8} | causal);
   visit(GalleryEntry{"DualChunk", distance, "2402.17463"}, rope | DualChunk::chunk_llama(std::max<Position>(2, L)) | causal);
+  visit(GalleryEntry{"StreamingLLM", distance, "2309.17453"}, rope | StreamingLLM{.sinks = 4, .recent = window});
+  visit(GalleryEntry{"LMInfinite", distance, "2308.16137"}, rope | LMInfinite{.window = std::max<Position>(1, L), .sinks = 10});
 
   visit(GalleryEntry{"ALiBi", bias, "2108.12409"}, ALiBi{} | causal);
   visit(GalleryEntry{"T5Bias", bias, "1910.10683"}, T5Bias{.table = buckets, .bidirectional = false} | causal);
@@ -114,6 +116,7 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   visit(GalleryEntry{"ChunkedCausal", mask, "Llama 4"}, rope | ChunkedCausal{.chunk = window});
   visit(GalleryEntry{"PrefixLM", mask, "1910.10683"}, rope | PrefixLM{.prefix = window});
   visit(GalleryEntry{"Documents", mask, "packed training"}, rope | Documents{.starts = {0, window, 2 * window}} | causal);
+  visit(GalleryEntry{"ParallelWindows", mask, "2212.10947"}, rope | ParallelWindows{.lengths = {window, window}});
 
   visit(GalleryEntry{"SoftCap", score, "Gemma 2"}, rope | SoftCap{50} | causal);
   visit(GalleryEntry{"LogN", score, "kexue.fm/archives/8823"}, rope | LogN{.base_length = L, .clipped = true} | causal);

@@ -60,8 +60,10 @@
 
 #include <posenc/distance/dual_chunk.hpp>
 #include <posenc/distance/leaky_rerope.hpp>
+#include <posenc/distance/lm_infinite.hpp>
 #include <posenc/distance/rerope.hpp>
 #include <posenc/distance/self_extend.hpp>
+#include <posenc/distance/streaming_llm.hpp>
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/bias/bias.hpp>
@@ -75,6 +77,7 @@
 #include <posenc/mask/chunked_causal.hpp>
 #include <posenc/mask/documents.hpp>
 #include <posenc/mask/mask.hpp>
+#include <posenc/mask/parallel_windows.hpp>
 #include <posenc/mask/prefix_lm.hpp>
 #include <posenc/mask/sink_window.hpp>
 #include <posenc/mask/sliding_window.hpp>

@@ -63,4 +63,27 @@ TEST_CASE("Fire: kernel and reference agree, alone and beside a rotation") {
   check(rope | SelfExtend{.window = 32, .group = 8} | random_fire());
 }
 
+TEST_CASE("Fire: kernel and reference agree at every level, whatever a tile's pieces") {
+  for (const simd::Level level : simd::available_levels()) {
+    const simd::ForcedLevel forced(level);
+    CAPTURE(simd::name(level));
+    for (const Index units : {1, 8, 32, 100}) {
+      CAPTURE(units);
+      Fire fire{.output_bias = std::vector<float>(heads, 0.5F), .threshold = 64};
+      for (Index k = 0; k < units; ++k) {  // breakpoints all over (0, 1)
+        const float weight = k % 2 == 0 ? 1.5F : -2.0F;
+        fire.hidden_weight.push_back(weight);
+        fire.hidden_bias.push_back(-weight * (static_cast<float>(k) + 0.5F) /
+                                   static_cast<float>(units));
+      }
+      for (Index i = 0; i < units * heads; ++i)
+        fire.output_weight.push_back(static_cast<float>(i % 7 - 3) / static_cast<float>(units));
+      check(encoding(fire));
+      check(encoding(fire), -90);
+      fire.cached_distances = 150;
+      check(encoding(fire));
+    }
+  }
+}
+
 }  // namespace attention_test

@@ -6,6 +6,9 @@
 
 #include <cmath>
 #include <random>
+#include <set>
+#include <typeindex>
+#include <typeinfo>
 
 using namespace posenc;
 
@@ -85,6 +88,48 @@ TEST_CASE("Fire: equals the network, in long double") {
   std::vector<Position> all(300);
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<Position>(i);
   equals_network(random_fire(32, 2, 7), 2, all);
+}
+
+TEST_CASE("Fire: a tile's function is the network at each of its scores, in every way it is made") {
+  std::set<std::type_index> ways;
+  const auto check = [&](const Fire& fire, const Interval& queries, const Interval& keys) {
+    const PreparedFire bias = fire.prepare(heads(2));
+    const Tile tile{.query = queries, .key = keys, .query_index = queries, .key_index = keys};
+    double worst = 0;
+    int asked = 0;
+    bias.tile_bias(tile, 1, [&]<class F>(const F& f) {
+      ways.insert(typeid(F));
+      for (Position query = queries.first; query <= queries.last; ++query)
+        for (Position key = keys.first; key <= keys.last; ++key, ++asked) {
+          const auto [expected, magnitude] = network(fire, at(query, key, 1));
+          const long double off = std::abs(expected - f(at(query, key, 1)));
+          worst = std::max(worst, static_cast<double>(off / magnitude));
+        }
+    });
+    CAPTURE(queries.first, queries.last, keys.first, keys.last, fire.hidden_weight.size());
+    CHECK(asked == (queries.last - queries.first + 1) * (keys.last - keys.first + 1));
+    CHECK(worst <= 1e-15 * static_cast<double>(fire.hidden_weight.size() + 8));
+  };
+  for (const Index width : {1, 8, 32, 100})
+    for (const bool dense : {false, true}) {
+      Fire fire = random_fire(width, 2, 9);
+      fire.threshold = 100;
+      fire.cached_distances = 600;
+      for (std::size_t k = 0; dense && k < fire.hidden_weight.size(); ++k)
+        fire.hidden_bias[k] =
+            -fire.hidden_weight[k] * (static_cast<float>(k) + 0.5F) / static_cast<float>(width);
+      for (const Interval queries :
+           {Interval{0, 63}, {64, 127}, {300, 300}, {500, 563}, {536, 599}})
+        for (const Interval keys : {Interval{0, 63}, {64, 127}, {490, 553}, {520, 520}, {530, 590}})
+          check(fire, queries, keys);
+      check(fire, {-3, 10}, {0, 20});       // below the tables
+      check(fire, {590, 600}, {580, 599});  // the last one is beyond them
+      check(fire, {0, 599}, {0, 599});
+      check(fire, {0, 10}, {600, 620});   // too far in the future
+      check(fire, {560, 599}, {-30, 5});  // too far in the past
+    }
+  // One line, up to 8 and up to 32 breakpoints, more of them, positions beyond the tables.
+  CHECK(ways.size() == 5);
 }
 
 TEST_CASE("Fire: units that are constant, always on, never on, or turn at the same place") {

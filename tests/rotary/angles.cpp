@@ -38,8 +38,8 @@ RotaryState geometric(double base, Index dim) {
 }
 
 /// Frequencies are off by up to two roundings (rotary_dim is a power of two here, so that the exponent is
-/// exact), the angle of each digit by one, the sum of the digits' angles being the angle; tabulated cosines,
-/// sines and two complex products add a few roundings of numbers below one.
+/// exact), the angle of what is beyond the digits by one; tabulated cosines and sines and their
+/// complex products, a factor for each bit of the position, add some roundings of numbers below one.
 Real double_bound(Real angle) { return (4 * std::abs(angle) + 16) * 0x1p-53L; }
 /// One more rounding, to float.
 Real float_bound(Real angle) { return double_bound(angle) + 0x1p-25L; }

@@ -62,6 +62,56 @@ TEMPLATE_TEST_CASE("XPos: rotation against the formula, queries, keys and back",
   }
 }
 
+TEMPLATE_TEST_CASE("XPos: a sequence is its tokens, to the last bit, and the formula", "", float,
+                   double) {
+  // Across the digits of the tables and both ways past the centre, in more than one piece of pairs.
+  const Index tokens = 110, width = 288;
+  const Position centre = 50;
+  const auto bound = bind(RoPE<HalfSplit>{.head_dim = width} | XPos{.centre = centre});
+  const std::vector<TestType> x = noise<TestType>(tokens * width, 45);
+  for (const simd::Level level : simd::available_levels()) {
+    const simd::ForcedLevel forced(level);
+    CAPTURE(simd::name(level));
+    for (const RotateOptions& options : {as_query, as_key})
+      for (const Position start : {-90, 0, 700}) {
+        CAPTURE(start);
+        const std::vector<TestType> together = rotated(x, tokens, start, bound, options);
+        const std::vector<TestType> back = unrotated(x, tokens, start, bound, options);
+        std::vector<TestType> alone, alone_back, fractional;
+        for (Index t = 0; t < tokens; ++t) {
+          const std::vector<TestType> token(x.begin() + t * width, x.begin() + (t + 1) * width);
+          const std::vector<double> real{static_cast<double>(start + t)};
+          for (const auto& [part, all] :
+               {std::pair{rotated(token, 1, start + t, bound, options), &alone},
+                {unrotated(token, 1, start + t, bound, options), &alone_back},
+                {rotated(token, 1, real, bound, options), &fractional}})
+            all->insert(all->end(), part.begin(), part.end());
+        }
+        CHECK(together == alone);
+        CHECK(together == fractional);
+        CHECK(back == alone_back);
+        CHECK(worst_ratio(x, together, tokens, bound.rotary(), [&](Index i, Index t) {
+                const Real distance = static_cast<Real>(start + t - centre) / 512;
+                return Turned{static_cast<Real>(start + t) * ladder(10000, width, i),
+                              std::pow(zeta(width, i),
+                                       options.side == Side::query ? distance : -distance)};
+              }) <= 1);
+      }
+  }
+}
+
+TEST_CASE("XPos: between the integers") {
+  const Index width = 32;
+  const auto bound = bind(RoPE<HalfSplit>{.head_dim = width} | XPos{.scale_base = 64});
+  const std::vector<double> x = noise<double>(5 * width, 46);
+  const std::vector<double> positions{0.5, 31.5, 32.25, -0.75, 1000.125};
+  const std::vector<double> y = rotated(x, 5, positions, bound, as_key);
+  CHECK(worst_ratio(x, y, 5, bound.rotary(), [&](Index i, Index t) {
+          const Real n = positions[size(t)];
+          return Turned{n * ladder(10000, width, i), std::pow(zeta(width, i), -n / 64)};
+        }) <= 1);
+}
+
 TEST_CASE("XPos: queries and keys in one call, each by its own magnitudes") {
   const Index tokens = 9, width = 32;
   const auto bound = bind(RoPE<HalfSplit>{.head_dim = width} | XPos{.scale_base = 64, .centre = 4});

@@ -208,7 +208,7 @@ void check_accuracy(const Accuracy& accuracy, Real farthest = 0x1p24L) {
   } else {
     CHECK(accuracy.worst > 0);
     CHECK(accuracy.worst <=
-          (std::is_same_v<T, float> ? 1.35L * 0x1p-23L : 2.5L * 0x1p-52L + farthest * 0x1p-53L));
+          (std::is_same_v<T, float> ? 1.35L * 0x1p-23L : 3.5L * 0x1p-52L + farthest * 0x1p-53L));
   }
 }
 

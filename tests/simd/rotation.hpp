@@ -11,7 +11,8 @@
 // Computed in floats, the coefficients A cos and A sin are rounded, then the products, then the
 // sum: each by 2^-24 of what it is, so each contributes at most 2^-24 r, and all three 1.5 units of
 // 2^-23 r. (A fused multiply-add leaves out half of the second.) In doubles it is the same with
-// 2^-53, and the coefficients are worse, being products of up to six rounded cosines and sines.
+// 2^-53, and the coefficients are worse: products of rounded cosines and sines, one for each bit of
+// the position. Their errors largely cancel; the worst of a million was 8 units of 2^-53.
 //
 // The angle n w_i is known to 2 n 2^-53: what rounding does to a frequency of w, to the exponent it
 // comes from and to its product with n is at most w (2 + ln 1/w) 2^-53 of n.

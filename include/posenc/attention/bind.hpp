@@ -58,14 +58,6 @@ struct TrueDistance {
   [[nodiscard]] static constexpr Position key_position(int, Position key) { return key; }
 };
 
-template <class T>
-auto prepare(const T& component, const HeadShape& shape) {
-  if constexpr (Prepares<T>)
-    return component.prepare(shape);
-  else
-    return component;
-}
-
 }  // namespace detail
 
 template <class E>

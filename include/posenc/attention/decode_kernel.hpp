@@ -9,9 +9,8 @@
 //       biases and score maps in the order written, masks, softmax, weights times values
 //     the last part of a task merges all of them and writes the rows
 //
-// Keys are what takes time: each is read once, for all query heads of its group. Keys that are stored
-// rotated are read head by head, in long strides of memory; those that are rotated on the way are
-// read block by block, so that all heads of a key share its cosines and sines.
+// Keys are what takes time: each is read once, for all query heads of its group, and asked for before
+// it is needed. Where keys turn on the way, all heads of a key share its cosines and sines.
 #pragma once
 
 #include <posenc/attention/decode_leaves.hpp>
@@ -181,24 +180,17 @@ class DecodeWorker {
       sums_.sum[row] = static_cast<U>(start.sum);
     }
     std::fill_n(sums_.outputs, shape_.heads * queries_ * shape_.value_row(), U{0});
-    const Index heads = cache_.shape().kv_heads;
-    const auto attend = [&](Index first_head, Index last_head) {
-      slots_->for_runs(
-          first, last,
-          [&](const SlotRun& run) {
-            for (Index k = 0; k < run.tokens; k += block_keys) {
-              const Block block =
-                  begin_block(run.rank + k, run.slot + k, std::min(block_keys, run.tokens - k));
-              if (block.mask == TileClass::none) continue;
-              for (Index h = first_head; h < last_head; ++h) meet(block, h);
-            }
-          },
-          true);
-    };
-    if constexpr (turns)
-      attend(0, heads);
-    else
-      for (Index h = 0; h < heads; ++h) attend(h, h + 1);
+    slots_->for_runs(
+        first, last,
+        [&](const SlotRun& run) {
+          for (Index k = 0; k < run.tokens; k += block_keys) {
+            const Block block =
+                begin_block(run.rank + k, run.slot + k, std::min(block_keys, run.tokens - k));
+            if (block.mask == TileClass::none) continue;
+            for (Index h = 0; h < cache_.shape().kv_heads; ++h) meet(block, h);
+          }
+        },
+        true);
   }
 
   Block begin_block(Index rank, Index slot, Index keys) {
@@ -253,7 +245,7 @@ class DecodeWorker {
       const U factor = leaves_.softmax_row(padded, scores, sums_.shift[row], sums_.sum[row]);
       if (factor == 1) continue;
       U* const output = sums_.outputs + row * shape_.value_row();
-      for (Index c = 0; c < shape_.value_dim; ++c) output[c] *= factor;
+      leaves_.combine(shape_.value_row(), factor, output, U{0}, output);
     }
     add_values(block, head, sums_.outputs + first_row * shape_.value_row());
   }
@@ -261,27 +253,41 @@ class DecodeWorker {
   void score(const Block& block, Index head, int region, U* scores) {
     const U* const q = queries(region) + head * rows() * shape_.query_row();
     const T* const k = cache_.key_row(sequence_, block.slot, head);
+    const simd::Ahead ahead =
+        rows_ahead(cache_.value_row(sequence_, block.slot, head), shape_.value_dim);
     if constexpr (turns) {
       if (const int copy = key_copy(region); has_angles(block, copy)) {
+        if (leaves_.turn.dots) {
+          const AngleRows<U> at = angles(copy);
+          const RotaryBlock turned = bound_->rotary().block();
+          return leaves_.turn.dots(rows(), block.keys, shape_.head_dim, q, shape_.query_row(), k,
+                                   {at.cos, at.sin, at.row, turned.offset, turned.pairs}, scores,
+                                   block_keys, ahead);
+        }
         if (turned_ != copy) {
           turned_ = copy;
           leaves_.turn.turn(bound_->rotary(), view(k, block.keys, shape_.head_dim),
                             view(buffers_.keys, block.keys, shape_.head_dim), angles(copy));
         }
         return leaves_.turned.dots(rows(), block.keys, shape_.head_dim, q, shape_.query_row(),
-                                   buffers_.keys, scores, block_keys);
+                                   buffers_.keys, scores, block_keys, ahead);
       }
     }
     leaves_.stored.dots(rows(), block.keys, shape_.head_dim, q, shape_.query_row(), k, scores,
-                        block_keys);
+                        block_keys, ahead);
   }
 
   void add_values(const Block& block, Index head, U* outputs) {
     const T* const v = cache_.value_row(sequence_, block.slot, head);
+    const T* const next =
+        head + 1 < cache_.shape().kv_heads
+            ? cache_.key_row(sequence_, block.slot, head + 1)
+            : cache_.key_row(sequence_, block.slot, 0) + block.keys * shape_.head_dim;
+    const simd::Ahead ahead = rows_ahead(next, shape_.head_dim);
     const auto add = [&](const auto& leaves, const auto* values) {
       (skip_zeros_ ? leaves.add_values_skipping_zeros
                    : leaves.add_values)(rows(), block.keys, shape_.value_dim, buffers_.scores,
-                                        block_keys, values, outputs, shape_.value_row());
+                                        block_keys, values, outputs, shape_.value_row(), ahead);
     };
     if constexpr (turns_values) {
       const int copy = bound_->rotary().state.growth.size() == 0 ? 0 : copy_of_values;
@@ -294,6 +300,9 @@ class DecodeWorker {
     }
   }
 
+  static simd::Ahead rows_ahead(const T* rows, Index width) {
+    return {reinterpret_cast<const char*>(rows), width * static_cast<Index>(sizeof(T))};
+  }
   template <class X>
   static TensorView<X> view(X* rows, Index tokens, Index width) {
     return {rows, tokens, 1, width, width, 0};
@@ -339,11 +348,8 @@ class DecodeWorker {
   // --- Sums -------------------------------------------------------------------------------------
 
   [[nodiscard]] bool is_finite() const {
-    U zero = 0;
-    for (Index row = 0; row < shape_.heads * queries_; ++row)
-      for (Index c = 0; c < shape_.value_dim; ++c)
-        zero += sums_.outputs[row * shape_.value_row() + c] * 0;
-    return zero == 0;
+    return leaves_.copy_finite(shape_.heads * queries_ * shape_.value_row(), sums_.outputs,
+                               sums_.outputs);
   }
 
   void merge(const RowSums<U>& from) {
@@ -354,12 +360,8 @@ class DecodeWorker {
       const U mine = std::exp(shift - greatest), theirs = std::exp(other - greatest);
       sum = sum * mine + from.sum[row] * theirs;
       shift = greatest;
-      U* const output = sums_.outputs + row * shape_.value_row();
-      const U* const others = from.outputs + row * shape_.value_row();
-      for (Index c = 0; c < shape_.value_dim; ++c)
-        // A weight of zero has no effect, whatever the other part holds.
-        output[c] =
-            (mine == 0 ? U{0} : output[c] * mine) + (theirs == 0 ? U{0} : others[c] * theirs);
+      const Index at = row * shape_.value_row();
+      leaves_.combine(shape_.value_row(), mine, sums_.outputs + at, theirs, from.outputs + at);
     }
   }
 

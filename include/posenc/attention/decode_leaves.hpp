@@ -14,12 +14,12 @@ template <class T>
 struct RowLeaves {
   using U = arithmetic_t<T>;
   void (*dots)(Index rows, Index keys, Index width, const U* q, Index q_row, const T* k, U* scores,
-               Index scores_row) = nullptr;
+               Index scores_row, simd::Ahead ahead) = nullptr;
   void (*add_values)(Index rows, Index keys, Index width, const U* weights, Index weights_row,
-                     const T* values, U* out, Index out_row) = nullptr;
+                     const T* values, U* out, Index out_row, simd::Ahead ahead) = nullptr;
   void (*add_values_skipping_zeros)(Index rows, Index keys, Index width, const U* weights,
-                                    Index weights_row, const T* values, U* out,
-                                    Index out_row) = nullptr;
+                                    Index weights_row, const T* values, U* out, Index out_row,
+                                    simd::Ahead ahead) = nullptr;
 };
 
 template <class Level, class T>
@@ -92,6 +92,10 @@ struct KeyTurnLeaves {
   /// Rows of one head, turned by these.
   void (*turn)(const RotaryT& rotary, const TensorView<const T>& x, const TensorView<U>& y,
                const AngleRows<U>& angles) = nullptr;
+  /// The products of such rows, which are turned in registers; null for layouts of a user's own.
+  void (*dots)(Index rows, Index keys, Index width, const U* q, Index q_row, const T* k,
+               const simd::KeyTurn<U>& turn, U* scores, Index scores_row,
+               simd::Ahead ahead) = nullptr;
 };
 template <class T>
 struct KeyTurnLeaves<T, NoRotary> {};
@@ -129,8 +133,12 @@ constexpr KeyTurnLeaves<T, RotaryT> key_turn_leaves() {
     return {};
   } else {
     using LayoutT = typename RotaryT::layout;
-    return {&rotate_rows<Level, LayoutT, arithmetic_t<T>, arithmetic_t<T>>,
-            &fill_angles<Level, T, LayoutT>, &turn_rows<Level, T, LayoutT>};
+    KeyTurnLeaves<T, RotaryT> leaves{&rotate_rows<Level, LayoutT, arithmetic_t<T>, arithmetic_t<T>>,
+                                     &fill_angles<Level, T, LayoutT>, &turn_rows<Level, T, LayoutT>,
+                                     nullptr};
+    if constexpr (std::is_same_v<LayoutT, HalfSplit> || std::is_same_v<LayoutT, Interleaved>)
+      leaves.dots = &Level::template turned_dots<LayoutT, T>;
+    return leaves;
   }
 }
 
@@ -141,6 +149,8 @@ struct DecodeLeaves {
   RowLeaves<T> stored;  ///< keys and values as they are stored
   RowLeaves<U> turned;  ///< keys and values after a rotation
   U (*softmax_row)(Index keys, U* scores, U& shift, U& sum) = nullptr;
+  void (*combine)(Index n, U mine, U* y, U theirs, const U* x) = nullptr;
+  bool (*copy_finite)(Index n, const U* x, U* y) = nullptr;
   void (*stages)(const Stages& stages, const RowTile& tile, bool masked,
                  U* scores) noexcept = nullptr;
   KeyTurnLeaves<T, typename BoundT::rotary_type> turn;
@@ -157,7 +167,11 @@ DecodeLeaves<T, BoundT> decode_leaves() {
   using U = arithmetic_t<T>;
   using Stages = typename DecodeLeaves<T, BoundT>::Stages;
   return simd::dispatch<T>([]<class Level>(Level) -> DecodeLeaves<T, BoundT> {
-    return {row_leaves<Level, T>(), row_leaves<Level, U>(), &Level::template softmax_row<U>,
+    return {row_leaves<Level, T>(),
+            row_leaves<Level, U>(),
+            &Level::template softmax_row<U>,
+            &Level::template combine<U>,
+            &Level::template copy_finite<U>,
             row_stages<Level, U>(static_cast<const Stages*>(nullptr)),
             key_turn_leaves<Level, T, typename BoundT::rotary_type>()};
   });

@@ -166,7 +166,8 @@ class Worker {
                            .query_index = buffers_.query_index + p.first,
                            .key = buffers_.key + c,
                            .key_index = at_.key_offset + key_ + c,
-                           .consecutive = p.consecutive};
+                           .consecutive = p.consecutive,
+                           .where = rows.tile};
     const Halves halves =
         mask == TileClass::partial ? visible_halves(rows, p) : Halves{{{p.width, 0, keys}}};
     score_products(map_.regions(rows.tile), p, g, c, scores, halves);

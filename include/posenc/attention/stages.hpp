@@ -127,9 +127,22 @@ struct ScoreTile {
   const Position* key = nullptr;          ///< by row
   Position key_index = 0;                 ///< of the first row
   bool consecutive = false;               ///< queries that are there stand one after another
+  Tile where{};                           ///< of the queries that are there
 
   [[nodiscard]] Score score(Index row, Index lane) const {
     return {query[lane], key[row], query_index[lane], key_index + row, head};
+  }
+
+  /// The same where queries are consecutive, as if lanes beyond the last one went on like that: the
+  /// next lane reads the next entry of a table.
+  [[nodiscard]] Score consecutive_score(Index row, Index lane) const {
+    return {query[0] + lane, key[row], query_index[0] + lane, key_index + row, head};
+  }
+  [[nodiscard]] Tile consecutive_tile() const {
+    Tile tile = where;
+    tile.query.last += width - queries;
+    tile.query_index.last += width - queries;
+    return tile;
   }
 };
 
@@ -160,9 +173,20 @@ void apply_stages(const std::tuple<Stages...>& stages, const BiasTables<T>& tabl
       }
       ++bias_index;
     } else if constexpr (ScoreBias<S>) {
-      each([&](T x, Index k, Index j) {
-        return x + static_cast<T>(stage.score_bias(at.score(k, j)));
-      });
+      bool by_tile = false;
+      if constexpr (TiledBias<S>) by_tile = at.consecutive;
+      if (!by_tile)
+        each([&](T x, Index k, Index j) {
+          return x + static_cast<T>(stage.score_bias(at.score(k, j)));
+        });
+      if constexpr (TiledBias<S>) {
+        if (by_tile)
+          stage.tile_bias(at.consecutive_tile(), at.head, [&](const auto& bias) {
+            each([&](T x, Index k, Index j) {
+              return x + static_cast<T>(bias(at.consecutive_score(k, j)));
+            });
+          });
+      }
     }
     if constexpr (ScoreMap<S>)
       each([&](T x, Index k, Index j) {

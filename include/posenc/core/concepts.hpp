@@ -103,6 +103,25 @@ concept ScoreBias = requires(const T c, const Score& at) {
   { c.score_bias(at) } -> std::convertible_to<double>;
 };
 
+namespace detail {
+/// Takes whatever function it is handed.
+struct TakesFunction {
+  template <class F>
+  void operator()(const F&) const {}
+};
+}  // namespace detail
+
+/// tile_bias(tile, head, use): the same question for a rectangle of one head's scores. Calls use(f)
+/// once, with a function of Score that is score_bias(at) at all of them but may know more: that
+/// tables reach so far, or which case of a definition by cases applies. (The rectangle may go on
+/// beyond the last query: f is called there, and what it says is not used.) The function becomes a
+/// loop over consecutive queries, and vector code if it has no branches and reads tables by
+/// at.query, at.key or at.distance().
+template <class T>
+concept TiledBias = ScoreBias<T> && requires(const T c, const Tile& tile, Index head) {
+  c.tile_bias(tile, head, detail::TakesFunction{});
+};
+
 /// Replaces the score; map_score(x, at) is called with x of the kernel's own type.
 template <class T>
 concept ScoreMap = requires(const T c, const Score& at) {
@@ -172,6 +191,19 @@ struct prepared<T> {
 /// The type that answers for T once it is bound: T itself, or what its prepare() returns.
 template <class T>
 using prepared_t = typename detail::prepared<T>::type;
+
+namespace detail {
+
+/// What answers for the component once it is bound.
+template <class T>
+constexpr prepared_t<T> prepare(const T& component, const HeadShape& shape) {
+  if constexpr (Prepares<T>)
+    return component.prepare(shape);
+  else
+    return component;
+}
+
+}  // namespace detail
 
 /// Answers to be asked during attention, by the component itself or by what it prepares.
 template <class T>

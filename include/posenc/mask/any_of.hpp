@@ -44,14 +44,10 @@ struct AnyOf {
   [[nodiscard]] constexpr AnyOf<prepared_t<Ms>...> prepare(const HeadShape& shape) const
     requires(Prepares<Ms> || ...)
   {
-    const auto prepared = [&]<class M>(const M& mask) -> prepared_t<M> {
-      if constexpr (Prepares<M>)
-        return mask.prepare(shape);
-      else
-        return mask;
-    };
     return {std::apply(
-        [&](const Ms&... mask) { return std::tuple<prepared_t<Ms>...>(prepared(mask)...); },
+        [&](const Ms&... mask) {
+          return std::tuple<prepared_t<Ms>...>(detail::prepare(mask, shape)...);
+        },
         masks)};
   }
 

@@ -9,10 +9,10 @@
 //
 // `window` counts tokens and includes the query's own. StreamingLLM keeps 4 sinks; LM-Infinite 10
 // to 100 and the trained length as window. Both also change the distance at which sinks are seen,
-// which is not a mask's business: compose with ReRoPE{window}, which is what LM-Infinite does to
-// the sinks.
+// which is not a mask's business: the components StreamingLLM and LMInfinite are this mask with
+// that.
 //
-// Cache: the sinks and a ring of `window` keys suffice.
+// Cache: a ring of sinks + window keys with `sinks` sinks suffices.
 #pragma once
 
 #include <posenc/core/concepts.hpp>

@@ -4,8 +4,8 @@
 //
 // It remembers what neighbouring tokens share: the product of all digits of the position but the
 // last (32 tokens in a row), and, where a position has several axes (M-RoPE), the axes whose
-// coordinate did not change. Consecutive positions are computed eight at a time. Memory is its own,
-// up to 32 KiB on the stack of its user.
+// coordinate did not change. xPos's magnitudes share all digits but the last as well. Consecutive
+// positions are computed eight at a time. Memory is its own, up to 32 KiB on the stack of its user.
 #pragma once
 
 #include <posenc/core/positions.hpp>
@@ -64,6 +64,7 @@ class TokenAngles {
                        most_pairs);
     known_ = false;
     rest_ = -1;
+    grown_ = no_position;
     for (Axis& axis : axes_) axis.prefix = -1;
     if (state_.axes > 1) fill_masks();
   }
@@ -83,7 +84,7 @@ class TokenAngles {
     angles(axes_[0], position, cos_, sin_);
     std::fill_n(at_, state_.axes, value);
     known_ = true;
-    if (grows_) grow();
+    if (grows_) grow(at_[0], cos_, sin_);
   }
 
   /// Moves to some of the tokens [first, last), beginning with the first, and returns to how many:
@@ -91,7 +92,7 @@ class TokenAngles {
   [[nodiscard]] Index fill(const Positions& positions, Index first, Index last) noexcept {
     const bool whole = !positions.is_real() && positions.axes() == 1;
     const Position n = whole ? positions[first] : -1;
-    if (n < 0 || table_.mode() != Angles::exact || grows_) {
+    if (n < 0 || table_.mode() != Angles::exact) {
       at(positions, first);
       return 1;
     }
@@ -104,6 +105,8 @@ class TokenAngles {
       return 1;
     }
     finish(axes_[0], n, count, cos_, sin_);
+    for (Index t = 0; grows_ && t < count; ++t)
+      grow(static_cast<double>(n + t), cos_ + t * row, sin_ + t * row);
     known_ = false;  // the first row is of the first token: nothing that at() could go on from
     return count;
   }
@@ -132,7 +135,7 @@ class TokenAngles {
       at_[axis] = next[axis];
     }
     known_ = true;
-    if (grows_) grow();
+    if (grows_) grow(at_[0], cos_, sin_);
   }
 
  private:
@@ -215,15 +218,36 @@ class TokenAngles {
                          turn_.inverse ? -turn_.amplitude : turn_.amplitude, cos, sin);
   }
 
-  /// xPos: exp(growth (n - centre)) on queries, its inverse on keys.
-  void grow() noexcept {
-    const double distance = at_[0] - static_cast<double>(state_.centre);
+  /// xPos: times exp(growth (n - centre)) on queries, its inverse on keys. Of whole tokens it is
+  /// what all digits but the last give, times what the last gives; neither is further from one than
+  /// their product, so none overflows alone.
+  void grow(double position, U* cos, U* sin) noexcept {
+    const double distance = position - static_cast<double>(state_.centre);
     const double direction = (*turn_.side == Side::query) == !turn_.inverse ? distance : -distance;
-    for (Index i = 0; i < count_; ++i) {
-      const double magnitude = std::exp(state_.growth[first_ + i] * direction);
-      cos_[i] = static_cast<U>(magnitude * static_cast<double>(cos_[i]));
-      sin_[i] = static_cast<U>(magnitude * static_cast<double>(sin_[i]));
+    double magnitude[most_pairs];
+    if (direction == std::floor(direction) && std::abs(direction) <= 0x1p62) {
+      const auto n = static_cast<Position>(direction);
+      const Position last = n % AngleTable::radix;
+      if (n - last != grown_) {
+        grown_ = n - last;
+        exponentials(static_cast<double>(grown_), grown_by_);
+      }
+      const double* const by_last = table_.growth_row(last) + first_;
+      for (Index i = 0; i < padded_; ++i) magnitude[i] = grown_by_[i] * by_last[i];
+    } else {
+      exponentials(direction, magnitude);
     }
+    for (Index i = 0; i < padded_; ++i) {
+      cos[i] = static_cast<U>(magnitude[i] * static_cast<double>(cos[i]));
+      sin[i] = static_cast<U>(magnitude[i] * static_cast<double>(sin[i]));
+    }
+  }
+
+  /// exp(growth distance); one beyond the last pair.
+  void exponentials(double distance, double* magnitude) const noexcept {
+    for (Index i = 0; i < count_; ++i)
+      magnitude[i] = std::exp(state_.growth[first_ + i] * distance);
+    std::fill(magnitude + count_, magnitude + padded_, 1.0);
   }
 
   void fill_masks() noexcept {
@@ -244,6 +268,9 @@ class TokenAngles {
   double at_[most_axes] = {};
   double rest_ = -1;  ///< the part of a real position beyond whole tokens, and its angles
   double rest_angles_[2 * most_pairs];
+  static constexpr Position no_position = std::numeric_limits<Position>::max();
+  Position grown_ = no_position;  ///< a multiple of 32 tokens from the centre, and its magnitudes
+  double grown_by_[most_pairs];
   Axis axes_[most_axes];
   alignas(64) U cos_[most_tokens * most_pairs];
   alignas(64) U sin_[most_tokens * most_pairs];

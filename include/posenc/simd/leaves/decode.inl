@@ -24,12 +24,37 @@ inline void sum_across(Vec<T>* v) {
 
 struct DecodeLeaves {
   /// scores[r][k] = <q_r, k_k>. Rows of keys have no gaps; rows of scores have room for whole vectors
-  /// and at least 16.
+  /// and at least 16. `ahead` is asked for meanwhile, a row for each key.
   template <class T>
   static void dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q, Index q_row,
-                   const T* k, arithmetic_t<T>* scores, Index scores_row) {
+                   const T* k, arithmetic_t<T>* scores, Index scores_row, simd::Ahead ahead) {
     in_rows(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
-      dots_of_rows<Rows>(keys, width, q + r * q_row, q_row, k, scores + r * scores_row, scores_row);
+      const U_<T>* const from = q + r * q_row;
+      for (Index first = 0; first < keys; first += Dots<Rows, T>::columns) {
+        if (r == 0) ask(ahead, first, Dots<Rows, T>::columns);
+        Dots<Rows, T> dots(k, width, first, keys);
+        dots.channels(0, width, from, q_row);
+        dots.store_sums(scores + r * scores_row + first, scores_row);
+      }
+    });
+  }
+
+  /// The same with keys that are turned on their way: `turn` has their cosines and sines, and the
+  /// channels of the rotary block.
+  template <class LayoutT, class T>
+  static void turned_dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q,
+                          Index q_row, const T* k, const simd::KeyTurn<arithmetic_t<T>>& turn,
+                          arithmetic_t<T>* scores, Index scores_row, simd::Ahead ahead) {
+    in_rows(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
+      const U_<T>* const from = q + r * q_row;
+      for (Index first = 0; first < keys; first += Dots<Rows, T>::columns) {
+        if (r == 0) ask(ahead, first, Dots<Rows, T>::columns);
+        Dots<Rows, T> dots(k, width, first, keys);
+        dots.channels(0, turn.offset, from, q_row);
+        dots.template pairs<LayoutT>(turn, first, keys, from, q_row);
+        dots.channels(turn.offset + 2 * turn.pairs, width, from, q_row);
+        dots.store_sums(scores + r * scores_row + first, scores_row);
+      }
     });
   }
 
@@ -37,10 +62,11 @@ struct DecodeLeaves {
   /// effect, whatever the value.
   template <bool SkipZeros, class T>
   static void add_values(Index rows, Index keys, Index width, const arithmetic_t<T>* weights,
-                         Index weights_row, const T* values, arithmetic_t<T>* out, Index out_row) {
+                         Index weights_row, const T* values, arithmetic_t<T>* out, Index out_row,
+                         simd::Ahead ahead) {
     in_rows(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
       values_of_rows<SkipZeros, Rows>(keys, width, weights + r * weights_row, weights_row, values,
-                                      out + r * out_row, out_row);
+                                      out + r * out_row, out_row, r == 0 ? ahead : simd::Ahead{});
     });
   }
 
@@ -78,7 +104,28 @@ struct DecodeLeaves {
     return factor;
   }
 
+  /// y = mine y + theirs x; a factor of zero leaves nothing, whatever it is multiplied with. Whole
+  /// vectors.
+  template <class U>
+  static void combine(Index n, U mine, U* y, U theirs, const U* x) {
+    for (Index i = 0; i < n; i += lanes<U>) {
+      const Vec<U> kept = mine == 0 ? broadcast(U{0}) : load(y + i) * broadcast(mine);
+      store(y + i, theirs == 0 ? kept : fma(load(x + i), broadcast(theirs), kept));
+    }
+  }
+
  private:
+  template <class T>
+  using U_ = arithmetic_t<T>;
+
+  /// Asks for some of the rows that are read next.
+  static void ask(simd::Ahead ahead, Index row, Index rows) {
+    constexpr Index line = 64;
+    const char* at = ahead.first + row * ahead.row_bytes;
+    const char* const end = at + rows * ahead.row_bytes;
+    for (; at < end; at += line) __builtin_prefetch(at, 0, 3);
+  }
+
   /// Calls f(number, first) until all rows had their turn, four, two and one at a time.
   template <class F>
   static void in_rows(Index rows, const F& f) {
@@ -88,34 +135,48 @@ struct DecodeLeaves {
     if (r < rows) f(std::integral_constant<int, 1>{}, r);
   }
 
+  /// Dot products of some rows of queries with some keys, in registers from the first channel to the
+  /// last: the sums stay there only when all of it is one function.
   template <int Rows, class T>
-  static void dots_of_rows(Index keys, Index width, const arithmetic_t<T>* q, Index q_row,
-                           const T* k, arithmetic_t<T>* scores, Index scores_row) {
+  struct Dots {
     using U = arithmetic_t<T>;
-    constexpr int sums = lanes<U> < 8 ? 8 : lanes<U>, columns = sums / Rows;
-    const Index whole = width / lanes<U> * lanes<U>;
-    for (Index first = 0; first < keys; first += columns) {
-      // Beyond the last key the last one is read again.
-      const T* row[columns];
+    static constexpr int sums = lanes<U> < 8 ? 8 : lanes<U>, columns = sums / Rows;
+
+    /// Keys [first, first + columns); beyond the last key the last one is read again.
+    __attribute__((always_inline)) Dots(const T* k, Index width, Index first, Index keys) {
 #pragma GCC unroll 16
       for (int i = 0; i < columns; ++i) row[i] = k + std::min(first + i, keys - 1) * width;
-      Vec<U> sum[sums];
 #pragma GCC unroll 16
       for (int i = 0; i < sums; ++i) sum[i] = broadcast(U{0});
-      const auto step = [&]<bool Whole>(std::bool_constant<Whole>, Index c) {
-        Vec<U> query[Rows];
-#pragma GCC unroll 4
-        for (int r = 0; r < Rows; ++r) query[r] = load(q + r * q_row + c);
+    }
+
+    /// Channels [begin, end) as they are.
+    __attribute__((always_inline)) void channels(Index begin, Index end, const U* q, Index q_row) {
+      Index c = begin;
+      for (; c + lanes<U> <= end; c += lanes<U>) step(std::true_type{}, c, lanes<U>, q, q_row);
+      if (c < end) step(std::false_type{}, c, end - c, q, q_row);
+    }
+
+    /// All pairs of the rotary block.
+    template <class LayoutT>
+    __attribute__((always_inline)) void pairs(const simd::KeyTurn<U>& turn, Index first, Index keys,
+                                              const U* q, Index q_row) {
+      const U *cos[columns], *sin[columns];
 #pragma GCC unroll 16
-        for (int i = 0; i < columns; ++i) {
-          const Vec<U> key = Whole ? load(row[i] + c) : load_first(row[i] + c, width - whole);
-#pragma GCC unroll 4
-          for (int r = 0; r < Rows; ++r)
-            sum[r * columns + i] = fma(query[r], key, sum[r * columns + i]);
-        }
-      };
-      for (Index c = 0; c < whole; c += lanes<U>) step(std::true_type{}, c);
-      if (whole < width) step(std::false_type{}, whole);
+      for (int i = 0; i < columns; ++i) {
+        const Index at = std::min(first + i, keys - 1) * turn.row;
+        cos[i] = turn.cos + at;
+        sin[i] = turn.sin + at;
+      }
+      Index i = 0;
+      for (; i + lanes<U> <= turn.pairs; i += lanes<U>)
+        pair_step<LayoutT>(std::true_type{}, turn, i, lanes<U>, cos, sin, q, q_row);
+      if (i < turn.pairs)
+        pair_step<LayoutT>(std::false_type{}, turn, i, turn.pairs - i, cos, sin, q, q_row);
+    }
+
+    /// scores[r][0, columns)
+    __attribute__((always_inline)) void store_sums(U* scores, Index scores_row) {
       U result[sums];
 #pragma GCC unroll 4
       for (int i = 0; i < sums; i += int{lanes<U>}) {
@@ -124,14 +185,81 @@ struct DecodeLeaves {
       }
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r)
-        std::memcpy(scores + r * scores_row + first, result + r * columns, columns * sizeof(U));
+        std::memcpy(scores + r * scores_row, result + r * columns, columns * sizeof(U));
     }
-  }
+
+   private:
+    template <bool Whole>
+    __attribute__((always_inline)) void step(std::bool_constant<Whole>, Index c,
+                                             [[maybe_unused]] Index n, const U* q, Index q_row) {
+      Vec<U> query[Rows];
+#pragma GCC unroll 4
+      for (int r = 0; r < Rows; ++r) {
+        const U* const at = q + r * q_row + c;
+        query[r] = Whole ? load(at) : load_first(at, n);
+      }
+#pragma GCC unroll 16
+      for (int i = 0; i < columns; ++i) {
+        const Vec<U> key = Whole ? load(row[i] + c) : load_first(row[i] + c, n);
+#pragma GCC unroll 4
+        for (int r = 0; r < Rows; ++r)
+          sum[r * columns + i] = fma(query[r], key, sum[r * columns + i]);
+      }
+    }
+
+    /// The two elements of n <= lanes pairs from i on, in an order of the layout.
+    template <class LayoutT, bool Whole, class X>
+    __attribute__((always_inline)) static void load_pairs(const X* x, Index i, Index n, Index pairs,
+                                                          Vec<U>& a, Vec<U>& b) {
+      if constexpr (std::is_same_v<LayoutT, HalfSplit>) {
+        a = Whole ? load(x + i) : load_first(x + i, n);
+        b = Whole ? load(x + pairs + i) : load_first(x + pairs + i, n);
+      } else {
+        const Index low = std::min(2 * n, lanes<U>);
+        a = Whole ? load(x + 2 * i) : load_first(x + 2 * i, low);
+        b = Whole ? load(x + 2 * i + lanes<U>) : load_first(x + 2 * i + low, 2 * n - low);
+        separate(a, b);
+      }
+    }
+    template <class LayoutT>
+    __attribute__((always_inline)) static Vec<U> load_angles(const U* x) {
+      if constexpr (std::is_same_v<LayoutT, HalfSplit>)
+        return load(x);
+      else
+        return pair_order(load(x));
+    }
+
+    template <class LayoutT, bool Whole>
+    __attribute__((always_inline)) void pair_step(std::bool_constant<Whole>,
+                                                  const simd::KeyTurn<U>& turn, Index i, Index n,
+                                                  const U* const* cos, const U* const* sin,
+                                                  const U* q, Index q_row) {
+      Vec<U> qa[Rows], qb[Rows];
+#pragma GCC unroll 4
+      for (int r = 0; r < Rows; ++r)
+        load_pairs<LayoutT, Whole>(q + r * q_row + turn.offset, i, n, turn.pairs, qa[r], qb[r]);
+#pragma GCC unroll 16
+      for (int k = 0; k < columns; ++k) {
+        Vec<U> a, b;
+        load_pairs<LayoutT, Whole>(row[k] + turn.offset, i, n, turn.pairs, a, b);
+        const Vec<U> c = load_angles<LayoutT>(cos[k] + i), s = load_angles<LayoutT>(sin[k] + i);
+        const Vec<U> turned_a = fms(a, c, b * s), turned_b = fma(a, s, b * c);
+#pragma GCC unroll 4
+        for (int r = 0; r < Rows; ++r) {
+          Vec<U>& to = sum[r * columns + k];
+          to = fma(qb[r], turned_b, fma(qa[r], turned_a, to));
+        }
+      }
+    }
+
+    const T* row[columns];
+    Vec<U> sum[sums];
+  };
 
   template <bool SkipZeros, int Rows, class T>
   static void values_of_rows(Index keys, Index width, const arithmetic_t<T>* weights,
                              Index weights_row, const T* values, arithmetic_t<T>* out,
-                             Index out_row) {
+                             Index out_row, simd::Ahead ahead) {
     using U = arithmetic_t<T>;
     constexpr int most = block_sums / Rows, vectors = most >= 8 ? 8 : most >= 4 ? 4 : 2;
     Index c = 0;
@@ -143,7 +271,13 @@ struct DecodeLeaves {
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; ++v) sum[r][v] = broadcast(U{0});
       const T* row = values + c;
+      const char* const next = ahead.first;
       for (Index k = 0; k < keys; ++k, row += width) {
+        // Asked for evenly: the queue of what is under way is short, and loads wait behind it.
+        constexpr Index line = 64, bytes = Vectors * lanes<U> * static_cast<Index>(sizeof(T));
+#pragma GCC unroll 16
+        for (Index at = 0; at < bytes; at += line)
+          __builtin_prefetch(next + (row - values) * static_cast<Index>(sizeof(T)) + at, 0, 3);
         Vec<U> weight[Rows];
 #pragma GCC unroll 4
         for (int r = 0; r < Rows; ++r) weight[r] = broadcast(weights[r * weights_row + k]);
@@ -153,8 +287,8 @@ struct DecodeLeaves {
           const Vec<U> value = Whole ? load(at) : load_first(at, width - c);
 #pragma GCC unroll 4
           for (int r = 0; r < Rows; ++r) {
-            const Vec<U> next = fma(weight[r], value, sum[r][v]);
-            sum[r][v] = SkipZeros ? blend(sum[r][v], next, is_not_zero(weight[r])) : next;
+            const Vec<U> added = fma(weight[r], value, sum[r][v]);
+            sum[r][v] = SkipZeros ? blend(sum[r][v], added, is_not_zero(weight[r])) : added;
           }
         }
       }

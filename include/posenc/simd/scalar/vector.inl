@@ -52,6 +52,28 @@ inline V fma(V a, V b, V c) {
   return a * b + c;
 }
 
+/// a * b - c
+template <class V>
+inline V fms(V a, V b, V c) {
+  return a * b - c;
+}
+
+/// Interleaved elements: even ones in a, odd ones in b, in the order of pair_order().
+inline void separate(Floats& a, Floats& b) {
+  const Floats first = a;
+  a = __builtin_shufflevector(first, b, 0, 2, 4, 6);
+  b = __builtin_shufflevector(first, b, 1, 3, 5, 7);
+}
+inline void separate(Doubles& a, Doubles& b) {
+  const Doubles first = a;
+  a = __builtin_shufflevector(first, b, 0, 2);
+  b = __builtin_shufflevector(first, b, 1, 3);
+}
+template <class V>
+inline V pair_order(V v) {
+  return v;
+}
+
 /// b where the bits of mask are set, a elsewhere.
 inline Floats blend(Floats a, Floats b, Floats mask) {
   return (Floats)(((FloatBits)a & ~(FloatBits)mask) | ((FloatBits)b & (FloatBits)mask));
