@@ -35,6 +35,7 @@
 #include <posenc/core/overlap.hpp>
 #include <posenc/rotary/rotate_tokens.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <new>
 #include <optional>
@@ -109,7 +110,7 @@ class KeyValueCache {
   [[nodiscard]] bool is_streaming() const { return by_rank_; }
 
   /// Tokens of a sequence that are held, of those appended.
-  /// These throw Error when there is no such sequence or token.
+  /// These throw Error when there is no such sequence, token, head or coordinate.
   [[nodiscard]] Index tokens(Index sequence) const { return slots("tokens", sequence).tokens(); }
   /// Index and position of the token that is appended next.
   [[nodiscard]] Position next_index(Index sequence) const {
@@ -125,15 +126,18 @@ class KeyValueCache {
   }
   [[nodiscard]] Position position(Index sequence, Index rank, int axis = 0) const {
     const detail::Slots& s = slots_of_token("position", sequence, rank);
+    check_one_of("position", "positions have coordinates", axis, shape_.axes);
     return by_rank_ ? rank : s.position(rank, axis);
   }
   /// Keys and values of a token as they are kept.
   [[nodiscard]] std::span<const T> key(Index sequence, Index rank, Index kv_head) const {
     const detail::Slots& s = slots_of_token("key", sequence, rank);
+    check_one_of("key", "there are key heads", kv_head, shape_.kv_heads);
     return {key_row(sequence, s.slot(rank), kv_head), size(shape_.head_dim)};
   }
   [[nodiscard]] std::span<const T> value(Index sequence, Index rank, Index kv_head) const {
     const detail::Slots& s = slots_of_token("value", sequence, rank);
+    check_one_of("value", "there are key heads", kv_head, shape_.kv_heads);
     return {value_row(sequence, s.slot(rank), kv_head), size(shape_.value_dim)};
   }
 
@@ -245,11 +249,14 @@ class KeyValueCache {
     return Memory(static_cast<T*>(::operator new[](size(bytes), std::align_val_t{64})));
   }
 
-  void check_sequence(const char* what, Index sequence) const {
-    if (sequence >= 0 && sequence < shape_.sequences) return;
+  static void check_one_of(const char* what, const char* rule, Index value, Index count) {
+    if (value >= 0 && value < count) return;
     Problems problems;
-    problems.add("there are sequences 0 to ", shape_.sequences - 1, ", got ", sequence, ".");
+    problems.add(rule, " 0 to ", count - 1, ", got ", value, ".");
     problems.raise_if_any(who(what));
+  }
+  void check_sequence(const char* what, Index sequence) const {
+    check_one_of(what, "there are sequences", sequence, shape_.sequences);
   }
   [[nodiscard]] const detail::Slots& slots_of_token(const char* what, Index sequence,
                                                     Index rank) const {
@@ -345,16 +352,13 @@ void KeyValueCache<State, T>::set_pages(Index sequence, std::span<const Index> p
   problems.require(std::ssize(pages) <= (shape_.capacity - 1) / page_tokens_ + 1, "a capacity of ",
                    shape_.capacity, " tokens takes ", (shape_.capacity - 1) / page_tokens_ + 1,
                    " pages of ", page_tokens_, ", got ", pages.size(), ".");
-  for (std::size_t i = 0; i < pages.size(); ++i) {
-    if (pages[i] < 0 || pages[i] >= num_pages_) {
-      problems.add("the pool has pages 0 to ", num_pages_ - 1, ", got ", pages[i], ".");
-      break;
-    }
-    if (std::ranges::count(pages, pages[i]) > 1) {
-      problems.add("page ", pages[i], " stands twice in the table.");
-      break;
-    }
-  }
+  std::vector<Index> sorted(pages.begin(), pages.end());
+  std::ranges::sort(sorted);
+  if (!sorted.empty() && (sorted.front() < 0 || sorted.back() >= num_pages_))
+    problems.add("the pool has pages 0 to ", num_pages_ - 1, ", got ",
+                 sorted.front() < 0 ? sorted.front() : sorted.back(), ".");
+  if (const auto twice = std::ranges::adjacent_find(sorted); twice != sorted.end())
+    problems.add("page ", *twice, " stands twice in the table.");
   const Index needed = s.slots.tokens() == 0 ? 0 : (s.slots.tokens() - 1) / page_tokens_ + 1;
   bool keeps = std::ssize(pages) >= needed;
   for (Index i = 0; keeps && i < needed; ++i) keeps = pages[size(i)] == s.pages[size(i)];
@@ -362,8 +366,9 @@ void KeyValueCache<State, T>::set_pages(Index sequence, std::span<const Index> p
                    " tokens, so its first ", needed,
                    " pages must stay: truncate or clear it first.");
   problems.raise_if_any(who("set_pages"));
+  std::vector<Index> table(pages.begin(), pages.end());
   for (const Index page : s.pages) --users_[size(page)];
-  s.pages.assign(pages.begin(), pages.end());
+  s.pages = std::move(table);
   for (const Index page : s.pages) ++users_[size(page)];
 }
 
