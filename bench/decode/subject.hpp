@@ -71,8 +71,8 @@ class DecodePass {
       return tokens == held ? Blocks(x, heads * held * row)
                             : Blocks(x, heads, tokens * row, held * row);
     };
-    return sum_limit(blocks(cache_.key_row(0, held - tokens, 0)),
-                     blocks(cache_.value_row(0, held - tokens, 0)), team_);
+    return sum_limit(blocks(cache_.rows().key(0, held - tokens, 0)),
+                     blocks(cache_.rows().value(0, held - tokens, 0)), team_);
   }
 
   [[nodiscard]] const posenc::TensorView<float>& q() const { return q_.view; }

@@ -23,7 +23,9 @@ void ring_suffices(const M& mask, Index capacity, Index sinks) {
   // One token less does not suffice.
   auto less =
       KeyValueCache<KeyState::rotated, double>::ring(Sequence::cache_of(capacity - 1), sinks);
-  CHECK(difference(s.decode(less, encoding), expected) > 1e-3);
+  CHECK_THROWS_WITH(s.decode(less, encoding),
+                    ContainsSubstring(", which the mask lets query") &&
+                        ContainsSubstring("is a ring of " + std::to_string(capacity - 1)));
 }
 
 }  // namespace
@@ -32,6 +34,11 @@ TEST_CASE("rings: SlidingWindow takes left + 1 keys") {
   ring_suffices(SlidingWindow{.left = 9}, 10, 0);
   ring_suffices(SlidingWindow{.left = 9, .dilation = 3}, 10, 0);
   ring_suffices(SlidingWindow::from_token_count(24), 24, 0);
+  // The one that was overwritten last may be hidden, and others before it not.
+  const Sequence s(100);
+  auto ring = KeyValueCache<KeyState::rotated, double>::ring(Sequence::cache_of(8));
+  CHECK_THROWS_WITH(s.decode(ring, Sequence::rope | SlidingWindow{.left = 9, .dilation = 3}),
+                    ContainsSubstring(", which the mask lets query"));
 }
 
 TEST_CASE("rings: SinkWindow takes its sinks and its window") {

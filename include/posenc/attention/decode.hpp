@@ -118,6 +118,30 @@ void check_decode(Problems& problems,
                    q.heads, " heads.");
 }
 
+/// Reports a ring that has overwritten keys which a query may see: those that were overwritten last are
+/// the first to be missed. A streaming cache forgets on purpose.
+template <class CacheT, class BoundT>
+void check_overwritten(Problems& problems, const CacheT& cache, Index sequence, const Slots& slots,
+                       Index queries, const BoundT& bound) {
+  const Position lost = slots.overwritten() - 1;
+  if (lost < slots.sinks() || cache.is_streaming() || queries == 0) return;
+  const Position query = slots.index(slots.tokens() - queries);
+  const auto is_missed = [&](Position key, Index head) {
+    return detail::visible(bound.stages(), Score{query, key, query, key, head});
+  };
+  Position missed = -1;
+  constexpr Position some = 64;  // a mask may leave out every other one
+  for (Position key = lost; missed < 0 && key >= std::max(slots.sinks(), lost - some); --key)
+    if (is_missed(key, 0)) missed = key;
+  for (Index head = 1; missed < 0 && head < bound.shape().num_heads; ++head)
+    if (is_missed(lost, head)) missed = lost;
+  problems.require(
+      missed < 0, "sequence ", sequence, " is a ring of ", slots.capacity(),
+      " tokens that has overwritten token ", missed, ", which the mask lets query ", query,
+      " see: use a mask of that reach (SlidingWindow, SinkWindow, StreamingLLM, ...), a "
+      "longer ring, or KeyValueCache::streaming, which forgets on purpose.");
+}
+
 /// Reports what is wrong with the tokens of one sequence.
 template <class ProblemT>
 void check_sequence(Problems& problems, const ProblemT& call, Index i) {
@@ -128,6 +152,8 @@ void check_sequence(Problems& problems, const ProblemT& call, Index i) {
                    " tokens but has ", queries,
                    " queries: append their keys and values before decode().");
   call.cache.check_rotated_by(problems, call.sequence(i), call.bound(0));
+  if (queries <= tokens)
+    check_overwritten(problems, call.cache, call.sequence(i), slots, queries, call.bound(0));
   if (rotary.growth.size() == 0 || queries > tokens) return;
   slots.for_runs(0, tokens, [&](const SlotRun& run) {
     if (problems.empty())

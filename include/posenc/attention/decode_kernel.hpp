@@ -252,9 +252,9 @@ class DecodeWorker {
 
   void score(const Block& block, Index head, int region, U* scores) {
     const U* const q = queries(region) + head * rows() * shape_.query_row();
-    const T* const k = cache_.key_row(sequence_, block.slot, head);
+    const T* const k = cache_.rows().key(sequence_, block.slot, head);
     const simd::Ahead ahead =
-        rows_ahead(cache_.value_row(sequence_, block.slot, head), shape_.value_dim);
+        rows_ahead(cache_.rows().value(sequence_, block.slot, head), shape_.value_dim);
     if constexpr (turns) {
       if (const int copy = key_copy(region); has_angles(block, copy)) {
         if (leaves_.turn.dots) {
@@ -278,11 +278,11 @@ class DecodeWorker {
   }
 
   void add_values(const Block& block, Index head, U* outputs) {
-    const T* const v = cache_.value_row(sequence_, block.slot, head);
+    const T* const v = cache_.rows().value(sequence_, block.slot, head);
     const T* const next =
         head + 1 < cache_.shape().kv_heads
-            ? cache_.key_row(sequence_, block.slot, head + 1)
-            : cache_.key_row(sequence_, block.slot, 0) + block.keys * shape_.head_dim;
+            ? cache_.rows().key(sequence_, block.slot, head + 1)
+            : cache_.rows().key(sequence_, block.slot, 0) + block.keys * shape_.head_dim;
     const simd::Ahead ahead = rows_ahead(next, shape_.head_dim);
     const auto add = [&](const auto& leaves, const auto* values) {
       (skip_zeros_ ? leaves.add_values_skipping_zeros

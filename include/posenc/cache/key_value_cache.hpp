@@ -23,7 +23,7 @@
 // bfloat16 or float16; arithmetic is in float, or double. A cache remembers by which encoding its
 // keys were rotated and refuses another one. Keys are never multiplied by the attention factor.
 //
-// Calls that change a sequence say with indices which tokens they mean (see detail/slots: the index
+// Calls that change a sequence say with indices which tokens they mean (see cache/slots.hpp: the index
 // of a token is the number of tokens appended before it, and never changes). They check first: a call
 // that throws has changed nothing. Different sequences may be changed by different threads, unless
 // they share pages; nothing may be read while it is changed.
@@ -31,37 +31,17 @@
 
 #include <posenc/attention/bind.hpp>
 #include <posenc/cache/rotated_by.hpp>
+#include <posenc/cache/rows.hpp>
 #include <posenc/cache/slots.hpp>
 #include <posenc/core/overlap.hpp>
 #include <posenc/rotary/rotate_tokens.hpp>
 
-#include <algorithm>
-#include <memory>
-#include <new>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
-
-struct CacheShape {
-  Index sequences = 1;
-  Index kv_heads = 1;
-  Index head_dim = 0;
-  Index value_dim = 0;  ///< 0: head_dim
-  Index capacity = 0;   ///< most tokens of a sequence that are held at a time
-  int axes = 1;         ///< coordinates of a position: 3 for M-RoPE
-};
-
-/// Memory of a pool of pages, keys [pages][kv_heads][page_tokens][head_dim], values alike.
-template <class T>
-struct PagePool {
-  T* keys = nullptr;
-  T* values = nullptr;
-  Index pages = 0;
-  Index page_tokens = 0;
-};
 
 struct AppendOptions {
   /// Where the tokens stand; by default they follow the last token of the sequence.
@@ -104,9 +84,9 @@ class KeyValueCache {
     return KeyValueCache(shape, pool, shape.capacity, false);
   }
 
-  [[nodiscard]] const CacheShape& shape() const { return shape_; }
-  [[nodiscard]] bool is_ring() const { return sinks_ < shape_.capacity; }
-  [[nodiscard]] bool is_paged() const { return !own_keys_; }
+  [[nodiscard]] const CacheShape& shape() const { return rows_.shape(); }
+  [[nodiscard]] bool is_ring() const { return sinks_ < shape().capacity; }
+  [[nodiscard]] bool is_paged() const { return rows_.is_paged(); }
   [[nodiscard]] bool is_streaming() const { return by_rank_; }
 
   /// Tokens of a sequence that are held, of those appended.
@@ -118,7 +98,7 @@ class KeyValueCache {
   }
   [[nodiscard]] Position next_position(Index sequence) const {
     const detail::Slots& s = slots("next_position", sequence);
-    return by_rank_ ? std::min(s.tokens(), shape_.capacity - 1) : s.next_position();
+    return by_rank_ ? std::min(s.tokens(), shape().capacity - 1) : s.next_position();
   }
   /// Index and position of the token of a rank, 0 to tokens() - 1.
   [[nodiscard]] Position index(Index sequence, Index rank) const {
@@ -126,19 +106,19 @@ class KeyValueCache {
   }
   [[nodiscard]] Position position(Index sequence, Index rank, int axis = 0) const {
     const detail::Slots& s = slots_of_token("position", sequence, rank);
-    check_one_of("position", "positions have coordinates", axis, shape_.axes);
+    check_one_of("position", "positions have coordinates", axis, shape().axes);
     return by_rank_ ? rank : s.position(rank, axis);
   }
   /// Keys and values of a token as they are kept.
   [[nodiscard]] std::span<const T> key(Index sequence, Index rank, Index kv_head) const {
     const detail::Slots& s = slots_of_token("key", sequence, rank);
-    check_one_of("key", "there are key heads", kv_head, shape_.kv_heads);
-    return {key_row(sequence, s.slot(rank), kv_head), size(shape_.head_dim)};
+    check_one_of("key", "there are key heads", kv_head, shape().kv_heads);
+    return {rows_.key(sequence, s.slot(rank), kv_head), size(shape().head_dim)};
   }
   [[nodiscard]] std::span<const T> value(Index sequence, Index rank, Index kv_head) const {
     const detail::Slots& s = slots_of_token("value", sequence, rank);
-    check_one_of("value", "there are key heads", kv_head, shape_.kv_heads);
-    return {value_row(sequence, s.slot(rank), kv_head), size(shape_.value_dim)};
+    check_one_of("value", "there are key heads", kv_head, shape().kv_heads);
+    return {rows_.value(sequence, s.slot(rank), kv_head), size(shape().value_dim)};
   }
 
   /// Gives a sequence its pages, for at most its capacity; pages that it has already and keeps stay
@@ -191,14 +171,7 @@ class KeyValueCache {
     check_sequence(what, sequence);
     return sequences_[size(sequence)].slots;
   }
-  [[nodiscard]] T* key_row(Index sequence, Index slot, Index kv_head) const {
-    return keys_ + row(sequence, slot, kv_head) * shape_.head_dim;
-  }
-  [[nodiscard]] T* value_row(Index sequence, Index slot, Index kv_head) const {
-    return values_ + row(sequence, slot, kv_head) * shape_.value_dim;
-  }
-  /// Tokens of a page of one head: rows from one head to the next.
-  [[nodiscard]] Index page_tokens() const { return page_tokens_; }
+  [[nodiscard]] const detail::CacheRows<T>& rows() const { return rows_; }
   /// Reports keys of a sequence that another encoding than this has rotated.
   template <class BoundT>
   void check_rotated_by(Problems& problems, Index sequence, const BoundT& bound) const {
@@ -212,21 +185,31 @@ class KeyValueCache {
   void set_rotated_by(Index sequence, const BoundT& bound) {
     sequences_[size(sequence)].rotated_by = detail::RotatedBy(bound);
   }
-  /// Reports slots [first, last) that another sequence has too.
-  void check_own_pages(Problems& problems, Index sequence, Index first, Index last) const;
 
  private:
   struct Sequence {
     detail::Slots slots;
-    std::vector<Index> pages;
     detail::RotatedBy rotated_by{};
   };
-  struct Release {
-    void operator()(T* p) const { ::operator delete[](p, std::align_val_t{64}); }
-  };
-  using Memory = std::unique_ptr<T[], Release>;
 
-  KeyValueCache(CacheShape shape, const PagePool<T>& pool, Index sinks, bool by_rank);
+  KeyValueCache(const CacheShape& sizes, const PagePool<T>& pool, Index sinks, bool by_rank)
+      : rows_(checked_rows(sizes, pool, by_rank)), sinks_(sinks), by_rank_(by_rank) {
+    for (Index s = 0; s < sizes.sequences; ++s)
+      sequences_.push_back(
+          {detail::Slots(sizes.capacity, sinks_, rows_.page_tokens(), sizes.axes), {}});
+  }
+  static detail::CacheRows<T> checked_rows(CacheShape sizes, const PagePool<T>& pool,
+                                           bool by_rank) {
+    if (sizes.value_dim == 0) sizes.value_dim = sizes.head_dim;
+    Problems problems;
+    detail::CacheRows<T> rows(problems, sizes, pool);
+    problems.require(
+        !by_rank || sizes.axes == 1,
+        "positions of a streaming cache are places in it and have one coordinate, got ", sizes.axes,
+        ".");
+    problems.raise_if_any("posenc::KeyValueCache");
+    return rows;
+  }
 
   static constexpr auto nothing_to_rotate = [](Index, const Positions&, auto, auto, auto, auto) {
     return false;
@@ -240,14 +223,6 @@ class KeyValueCache {
                      " sinks for a capacity of ", shape.capacity, ".");
     problems.raise_if_any(who(what));
   }
-  static Memory allocate(Problems& problems, Index rows, Index width) {
-    Index count = 0, bytes = 0;
-    const bool fits =
-        multiply(rows, width, count) && multiply(count, static_cast<Index>(sizeof(T)), bytes);
-    problems.require(fits, "the cache does not fit in memory.");
-    if (!fits) return {};
-    return Memory(static_cast<T*>(::operator new[](size(bytes), std::align_val_t{64})));
-  }
 
   static void check_one_of(const char* what, const char* rule, Index value, Index count) {
     if (value >= 0 && value < count) return;
@@ -256,7 +231,7 @@ class KeyValueCache {
     problems.raise_if_any(who(what));
   }
   void check_sequence(const char* what, Index sequence) const {
-    check_one_of(what, "there are sequences", sequence, shape_.sequences);
+    check_one_of(what, "there are sequences", sequence, shape().sequences);
   }
   [[nodiscard]] const detail::Slots& slots_of_token(const char* what, Index sequence,
                                                     Index rank) const {
@@ -267,15 +242,6 @@ class KeyValueCache {
     problems.raise_if_any(who(what));
     return s;
   }
-  [[nodiscard]] Index row(Index sequence, Index slot, Index kv_head) const {
-    const Index page = sequences_[size(sequence)].pages[size(slot / page_tokens_)];
-    return (page * shape_.kv_heads + kv_head) * page_tokens_ + slot % page_tokens_;
-  }
-  /// Rows of all heads, `tokens` from a slot on.
-  template <class Y>
-  [[nodiscard]] TensorView<Y> rows(Y* first, Index tokens, Index width) const {
-    return {first, tokens, shape_.kv_heads, width, width, page_tokens_ * width};
-  }
 
   template <class X, class Rotate>
   void append_rows(const char* what, Index sequence, const TensorView<const X>& k,
@@ -284,104 +250,20 @@ class KeyValueCache {
   template <class X>
   void check_appended(Problems& problems, Index sequence, const TensorView<const X>& k,
                       const TensorView<const X>& v, const Positions& positions) const;
-  void move_rows(Index from_sequence, Index from, Index to_sequence, Index to) {
-    for (Index h = 0; h < shape_.kv_heads; ++h) {
-      std::copy_n(key_row(from_sequence, from, h), shape_.head_dim, key_row(to_sequence, to, h));
-      std::copy_n(value_row(from_sequence, from, h), shape_.value_dim,
-                  value_row(to_sequence, to, h));
-    }
-  }
 
-  CacheShape shape_;
-  Index page_tokens_, sinks_;
+  detail::CacheRows<T> rows_;
+  Index sinks_;
   bool by_rank_;
-  Memory own_keys_, own_values_;
-  T *keys_ = nullptr, *values_ = nullptr;
-  Index num_pages_ = 0;
   std::vector<Sequence> sequences_;
-  std::vector<int> users_;  ///< [page]: how many sequences have it
 };
-
-template <KeyState State, Element T>
-KeyValueCache<State, T>::KeyValueCache(CacheShape shape, const PagePool<T>& pool, Index sinks,
-                                       bool by_rank)
-    : shape_(shape), page_tokens_(pool.page_tokens), sinks_(sinks), by_rank_(by_rank) {
-  if (shape_.value_dim == 0) shape_.value_dim = shape_.head_dim;
-  constexpr Index most = Index{1} << 40;
-  Problems problems;
-  const auto positive = [&](const char* name, Index value) {
-    problems.require(value > 0 && value <= most, name, " must be positive and at most 2^40, got ",
-                     value, ".");
-  };
-  positive("sequences", shape_.sequences);
-  positive("kv_heads", shape_.kv_heads);
-  positive("head_dim", shape_.head_dim);
-  positive("value_dim", shape_.value_dim);
-  positive("capacity", shape_.capacity);
-  problems.require(shape_.axes >= 1 && shape_.axes <= Positions::most_axes, "positions have 1 to ",
-                   Positions::most_axes, " coordinates, got ", shape_.axes, ".");
-  problems.require(!by_rank || shape_.axes == 1,
-                   "positions of a streaming cache are places in it and have one coordinate, got ",
-                   shape_.axes, ".");
-  Index heads = 0, rows = 0;
-  const bool paged = pool.keys != nullptr;
-  num_pages_ = paged ? pool.pages : shape_.sequences;
-  const bool fits = problems.empty() && multiply(num_pages_, shape_.kv_heads, heads) &&
-                    multiply(heads, page_tokens_, rows);
-  problems.require(!problems.empty() || fits, "the cache does not fit in memory.");
-  if (fits && !paged) {
-    own_keys_ = allocate(problems, rows, shape_.head_dim);
-    own_values_ = allocate(problems, rows, shape_.value_dim);
-  }
-  problems.raise_if_any("posenc::KeyValueCache");
-  keys_ = paged ? pool.keys : own_keys_.get();
-  values_ = paged ? pool.values : own_values_.get();
-  for (Index s = 0; s < shape_.sequences; ++s)
-    sequences_.push_back({detail::Slots(shape_.capacity, sinks_, page_tokens_, shape_.axes),
-                          paged ? std::vector<Index>{} : std::vector<Index>{s},
-                          {}});
-  users_.assign(size(num_pages_), paged ? 0 : 1);
-}
 
 template <KeyState State, Element T>
 void KeyValueCache<State, T>::set_pages(Index sequence, std::span<const Index> pages) {
   check_sequence("set_pages", sequence);
-  Sequence& s = sequences_[size(sequence)];
   Problems problems;
-  problems.require(is_paged(), "only a paged cache has page tables.");
-  problems.require(std::ssize(pages) <= (shape_.capacity - 1) / page_tokens_ + 1, "a capacity of ",
-                   shape_.capacity, " tokens takes ", (shape_.capacity - 1) / page_tokens_ + 1,
-                   " pages of ", page_tokens_, ", got ", pages.size(), ".");
-  std::vector<Index> sorted(pages.begin(), pages.end());
-  std::ranges::sort(sorted);
-  if (!sorted.empty() && (sorted.front() < 0 || sorted.back() >= num_pages_))
-    problems.add("the pool has pages 0 to ", num_pages_ - 1, ", got ",
-                 sorted.front() < 0 ? sorted.front() : sorted.back(), ".");
-  if (const auto twice = std::ranges::adjacent_find(sorted); twice != sorted.end())
-    problems.add("page ", *twice, " stands twice in the table.");
-  const Index needed = s.slots.tokens() == 0 ? 0 : (s.slots.tokens() - 1) / page_tokens_ + 1;
-  bool keeps = std::ssize(pages) >= needed;
-  for (Index i = 0; keeps && i < needed; ++i) keeps = pages[size(i)] == s.pages[size(i)];
-  problems.require(keeps, "sequence ", sequence, " holds ", s.slots.tokens(),
-                   " tokens, so its first ", needed,
-                   " pages must stay: truncate or clear it first.");
+  rows_.check_pages(problems, sequence, pages, sequences_[size(sequence)].slots.tokens());
   problems.raise_if_any(who("set_pages"));
-  std::vector<Index> table(pages.begin(), pages.end());
-  for (const Index page : s.pages) --users_[size(page)];
-  s.pages = std::move(table);
-  for (const Index page : s.pages) ++users_[size(page)];
-}
-
-template <KeyState State, Element T>
-void KeyValueCache<State, T>::check_own_pages(Problems& problems, Index sequence, Index first,
-                                              Index last) const {
-  for (Index slot = first; slot < last; slot = (slot / page_tokens_ + 1) * page_tokens_) {
-    const Index page = sequences_[size(sequence)].pages[size(slot / page_tokens_)];
-    if (users_[size(page)] > 1)
-      return problems.add("page ", page, " of sequence ", sequence, " is shared by ",
-                          users_[size(page)],
-                          " sequences and may only be read: fork into pages of its own first.");
-  }
+  rows_.set_pages(sequence, pages);
 }
 
 template <KeyState State, Element T>
@@ -396,33 +278,33 @@ void KeyValueCache<State, T>::check_appended(Problems& problems, Index sequence,
   detail::check_view(problems, "k", k);
   detail::check_view(problems, "v", v);
   const auto check = [&](const char* name, const auto& x, Index width) {
-    problems.require(x.heads == shape_.kv_heads && x.width == width, name, " is ",
-                     detail::ShapeText(x), " but the cache has ", shape_.kv_heads, " heads of ",
+    problems.require(x.heads == shape().kv_heads && x.width == width, name, " is ",
+                     detail::ShapeText(x), " but the cache has ", shape().kv_heads, " heads of ",
                      width, " channels.");
   };
-  check("k", k, shape_.head_dim);
-  check("v", v, shape_.value_dim);
+  check("k", k, shape().head_dim);
+  check("v", v, shape().value_dim);
   problems.require(k.tokens == v.tokens, "k is ", detail::ShapeText(k), " and v is ",
                    detail::ShapeText(v), ": they must have the same tokens.");
   const detail::Slots& slots = sequences_[size(sequence)].slots;
-  const Index free = shape_.capacity - slots.tokens();
+  const Index free = shape().capacity - slots.tokens();
   problems.require(is_ring() || k.tokens <= free, "sequence ", sequence, " holds ", slots.tokens(),
-                   " of at most ", shape_.capacity, " tokens, so ", k.tokens, " more do not fit.");
+                   " of at most ", shape().capacity, " tokens, so ", k.tokens, " more do not fit.");
   problems.require(slots.next_index() <= greatest_position - k.tokens,
                    "indices must lie within 2^52, but sequence ", sequence, " is at ",
                    slots.next_index(), ".");
   positions.check(problems, "tokens", k.tokens);
   problems.require(!positions.is_real(), "tokens: a cache takes whole positions, got real ones.");
-  problems.require(positions.axes() == 1 || positions.axes() == shape_.axes,
+  problems.require(positions.axes() == 1 || positions.axes() == shape().axes,
                    "tokens: got positions of ", positions.axes(),
-                   " coordinates, but the cache keeps ", shape_.axes, ".");
+                   " coordinates, but the cache keeps ", shape().axes, ".");
   if (!problems.empty() || is_ring()) return;
-  const Index room = std::ssize(sequences_[size(sequence)].pages) * page_tokens_;
+  const Index room = rows_.room(sequence);
   if (slots.tokens() + k.tokens > room)
     return problems.add("sequence ", sequence, " has pages for ", room, " tokens, so ",
                         slots.tokens(), " and ", k.tokens,
                         " more do not fit: give it more with set_pages().");
-  check_own_pages(problems, sequence, slots.tokens(), slots.tokens() + k.tokens);
+  rows_.check_own(problems, sequence, slots.tokens(), slots.tokens() + k.tokens);
 }
 
 /// rotate(tokens, positions, k, key rows, v, value rows) stores some consecutive tokens, or returns
@@ -446,11 +328,11 @@ void KeyValueCache<State, T>::append_rows(const char* what, Index sequence,
     const Index first = slots.add();
     slots.place(first, positions, t);
     Index n = 1;
-    const Index page_end = (first / page_tokens_ + 1) * page_tokens_;
+    const Index page_end = (first / rows_.page_tokens() + 1) * rows_.page_tokens();
     for (; t + n < k.tokens && first + n < page_end && slots.next_slot() == first + n; ++n)
       slots.place(slots.add(), positions, t + n);
-    const TensorView<T> key_rows = rows(key_row(sequence, first, 0), n, shape_.head_dim);
-    const TensorView<T> value_rows = rows(value_row(sequence, first, 0), n, shape_.value_dim);
+    const TensorView<T> key_rows = rows_.keys(sequence, first, n),
+                        value_rows = rows_.values(sequence, first, n);
     const TensorView<const X> some_k = detail::tokens_of(k, t, n),
                               some_v = detail::tokens_of(v, t, n);
     if (!rotate(n, positions.subspan(size(t), size(n)), some_k, key_rows, some_v, value_rows)) {
@@ -469,7 +351,7 @@ void KeyValueCache<State, T>::append(Index sequence, TensorView<X> k, TensorView
   detail::require_state<State, Bound<E>>();
   check_sequence("append", sequence);
   Problems problems;
-  detail::check_cache_fits(problems, shape_, bound);
+  detail::check_cache_fits(problems, shape(), bound);
   check_rotated_by(problems, sequence, bound);
   problems.raise_if_any(who("append"));
   const detail::Slots& slots = sequences_[size(sequence)].slots;
@@ -496,9 +378,9 @@ void KeyValueCache<State, T>::truncate(Index sequence, Position index) {
   problems.raise_if_any(who("truncate"));
   const Index kept = s.rank_of(index);
   // What a ring holds behind its sinks when it ends there.
-  const Position wanted = std::max<Position>(sinks_, index - (shape_.capacity - sinks_));
+  const Position wanted = std::max<Position>(sinks_, index - (shape().capacity - sinks_));
   problems.require(kept == s.tokens() || s.overwritten() <= wanted || index <= sinks_, "a ring of ",
-                   sinks_, " sinks and ", shape_.capacity - sinks_, " more that ends at ", index,
+                   sinks_, " sinks and ", shape().capacity - sinks_, " more that ends at ", index,
                    " holds the tokens from ", wanted, " on, but those before ", s.overwritten(),
                    " are overwritten.");
   problems.raise_if_any(who("truncate"));
@@ -516,10 +398,10 @@ void KeyValueCache<State, T>::evict(Index sequence, Position first, Position las
   const Index from = s.rank_of(first), to = s.rank_of(last);
   if (from == to) return;
   if (!is_ring() && to < s.tokens())
-    check_own_pages(problems, sequence, from, s.tokens() - (to - from));
+    rows_.check_own(problems, sequence, from, s.tokens() - (to - from));
   problems.raise_if_any(who("evict"));
   s.remove(from, to - from,
-           [&](Index source, Index target) { move_rows(sequence, source, sequence, target); });
+           [&](Index source, Index target) { rows_.copy(sequence, source, sequence, target); });
 }
 
 template <KeyState State, Element T>
@@ -536,22 +418,18 @@ void KeyValueCache<State, T>::fork(Index from, Index to, Position end) {
   problems.require(!is_ring() || tokens == source.tokens(),
                    "a ring can be forked only as a whole, at ", source.next_index(), ", not at ",
                    end, ".");
-  const Index room =
-      is_ring() ? shape_.capacity : std::ssize(sequences_[size(to)].pages) * page_tokens_;
+  const Index room = rows_.room(to);
   problems.require(tokens <= room, "sequence ", to, " has pages for ", room, " tokens, but ",
                    tokens, " are to be forked into it: give it more with set_pages().");
   problems.raise_if_any(who("fork"));
-  const auto same_page = [&](Index slot) {
-    const std::size_t page = size(slot / page_tokens_);
-    return sequences_[size(from)].pages[page] == sequences_[size(to)].pages[page];
-  };
   source.for_runs(0, tokens, [&](const detail::SlotRun& run) {
-    if (!same_page(run.slot)) check_own_pages(problems, to, run.slot, run.slot + run.tokens);
+    if (!rows_.share(from, to, run.slot))
+      rows_.check_own(problems, to, run.slot, run.slot + run.tokens);
   });
   problems.raise_if_any(who("fork"));
   source.for_runs(0, tokens, [&](const detail::SlotRun& run) {
-    if (same_page(run.slot)) return;
-    for (Index i = 0; i < run.tokens; ++i) move_rows(from, run.slot + i, to, run.slot + i);
+    if (rows_.share(from, to, run.slot)) return;
+    for (Index i = 0; i < run.tokens; ++i) rows_.copy(from, run.slot + i, to, run.slot + i);
   });
   target.copy(source, tokens, end);
   sequences_[size(to)].rotated_by = sequences_[size(from)].rotated_by;

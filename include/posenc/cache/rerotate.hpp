@@ -58,7 +58,7 @@ void check_change(Problems& problems, const CacheT& cache, Index sequence, Posit
   if (!problems.empty() || CacheT::state == KeyState::raw) return;
   slots.for_runs(slots.rank_of(first), slots.rank_of(last), [&](const SlotRun& run) {
     if (problems.empty())
-      cache.check_own_pages(problems, sequence, run.slot, run.slot + run.tokens);
+      cache.rows().check_own(problems, sequence, run.slot, run.slot + run.tokens);
   });
 }
 
@@ -132,9 +132,10 @@ void shift(KeyValueCache<State, T>& cache, Index sequence, Position first, Posit
                                                     Positions(step(left)), x, x);
       };
       detail::for_rows(executor, cache, slots, from, to, [&](Index slot, Index n, Index head) {
-        turn(cache.key_row(sequence, slot, head), n, cache.shape().head_dim, {.side = Side::key});
+        turn(cache.rows().key(sequence, slot, head), n, cache.shape().head_dim,
+             {.side = Side::key});
         if constexpr (BoundT::rotates_values)
-          turn(cache.value_row(sequence, slot, head), n, cache.shape().value_dim, {});
+          turn(cache.rows().value(sequence, slot, head), n, cache.shape().value_dim, {});
       });
     });
   }
@@ -200,9 +201,9 @@ void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bo
     };
     detail::for_rows(
         executor, cache, slots, 0, slots.tokens(), [&](Index slot, Index n, Index head) {
-          turn(cache.key_row(sequence, slot, head), slot, n, cache.shape().head_dim);
+          turn(cache.rows().key(sequence, slot, head), slot, n, cache.shape().head_dim);
           if constexpr (Bound<E>::rotates_values)
-            turn(cache.value_row(sequence, slot, head), slot, n, cache.shape().value_dim);
+            turn(cache.rows().value(sequence, slot, head), slot, n, cache.shape().value_dim);
         });
   });
   cache.set_rotated_by(sequence, to);
