@@ -106,9 +106,12 @@ class Session {
   using CacheT = KeyValueCache<State, T>;
   static constexpr Index sequences = 3, page_tokens = 4, pages = 12;
 
-  /// `a` and `b` rotate the same channels by other frequencies.
-  Session(Choices& choices, const Setting& setting, const BoundT& a, const BoundT& b)
-      : choices_(choices), setting_(setting), bounds_{a, b}, capacity_(choices.integer(6, 19)),
+  /// `a` and `b` rotate the same channels by other frequencies. Elements of tensors follow from the
+  /// seed.
+  Session(Choices& choices, const Setting& setting, const BoundT& a, const BoundT& b,
+          std::uint64_t seed = 0)
+      : choices_(choices), numbers_(seed), setting_(setting), bounds_{a, b},
+        capacity_(choices.integer(6, 19)),
         sinks_(setting.kind == Kind::ring_with_sinks || setting.kind == Kind::streaming
                    ? choices.integer(0, 4)
                    : 0),
@@ -172,7 +175,7 @@ class Session {
     const Index all = starts.back();
     std::vector<U> q(size(all * setting_.heads * setting_.head_dim)),
         out(size(all * setting_.heads * setting_.value_dim)), lse(size(all * setting_.heads));
-    for (U& x : q) x = static_cast<U>(choices_.integer(-64, 64)) / U{32};
+    for (U& x : q) x = static_cast<U>(numbers_.integer(-64, 64)) / U{32};
     perform(is_valid, "decode", [&] {
       posenc::decode({q.data(), all, setting_.heads, setting_.head_dim}, cache_,
                      TensorView<U>(out.data(), all, setting_.heads, setting_.value_dim),
@@ -302,8 +305,8 @@ class Session {
     std::vector<U> k(size(n * setting_.kv_heads * width)),
         v(size(n * setting_.kv_heads * setting_.value_dim));
     // Exact in all elements.
-    for (U& x : k) x = static_cast<U>(choices_.integer(-127, 127)) / U{64};
-    for (U& x : v) x = static_cast<U>(choices_.integer(-127, 127)) / U{64};
+    for (U& x : k) x = static_cast<U>(numbers_.integer(-127, 127)) / U{64};
+    for (U& x : v) x = static_cast<U>(numbers_.integer(-127, 127)) / U{64};
 
     bool is_valid = is_sequence(s) && !misshapen && !too_far && !(is_streaming() && axes > 0);
     if (!is_ring()) is_valid = is_valid && std::ssize(l.tokens) + n <= room(l);
@@ -638,6 +641,7 @@ class Session {
   }
 
   Choices& choices_;
+  SeededChoices numbers_;  ///< what tensors hold
   Setting setting_;
   BoundT bounds_[2];
   Index capacity_, sinks_;

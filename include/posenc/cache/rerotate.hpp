@@ -114,15 +114,22 @@ void shift(KeyValueCache<State, T>& cache, Index sequence, Position first, Posit
     for (Index rank = from; rank < to && state.growth.size() != 0 && problems.empty(); ++rank)
       detail::check_growth<T>(problems, state, Positions(slots.position(rank) + by), 1);
     problems.raise_if_any("posenc::shift");
-    // All rows turn by one angle: to the leaf they are the heads of one token.
+    // All rows turn by one angle: to the leaf they are the heads of one token. Magnitudes of xPos may
+    // need two steps: from one end of their reach to the other no float has the factor.
+    const double reach = detail::growth_reach(state);
+    const auto step = [&](Position left) {
+      if (std::abs(static_cast<double>(left)) <= reach) return left;
+      return left < 0 ? -static_cast<Position>(reach) : static_cast<Position>(reach);
+    };
     using LayoutT = typename BoundT::rotary_type::layout;
     Rotary<LayoutT> rotary{state, bound.rotary().offset, {}};
     rotary.state.centre = 0;  // growth by the same distance wherever they stand
     simd::dispatch<T>([&]<class Level>(Level) {
       const auto turn = [&](T* rows, Index n, Index width, const Turn& how) {
         const TensorView<T> x(rows, 1, n, width, 0, width);
-        detail::rotate_rows<Level, LayoutT, T, T>(rotary, bound.rotary().angles, how, Positions(by),
-                                                  x, x);
+        for (Position left = by; left != 0; left -= step(left))
+          detail::rotate_rows<Level, LayoutT, T, T>(rotary, bound.rotary().angles, how,
+                                                    Positions(step(left)), x, x);
       };
       detail::for_rows(executor, cache, slots, from, to, [&](Index slot, Index n, Index head) {
         turn(cache.rows().key(sequence, slot, head), n, cache.shape().head_dim,
