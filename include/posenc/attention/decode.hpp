@@ -127,7 +127,10 @@ void check_overwritten(Problems& problems, const CacheT& cache, Index sequence, 
   if (lost < slots.sinks() || cache.is_streaming() || queries == 0) return;
   const Position query = slots.index(slots.tokens() - queries);
   const auto is_missed = [&](Position key, Index head) {
-    return detail::visible(bound.stages(), Score{query, key, query, key, head});
+    const Index rank =
+        slots.rank_of(key);  // those kept as sinks may follow others that were evicted
+    return (rank == slots.tokens() || slots.index(rank) != key) &&
+           detail::visible(bound.stages(), Score{query, key, query, key, head});
   };
   Position missed = -1;
   constexpr Position some = 64;  // a mask may leave out every other one
