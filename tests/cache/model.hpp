@@ -153,6 +153,10 @@ class Session {
     compare();
   }
 
+  /// Calls so far that were to be accepted, and that were to be refused.
+  [[nodiscard]] int accepted() const { return accepted_; }
+  [[nodiscard]] int refused() const { return refused_; }
+
   /// Decodes the last tokens of some sequences, in any order.
   void decode() {
     const int encoding = choices_.one_in(2) ? 1 : 0;
@@ -227,6 +231,7 @@ class Session {
   void perform(bool is_valid, const std::string& call, const F& f) {
     log_.push_back(call + (is_valid ? "" : "  (wrong)"));
     if (log_.size() > 12) log_.pop_front();
+    ++(is_valid ? accepted_ : refused_);
     std::string sentence;
     try {
       f();
@@ -667,6 +672,7 @@ class Session {
   CacheT cache_;
   std::vector<List> lists_;
   std::deque<std::string> log_;
+  int accepted_ = 0, refused_ = 0;
 };
 
 }  // namespace cache_test
