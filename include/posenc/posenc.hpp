@@ -14,6 +14,7 @@
 #include <posenc/core/pipeline.hpp>
 #include <posenc/core/positions.hpp>
 #include <posenc/core/problems.hpp>
+#include <posenc/core/relative_table.hpp>
 #include <posenc/core/rotary_state.hpp>
 #include <posenc/core/score.hpp>
 #include <posenc/core/types.hpp>
@@ -71,6 +72,10 @@
 #include <posenc/bias/kerple.hpp>
 #include <posenc/bias/sandwich.hpp>
 #include <posenc/bias/t5_bias.hpp>
+
+#include <posenc/relative/deberta.hpp>
+#include <posenc/relative/shaw.hpp>
+#include <posenc/relative/transformer_xl.hpp>
 
 #include <posenc/mask/any_of.hpp>
 #include <posenc/mask/causal.hpp>

@@ -5,6 +5,8 @@
 //   out(i, h) = sum_j softmax_j(x_ij) v_j
 //   x_ij      = biases and score maps of (scale * temperature_i * <q_i, k_j> under the rotation)
 //
+// Vectors by distance (ShawKeys, TransformerXL, DeBERTa, ShawValues) join <q_i, k_j> and v_j.
+//
 // Shapes: q [queries, heads, head_dim], k [keys, kv heads, head_dim], v [keys, kv heads,
 // value_dim], out [queries, heads, value_dim]; strides are free. Query head h reads key head h /
 // (heads / kv heads). Elements are float (float32 arithmetic) or double. Keys are as they leave
@@ -64,6 +66,7 @@ void check_shapes(Problems& problems, const TensorView<const T>& q, const Tensor
     problems.require(v.width >= needed, "RotateValues rotates channels up to ", needed,
                      " but v is ", dims(v), ".");
   }
+  check_relative_widths(problems, bound, q.width, v.width);
   Index rows = 0;
   problems.require(options.lse.empty() ||
                        (multiply(q.tokens, q.heads, rows) && std::ssize(options.lse) == rows),
@@ -73,9 +76,9 @@ void check_shapes(Problems& problems, const TensorView<const T>& q, const Tensor
 
 /// Bytes that one worker needs, or -1 when that does not fit in memory.
 template <class T, class BoundT>
-Index bytes_per_worker(const Plan& plan, const AttentionShape& shape) {
+Index bytes_per_worker(const BoundT& bound, const Plan& plan, const AttentionShape& shape) {
   Arena measure(nullptr);
-  Buffers<T, BoundT>(plan, shape, measure);
+  Buffers<T, BoundT>(bound, plan, shape, measure);
   return measure.used();
 }
 
@@ -86,8 +89,9 @@ Index workspace_bytes(const BoundT& bound, const AttentionShape& shape, Index co
   constexpr Index most = Index{1} << 48;  // small enough for sums and roundings of sizes
   for (const Index size : {shape.queries, shape.keys, shape.head_dim, shape.value_dim})
     if (size < 0 || size > most) return -1;
-  const Plan plan(leaves<T, BoundT>().tile, bound.shape(), shape, concurrency);
-  const Index each = bytes_per_worker<T, BoundT>(plan, shape);
+  const Plan plan(leaves<T, BoundT>().tile, bound.shape(), shape, concurrency,
+                  value_buckets(bound));
+  const Index each = bytes_per_worker<T>(bound, plan, shape);
   const Index shared = SharedSums<T>::most_bytes(plan, shape);
   Index bytes = 0;
   const bool fits = each >= 0 && shared >= 0 && multiply(each, plan.most_workers, bytes) &&
@@ -133,6 +137,7 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
   Problems problems;
   check_shapes(problems, q, k, v, out, bound, options);
   const Coordinates at = coordinates(problems, q.tokens, k.tokens, options, bound);
+  check_distances(problems, bound, at, q.tokens, k.tokens);
   problems.raise_if_any("posenc::attention");
 
   if constexpr (BoundT::depends_on_length) {
@@ -153,8 +158,8 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
 
   const Workspace workspace(options.workspace, bytes);
   const Leaves<T, BoundT> leaves = detail::leaves<T, BoundT>();
-  const Plan plan(leaves.tile, bound.shape(), shape, concurrency);
-  const Index each = bytes_per_worker<T, BoundT>(plan, shape);
+  const Plan plan(leaves.tile, bound.shape(), shape, concurrency, value_buckets(bound));
+  const Index each = bytes_per_worker<T>(bound, plan, shape);
   Arena rest(workspace.data() + each * plan.workers());
   const SharedSums<T> shared(plan, shape, rest);
   run_tasks<KeysAreRotated>(Problem<T, BoundT>{q, k, v, out, bound, at, options.lse, leaves, plan,
@@ -209,6 +214,10 @@ void attention(std::type_identity_t<TensorView<const T>> q, std::type_identity_t
       !Bound<E>::has_distance_map,
       "posenc: RotatedKeys cannot meet a distance map (ReRoPE, LeakyReRoPE, ...): far pairs need "
       "the key at another position than its own. Keep raw keys and pass them as they are.");
+  static_assert(!Bound<E>::has_relative_queries,
+                "posenc: RotatedKeys cannot meet an encoding whose keys meet vectors by distance "
+                "(DeBERTa): these products want the key without its rotation. Keep raw keys and "
+                "pass them as they are.");
   detail::attend<true, T>(q, k.keys, v, out, bound, options);
 }
 

@@ -72,6 +72,7 @@ class Bound<Encoding<Ts...>> {
   static constexpr bool has_distance_map = encoding_type::num_distance_maps == 1;
   static constexpr bool depends_on_length = encoding_type::depends_on_length;
   static constexpr bool rotates_values = encoding_type::rotates_values;
+  static constexpr bool has_relative_queries = (false || ... || RelativeQueries<prepared_t<Ts>>);
 
   static_assert(
       has_rotary || !encoding_type::transforms_frequencies,

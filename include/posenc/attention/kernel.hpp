@@ -9,9 +9,10 @@
 //           masks:         hidden tiles are not visited, fully visible tiles run no mask code
 //           distance map:  one product for a uniform tile, one per region and a blend for a mixed
 //                          one; keys and queries are rotated when a region first needs them
-//           biases and score maps in the order written, masks, online softmax,
-//           weights times values
-//     divide, rotate back (RotateValues), write the output and its log-sum-exp
+//           products with vectors by distance, biases and score maps in the order written, masks,
+//           online softmax, weights times values
+//     vectors by distance times their weights, divide, rotate back (RotateValues), write the output
+//     and its log-sum-exp
 //
 // Nothing larger than a tile is made of the scores; of the keys no more than a chunk is kept rotated.
 //
@@ -21,7 +22,7 @@
 // far. At the end output = sum / l and log-sum-exp = s + ln l.
 #pragma once
 
-#include <posenc/attention/packing.hpp>
+#include <posenc/attention/relative_terms.hpp>
 #include <posenc/executor/any_executor.hpp>
 
 #include <array>
@@ -42,7 +43,9 @@ class Worker {
       : problem_(problem), q_(problem.q), k_(problem.k), v_(problem.v), out_(problem.out),
         bound_(problem.bound), map_(bound_.distance_map()), at_(problem.at), lse_(problem.lse),
         leaves_(problem.leaves), tile_(leaves_.tile), plan_(problem.plan), arena_(workspace),
-        buffers_(plan_, problem.shape(), arena_), packing_(problem, buffers_) {}
+        output_rows_(v_.width + plan_.value_buckets),
+        buffers_(bound_, plan_, problem.shape(), arena_), packing_(problem, buffers_),
+        relative_(problem, buffers_, packing_) {}
 
   /// A part of a task.
   void run(Index item) noexcept {
@@ -50,7 +53,10 @@ class Worker {
     // The last blocks come first: under a causal mask they are the longest.
     const Index kv_head = task / plan_.blocks;
     const Index query = (plan_.blocks - 1 - task % plan_.blocks) * plan_.block;
-    if (kv_head != kv_head_) prepare_biases(kv_head);
+    if (kv_head != kv_head_) {
+      prepare_biases(kv_head);
+      if constexpr (Relative::in_scores) relative_.begin_head(kv_head);
+    }
     kv_head_ = kv_head;
     sums_ = plan_.parts == 1 ? buffers_.sums : sums_of(item);
     begin(query, std::min(plan_.block, q_.tokens - query), part == 0);
@@ -68,9 +74,11 @@ class Worker {
 
  private:
   static constexpr int regions = Buffers<T, BoundT>::regions;
+  using Relative = RelativeTerms<T, BoundT, KeysAreRotated>;
 
+  /// Outputs, and behind them the sums of weights by bucket.
   [[nodiscard]] T* output_panel(const Panel& p, Index g) const {
-    return sums_.outputs + (g * plan_.block + p.first) * v_.width;
+    return sums_.outputs + (g * plan_.block + p.first) * output_rows_;
   }
   [[nodiscard]] Index statistics(const Panel& p, Index g) const {
     return g * plan_.block + p.first;
@@ -94,6 +102,7 @@ class Worker {
     query_ = query;
     queries_ = queries;
     packing_.begin_block(kv_head_, query, queries);
+    if constexpr (Relative::in_scores) relative_.begin_block(query, queries);
     for (Index g = 0; g < plan_.group; ++g) {
       const SoftmaxStart start =
           is_first_part ? detail::softmax_start<T>(bound_.stages(), kv_head_ * plan_.group + g)
@@ -101,7 +110,7 @@ class Worker {
       std::fill_n(sums_.shift + g * plan_.block, plan_.block, static_cast<T>(start.shift));
       std::fill_n(sums_.sum + g * plan_.block, plan_.block, static_cast<T>(start.sum));
     }
-    std::fill_n(sums_.outputs, plan_.group * plan_.block * v_.width, T{0});
+    std::fill_n(sums_.outputs, plan_.group * plan_.block * output_rows_, T{0});
   }
 
   [[nodiscard]] Sums<T> sums_of(Index item) const {
@@ -129,7 +138,7 @@ class Worker {
       const T mine = std::exp(shift - greatest), theirs = std::exp(other - greatest);
       sum = sum * mine + from.sum[at + i] * theirs;
       shift = greatest;
-      for (Index c = 0; c < v_.width; ++c) {
+      for (Index c = 0; c < output_rows_; ++c) {
         T& output = sums_.outputs[offset + c * p.width + i];
         // A weight of zero has no effect, whatever the other part holds.
         output = (mine == 0 ? T{0} : output * mine) +
@@ -143,13 +152,33 @@ class Worker {
     if (detail::classify(bound_.stages(), all.tile) == TileClass::none) return;
     key_ = key;
     packing_.begin_chunk(key, keys);
+    if constexpr (Relative::in_scores) relative_.begin_chunk(key);
     for (Index first = 0; first < queries_; first += plan_.panel) {
       const Panel p = packing_.panel(first);
       const TileRows rows = make_tile(at_, query_ + first, p.queries, key, keys);
       if (detail::classify(bound_.stages(), rows.tile) == TileClass::none) continue;
-      for (Index g = 0; g < plan_.group; ++g)
+      for (Index g = 0; g < plan_.group; ++g) {
+        if constexpr (Relative::in_scores) relative_.begin_panel(p, g, seen(rows).tile);
         for (Index c = 0; c < keys; c += plan_.tile) tile(p, g, c, std::min(plan_.tile, keys - c));
+      }
     }
+  }
+
+  /// The part of a panel and a chunk between the first tile and the last that some query sees.
+  [[nodiscard]] TileRows seen(TileRows rows) const {
+    const auto is_hidden = [&](Index key, Index keys) {
+      const TileRows tile = make_tile(at_, rows.query, rows.queries, key, keys);
+      return detail::classify(bound_.stages(), tile.tile) == TileClass::none;
+    };
+    while (rows.keys > plan_.tile && is_hidden(rows.key, plan_.tile)) {
+      rows.key += plan_.tile;
+      rows.keys -= plan_.tile;
+    }
+    for (Index last; rows.keys > plan_.tile; rows.keys -= last) {
+      last = (rows.keys - 1) % plan_.tile + 1;
+      if (!is_hidden(rows.key + rows.keys - last, last)) break;
+    }
+    return make_tile(at_, rows.query, rows.queries, rows.key, rows.keys);
   }
 
   /// Keys [c, c + keys) of the chunk meet a panel.
@@ -171,6 +200,8 @@ class Worker {
     const Halves halves =
         mask == TileClass::partial ? visible_halves(rows, p) : Halves{{{p.width, 0, keys}}};
     score_products(map_.regions(rows.tile), p, g, c, scores, halves);
+    if constexpr (Relative::in_scores)
+      relative_.add_to_scores(p, g, c, rows.tile, scores, buffers_.scores);
     leaves_.stage.stages(bound_.stages(), tables_, g, scores, buffers_.scores);
     if (mask == TileClass::partial) leaves_.stage.masks(bound_.stages(), scores, buffers_.scores);
 
@@ -178,7 +209,9 @@ class Worker {
     T* const outputs = output_panel(p, g);
     if (tile_.softmax(keys, p.width, buffers_.scores, sums_.shift + at, sums_.sum + at,
                       buffers_.factor))
-      tile_.scale_rows(v_.width, p.width, outputs, buffers_.factor);
+      tile_.scale_rows(output_rows_, p.width, outputs, buffers_.factor);
+    if constexpr (Relative::in_values)
+      relative_.add_weights(rows.tile, scores, buffers_.scores, outputs + v_.width * p.width);
     // A hidden key has weight 0, and 0 * infinity must not reach the output of a row that cannot
     // see it.
     const auto values = packing_.values(c, keys);
@@ -255,14 +288,25 @@ class Worker {
     }
     ask_for_rows<true>(out_, query_ + p.first + plan_.panel, plan_.panel, head);
     const TensorView<T> y = rows_of(out_, query_ + p.first, p.queries, head);
+    T* const outputs = output_panel(p, g);
+    if constexpr (Relative::in_values && !BoundT::rotates_values)
+      relative_.add_to_outputs(p, head, outputs + v_.width * p.width, outputs);
     if constexpr (BoundT::rotates_values) {
-      tile_.from_panel(p.queries, v_.width, p.width, output_panel(p, g), buffers_.factor,
-                       buffers_.rows, v_.width, 1);
+      tile_.from_panel(p.queries, v_.width, p.width, outputs, buffers_.factor, buffers_.rows,
+                       v_.width, 1);
       const TensorView<const T> x(buffers_.rows, p.queries, 1, v_.width, v_.width, 0);
       leaves_.rotation.rotate(bound_.rotary(), bound_.rotary().angles, {.inverse = true},
                               at_.query.subspan(size(query_ + p.first), size(p.queries)), x, y);
+      if constexpr (Relative::in_values) {  // which do not turn
+        std::fill_n(outputs, v_.width * p.width, T{0});
+        relative_.add_to_outputs(p, head, outputs + v_.width * p.width, outputs);
+        tile_.from_panel(p.queries, v_.width, p.width, outputs, buffers_.factor, buffers_.rows,
+                         v_.width, 1);
+        for (Index i = 0; i < p.queries; ++i)
+          for (Index c = 0; c < v_.width; ++c) y(i, 0, c) += x(i, 0, c);
+      }
     } else {
-      tile_.from_panel(p.queries, v_.width, p.width, output_panel(p, g), buffers_.factor, y.data,
+      tile_.from_panel(p.queries, v_.width, p.width, outputs, buffers_.factor, y.data,
                        y.token_stride, y.channel_stride);
     }
   }
@@ -280,9 +324,11 @@ class Worker {
   const TileLeaves<T>& tile_;
   const Plan& plan_;
   Arena arena_;
+  Index output_rows_;  ///< of a panel
   Buffers<T, BoundT> buffers_;
   Sums<T> sums_;
   Packing<T, BoundT, KeysAreRotated> packing_;
+  [[no_unique_address]] Relative relative_;
 
   Index kv_head_ = -1;
   BiasTables<T> tables_{};

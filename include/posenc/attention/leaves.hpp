@@ -6,6 +6,7 @@
 #pragma once
 
 #include <posenc/attention/bind.hpp>
+#include <posenc/attention/relative.hpp>
 #include <posenc/attention/stages.hpp>
 #include <posenc/rotary/rotary.hpp>
 #include <posenc/simd/dispatch.hpp>
@@ -73,6 +74,10 @@ struct StageLeaves {
   void (*stages)(const Stages& stages, const BiasTables<T>& tables, Index head_in_group,
                  const ScoreTile& tile, T* scores) noexcept = nullptr;
   void (*masks)(const Stages& stages, const ScoreTile& tile, T* scores) noexcept = nullptr;
+  void (*relative_products)(const Stages& stages, const RelativeProducts<T, Stages>& products,
+                            const ScoreTile& tile, const Tile& at, T* scores) noexcept = nullptr;
+  void (*relative_weights)(const Stages& stages, const ScoreTile& tile, const Tile& at,
+                           const T* weights, T* sums) noexcept = nullptr;
 };
 
 template <class T, class BoundT>
@@ -85,7 +90,12 @@ struct Leaves {
 
 template <class Level, class T, class... S>
 constexpr StageLeaves<T, std::tuple<S...>> stage_leaves(const std::tuple<S...>*) {
-  return {&apply_stages<Level, T, S...>, &apply_masks<Level, T, S...>};
+  using Counts = RelativeCounts<std::tuple<S...>>;
+  StageLeaves<T, std::tuple<S...>> own{&apply_stages<Level, T, S...>, &apply_masks<Level, T, S...>};
+  if constexpr (Counts::keys + Counts::queries > 0)
+    own.relative_products = &add_relative_products<Level, T, S...>;
+  if constexpr (Counts::values > 0) own.relative_weights = &add_relative_weights<Level, T, S...>;
+  return own;
 }
 
 /// The leaves of the level that runs.

@@ -96,6 +96,32 @@ const RotaryState& rotary_state(const BoundT& bound) {
   return none;
 }
 
+/// Reports vectors that are not as wide as what they meet.
+template <class BoundT>
+void check_relative_widths(Problems& problems, const BoundT& bound, Index width, Index value_dim) {
+  [[maybe_unused]] const auto check = [&](const char* what, const char* with, Index own,
+                                          Index needed) {
+    problems.require(own == needed, "the encoding has ", what, " of ", own, " channels, but ", with,
+                     " have ", needed, ".");
+  };
+  [[maybe_unused]] const auto ask = [&]<class S>(const S& stage) {
+    if constexpr (RelativeKeys<S>)
+      if (const RelativeTable table = stage.relative_keys(); table.data)
+        check("relative keys", "queries", table.width, width);
+    if constexpr (RelativeQueries<S>)
+      if (const RelativeTable table = stage.relative_queries(); table.data)
+        check("relative queries", "keys", table.width, width);
+    if constexpr (RelativeValues<S>)
+      if (const RelativeTable table = stage.relative_values(); table.data)
+        check("relative values", "values", table.width, value_dim);
+    if constexpr (QueryBias<S>)
+      for (Index head = 0; head < bound.shape().num_heads; ++head)
+        if (const std::span<const float> bias = stage.query_bias(head); !bias.empty())
+          check("a query bias", "queries", std::ssize(bias), width);
+  };
+  std::apply([&](const auto&... stage) { (ask(stage), ...); }, bound.stages());
+}
+
 /// Resolves offsets and ids; reports what is out of range.
 template <class T, class BoundT>
 Coordinates coordinates(Problems& problems, Index queries, Index keys,

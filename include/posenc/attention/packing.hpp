@@ -69,6 +69,7 @@ class Packing {
     query_ = query;
     queries_ = queries;
     rotated_ = 0;
+    has_plain_queries_ = false;
     // Lanes beyond the last query repeat it.
     for (Index i = 0; i < plan_.block; ++i) {
       const Index row = query + std::min(i, queries - 1);
@@ -91,6 +92,19 @@ class Packing {
     for (Index i = first + 1; i < first + queries; ++i)
       consecutive = consecutive && buffers_.query[i] == buffers_.query[i - 1] + 1;
     return {first, queries, round_up(queries, tile_.panel_step), consecutive};
+  }
+  /// What scores are multiplied by, before temperature.
+  [[nodiscard]] double scale() const { return scale_; }
+
+  /// A panel of one head as it was passed but for scale and temperature, [head_dim][panel width].
+  [[nodiscard]] const T* plain_queries(const Panel& p, Index g) {
+    if constexpr (!RelativeBuffers<T, BoundT>::has_queries) return queries(p, 0, g);
+    if (!has_plain_queries_) {
+      has_plain_queries_ = true;
+      pack_panels([&](const Panel& panel, Index head) { return plain_rows(panel, head); },
+                  buffers_.relative.queries);
+    }
+    return buffers_.relative.queries + (g * plan_.block + p.first) * q_.width;
   }
   /// A panel of one head, [head_dim][panel width].
   [[nodiscard]] const T* queries(const Panel& p, int region, Index g) {
@@ -140,26 +154,65 @@ class Packing {
   /// All queries of the block, rotated for one region and scaled, as panels.
   void rotate_queries(int region) {
     rotated_ |= RegionSet{1} << region;
+    pack_panels(
+        [&](const Panel& p, Index head) {
+          if (region == 0) ask_for_rows(q_, query_ + p.first + plan_.panel, plan_.panel, head);
+          return rotated_queries(region, p, head);
+        },
+        panel_of({}, region, 0));
+  }
+
+  /// Panels of all heads and queries of the block, scaled, of what rows_of_head(panel, head) returns.
+  template <class RowsOfHead>
+  void pack_panels(const RowsOfHead& rows_of_head, T* panels) {
     for (Index first = 0; first < queries_; first += plan_.panel) {
       const Panel p = panel(first);
       for (Index i = 0; i < p.queries; ++i)
         buffers_.factor[i] = static_cast<T>(scale_ * bound_.temperature(buffers_.query[first + i]));
       for (Index g = 0; g < plan_.group; ++g) {
-        const Index head = kv_head_ * plan_.group + g;
-        if (region == 0) ask_for_rows(q_, query_ + first + plan_.panel, plan_.panel, head);
-        const TensorView<const T> rows = rotated_queries(region, p, head);
+        const TensorView<const T> rows = rows_of_head(p, kv_head_ * plan_.group + g);
         tile_.to_panel(p.queries, q_.width, p.width, rows.data, rows.token_stride, buffers_.factor,
-                       panel_of(p, region, g));
+                       panels + (g * plan_.block + first) * q_.width);
       }
     }
   }
 
   /// Queries of one head as rows, each without gaps.
+  [[nodiscard]] TensorView<const T> plain_rows(const Panel& p, Index head) const {
+    const TensorView<const T> x = rows_of(q_, query_ + p.first, p.queries, head);
+    if (x.channel_stride == 1) return x;
+    const TensorView<T> y(buffers_.rows, p.queries, 1, q_.width, q_.width, 0);
+    copy_rows(x, y);
+    return y;
+  }
+
+  /// The same, with the query biases of the head.
+  [[nodiscard]] TensorView<const T> biased_rows(const Panel& p, Index head) const {
+    const TensorView<T> y(buffers_.rows, p.queries, 1, q_.width, q_.width, 0);
+    copy_rows(rows_of(q_, query_ + p.first, p.queries, head), y);
+    [[maybe_unused]] const auto add = [&]<class S>(const S& stage) {
+      if constexpr (QueryBias<S>) {
+        const std::span<const float> bias = stage.query_bias(head);
+        for (Index i = 0; i < p.queries; ++i)
+          for (std::size_t c = 0; c < bias.size(); ++c) y.row(i, 0)[c] += static_cast<T>(bias[c]);
+      }
+    };
+    std::apply([&](const auto&... stage) { (add(stage), ...); }, bound_.stages());
+    return y;
+  }
+
+  /// The same, rotated for one region.
   [[nodiscard]] TensorView<const T> rotated_queries([[maybe_unused]] int region, const Panel& p,
                                                     Index head) {
-    const TensorView<const T> x = rows_of(q_, query_ + p.first, p.queries, head);
-    const TensorView<T> y(buffers_.rows, p.queries, 1, q_.width, q_.width, 0);
+    TensorView<const T> x;
+    if constexpr (RelativeBuffers<T, BoundT>::Counts::query_biases > 0)
+      x = biased_rows(p, head);
+    else if constexpr (BoundT::has_rotary)
+      x = rows_of(q_, query_ + p.first, p.queries, head);
+    else
+      x = plain_rows(p, head);
     if constexpr (BoundT::has_rotary) {
+      const TensorView<T> y(buffers_.rows, p.queries, 1, q_.width, q_.width, 0);
       // The attention factor belongs to queries and keys; putting its square on the queries keeps
       // stored keys unitary.
       const double factor = bound_.rotary().state.attention_factor;
@@ -174,11 +227,10 @@ class Packing {
         leaves_.rotation.rotate(bound_.rotary(), bound_.region_angles(region), turn,
                                 at_.query.subspan(size(query_ + p.first), size(p.queries)), x, y);
       }
+      return y;
     } else {
-      if (x.channel_stride == 1) return x;
-      copy_rows(x, y);
+      return x;
     }
-    return y;
   }
 
   /// Keys of the chunk as rows, rotated for one region.
@@ -244,8 +296,9 @@ class Packing {
 
   Index kv_head_ = 0, query_ = 0, queries_ = 0;  ///< the block
   RegionSet rotated_ = 0;                        ///< regions that its queries are rotated for
-  Index key_ = 0;                                ///< the chunk
-  std::uint64_t packed_keys_[regions] = {};      ///< its tiles that are rotated, by region
+  bool has_plain_queries_ = false;
+  Index key_ = 0;                            ///< the chunk
+  std::uint64_t packed_keys_[regions] = {};  ///< its tiles that are rotated, by region
   std::uint64_t packed_values_ = 0, finite_values_ = 0;
 };
 

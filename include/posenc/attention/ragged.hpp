@@ -106,6 +106,7 @@ void attend_ragged(TensorView<const T> q, TensorView<const T> k, TensorView<cons
     const Index queries = pairs.queries.tokens_of(i), keys = pairs.keys.tokens_of(i);
     Problems own;
     const Coordinates at = coordinates(own, queries, keys, options_of(i), bound);
+    check_distances(own, bound, at, queries, keys);
     for (const std::string& sentence : own.sentences())
       problems.add("sequence ", i, ": ", sentence);
     lengths.push_back(own.empty() ? context_length(at, queries, keys) : 0);

@@ -8,10 +8,14 @@
 //            distance map(n, m)
 //   dot    = A^2 q^T R_-g k on the rotary block + q^T k on the other channels, where q^T R_-g k is
 //            the sum over pairs of (q0 k0 + q1 k1) cos(g_i w_i) + (q0 k1 - q1 k0) sin(g_i w_i),
-//            each pair times exp(growth_i (n - m)) where the encoding grows (XPos)
+//            each pair times exp(growth_i (n - m)) where the encoding grows (XPos); q of the dot has
+//            every query bias
+//   dot   += <q, r> of every relative key r, <k, s> of every relative query s, and their constants,
+//            by the bucket of n - m, without rotation and factor
 //   x      = scale * temperature(n) * dot, then every bias and score map in the order written
 //   p      = e^x / (e^sink + sum over visible keys of e^x)
-//   out    = sum p v, or sum p R_-g v on the rotary block where values rotate
+//   out    = sum p v, or sum p R_-g v on the rotary block where values rotate, + sum p a of every
+//            relative value a
 //   lse    = ln(e^sink + sum e^x)
 //
 // A key that a mask hides takes no part, whatever it holds. A row without weights, because it sees
@@ -129,6 +133,73 @@ double apply_stages(const BoundT& bound, double x, const Score& at) {
   return x;
 }
 
+inline Vector row_vector(const RelativeTable& table, Index head, Index bucket) {
+  Vector values(table.width);
+  for (Index d = 0; d < table.width; ++d)
+    values[d] = static_cast<double>(table.row(head, bucket)[d]);
+  return values;
+}
+
+/// The query as it meets keys.
+template <class BoundT>
+Vector with_query_biases(const BoundT& bound, Vector query, Index head) {
+  reference::each_stage(bound, [&]<class S>(const S& stage) {
+    if constexpr (QueryBias<S>) {
+      const std::span<const float> bias = stage.query_bias(head);
+      for (std::size_t d = 0; d < bias.size(); ++d)
+        query[static_cast<Index>(d)] += static_cast<double>(bias[d]);
+    }
+  });
+  return query;
+}
+
+/// Products with the vectors of a pair's distance.
+template <class BoundT>
+double relative_products(const BoundT& bound, const Vector& query, const Vector& key,
+                         const Score& at) {
+  double sum = 0;
+  const auto product = [&](const RelativeTable& table, const Vector& x, Index bucket) {
+    if (table.data)
+      sum += (x * reference::row_vector(table, at.head, bucket)).sum() +
+             table.constant(at.head, bucket);
+  };
+  reference::each_stage(bound, [&]<class S>(const S& stage) {
+    if constexpr (RelativeKeys<S>)
+      product(stage.relative_keys(), query, stage.bucket(at.query - at.key));
+    if constexpr (RelativeQueries<S>)
+      product(stage.relative_queries(), key, stage.bucket(at.query - at.key));
+  });
+  return sum;
+}
+
+/// A value with the vectors of a pair's distance.
+template <class BoundT>
+Vector with_relative_values(const BoundT& bound, Vector value, const Score& at) {
+  reference::each_stage(bound, [&]<class S>(const S& stage) {
+    if constexpr (RelativeValues<S>)
+      if (const RelativeTable table = stage.relative_values(); table.data)
+        value += reference::row_vector(table, at.head, stage.bucket(at.query - at.key));
+  });
+  return value;
+}
+
+/// Throws where a component has no vector for the distance of a pair that is seen.
+template <class BoundT>
+void require_vectors(const BoundT& bound, const Score& at) {
+  Problems problems;
+  reference::each_stage(bound, [&]<class S>(const S& stage) {
+    if constexpr (requires { stage.distances(); }) {
+      const Interval allowed = stage.distances();
+      const Position distance = at.query - at.key;
+      problems.require(distance >= allowed.first && distance <= allowed.last, "the distance of ",
+                       distance, " from position ", at.query, " to ", at.key,
+                       " has no vector, only those of ", allowed.first, " to ", allowed.last,
+                       " have.");
+    }
+  });
+  problems.raise_if_any("posenc::reference_attention");
+}
+
 /// Turns logits into weights and returns their log-sum-exp; where nothing has weight, zeros and
 /// minus infinity.
 inline double softmax(std::vector<double>& logits) {
@@ -160,17 +231,20 @@ struct Call {
                 double* out) const {
     const Index kv_head = h / (q.heads / k.heads);
     const double scale = bound.scale(q.width) * bound.temperature(query[r]);
-    const Vector query_vector = reference::head_vector(q, r, h);
+    const Vector plain_query = reference::head_vector(q, r, h);
+    const Vector query_vector = reference::with_query_biases(bound, plain_query, h);
     std::vector<Index> keys;  // those that are visible; behind their logits stand the sinks
     std::vector<double> weights;
     for (Index c = 0; c < k.tokens; ++c) {
       const Score at{query[r], key[c], query_index[r], key_index[c], h};
       if (!reference::visible(bound, at)) continue;
       const BackwardRotation<BoundT>& rotation = rotations[static_cast<std::size_t>(c)];
-      const Vector key_vector = rotation.key(reference::head_vector(k, c, kv_head));
+      reference::require_vectors(bound, at);
+      const Vector plain_key = reference::head_vector(k, c, kv_head);
+      const double dot = (query_vector * rotation.key(plain_key)).sum() +
+                         reference::relative_products(bound, plain_query, plain_key, at);
       keys.push_back(c);
-      weights.push_back(
-          reference::apply_stages(bound, scale * (query_vector * key_vector).sum(), at));
+      weights.push_back(reference::apply_stages(bound, scale * dot, at));
     }
     reference::each_stage(bound, [&]<class S>(const S& stage) {
       if constexpr (SoftmaxSink<S>) weights.push_back(static_cast<double>(stage.sink_logit(h)));
@@ -183,7 +257,8 @@ struct Call {
       Vector value = reference::head_vector(v, keys[i], kv_head);
       if constexpr (BoundT::rotates_values)
         value = rotations[static_cast<std::size_t>(keys[i])].value(value);
-      sum += weights[i] * value;
+      const Score at{query[r], key[keys[i]], query_index[r], key_index[keys[i]], h};
+      sum += weights[i] * reference::with_relative_values(bound, value, at);
     }
     for (Index d = 0; d < v.width; ++d) out[d] = sum[d];
     return lse;
@@ -212,6 +287,7 @@ template <class Q, class E>
                    "q and k must have ", heads.head_dim == 0 ? q.width : heads.head_dim,
                    " channels, got ", q.width, " and ", k.width, ".");
   problems.require(k.tokens == v.tokens, "got ", k.tokens, " keys, but ", v.tokens, " values.");
+  detail::check_relative_widths(problems, bound, q.width, v.width);
   if constexpr (Bound<E>::rotates_values)
     problems.require(v.width >= bound.rotary().offset + 2 * bound.rotary().pairs(),
                      "values rotate like keys, but ", v.width, " channels are too few for that.");

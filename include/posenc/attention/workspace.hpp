@@ -8,8 +8,10 @@
 
 #include <posenc/attention/plan.hpp>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -46,13 +48,13 @@ class Arena {
 /// What the softmax of a block has summed so far.
 template <class T>
 struct Sums {
-  T* outputs = nullptr;  ///< [head in group][panel][value_dim][panel width]
+  T* outputs = nullptr;  ///< [head in group][panel][value_dim + value buckets][panel width]
   T* shift = nullptr;    ///< [head in group][query]
   T* sum = nullptr;      ///< [head in group][query]
 
   Sums() = default;
   Sums(const Plan& plan, const AttentionShape& shape, Arena& arena)
-      : outputs(arena.take<T>(plan.group * plan.block, shape.value_dim)),
+      : outputs(arena.take<T>(plan.group * plan.block, shape.value_dim + plan.value_buckets)),
         shift(arena.take<T>(plan.group, plan.block)), sum(arena.take<T>(plan.group, plan.block)) {}
 };
 
@@ -91,6 +93,61 @@ struct SharedSums {
   }
 };
 
+/// What vectors by distance need of a worker; nothing, where no component has them.
+template <class T, class BoundT>
+struct RelativeBuffers {
+  using Counts = RelativeCounts<typename Leaves<T, BoundT>::Stages>;
+  /// Queries as they were passed differ from those that meet keys.
+  static constexpr bool has_queries = Counts::keys > 0 &&
+                                      (BoundT::has_rotary || Counts::query_biases > 0);
+  static constexpr bool converts = !std::is_same_v<T, float> && Counts::keys + Counts::values > 0;
+  static constexpr Index most_rows = 64;
+
+  struct OfKeys {
+    RelativeTable table;
+    T* products = nullptr;  ///< [bucket][panel width]
+    Index most = 0;         ///< buckets that there is room for
+  };
+  struct OfQueries {
+    RelativeTable table;
+    Index lanes = 0;                   ///< buckets, padded to whole vectors
+    T* vectors = nullptr;              ///< [head in group][head_dim][lanes]
+    T* products = nullptr;             ///< [head in group][key in chunk][lanes]
+    std::uint64_t* is_done = nullptr;  ///< [head in group], a bit for each tile of the chunk
+  };
+
+  T* queries = nullptr;  ///< [head in group][panel][head_dim][panel width], scaled only
+  T* factor = nullptr;   ///< [panel width], scale and temperature
+  T* rows = nullptr;     ///< [most_rows][head_dim or value_dim], vectors as elements of T
+  std::array<OfKeys, Counts::keys> of_keys{};
+  std::array<OfQueries, Counts::queries> of_queries{};
+
+  RelativeBuffers(const BoundT& bound, const Plan& plan, const AttentionShape& shape,
+                  Arena& arena) {
+    if (has_queries) queries = arena.take<T>(plan.group * plan.block, shape.head_dim);
+    if (Counts::keys + Counts::queries > 0) factor = arena.take<T>(1, plan.panel);
+    if (converts) rows = arena.take<T>(most_rows, std::max(shape.head_dim, shape.value_dim));
+    [[maybe_unused]] std::size_t key_index = 0, query_index = 0;
+    [[maybe_unused]] const auto take = [&]<class S>(const S& stage) {
+      if constexpr (RelativeKeys<S>) {
+        OfKeys& own = of_keys[key_index++];
+        own.table = stage.relative_keys();
+        own.most = std::min(own.table.buckets, plan.chunk + plan.panel);
+        own.products = arena.take<T>(own.most, plan.panel);
+      }
+      if constexpr (RelativeQueries<S>) {
+        OfQueries& own = of_queries[query_index++];
+        own.table = stage.relative_queries();
+        own.lanes = round_up(own.table.buckets, workspace_alignment / Index{sizeof(T)});
+        own.vectors = arena.take<T>(plan.group * own.lanes, shape.head_dim);
+        own.products = arena.take<T>(plan.group * plan.chunk, own.lanes);
+        own.is_done = arena.take<std::uint64_t>(1, plan.group);
+      }
+    };
+    std::apply([&](const auto&... stage) { (take(stage), ...); }, bound.stages());
+  }
+};
+
 /// The buffers of one worker.
 template <class T, class BoundT>
 struct Buffers {
@@ -111,8 +168,10 @@ struct Buffers {
   Position* key = nullptr;          ///< [key in chunk], positions
   Position* key_copy = nullptr;     ///< [key in tile], positions of a region
   double* query_copy = nullptr;     ///< [query in panel], positions of a region
+  RelativeBuffers<T, BoundT> relative;
 
-  Buffers(const Plan& plan, const AttentionShape& shape, Arena& arena) {
+  Buffers(const BoundT& bound, const Plan& plan, const AttentionShape& shape, Arena& arena)
+      : relative(bound, plan, shape, arena) {
     const Index group = plan.group;
     queries = arena.take<T>(regions * group * plan.block, shape.head_dim);
     sums = Sums<T>(plan, shape, arena);

@@ -4,12 +4,14 @@
 // or more of them, and it answers by having the member function that a concept below names. There
 // is no base class to derive from and no enum to extend: what nobody answers is never asked.
 //
-// Order inside attention, fixed: rotate, dot, scale and temperature, then the score stages (biases
-// and score maps) in the order written, then masks, then the sink, then softmax.
+// Order inside attention, fixed: rotate, dot, products with relative vectors, scale and temperature,
+// then the score stages (biases and score maps) in the order written, then masks, then the sink,
+// then softmax, then values and relative values.
 #pragma once
 
 #include <posenc/core/key_state.hpp>
 #include <posenc/core/problems.hpp>
+#include <posenc/core/relative_table.hpp>
 #include <posenc/core/rotary_state.hpp>
 #include <posenc/core/score.hpp>
 #include <posenc/core/types.hpp>
@@ -59,6 +61,54 @@ concept LengthDependent = requires { requires T::depends_on_length; };
 /// Values rotate with the keys, and the output is rotated back by the query's position.
 template <class T>
 concept ValueRotation = requires { requires T::rotates_values; };
+
+// --- Questions about vectors by distance --------------------------------------------------------
+
+/// bucket(distance): which vector belongs to a distance (query - key). It answers for every distance,
+/// of either sign, within [0, buckets) of the component's tables, and never turns back: it is the
+/// same or greater for a greater distance, or the same or less for all of them. Distances are the
+/// true ones, also where a distance map rewrites those of the rotation.
+///
+/// Optional:
+///   distances()              the interval of distances that have a vector; a call in which a query
+///                            sees a key at another one is refused. Without it, every distance has.
+template <class T>
+concept DistanceBuckets = requires(const T c, Position distance) {
+  { c.bucket(distance) } -> std::convertible_to<Index>;
+};
+
+/// A vector r per query head and bucket that queries meet beside keys:
+///   score += scale * temperature * (<q, r(head, bucket)> + constant(head, bucket))
+/// The query is the one that was passed: rotations and query biases are left out.
+template <class T>
+concept RelativeKeys = DistanceBuckets<T> && requires(const T c) {
+  { c.relative_keys() } -> std::same_as<RelativeTable>;
+};
+
+/// A vector s per query head and bucket that keys meet beside queries:
+///   score += scale * temperature * (<k, s(head, bucket)> + constant(head, bucket))
+/// The key is the one that was passed, without rotation. Memory of a call grows with the number of
+/// buckets.
+template <class T>
+concept RelativeQueries = DistanceBuckets<T> && requires(const T c) {
+  { c.relative_queries() } -> std::same_as<RelativeTable>;
+};
+
+/// A vector a per query head and bucket that is added to the values of the keys at its distances:
+///   out += sum over keys of weight * a(head, bucket)
+/// Memory of a call grows with the number of buckets. Vectors are as wide as values; constants have
+/// no meaning here. RotateValues does not turn them.
+template <class T>
+concept RelativeValues = DistanceBuckets<T> && requires(const T c) {
+  { c.relative_values() } -> std::same_as<RelativeTable>;
+};
+
+/// query_bias(head): a vector that is added to the queries of a head before they are rotated and meet
+/// keys; empty for none. Relative vectors meet the queries without it.
+template <class T>
+concept QueryBias = requires(const T c, Index head) {
+  { c.query_bias(head) } -> std::same_as<std::span<const float>>;
+};
 
 // --- Questions about scores ---------------------------------------------------------------------
 
@@ -210,11 +260,16 @@ template <class T>
 concept ScoreStage =
     RelativeBias<prepared_t<T>> || ScoreBias<prepared_t<T>> || ScoreMap<prepared_t<T>>;
 
+/// Vectors by distance, of any kind.
+template <class T>
+concept RelativeVectors = RelativeKeys<prepared_t<T>> || RelativeQueries<prepared_t<T>> ||
+                          RelativeValues<prepared_t<T>> || QueryBias<prepared_t<T>>;
+
 /// Anything that answers at least one question.
 template <class T>
-concept Component =
-    InputEmbedding<T> || RotaryBase<T> || FrequencyTransform<T> || ValueRotation<T> ||
-    DistanceMap<prepared_t<T>> || ScoreStage<T> || QueryTemperature<prepared_t<T>> ||
-    ScoreScale<T> || Mask<prepared_t<T>> || SoftmaxSink<prepared_t<T>>;
+concept Component = InputEmbedding<T> || RotaryBase<T> || FrequencyTransform<T> ||
+                    ValueRotation<T> || DistanceMap<prepared_t<T>> || RelativeVectors<T> ||
+                    ScoreStage<T> || QueryTemperature<prepared_t<T>> || ScoreScale<T> ||
+                    Mask<prepared_t<T>> || SoftmaxSink<prepared_t<T>>;
 
 POSENC_NAMESPACE_END

@@ -125,6 +125,16 @@ struct AttentionLeaves {
         store(x + r * width + j, load(x + r * width + j) * load(factor + j));
   }
 
+  /// Adds rows to one, in their order.
+  template <class T>
+  static void add_rows(Index rows, Index width, const T* x, T* sum) {
+    for (Index j = 0; j < width; j += lanes<T>) {
+      Vec<T> total = load(sum + j);
+      for (Index r = 0; r < rows; ++r) total = total + load(x + r * width + j);
+      store(sum + j, total);
+    }
+  }
+
   /// Copies n values; true when none of them is infinite or NaN.
   template <class T>
   static bool copy_finite(Index n, const T* x, T* y) {

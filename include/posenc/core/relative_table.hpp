@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+//
+// Vectors by distance: what a query meets beside keys, a key beside queries, a weight beside values.
+//
+// Distances are sorted into buckets and each bucket has a vector, for every head or for all of them.
+#pragma once
+
+#include <posenc/core/problems.hpp>
+#include <posenc/core/types.hpp>
+
+#include <Eigen/Core>
+
+#include <cmath>
+#include <type_traits>
+#include <vector>
+
+POSENC_NAMESPACE_BEGIN
+
+/// A view of the vectors of all heads and buckets. The component that hands it out owns the memory.
+struct RelativeTable {
+  const float* data = nullptr;  ///< null, with no buckets: no such vectors, and the term is absent
+  Index buckets = 0;
+  Index width = 0;          ///< of a vector, whose elements lie side by side
+  Index bucket_stride = 0;  ///< elements from a vector to that of the next bucket
+  Index head_stride = 0;    ///< elements to the next head; 0 where heads share their vectors
+
+  /// [head][bucket]: numbers that are added to the products; null for none.
+  const double* constants = nullptr;
+
+  [[nodiscard]] const float* row(Index head, Index bucket) const {
+    return data + head * head_stride + bucket * bucket_stride;
+  }
+  [[nodiscard]] double constant(Index head, Index bucket) const {
+    return constants ? constants[head * buckets + bucket] : 0.0;
+  }
+};
+
+/// The elements of an Eigen matrix row by row, however it stores them, as tables are given.
+template <class Derived>
+[[nodiscard]] std::vector<float> row_by_row(const Eigen::DenseBase<Derived>& matrix) {
+  static_assert(std::is_same_v<typename Derived::Scalar, float>,
+                "posenc: tables are float: give row_by_row a matrix of float, such as "
+                "matrix.cast<float>().");
+  std::vector<float> values;
+  values.reserve(static_cast<std::size_t>(matrix.size()));
+  for (Index r = 0; r < matrix.rows(); ++r)
+    for (Index c = 0; c < matrix.cols(); ++c) values.push_back(matrix.derived().coeff(r, c));
+  return values;
+}
+
+namespace detail {
+
+/// Reports a table of the component `who` with a value that is not finite.
+inline void check_finite(Problems& problems, const char* who, const char* what,
+                         const std::vector<float>& values) {
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (!std::isfinite(values[i]))
+      return problems.add(who, ": every value of ", what, " must be finite, got ", values[i],
+                          " at element ", i, ".");
+}
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END
