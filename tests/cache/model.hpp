@@ -55,7 +55,7 @@ class SeededChoices : public Choices {
   attention_test::Random random_;
 };
 
-// --- The list ---------------------------------------------------------------------------------------
+// --- The list ------------------------------------------------------------------------------------
 
 struct Token {
   Position index = 0;
@@ -96,7 +96,7 @@ struct Setting {
   int axes = 1;
 };
 
-// --- The session ------------------------------------------------------------------------------------
+// --- The session ---------------------------------------------------------------------------------
 
 template <KeyState State, class T, class E>
 class Session {
@@ -224,7 +224,7 @@ class Session {
     }
   }
 
-  // --- Calls ------------------------------------------------------------------------------------------
+  // --- Calls -------------------------------------------------------------------------------------
 
   /// Calls f, which has to be refused where it is not valid.
   template <class F>
@@ -290,8 +290,9 @@ class Session {
     return is_paged() ? std::min<Index>(capacity_, std::ssize(l.pages) * page_tokens) : capacity_;
   }
 
-  /// Has a ring overwritten a key that the first of some queries would see? Of those behind its sinks,
-  /// the 64 that were lost last are asked for; one that was evicted among them counts as lost.
+  /// Has a ring overwritten a key that the first of some queries would see? Of those behind its
+  /// sinks, the 64 that were lost last are asked for; one that was evicted among them counts as
+  /// lost.
   [[nodiscard]] bool is_missing_keys(const List& l, Index queries, const BoundT& bound) const {
     if (!is_ring() || is_streaming() || queries == 0 || queries > std::ssize(l.tokens))
       return false;
@@ -510,7 +511,7 @@ class Session {
     }
   }
 
-  // --- Comparison -------------------------------------------------------------------------------------
+  // --- Comparison --------------------------------------------------------------------------------
 
   void compare() const {
     for (Index s = 0; s < sequences; ++s) {

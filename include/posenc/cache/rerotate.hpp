@@ -115,8 +115,8 @@ void shift(KeyValueCache<State, T>& cache, Index sequence, Position first, Posit
     for (Index rank = from; rank < to && state.growth.size() != 0 && problems.empty(); ++rank)
       detail::check_growth<T>(problems, state, Positions(slots.position(rank) + by), 1);
     problems.raise_if_any("posenc::shift");
-    // All rows turn by one angle: to the leaf they are the heads of one token. Magnitudes of xPos may
-    // need two steps: from one end of their reach to the other no float has the factor.
+    // All rows turn by one angle: to the leaf they are the heads of one token. Magnitudes of xPos
+    // may need two steps: from one end of their reach to the other no float has the factor.
     const double reach = detail::growth_reach(state);
     const auto step = [&](Position left) {
       if (std::abs(static_cast<double>(left)) <= reach) return left;
