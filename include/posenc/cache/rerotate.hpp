@@ -195,17 +195,20 @@ void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bo
   rotary.state.growth.resize(0);
   rotary.angles = AngleTable(rotary.state);
   simd::dispatch<T>([&]<class Level>(Level) {
-    const auto turn = [&](T* rows, Index slot, Index n, Index width) {
-      const TensorView<T> x(rows, n, 1, width, width, 0);
-      detail::rotate_rows<Level, LayoutT, T, T>(rotary, rotary.angles, {}, slots.positions(slot, n),
-                                                x, x);
+    const auto turn = [&](const TensorView<T>& x, const Positions& positions) {
+      detail::rotate_rows<Level, LayoutT, T, T>(rotary, rotary.angles, {}, positions, x, x);
     };
-    detail::for_rows(
-        executor, cache, slots, 0, slots.tokens(), [&](Index slot, Index n, Index head) {
-          turn(cache.rows().key(sequence, slot, head), slot, n, cache.shape().head_dim);
-          if constexpr (Bound<E>::rotates_values)
-            turn(cache.rows().value(sequence, slot, head), slot, n, cache.shape().value_dim);
-        });
+    // All heads of a token share its angles.
+    constexpr Index worth_a_thread = Index{1} << 17;  // bytes
+    const Index token = cache.shape().kv_heads * cache.shape().head_dim * Index{sizeof(T)};
+    for_chunks(executor, slots.tokens(), worth_a_thread / token + 1, [&](Index first, Index last) {
+      slots.for_runs(first, last, [&](const detail::SlotRun& run) {
+        const Positions positions = slots.positions(run.slot, run.tokens);
+        turn(cache.rows().keys(sequence, run.slot, run.tokens), positions);
+        if constexpr (Bound<E>::rotates_values)
+          turn(cache.rows().values(sequence, run.slot, run.tokens), positions);
+      });
+    });
   });
   cache.set_rotated_by(sequence, to);
 }

@@ -104,6 +104,14 @@ struct DecodeLeaves {
     return factor;
   }
 
+  /// Numbers as elements.
+  template <class T>
+  static void narrow_row(Index n, const arithmetic_t<T>* x, T* y) {
+    Index i = 0;
+    for (; i + lanes<arithmetic_t<T>> <= n; i += lanes<arithmetic_t<T>>) store(y + i, load(x + i));
+    for (; i < n; ++i) y[i] = narrow<T>(x[i]);
+  }
+
   /// y = mine y + theirs x; a factor of zero leaves nothing, whatever it is multiplied with. Whole
   /// vectors.
   template <class U>
