@@ -10,6 +10,7 @@
 #include <posenc/frequency/pi.hpp>
 #include <posenc/frequency/yarn.hpp>
 #include <posenc/mask/causal.hpp>
+#include <posenc/mask/sliding_window.hpp>
 
 namespace cache_test {
 namespace {
@@ -103,20 +104,26 @@ TEST_CASE("lengths are those of what is held") {
   CHECK(ratio(decoded(sequence.last(2, 25).q, cache, dynamic), sequence.last(2, 25), at(25)) <= 1);
 
   // A ring forgets how far its sequence once reached.
+  const auto window = SlidingWindow::from_token_count(4);
+  const auto near =
+      bind(rope | Dynamic<PI>{.scheme = {}, .original_context = context} | window, shape);
+  const auto near_at = [&](Index n) {
+    return bind(rope | PI{.factor = factor_at(n)} | window, shape);
+  };
   CacheShape small = shape_for(sequence);
   small.capacity = 4;
   auto ring = KeyValueCache<KeyState::raw, float>::ring(small);
   const std::vector<Position> ids{500, 0, 1, 2, 3};
-  append(ring, 0, sequence, 0, 4, dynamic, {Positions(std::span(ids).first(4))});
+  append(ring, 0, sequence, 0, 4, near, {Positions(std::span(ids).first(4))});
   auto call = sequence.last(1, 4);
   call.options.key_positions = Positions(ids).first(4);
   call.options.query_positions = Positions(2);
-  CHECK(ratio(decoded(call.q, ring, dynamic), call, at(501)) <= 1);
-  append(ring, 0, sequence, 4, 5, dynamic, {Positions(3)});
+  CHECK(ratio(decoded(call.q, ring, near), call, near_at(501)) <= 1);
+  append(ring, 0, sequence, 4, 5, near, {Positions(3)});
   call = sequence.last(1, 5);
   call.k = call.k.slice(1, 4);
   call.v = call.v.slice(1, 4);
-  CHECK(ratio(decoded(call.q, ring, dynamic), call, at(4)) <= 1);
+  CHECK(ratio(decoded(call.q, ring, near), call, near_at(4)) <= 1);
 }
 
 }  // namespace

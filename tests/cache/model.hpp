@@ -55,7 +55,7 @@ class SeededChoices : public Choices {
   attention_test::Random random_;
 };
 
-// --- The list ---------------------------------------------------------------------------------------
+// --- The list ------------------------------------------------------------------------------------
 
 struct Token {
   Position index = 0;
@@ -96,7 +96,7 @@ struct Setting {
   int axes = 1;
 };
 
-// --- The session ------------------------------------------------------------------------------------
+// --- The session ---------------------------------------------------------------------------------
 
 template <KeyState State, class T, class E>
 class Session {
@@ -153,6 +153,10 @@ class Session {
     compare();
   }
 
+  /// Calls so far that were to be accepted, and that were to be refused.
+  [[nodiscard]] int accepted() const { return accepted_; }
+  [[nodiscard]] int refused() const { return refused_; }
+
   /// Decodes the last tokens of some sequences, in any order.
   void decode() {
     const int encoding = choices_.one_in(2) ? 1 : 0;
@@ -166,7 +170,8 @@ class Session {
       chosen.insert(choices_.one_in(2) ? chosen.begin() : chosen.end(), s);
       counts[size(s)] =
           choices_.integer(0, wrong ? tokens_of(s) + 1 : std::min<Index>(tokens_of(s), 3));
-      is_valid = is_valid && fits && counts[size(s)] <= tokens_of(s);
+      is_valid = is_valid && fits && counts[size(s)] <= tokens_of(s) &&
+                 !is_missing_keys(l, counts[size(s)], bounds_[encoding]);
     }
     if (chosen.empty()) return;
     std::vector<Index> starts{0};
@@ -219,13 +224,14 @@ class Session {
     }
   }
 
-  // --- Calls ------------------------------------------------------------------------------------------
+  // --- Calls -------------------------------------------------------------------------------------
 
   /// Calls f, which has to be refused where it is not valid.
   template <class F>
   void perform(bool is_valid, const std::string& call, const F& f) {
     log_.push_back(call + (is_valid ? "" : "  (wrong)"));
     if (log_.size() > 12) log_.pop_front();
+    ++(is_valid ? accepted_ : refused_);
     std::string sentence;
     try {
       f();
@@ -282,6 +288,22 @@ class Session {
   }
   [[nodiscard]] Index room(const List& l) const {
     return is_paged() ? std::min<Index>(capacity_, std::ssize(l.pages) * page_tokens) : capacity_;
+  }
+
+  /// Has a ring overwritten a key that the first of some queries would see? Of those behind its
+  /// sinks, the 64 that were lost last are asked for; one that was evicted among them counts as
+  /// lost.
+  [[nodiscard]] bool is_missing_keys(const List& l, Index queries, const BoundT& bound) const {
+    if (!is_ring() || is_streaming() || queries == 0 || queries > std::ssize(l.tokens))
+      return false;
+    const Position query = l.tokens[l.tokens.size() - size(queries)].index;
+    for (Position key = std::max<Position>(sinks_, l.overwritten - 65); key < l.overwritten;
+         ++key) {
+      const bool is_held =
+          std::ranges::any_of(l.tokens, [&](const Token& t) { return t.index == key; });
+      if (!is_held && attention_test::visible(bound, Score{query, key, query, key, 0})) return true;
+    }
+    return false;
   }
 
   void append() {
@@ -454,6 +476,8 @@ class Session {
       for (const Token& t : l.tokens)
         for (const Position p : t.at)
           if (is_meant(t)) is_valid = is_valid && std::abs(p + by) <= greatest_position;
+      if (first < last && last == l.next_index)
+        is_valid = is_valid && std::abs(l.next_position - 1 + by) <= greatest_position;
       if (is_valid && State == KeyState::rotated)
         is_valid = are_own(l, l.rank_of(first), l.rank_of(last));
       perform(is_valid, text("shift [", first, ", ", last, ") of ", s, " by ", by), [&] {
@@ -487,7 +511,7 @@ class Session {
     }
   }
 
-  // --- Comparison -------------------------------------------------------------------------------------
+  // --- Comparison --------------------------------------------------------------------------------
 
   void compare() const {
     for (Index s = 0; s < sequences; ++s) {
@@ -649,6 +673,7 @@ class Session {
   CacheT cache_;
   std::vector<List> lists_;
   std::deque<std::string> log_;
+  int accepted_ = 0, refused_ = 0;
 };
 
 }  // namespace cache_test

@@ -29,7 +29,8 @@ KeyValueCache<KeyState::rotated, T> cache_for(const Sequence<T>& sequence, int a
   return KeyValueCache<KeyState::rotated, T>::contiguous(s);
 }
 
-/// Greatest difference of keys and values of two sequences, relative to the greatest element of a row.
+/// Greatest difference of keys and values of two sequences, relative to the greatest element of a
+/// row.
 template <class T>
 double difference(const KeyValueCache<KeyState::rotated, T>& cache, Index a, Index b) {
   double worst = cache.tokens(a) == cache.tokens(b) ? 0 : HUGE_VAL;
@@ -206,7 +207,7 @@ TEST_CASE("shift of raw keys says where they stand, and changes nothing else") {
   CHECK(ratio(decoded(call.q, cache, bound), call, bound) <= 1);
 }
 
-// --- Short and long factors -------------------------------------------------------------------------
+// --- Short and long factors ----------------------------------------------------------------------
 
 TEST_CASE("LongRoPE: the switch is a rebase, at the length where it happens") {
   constexpr Position context = 30;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Rows that see nothing, numbers that are not finite, scores of extreme size, many parts of the keys,
-// gaps and rings under windows.
+// Rows that see nothing, numbers that are not finite, scores of extreme size, many parts of the
+// keys, gaps and rings under windows.
 #include "calls.hpp"
 #include "reference.hpp"
 
@@ -187,7 +187,8 @@ TEST_CASE("decode: scores that are not finite") {
     check_rows(r, one_head(Row::zero), "minus infinity everywhere");
     CHECK(r.lse[1] == -infinity);
   }
-  // Falls by 1e4 from one end to the other, either way: parts that weigh nothing merge with one that does.
+  // Falls by 1e4 from one end to the other, either way: parts that weigh nothing merge with one
+  // that does.
   for (const double slope : {1e4 / tokens, -1e4 / tokens, 2e5 / tokens}) {
     const auto bound = bind(
         rope | bias([=](const Score& at) { return slope * static_cast<double>(at.key_index); }),
@@ -207,7 +208,7 @@ TEST_CASE("decode: thousands of keys, in parts") {
   }
 }
 
-// --- Gaps and rings ---------------------------------------------------------------------------------
+// --- Gaps and rings ------------------------------------------------------------------------------
 
 /// The tokens that a cache holds, of a sequence with positions equal to indices.
 template <class CacheT, class BoundT>

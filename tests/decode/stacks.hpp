@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Stacks of components with random values, as in tests/pipelines: decoded from caches with positions
-// of their own, some with gaps, and compared with the dense reference.
+// Stacks of components with random values, as in tests/pipelines: decoded from caches with
+// positions of their own, some with gaps, and compared with the dense reference.
 #pragma once
 
 #include "../pipelines/pipelines.hpp"
@@ -92,7 +92,8 @@ void check_stack(std::uint64_t seed) {
     if (const Position length = Positions(kept_ids).length(kept); length > 0)
       whole = bound.at_length(length);
   const Output<U> result = decoded(call.q, *cache, bound);
-  // Which keys a mask shows is a matter of indices, which the bound does not know: all of them count.
+  // Which keys a mask shows is a matter of indices, which the bound does not know: all of them
+  // count.
   INFO("seed " << seed << ": " << queries << " of " << kept << " tokens (" << n
                << " appended), heads " << at.num_heads << "/" << at.num_kv_heads << " of "
                << at.head_dim << " and " << value_dim << ", from " << from << ", kind "

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A fuzzer's bytes as calls to a cache: the session of tests/cache/model.hpp, whose choices are these
-// bytes. The first two say which encoding and which kind of cache.
+// A fuzzer's bytes as calls to a cache: the session of tests/cache/model.hpp, whose choices are
+// these bytes. The first two say which encoding and which kind of cache.
 #include "../cache/model.hpp"
 
 #include <posenc/bias/alibi.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Decoding, and keys that move, on several threads: the same bits as on one. This program is also run
-// under a thread sanitizer.
+// Decoding, and keys that move, on several threads: the same bits as on one. This program is also
+// run under a thread sanitizer.
 #include "../decode/calls.hpp"
 #include "../executor/pools.hpp"
 

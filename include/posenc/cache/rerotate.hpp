@@ -69,13 +69,14 @@ void check_shift(Problems& problems, const CacheT& cache, Index sequence, Positi
   problems.require(by >= -2 * greatest_position && by <= 2 * greatest_position,
                    "positions must lie within +-2^52, so they cannot be shifted by ", by, ".");
   if (!problems.empty()) return;
+  const auto check = [&](Position p) {
+    if (problems.empty() && (p + by < -greatest_position || p + by > greatest_position))
+      problems.add("positions must lie within +-2^52, but ", p, " would be shifted by ", by, ".");
+  };
   for (Index rank = slots.rank_of(first); rank < slots.rank_of(last); ++rank)
-    for (int axis = 0; axis < cache.shape().axes; ++axis) {
-      const Position p = slots.position(rank, axis) + by;
-      if (p < -greatest_position || p > greatest_position)
-        return problems.add("positions must lie within +-2^52, but ", slots.position(rank, axis),
-                            " would be shifted by ", by, ".");
-    }
+    for (int axis = 0; axis < cache.shape().axes; ++axis) check(slots.position(rank, axis));
+  // Tokens to come follow the last one, also where that was evicted.
+  if (first < last && last == slots.next_index()) check(slots.next_position() - 1);
 }
 
 inline void check_exact(Problems& problems, Angles angles) {
@@ -114,8 +115,8 @@ void shift(KeyValueCache<State, T>& cache, Index sequence, Position first, Posit
     for (Index rank = from; rank < to && state.growth.size() != 0 && problems.empty(); ++rank)
       detail::check_growth<T>(problems, state, Positions(slots.position(rank) + by), 1);
     problems.raise_if_any("posenc::shift");
-    // All rows turn by one angle: to the leaf they are the heads of one token. Magnitudes of xPos may
-    // need two steps: from one end of their reach to the other no float has the factor.
+    // All rows turn by one angle: to the leaf they are the heads of one token. Magnitudes of xPos
+    // may need two steps: from one end of their reach to the other no float has the factor.
     const double reach = detail::growth_reach(state);
     const auto step = [&](Position left) {
       if (std::abs(static_cast<double>(left)) <= reach) return left;
