@@ -97,7 +97,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t coun
   try {
     cache_test::session_of(bytes);
   } catch (const cache_test::Mismatch& mismatch) {
-    std::puts(mismatch.what());
+    std::fprintf(stderr, "%s\n", mismatch.what());
     std::abort();
   }
   return 0;
