@@ -15,7 +15,8 @@ struct Ahead {
   Index row_bytes = 0;  ///< 0: nothing to ask for
 };
 
-/// Cosines and sines of some keys, `row` apart, and the channels that they turn.
+/// Cosines and sines of some keys, `row` apart, and the channels that they turn. There is memory for a
+/// multiple of 16 keys.
 template <class U>
 struct KeyTurn {
   const U* cos = nullptr;

@@ -51,7 +51,7 @@ struct DecodeLeaves {
         if (r == 0) ask(ahead, first, Dots<Rows, T>::columns);
         Dots<Rows, T> dots(k, width, first, keys);
         dots.channels(0, turn.offset, from, q_row);
-        dots.template pairs<LayoutT>(turn, first, keys, from, q_row);
+        dots.template pairs<LayoutT>(turn, first, from, q_row);
         dots.channels(turn.offset + 2 * turn.pairs, width, from, q_row);
         dots.store_sums(scores + r * scores_row + first, scores_row);
       }
@@ -102,6 +102,14 @@ struct DecodeLeaves {
     for (const U x : lane) added += x;
     sum = sum * factor + added;
     return factor;
+  }
+
+  /// Numbers as elements.
+  template <class T>
+  static void narrow_row(Index n, const arithmetic_t<T>* x, T* y) {
+    Index i = 0;
+    for (; i + lanes<arithmetic_t<T>> <= n; i += lanes<arithmetic_t<T>>) store(y + i, load(x + i));
+    for (; i < n; ++i) y[i] = narrow<T>(x[i]);
   }
 
   /// y = mine y + theirs x; a factor of zero leaves nothing, whatever it is multiplied with. Whole
@@ -157,22 +165,27 @@ struct DecodeLeaves {
       if (c < end) step(std::false_type{}, c, end - c, q, q_row);
     }
 
-    /// All pairs of the rotary block.
+    /// All pairs of the rotary block, of a few keys at a time: more have more addresses than there are
+    /// registers for. Angles beyond those of the last key are read and not used.
     template <class LayoutT>
-    __attribute__((always_inline)) void pairs(const simd::KeyTurn<U>& turn, Index first, Index keys,
-                                              const U* q, Index q_row) {
-      const U *cos[columns], *sin[columns];
-#pragma GCC unroll 16
-      for (int i = 0; i < columns; ++i) {
-        const Index at = std::min(first + i, keys - 1) * turn.row;
-        cos[i] = turn.cos + at;
-        sin[i] = turn.sin + at;
+    __attribute__((always_inline)) void pairs(const simd::KeyTurn<U>& turn, Index first, const U* q,
+                                              Index q_row) {
+      constexpr int some = columns < 4 ? columns : 4;
+#pragma GCC unroll 4
+      for (int from = 0; from < columns; from += some) {
+        const U *cos[some], *sin[some];
+#pragma GCC unroll 4
+        for (int k = 0; k < some; ++k) {
+          cos[k] = turn.cos + (first + from + k) * turn.row;
+          sin[k] = turn.sin + (first + from + k) * turn.row;
+        }
+        Index i = 0;
+        for (; i + lanes<U> <= turn.pairs; i += lanes<U>)
+          pair_step<LayoutT, some>(std::true_type{}, turn, i, lanes<U>, from, cos, sin, q, q_row);
+        if (i < turn.pairs)
+          pair_step<LayoutT, some>(std::false_type{}, turn, i, turn.pairs - i, from, cos, sin, q,
+                                   q_row);
       }
-      Index i = 0;
-      for (; i + lanes<U> <= turn.pairs; i += lanes<U>)
-        pair_step<LayoutT>(std::true_type{}, turn, i, lanes<U>, cos, sin, q, q_row);
-      if (i < turn.pairs)
-        pair_step<LayoutT>(std::false_type{}, turn, i, turn.pairs - i, cos, sin, q, q_row);
     }
 
     /// scores[r][0, columns)
@@ -229,24 +242,24 @@ struct DecodeLeaves {
         return pair_order(load(x));
     }
 
-    template <class LayoutT, bool Whole>
+    template <class LayoutT, int Keys, bool Whole>
     __attribute__((always_inline)) void pair_step(std::bool_constant<Whole>,
                                                   const simd::KeyTurn<U>& turn, Index i, Index n,
-                                                  const U* const* cos, const U* const* sin,
-                                                  const U* q, Index q_row) {
+                                                  int from, const U* const* cos,
+                                                  const U* const* sin, const U* q, Index q_row) {
       Vec<U> qa[Rows], qb[Rows];
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r)
         load_pairs<LayoutT, Whole>(q + r * q_row + turn.offset, i, n, turn.pairs, qa[r], qb[r]);
-#pragma GCC unroll 16
-      for (int k = 0; k < columns; ++k) {
+#pragma GCC unroll 4
+      for (int k = 0; k < Keys; ++k) {
         Vec<U> a, b;
-        load_pairs<LayoutT, Whole>(row[k] + turn.offset, i, n, turn.pairs, a, b);
+        load_pairs<LayoutT, Whole>(row[from + k] + turn.offset, i, n, turn.pairs, a, b);
         const Vec<U> c = load_angles<LayoutT>(cos[k] + i), s = load_angles<LayoutT>(sin[k] + i);
         const Vec<U> turned_a = fms(a, c, b * s), turned_b = fma(a, s, b * c);
 #pragma GCC unroll 4
         for (int r = 0; r < Rows; ++r) {
-          Vec<U>& to = sum[r * columns + k];
+          Vec<U>& to = sum[r * columns + from + k];
           to = fma(qb[r], turned_b, fma(qa[r], turned_a, to));
         }
       }
@@ -271,13 +284,17 @@ struct DecodeLeaves {
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; ++v) sum[r][v] = broadcast(U{0});
       const T* row = values + c;
-      const char* const next = ahead.first;
+      // A number: what is asked for may lie beyond the rows that there are.
+      const auto next = reinterpret_cast<std::uintptr_t>(ahead.first);
       for (Index k = 0; k < keys; ++k, row += width) {
         // Asked for evenly: the queue of what is under way is short, and loads wait behind it.
         constexpr Index line = 64, bytes = Vectors * lanes<U> * static_cast<Index>(sizeof(T));
 #pragma GCC unroll 16
-        for (Index at = 0; at < bytes; at += line)
-          __builtin_prefetch(next + (row - values) * static_cast<Index>(sizeof(T)) + at, 0, 3);
+        for (Index at = 0; next != 0 && at < bytes; at += line) {
+          const Index from_first = (row - values) * static_cast<Index>(sizeof(T)) + at;
+          const auto there = next + static_cast<std::uintptr_t>(from_first);
+          __builtin_prefetch(reinterpret_cast<const char*>(there), 0, 3);
+        }
         Vec<U> weight[Rows];
 #pragma GCC unroll 4
         for (int r = 0; r < Rows; ++r) weight[r] = broadcast(weights[r * weights_row + k]);
