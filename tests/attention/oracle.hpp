@@ -200,10 +200,8 @@ std::pair<double, double> biases(const BoundT& bound, const Score& at) {
 
 /// The bound of the head of this file for every row, [query tokens][heads].
 template <class T, class BoundT>
-std::vector<RowBound> error_bounds(const Arguments<T>& call, const BoundT& bound_as_given) {
+std::vector<RowBound> error_bounds_of(const Arguments<T>& call, const BoundT& bound) {
   using namespace detail_of_bounds;
-  const bool by_call = BoundT::depends_on_length && bound_as_given.options().length == 0;
-  const BoundT bound = by_call ? bound_as_given.at_length(call.length()) : bound_as_given;
   const double u = static_cast<double>(std::numeric_limits<T>::epsilon()) / 2;
   const auto d = static_cast<double>(call.q.width);
 
@@ -257,6 +255,15 @@ std::vector<RowBound> error_bounds(const Arguments<T>& call, const BoundT& bound
       rows.push_back(row);
     }
   return rows;
+}
+
+/// The same, with an encoding that depends on the length at that of the call.
+template <class T, class BoundT>
+std::vector<RowBound> error_bounds(const Arguments<T>& call, const BoundT& bound) {
+  if constexpr (BoundT::depends_on_length)
+    if (bound.options().length == 0)
+      return error_bounds_of(call, bound.at_length(call.length()).answers());
+  return error_bounds_of(call, bound.answers());
 }
 
 /// The greatest error over its bound; at most 1 where everything agrees. Infinities and NaN must be equal.

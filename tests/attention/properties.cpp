@@ -46,22 +46,36 @@ struct Sequence {
   Sequence(const Sequence&) = delete;
 };
 
+/// A result of the kernel and its bounds.
+template <class T>
+struct Result {
+  Output<T> of;
+  std::vector<RowBound> bounds;
+
+  template <class BoundT>
+  Result(const Arguments<T>& call, const BoundT& bound)
+      : of(attend(call, bound)), bounds(error_bounds(call, bound)) {}
+};
+
 /// Difference of two results of the kernel, over the sum of their bounds.
-template <class T, class A, class B>
-double difference(const Arguments<T>& call_a, const A& a, const Arguments<T>& call_b, const B& b) {
-  const Output<T> result_a = attend(call_a, a), result_b = attend(call_b, b);
+template <class T>
+double difference(const Result<T>& a, const Result<T>& b) {
   ReferenceResult expected;
-  const TensorView<const T> out = result_b.out;
+  const TensorView<const T> out = b.of.out;
   for (Index r = 0; r < out.tokens; ++r)
     for (Index h = 0; h < out.heads; ++h)
       for (Index d = 0; d < out.width; ++d)
         expected.out.push_back(static_cast<double>(out(r, h, d)));
-  expected.lse.assign(result_b.lse.begin(), result_b.lse.end());
-  std::vector<RowBound> bounds = error_bounds(call_a, a);
-  const std::vector<RowBound> others = error_bounds(call_b, b);
+  expected.lse.assign(b.of.lse.begin(), b.of.lse.end());
+  std::vector<RowBound> bounds = a.bounds;
   for (std::size_t i = 0; i < bounds.size(); ++i)
-    bounds[i] = {bounds[i].out + others[i].out, bounds[i].lse + others[i].lse};
-  return worst_ratio<T>(result_a.out, result_a.lse, expected, bounds);
+    bounds[i] = {bounds[i].out + b.bounds[i].out, bounds[i].lse + b.bounds[i].lse};
+  return worst_ratio<T>(a.of.out, a.of.lse, expected, bounds);
+}
+
+template <class T, class A, class B>
+double difference(const Arguments<T>& call_a, const A& a, const Arguments<T>& call_b, const B& b) {
+  return difference(Result<T>(call_a, a), Result<T>(call_b, b));
 }
 
 template <class T, class A, class B>
