@@ -13,6 +13,12 @@ inline V add_apart(V a, V b, std::integer_sequence<Index, I...>) {
          __builtin_shufflevector(a, b, (I / Size * 2 * Size + I % Size + Size)...);
 }
 
+/// Each lane that of `Size` lanes up or down.
+template <Index Size, class V, Index... I>
+inline V other_lanes(V v, std::integer_sequence<Index, I...>) {
+  return __builtin_shufflevector(v, v, (I ^ Size)...);
+}
+
 /// Lane i of v[0] becomes the sum of all lanes of v[i].
 template <class T, Index Size = lanes<T> / 2>
 inline void sum_across(Vec<T>* v) {
@@ -20,6 +26,25 @@ inline void sum_across(Vec<T>* v) {
   for (Index i = 0; i < Size; ++i)
     v[i] = add_apart<Size>(v[2 * i], v[2 * i + 1], std::make_integer_sequence<Index, lanes<T>>{});
   if constexpr (Size > 1) sum_across<T, Size / 2>(v);
+}
+
+/// The greatest of all lanes; NaN is passed over where it is not in the first.
+template <class T, Index Size = lanes<T> / 2>
+inline Vec<T> maximum_across(Vec<T> v) {
+  const Vec<T> m = maximum(v, other_lanes<Size>(v, std::make_integer_sequence<Index, lanes<T>>{}));
+  if constexpr (Size > 1)
+    return maximum_across<T, Size / 2>(m);
+  else
+    return m;
+}
+/// The sum of all lanes, in each.
+template <class T, Index Size = lanes<T> / 2>
+inline Vec<T> total_across(Vec<T> v) {
+  const Vec<T> sum = v + other_lanes<Size>(v, std::make_integer_sequence<Index, lanes<T>>{});
+  if constexpr (Size > 1)
+    return total_across<T, Size / 2>(sum);
+  else
+    return sum;
 }
 
 struct DecodeLeaves {
@@ -79,9 +104,8 @@ struct DecodeLeaves {
     Vec<U> greatest = broadcast(-std::numeric_limits<U>::infinity());
     for (Index k = 0; k < keys; k += lanes<U>) greatest = maximum(greatest, load(scores + k));
     U lane[lanes<U>];
-    store(lane, greatest);
-    U most = lane[0];
-    for (const U x : lane) most = x > most ? x : most;
+    store(lane, maximum_across<U>(greatest));
+    const U most = lane[0];
     U factor = 1;
     if (most > shift + slack) {
       store(lane, exp2(broadcast((shift - most) * log2_e)));
@@ -97,10 +121,8 @@ struct DecodeLeaves {
       store(scores + k, weight);
       total = total + weight;
     }
-    store(lane, total);
-    U added = 0;
-    for (const U x : lane) added += x;
-    sum = sum * factor + added;
+    store(lane, total_across<U>(total));
+    sum = sum * factor + lane[0];
     return factor;
   }
 
