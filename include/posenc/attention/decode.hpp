@@ -45,7 +45,8 @@ template <class CacheT, class BoundT>
 DecodeShape decode_shape(const CacheT& cache, const BoundT& bound) {
   DecodeShape shape{.heads = bound.shape().num_heads,
                     .head_dim = cache.shape().head_dim,
-                    .value_dim = cache.shape().value_dim};
+                    .value_dim = cache.shape().value_dim,
+                    .value_buckets = value_buckets(bound)};
   if constexpr (BoundT::has_rotary) shape.pairs = bound.rotary().pairs();
   return shape;
 }
@@ -86,6 +87,7 @@ void check_decode(Problems& problems,
     check_result(problems, "out", out);
   }
   check_cache_fits(problems, shape, bound);
+  check_relative_widths(problems, bound, shape.head_dim, shape.value_dim);
   problems.require(q.heads == bound.shape().num_heads && q.width == shape.head_dim, "q is ",
                    dims(q), " but must have ", bound.shape().num_heads, " heads of ",
                    shape.head_dim, " channels.");
@@ -142,6 +144,21 @@ void check_overwritten(Problems& problems, const CacheT& cache, Index sequence, 
       "longer ring, or KeyValueCache::streaming, which forgets on purpose.");
 }
 
+/// Reports a key of one sequence that a query sees at a distance without a vector.
+template <class ProblemT>
+void check_distances(Problems& problems, const ProblemT& call, Index i, const Slots& slots) {
+  const Index queries = call.queries(i), tokens = slots.tokens();
+  for (Index q = 0; q < queries; ++q)
+    slots.for_runs(
+        0, tokens,
+        [&](const SlotRun& run) {
+          const Coordinates at{slots.index(tokens - queries + q), slots.index(run.rank),
+                               call.place_of_query(i, slots, q), call.places_of_keys(slots, run)};
+          check_distances(problems, call.bound(0), at, 1, run.tokens);
+        },
+        true);
+}
+
 /// Reports what is wrong with the tokens of one sequence.
 template <class ProblemT>
 void check_sequence(Problems& problems, const ProblemT& call, Index i) {
@@ -154,13 +171,12 @@ void check_sequence(Problems& problems, const ProblemT& call, Index i) {
   call.cache.check_rotated_by(problems, call.sequence(i), call.bound(0));
   if (queries <= tokens)
     check_overwritten(problems, call.cache, call.sequence(i), slots, queries, call.bound(0));
-  if (rotary.growth.size() == 0 || queries > tokens) return;
+  if (queries > tokens) return;
+  if constexpr (ProblemT::Counts::limited) check_distances(problems, call, i, slots);
+  if (rotary.growth.size() == 0) return;
   slots.for_runs(0, tokens, [&](const SlotRun& run) {
     if (problems.empty())
-      check_attended(problems, "keys",
-                     call.cache.is_streaming() ? Positions(run.rank)
-                                               : slots.positions(run.slot, run.tokens),
-                     run.tokens, rotary);
+      check_attended(problems, "keys", call.places_of_keys(slots, run), run.tokens, rotary);
   });
 }
 
