@@ -3,8 +3,8 @@
 // generate [--scheme NAME] [--tokens N] [--trained L] [--prompt 1,2,3] [--weights FILE] ...
 //
 // A small transformer continues a prompt of token ids greedily, beyond the length that it was
-// "trained" on, through a cache per layer. At the end the logits of the last step are held against a
-// run over the whole sequence from scratch, without a cache; a difference is an exit status of 1.
+// "trained" on, through a cache per layer. At the end the logits of the last step are held against
+// a run over the whole sequence from scratch, without a cache; a difference is an exit status of 1.
 #include "generate/schemes.hpp"
 #include "support/command_line.hpp"
 #include "support/progress.hpp"

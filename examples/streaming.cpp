@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// streaming [--scheme streaming|lm-infinite] [--tokens 1000000] [--window 252] [--sinks 4] ...
+// streaming [--scheme NAME] [--tokens 1000000] [--window 252] [--sinks 4] ...
 //
 // A text without end through a cache of fixed size: the first tokens (sinks) and the recent ones.
 //
-//   streaming     positions are places in the cache (StreamingLLM, arXiv 2309.17453)
-//   lm-infinite   positions are those of the text; what lies beyond the window counts as one window
-//                 away (LM-Infinite, arXiv 2308.16137: SinkWindow and ReRoPE)
+//   streaming       positions are places in the cache, keys are rotated while they are read
+//                   (StreamingLLM, arXiv 2309.17453, as its code does it)
+//   streaming-llm   the same numbers from keys that are stored rotated: the queries move instead
+//   lm-infinite     positions are those of the text, none farther away than the window
+//                   (LM-Infinite, arXiv 2308.16137)
 //
 // Nothing is allocated after the first token. At the end memory must not have grown, and the output
 // of the last token must be that of the dense formula over the tokens that the cache should hold;
@@ -30,7 +32,6 @@ namespace {
 
 using namespace posenc;
 using example::with_commas;
-using Cache = KeyValueCache<KeyState::raw>;
 
 struct Setting {
   std::string scheme = "streaming";
@@ -53,7 +54,7 @@ std::optional<Setting> parse_command_line(int argc, char** argv) {
   const auto number = [&app](const char* name, auto& value, const char* what) {
     app.add_option(name, value, what)->type_name("N")->capture_default_str();
   };
-  app.add_option("--scheme", setting.scheme, "streaming or lm-infinite")
+  app.add_option("--scheme", setting.scheme, "streaming, streaming-llm or lm-infinite")
       ->type_name("NAME")
       ->capture_default_str();
   number("--tokens", setting.tokens, "length of the text");
@@ -69,8 +70,10 @@ std::optional<Setting> parse_command_line(int argc, char** argv) {
     problems.require(value >= least && value <= most, option, " must lie between ", least, " and ",
                      most, ", got ", value, ".");
   };
-  problems.require(setting.scheme == "streaming" || setting.scheme == "lm-infinite",
-                   "there is no scheme '", setting.scheme, "': choose streaming or lm-infinite.");
+  problems.require(setting.scheme == "streaming" || setting.scheme == "streaming-llm" ||
+                       setting.scheme == "lm-infinite",
+                   "there is no scheme '", setting.scheme,
+                   "': choose one of streaming, streaming-llm, lm-infinite.");
   within("--tokens", setting.tokens, 1, Index{1} << 40);
   within("--window", setting.window, 1, 32768);
   within("--sinks", setting.sinks, 0, 1024);
@@ -122,8 +125,8 @@ struct Text {
 };
 
 /// The output of the last token, [heads][head_dim].
-template <class E>
-std::vector<float> stream(const Setting& at, const Text& text, Cache& cache, const Bound<E>& bound,
+template <class Cache, class E>
+std::vector<float> stream(const Setting& at, const Text& text, Cache cache, const Bound<E>& bound,
                           Memory& memory) {
   const example::Progress progress("streaming");
   std::vector<float> out(static_cast<std::size_t>(at.heads * at.head_dim));
@@ -156,8 +159,8 @@ std::vector<float> stream(const Setting& at, const Text& text, Cache& cache, con
   return out;
 }
 
-/// Whether the last output is that of the formula over the sinks and the recent tokens. `bound` says
-/// the same as the encoding that streamed, without a window, for tokens at these positions.
+/// Whether the last output is that of the formula over the sinks and the recent tokens, by an
+/// encoding without a window, at their places in the cache or at their positions in the text.
 template <class E>
 bool check(const Setting& at, const Text& text, const std::vector<float>& out,
            const Bound<E>& bound, bool by_place) {
@@ -194,28 +197,31 @@ int main(int argc, char** argv) try {
   const auto setting = parse_command_line(argc, argv);
   if (!setting) return 0;
   const Setting& at = *setting;
-  const bool by_place = at.scheme == "streaming";
-  Cache cache = by_place ? Cache::streaming(at.cache_shape(), at.sinks)
-                         : Cache::ring(at.cache_shape(), at.sinks);
   const Text text(at);
-  const RoPE<HalfSplit> rope{.head_dim = at.head_dim};
-  const BindOptions heads{.num_heads = at.heads, .num_kv_heads = at.kv_heads};
   Memory memory;
   bool equal = false;
   std::cout << "scheme        " << at.scheme << ": " << at.sinks << " sinks and the last "
-            << with_commas(at.window) << " tokens, positions are "
-            << (by_place ? "places in the cache\n" : "those of the text, sinks a window away\n");
-  if (by_place) {
-    const auto bound = bind(rope | Causal{}, heads);
-    const std::vector<float> out = stream(at, text, cache, bound, memory);
-    equal = check(at, text, out, bound, true);
+            << with_commas(at.window) << " tokens" << std::endl;
+
+  using Raw = KeyValueCache<KeyState::raw>;
+  using Rotated = KeyValueCache<KeyState::rotated>;
+  const RoPE<HalfSplit> rope{.head_dim = at.head_dim};
+  const auto bound_to_heads = [&](const auto& encoding) {
+    return bind(encoding, {.num_heads = at.heads, .num_kv_heads = at.kv_heads});
+  };
+  const auto plain = bound_to_heads(rope | Causal{});
+  if (at.scheme == "streaming") {
+    Raw cache = Raw::streaming(at.cache_shape(), at.sinks);
+    equal = check(at, text, stream(at, text, std::move(cache), plain, memory), plain, true);
+  } else if (at.scheme == "streaming-llm") {
+    const auto bound = bound_to_heads(rope | StreamingLLM{.sinks = at.sinks, .recent = at.window});
+    Rotated cache = Rotated::ring(at.cache_shape(), at.sinks);
+    equal = check(at, text, stream(at, text, std::move(cache), bound, memory), plain, true);
   } else {
-    const ReRoPE near{.window = at.window};
-    const std::vector<float> out =
-        stream(at, text, cache,
-               bind(rope | near | SinkWindow{.sinks = at.sinks, .window = at.window}, heads),
-               memory);
-    equal = check(at, text, out, bind(rope | near | Causal{}, heads), false);
+    const auto bound = bound_to_heads(rope | LMInfinite{.window = at.window, .sinks = at.sinks});
+    const auto without_mask = bound_to_heads(rope | ReRoPE{.window = at.window} | Causal{});
+    Raw cache = Raw::ring(at.cache_shape(), at.sinks);
+    equal = check(at, text, stream(at, text, std::move(cache), bound, memory), without_mask, false);
   }
   std::cout << "memory        " << memory.result() << "\n";
   return equal && memory.is_flat() ? 0 : 1;

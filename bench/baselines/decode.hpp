@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What one would write without the library: one query token over a cache of float, token by token as
-// projections leave them, [tokens][key heads][width], keys rotated before. Per query head two
+// What one would write without the library: one query token over a cache of float, token by token
+// as projections leave them, [tokens][key heads][width], keys rotated before. Per query head two
 // matrix-vector products and a softmax with Eigen, compiled with the project's flags.
 #pragma once
 

@@ -71,6 +71,10 @@ inline auto with_nothing() { return posenc::encoding(posenc::Causal{}); }
 inline auto with_window() { return rope() | posenc::SlidingWindow{.left = 4095}; }
 inline auto with_sinks() { return rope() | posenc::SinkWindow{.sinks = 4, .window = 4096}; }
 
+inline auto with_streaming_llm() {
+  return rope() | posenc::StreamingLLM{.sinks = 4, .recent = 4096};
+}
+
 template <auto make>
 auto bound_for(const DecodeRun& run) {
   return bind(make(), {.num_heads = run.size.heads, .num_kv_heads = run.size.kv_heads});
@@ -211,9 +215,12 @@ void add_rows_of(const DecodeChoice& choice, const std::string& element) {
     add_row(choice, {element, what, run, sizeof(T), 1, false, held}, size, 1);
   };
   add_one("ring/SinkWindow", ring_row<rotated, T, with_sinks>, million, ring_tokens);
+  add_one("ring/StreamingLLM", ring_row<rotated, T, with_streaming_llm>, million, ring_tokens);
   add_one("streaming/RoPE", ring_row<raw, T, with_rope>, million, ring_tokens);
-  add_one("shift", shift_row<T>, usual);
-  add_one("rebase", rebase_row<T>, usual);
+  for (const int threads : one_and_all_threads()) {
+    add_row(choice, {element, "shift", shift_row<T>, sizeof(T), 1, false, 0}, usual, threads);
+    add_row(choice, {element, "rebase", rebase_row<T>, sizeof(T), 1, false, 0}, usual, threads);
+  }
   add_one("append/rotated", append_row<rotated, T, false>, usual);
   add_one("append/raw", append_row<raw, T, false>, usual);
   add_one("append/ring", append_row<rotated, T, true>, usual);

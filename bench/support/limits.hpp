@@ -87,7 +87,8 @@ inline auto sum_limit(Blocks x, Team& team) {
                [x](auto way, Index i, Index n) { sum_rows(way, part(x, i, n)); });
 }
 
-/// The same of two places, such as keys and values: a thread reads its part of one, then of the other.
+/// The same of two places, such as keys and values: a thread reads its part of one, then of the
+/// other.
 inline auto sum_limit(Blocks x, Blocks y, Team& team) {
   return Limit(team, x.bytes() + y.bytes(), kernels().sum, [x, y](auto way, Index i, Index n) {
     sum_rows(way, part(x, i, n));

@@ -86,8 +86,8 @@ class SwitchingMemory {
 };
 
 /// The same tokens at once, without a cache. The prompt is one call. Where frequencies follow the
-/// length, each token after it is a call of its own, at the length that the sequence had when it was
-/// generated: what upper layers keep of a token was computed then.
+/// length, each token after it is a call of its own, at the length that the sequence had when it
+/// was generated: what upper layers keep of a token was computed then.
 template <class E>
 class FromScratch {
  public:

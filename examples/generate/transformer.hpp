@@ -66,8 +66,8 @@ class Transformer {
     });
   }
 
-  /// Weights from a file of floats as this machine stores them and nothing else, in this order, each
-  /// matrix [outputs][inputs]:
+  /// Weights from a file of floats as this machine stores them and nothing else, in this order,
+  /// each matrix [outputs][inputs]:
   ///
   ///   embedding [vocabulary][hidden]
   ///   for each layer:  attention norm [hidden], query [heads head_dim][hidden],

@@ -29,9 +29,12 @@ inline bool parse(CLI::App& app, int argc, char** argv) {
 
 /// Numbers with commas: 1,048,576.
 inline std::string with_commas(Index number) {
-  std::string text = std::to_string(number);
-  for (auto at = static_cast<Index>(text.size()) - 3; at > 0; at -= 3)
-    text.insert(static_cast<std::size_t>(at), ",");
+  const std::string digits = std::to_string(number);
+  std::string text;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) text += ',';
+    text += digits[i];
+  }
   return text;
 }
 

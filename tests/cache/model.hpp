@@ -55,7 +55,7 @@ class SeededChoices : public Choices {
   attention_test::Random random_;
 };
 
-// --- The list ---------------------------------------------------------------------------------------
+// --- The list ------------------------------------------------------------------------------------
 
 struct Token {
   Position index = 0;
@@ -96,7 +96,7 @@ struct Setting {
   int axes = 1;
 };
 
-// --- The session ------------------------------------------------------------------------------------
+// --- The session ---------------------------------------------------------------------------------
 
 template <KeyState State, class T, class E>
 class Session {
@@ -106,9 +106,12 @@ class Session {
   using CacheT = KeyValueCache<State, T>;
   static constexpr Index sequences = 3, page_tokens = 4, pages = 12;
 
-  /// `a` and `b` rotate the same channels by other frequencies.
-  Session(Choices& choices, const Setting& setting, const BoundT& a, const BoundT& b)
-      : choices_(choices), setting_(setting), bounds_{a, b}, capacity_(choices.integer(6, 19)),
+  /// `a` and `b` rotate the same channels by other frequencies. Elements of tensors follow from the
+  /// seed.
+  Session(Choices& choices, const Setting& setting, const BoundT& a, const BoundT& b,
+          std::uint64_t seed = 0)
+      : choices_(choices), numbers_(seed), setting_(setting), bounds_{a, b},
+        capacity_(choices.integer(6, 19)),
         sinks_(setting.kind == Kind::ring_with_sinks || setting.kind == Kind::streaming
                    ? choices.integer(0, 4)
                    : 0),
@@ -150,6 +153,10 @@ class Session {
     compare();
   }
 
+  /// Calls so far that were to be accepted, and that were to be refused.
+  [[nodiscard]] int accepted() const { return accepted_; }
+  [[nodiscard]] int refused() const { return refused_; }
+
   /// Decodes the last tokens of some sequences, in any order.
   void decode() {
     const int encoding = choices_.one_in(2) ? 1 : 0;
@@ -163,7 +170,8 @@ class Session {
       chosen.insert(choices_.one_in(2) ? chosen.begin() : chosen.end(), s);
       counts[size(s)] =
           choices_.integer(0, wrong ? tokens_of(s) + 1 : std::min<Index>(tokens_of(s), 3));
-      is_valid = is_valid && fits && counts[size(s)] <= tokens_of(s);
+      is_valid = is_valid && fits && counts[size(s)] <= tokens_of(s) &&
+                 !is_missing_keys(l, counts[size(s)], bounds_[encoding]);
     }
     if (chosen.empty()) return;
     std::vector<Index> starts{0};
@@ -172,7 +180,7 @@ class Session {
     const Index all = starts.back();
     std::vector<U> q(size(all * setting_.heads * setting_.head_dim)),
         out(size(all * setting_.heads * setting_.value_dim)), lse(size(all * setting_.heads));
-    for (U& x : q) x = static_cast<U>(choices_.integer(-64, 64)) / U{32};
+    for (U& x : q) x = static_cast<U>(numbers_.integer(-64, 64)) / U{32};
     perform(is_valid, "decode", [&] {
       posenc::decode({q.data(), all, setting_.heads, setting_.head_dim}, cache_,
                      TensorView<U>(out.data(), all, setting_.heads, setting_.value_dim),
@@ -216,13 +224,14 @@ class Session {
     }
   }
 
-  // --- Calls ------------------------------------------------------------------------------------------
+  // --- Calls -------------------------------------------------------------------------------------
 
   /// Calls f, which has to be refused where it is not valid.
   template <class F>
   void perform(bool is_valid, const std::string& call, const F& f) {
     log_.push_back(call + (is_valid ? "" : "  (wrong)"));
     if (log_.size() > 12) log_.pop_front();
+    ++(is_valid ? accepted_ : refused_);
     std::string sentence;
     try {
       f();
@@ -281,6 +290,22 @@ class Session {
     return is_paged() ? std::min<Index>(capacity_, std::ssize(l.pages) * page_tokens) : capacity_;
   }
 
+  /// Has a ring overwritten a key that the first of some queries would see? Of those behind its
+  /// sinks, the 64 that were lost last are asked for; one that was evicted among them counts as
+  /// lost.
+  [[nodiscard]] bool is_missing_keys(const List& l, Index queries, const BoundT& bound) const {
+    if (!is_ring() || is_streaming() || queries == 0 || queries > std::ssize(l.tokens))
+      return false;
+    const Position query = l.tokens[l.tokens.size() - size(queries)].index;
+    for (Position key = std::max<Position>(sinks_, l.overwritten - 65); key < l.overwritten;
+         ++key) {
+      const bool is_held =
+          std::ranges::any_of(l.tokens, [&](const Token& t) { return t.index == key; });
+      if (!is_held && attention_test::visible(bound, Score{query, key, query, key, 0})) return true;
+    }
+    return false;
+  }
+
   void append() {
     const Index s = any_sequence(), n = choices_.integer(0, choices_.one_in(6) ? 9 : 3);
     List& l = list(s);
@@ -302,8 +327,8 @@ class Session {
     std::vector<U> k(size(n * setting_.kv_heads * width)),
         v(size(n * setting_.kv_heads * setting_.value_dim));
     // Exact in all elements.
-    for (U& x : k) x = static_cast<U>(choices_.integer(-127, 127)) / U{64};
-    for (U& x : v) x = static_cast<U>(choices_.integer(-127, 127)) / U{64};
+    for (U& x : k) x = static_cast<U>(numbers_.integer(-127, 127)) / U{64};
+    for (U& x : v) x = static_cast<U>(numbers_.integer(-127, 127)) / U{64};
 
     bool is_valid = is_sequence(s) && !misshapen && !too_far && !(is_streaming() && axes > 0);
     if (!is_ring()) is_valid = is_valid && std::ssize(l.tokens) + n <= room(l);
@@ -451,6 +476,8 @@ class Session {
       for (const Token& t : l.tokens)
         for (const Position p : t.at)
           if (is_meant(t)) is_valid = is_valid && std::abs(p + by) <= greatest_position;
+      if (first < last && last == l.next_index)
+        is_valid = is_valid && std::abs(l.next_position - 1 + by) <= greatest_position;
       if (is_valid && State == KeyState::rotated)
         is_valid = are_own(l, l.rank_of(first), l.rank_of(last));
       perform(is_valid, text("shift [", first, ", ", last, ") of ", s, " by ", by), [&] {
@@ -484,7 +511,7 @@ class Session {
     }
   }
 
-  // --- Comparison -------------------------------------------------------------------------------------
+  // --- Comparison --------------------------------------------------------------------------------
 
   void compare() const {
     for (Index s = 0; s < sequences; ++s) {
@@ -638,6 +665,7 @@ class Session {
   }
 
   Choices& choices_;
+  SeededChoices numbers_;  ///< what tensors hold
   Setting setting_;
   BoundT bounds_[2];
   Index capacity_, sinks_;
@@ -645,6 +673,7 @@ class Session {
   CacheT cache_;
   std::vector<List> lists_;
   std::deque<std::string> log_;
+  int accepted_ = 0, refused_ = 0;
 };
 
 }  // namespace cache_test

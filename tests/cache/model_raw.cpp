@@ -8,6 +8,7 @@
 #include <posenc/frequency/dynamic_ntk.hpp>
 #include <posenc/mask/causal.hpp>
 #include <posenc/mask/sink_window.hpp>
+#include <posenc/mask/sliding_window.hpp>
 #include <posenc/rotary/m_rope.hpp>
 #include <posenc/rotary/xpos.hpp>
 
@@ -29,7 +30,7 @@ TEST_CASE("raw keys of float, rectified distances: as a list") {
 TEST_CASE("raw keys of bfloat16, three coordinates: as a list") {
   const auto encoding = [](double base) {
     return bind(RoPE<Interleaved>{.head_dim = 8, .base = base} | MRoPE{.sections = {2, 1, 1}} |
-                    Causal{},
+                    SlidingWindow::from_token_count(5),
                 {.num_heads = 6, .num_kv_heads = 2});
   };
   run_sessions<raw, Eigen::bfloat16>(encoding(100), encoding(10'000),

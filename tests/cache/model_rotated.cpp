@@ -42,7 +42,9 @@ TEST_CASE("rotated keys of double, three coordinates: as a list") {
 
 TEST_CASE("rotated keys and values of bfloat16: as a list") {
   const auto encoding = [](double base) {
-    return bind(RoPE<HalfSplit>{.head_dim = 8, .base = base} | RotateValues{} | Causal{}, heads);
+    return bind(RoPE<HalfSplit>{.head_dim = 8, .base = base} | RotateValues{} |
+                    SlidingWindow::from_token_count(5),
+                heads);
   };
   run_sessions<rotated, Eigen::bfloat16>(encoding(100), encoding(10'000), {.value_dim = 9});
 }
@@ -50,7 +52,7 @@ TEST_CASE("rotated keys and values of bfloat16: as a list") {
 TEST_CASE("rotated keys of float16 that grow: as a list") {
   const auto encoding = [](double base) {
     return bind(RoPE<HalfSplit>{.head_dim = 8, .base = base} |
-                    XPos{.scale_base = 32'768, .centre = 10} | Causal{},
+                    XPos{.scale_base = 32'768, .centre = 10} | SlidingWindow::from_token_count(4),
                 heads);
   };
   run_sessions<rotated, Eigen::half>(encoding(100), encoding(10'000), {});
@@ -59,7 +61,7 @@ TEST_CASE("rotated keys of float16 that grow: as a list") {
 TEST_CASE("reduced keys of float: as a list") {
   const auto encoding = [](double base) {
     return bind(RoPE<HalfSplit>{.head_dim = 8, .base = base} | DualChunk{.chunk = 5, .cap = 7} |
-                    Causal{},
+                    SlidingWindow::from_token_count(6),
                 heads);
   };
   run_sessions<KeyState::reduced, float>(encoding(100), encoding(10'000), {});

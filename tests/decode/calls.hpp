@@ -4,7 +4,8 @@
 // the bound of attention/oracle.hpp.
 #pragma once
 
-#include "../attention/calls.hpp"
+#include "../attention/oracle.hpp"
+#include "../support/catch.hpp"
 
 #include <posenc/attention/decode.hpp>
 

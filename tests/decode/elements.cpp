@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Keys and values of 16 bits: what is stored is read as it is, so raw caches keep the bound of float.
+// Keys and values of 16 bits: what is stored is read as it is, so raw caches keep the bound of
+// float.
 #include "shapes.hpp"
 
 #include <posenc/bias/alibi.hpp>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Decode equals prefill, for every encoding of the gallery: a token is appended and decoded at a time,
-// and what comes out is its row of attention() over the whole.
+// Decode equals prefill, for every encoding of the gallery: a token is appended and decoded at a
+// time, and what comes out is its row of attention() over the whole.
 //
-// What differs between schemes of frequencies is data, and so it is here: encodings that are nothing
-// but a table of frequencies share one kernel. The others are divided among several files.
+// What differs between schemes of frequencies is data, and so it is here: encodings that are
+// nothing but a table of frequencies share one kernel. The others are divided among several files.
 #pragma once
 
 #include "calls.hpp"
@@ -111,10 +111,10 @@ int check_gallery() {
             }
           } else {
             check_steps<KeyState::raw>(name, bound);
-            if constexpr (std::is_same_v<detail::map_of<Bound<E>>, DualChunk>)
-              check_steps<KeyState::reduced>(name, bound);
-            // Where nothing turns, keys are the same in both states.
-            if constexpr (part == Part::others) check_steps<KeyState::rotated>(name, bound);
+            // The state that the map of distances asks for; rotated where there is none.
+            constexpr KeyState kept = detail::keys_of_map<detail::map_of<Bound<E>>>;
+            if constexpr (kept != KeyState::raw && part != Part::biases)
+              check_steps<kept>(name, bound);
           }
         }
       });

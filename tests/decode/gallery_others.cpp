@@ -6,7 +6,7 @@
 namespace decode_test {
 
 TEST_CASE("decode: a token at a time gives its row, others, Interleaved") {
-  CHECK(check_gallery<Interleaved, Part::others>() == 10);
+  CHECK(check_gallery<Interleaved, Part::others>() == 11);
 }
 
 }  // namespace decode_test

@@ -41,6 +41,11 @@ struct DecodeOptions {
 
 namespace detail {
 
+template <class E>
+inline constexpr bool has_relative_vectors = false;
+template <class... Ts>
+inline constexpr bool has_relative_vectors<Encoding<Ts...>> = (false || ... || RelativeVectors<Ts>);
+
 template <class CacheT, class BoundT>
 DecodeShape decode_shape(const CacheT& cache, const BoundT& bound) {
   DecodeShape shape{.heads = bound.shape().num_heads,
@@ -129,7 +134,10 @@ void check_overwritten(Problems& problems, const CacheT& cache, Index sequence, 
   if (lost < slots.sinks() || cache.is_streaming() || queries == 0) return;
   const Position query = slots.index(slots.tokens() - queries);
   const auto is_missed = [&](Position key, Index head) {
-    return detail::visible(bound.stages(), Score{query, key, query, key, head});
+    const Index rank =
+        slots.rank_of(key);  // those kept as sinks may follow others that were evicted
+    return (rank == slots.tokens() || slots.index(rank) != key) &&
+           detail::visible(bound.stages(), Score{query, key, query, key, head});
   };
   Position missed = -1;
   constexpr Position some = 64;  // a mask may leave out every other one
@@ -281,6 +289,10 @@ void decode(std::type_identity_t<TensorView<const arithmetic_t<T>>> q,
             const std::type_identity_t<DecodeOptions<arithmetic_t<T>>>& options = {}) {
   using CacheT = KeyValueCache<State, T>;
   detail::require_state<State, Bound<E>>();
+  static_assert(
+      !detail::has_relative_vectors<E>,
+      "posenc: decode cannot run vectors by distance (ShawKeys, TransformerXL, DeBERTa), which "
+      "only attention() adds: call that with the keys of the sequence.");
   Problems problems;
   detail::check_decode(problems, q, cache, out, bound, options);
   problems.raise_if_any("posenc::decode");

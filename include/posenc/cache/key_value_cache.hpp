@@ -90,7 +90,7 @@ class KeyValueCache {
   [[nodiscard]] bool is_streaming() const { return by_rank_; }
 
   /// Tokens of a sequence that are held, of those appended.
-  /// These throw Error when there is no such sequence or token.
+  /// These throw Error when there is no such sequence, token, head or coordinate.
   [[nodiscard]] Index tokens(Index sequence) const { return slots("tokens", sequence).tokens(); }
   /// Index and position of the token that is appended next.
   [[nodiscard]] Position next_index(Index sequence) const {
@@ -106,15 +106,18 @@ class KeyValueCache {
   }
   [[nodiscard]] Position position(Index sequence, Index rank, int axis = 0) const {
     const detail::Slots& s = slots_of_token("position", sequence, rank);
+    check_one_of("position", "positions have coordinates", axis, shape().axes);
     return by_rank_ ? rank : s.position(rank, axis);
   }
   /// Keys and values of a token as they are kept.
   [[nodiscard]] std::span<const T> key(Index sequence, Index rank, Index kv_head) const {
     const detail::Slots& s = slots_of_token("key", sequence, rank);
+    check_one_of("key", "there are key heads", kv_head, shape().kv_heads);
     return {rows_.key(sequence, s.slot(rank), kv_head), size(shape().head_dim)};
   }
   [[nodiscard]] std::span<const T> value(Index sequence, Index rank, Index kv_head) const {
     const detail::Slots& s = slots_of_token("value", sequence, rank);
+    check_one_of("value", "there are key heads", kv_head, shape().kv_heads);
     return {rows_.value(sequence, s.slot(rank), kv_head), size(shape().value_dim)};
   }
 
@@ -221,11 +224,14 @@ class KeyValueCache {
     problems.raise_if_any(who(what));
   }
 
-  void check_sequence(const char* what, Index sequence) const {
-    if (sequence >= 0 && sequence < shape().sequences) return;
+  static void check_one_of(const char* what, const char* rule, Index value, Index count) {
+    if (value >= 0 && value < count) return;
     Problems problems;
-    problems.add("there are sequences 0 to ", shape().sequences - 1, ", got ", sequence, ".");
+    problems.add(rule, " 0 to ", count - 1, ", got ", value, ".");
     problems.raise_if_any(who(what));
+  }
+  void check_sequence(const char* what, Index sequence) const {
+    check_one_of(what, "there are sequences", sequence, shape().sequences);
   }
   [[nodiscard]] const detail::Slots& slots_of_token(const char* what, Index sequence,
                                                     Index rank) const {

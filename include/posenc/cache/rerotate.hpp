@@ -69,13 +69,14 @@ void check_shift(Problems& problems, const CacheT& cache, Index sequence, Positi
   problems.require(by >= -2 * greatest_position && by <= 2 * greatest_position,
                    "positions must lie within +-2^52, so they cannot be shifted by ", by, ".");
   if (!problems.empty()) return;
+  const auto check = [&](Position p) {
+    if (problems.empty() && (p + by < -greatest_position || p + by > greatest_position))
+      problems.add("positions must lie within +-2^52, but ", p, " would be shifted by ", by, ".");
+  };
   for (Index rank = slots.rank_of(first); rank < slots.rank_of(last); ++rank)
-    for (int axis = 0; axis < cache.shape().axes; ++axis) {
-      const Position p = slots.position(rank, axis) + by;
-      if (p < -greatest_position || p > greatest_position)
-        return problems.add("positions must lie within +-2^52, but ", slots.position(rank, axis),
-                            " would be shifted by ", by, ".");
-    }
+    for (int axis = 0; axis < cache.shape().axes; ++axis) check(slots.position(rank, axis));
+  // Tokens to come follow the last one, also where that was evicted.
+  if (first < last && last == slots.next_index()) check(slots.next_position() - 1);
 }
 
 inline void check_exact(Problems& problems, Angles angles) {
@@ -114,15 +115,22 @@ void shift(KeyValueCache<State, T>& cache, Index sequence, Position first, Posit
     for (Index rank = from; rank < to && state.growth.size() != 0 && problems.empty(); ++rank)
       detail::check_growth<T>(problems, state, Positions(slots.position(rank) + by), 1);
     problems.raise_if_any("posenc::shift");
-    // All rows turn by one angle: to the leaf they are the heads of one token.
+    // All rows turn by one angle: to the leaf they are the heads of one token. Magnitudes of xPos
+    // may need two steps: from one end of their reach to the other no float has the factor.
+    const double reach = detail::growth_reach(state);
+    const auto step = [&](Position left) {
+      if (std::abs(static_cast<double>(left)) <= reach) return left;
+      return left < 0 ? -static_cast<Position>(reach) : static_cast<Position>(reach);
+    };
     using LayoutT = typename BoundT::rotary_type::layout;
     Rotary<LayoutT> rotary{state, bound.rotary().offset, {}};
     rotary.state.centre = 0;  // growth by the same distance wherever they stand
     simd::dispatch<T>([&]<class Level>(Level) {
       const auto turn = [&](T* rows, Index n, Index width, const Turn& how) {
         const TensorView<T> x(rows, 1, n, width, 0, width);
-        detail::rotate_rows<Level, LayoutT, T, T>(rotary, bound.rotary().angles, how, Positions(by),
-                                                  x, x);
+        for (Position left = by; left != 0; left -= step(left))
+          detail::rotate_rows<Level, LayoutT, T, T>(rotary, bound.rotary().angles, how,
+                                                    Positions(step(left)), x, x);
       };
       detail::for_rows(executor, cache, slots, from, to, [&](Index slot, Index n, Index head) {
         turn(cache.rows().key(sequence, slot, head), n, cache.shape().head_dim,
@@ -187,17 +195,20 @@ void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bo
   rotary.state.growth.resize(0);
   rotary.angles = AngleTable(rotary.state);
   simd::dispatch<T>([&]<class Level>(Level) {
-    const auto turn = [&](T* rows, Index slot, Index n, Index width) {
-      const TensorView<T> x(rows, n, 1, width, width, 0);
-      detail::rotate_rows<Level, LayoutT, T, T>(rotary, rotary.angles, {}, slots.positions(slot, n),
-                                                x, x);
+    const auto turn = [&](const TensorView<T>& x, const Positions& positions) {
+      detail::rotate_rows<Level, LayoutT, T, T>(rotary, rotary.angles, {}, positions, x, x);
     };
-    detail::for_rows(
-        executor, cache, slots, 0, slots.tokens(), [&](Index slot, Index n, Index head) {
-          turn(cache.rows().key(sequence, slot, head), slot, n, cache.shape().head_dim);
-          if constexpr (Bound<E>::rotates_values)
-            turn(cache.rows().value(sequence, slot, head), slot, n, cache.shape().value_dim);
-        });
+    // All heads of a token share its angles.
+    constexpr Index worth_a_thread = Index{1} << 17;  // bytes
+    const Index token = cache.shape().kv_heads * cache.shape().head_dim * Index{sizeof(T)};
+    for_chunks(executor, slots.tokens(), worth_a_thread / token + 1, [&](Index first, Index last) {
+      slots.for_runs(first, last, [&](const detail::SlotRun& run) {
+        const Positions positions = slots.positions(run.slot, run.tokens);
+        turn(cache.rows().keys(sequence, run.slot, run.tokens), positions);
+        if constexpr (Bound<E>::rotates_values)
+          turn(cache.rows().values(sequence, run.slot, run.tokens), positions);
+      });
+    });
   });
   cache.set_rotated_by(sequence, to);
 }

@@ -150,9 +150,18 @@ void check_cache_fits(Problems& problems, const Shape& cache, const BoundT& boun
 /// Stores rows in another element or as they are.
 template <class X, class T>
 void store_rows(const TensorView<const X>& x, const TensorView<T>& y) {
-  for (Index t = 0; t < x.tokens; ++t)
-    for (Index h = 0; h < x.heads; ++h)
-      copy_channels(x.width, x.row(t, h), x.channel_stride, y.row(t, h), y.channel_stride);
+  const auto for_each_row = [&](const auto& store) {
+    for (Index t = 0; t < x.tokens; ++t)
+      for (Index h = 0; h < x.heads; ++h) store(x.row(t, h), y.row(t, h));
+  };
+  if constexpr (!std::is_same_v<X, T>)
+    if (x.channel_stride == 1 && y.channel_stride == 1)
+      return simd::dispatch<T>([&]<class Level>(Level) {
+        for_each_row([&](const X* from, T* to) { Level::narrow_row(x.width, from, to); });
+      });
+  for_each_row([&](const X* from, T* to) {
+    copy_channels(x.width, from, x.channel_stride, to, y.channel_stride);
+  });
 }
 
 /// Rotates keys, and values under RotateValues, on their way into a cache.

@@ -125,8 +125,8 @@ class Slots {
     next_position_ = greatest + 1;
     length_ = std::max(length_, next_position_);
   }
-  /// Keeps the first `tokens` ranks; the next token has this index. It stands behind the last one that
-  /// is left, further by one for every index between them that was evicted.
+  /// Keeps the first `tokens` ranks; the next token has this index. It stands behind the last one
+  /// that is left, further by one for every index between them that was evicted.
   void truncate(Index tokens, Position next_index) {
     if (next_index == next_index_) return;
     tokens_ = tokens;

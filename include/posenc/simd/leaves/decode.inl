@@ -105,6 +105,14 @@ struct DecodeLeaves {
     return factor;
   }
 
+  /// Numbers as elements.
+  template <class T>
+  static void narrow_row(Index n, const arithmetic_t<T>* x, T* y) {
+    Index i = 0;
+    for (; i + lanes<arithmetic_t<T>> <= n; i += lanes<arithmetic_t<T>>) store(y + i, load(x + i));
+    for (; i < n; ++i) y[i] = narrow<T>(x[i]);
+  }
+
   /// y = mine y + theirs x; a factor of zero leaves nothing, whatever it is multiplied with. Whole
   /// vectors.
   template <class U>
@@ -272,13 +280,17 @@ struct DecodeLeaves {
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; ++v) sum[r][v] = broadcast(U{0});
       const T* row = values + c;
-      const char* const next = ahead.first;
+      // A number: what is asked for may lie beyond the rows that there are.
+      const auto next = reinterpret_cast<std::uintptr_t>(ahead.first);
       for (Index k = 0; k < keys; ++k, row += width) {
         // Asked for evenly: the queue of what is under way is short, and loads wait behind it.
         constexpr Index line = 64, bytes = Vectors * lanes<U> * static_cast<Index>(sizeof(T));
 #pragma GCC unroll 16
-        for (Index at = 0; at < bytes; at += line)
-          __builtin_prefetch(next + (row - values) * static_cast<Index>(sizeof(T)) + at, 0, 3);
+        for (Index at = 0; next != 0 && at < bytes; at += line) {
+          const Index from_first = (row - values) * static_cast<Index>(sizeof(T)) + at;
+          const auto there = next + static_cast<std::uintptr_t>(from_first);
+          __builtin_prefetch(reinterpret_cast<const char*>(there), 0, 3);
+        }
         Vec<U> weight[Rows];
 #pragma GCC unroll 4
         for (int r = 0; r < Rows; ++r) weight[r] = broadcast(weights[r * weights_row + k]);

@@ -38,6 +38,11 @@ template <class X>
 inline Floats load(const X* p) {
   return Floats{widen(p[0]), widen(p[1]), widen(p[2]), widen(p[3])};
 }
+template <class X>
+  requires(sizeof(X) == 2)
+inline void store(X* p, Floats v) {
+  for (int i = 0; i < 4; ++i) p[i] = narrow<X>(v[i]);
+}
 /// The first n elements of a vector; zeros follow.
 template <class X>
 inline Vec<arithmetic_t<X>> load_first(const X* p, Index n) {

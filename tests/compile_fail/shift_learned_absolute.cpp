@@ -1,0 +1,10 @@
+// expect: shift cannot move keys of an encoding that adds positions to embeddings
+#include <posenc/posenc.hpp>
+
+using namespace posenc;
+
+void f(KeyValueCache<KeyState::raw>& cache) {
+  shift(cache, 0, 0, 4, 1, bind(LearnedAbsolute{} | Causal{}));
+}
+
+int main() {}
