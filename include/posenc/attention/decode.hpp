@@ -41,11 +41,6 @@ struct DecodeOptions {
 
 namespace detail {
 
-template <class E>
-inline constexpr bool has_relative_vectors = false;
-template <class... Ts>
-inline constexpr bool has_relative_vectors<Encoding<Ts...>> = (false || ... || RelativeVectors<Ts>);
-
 template <class CacheT, class BoundT>
 DecodeShape decode_shape(const CacheT& cache, const BoundT& bound) {
   DecodeShape shape{.heads = bound.shape().num_heads,
@@ -289,10 +284,6 @@ void decode(std::type_identity_t<TensorView<const arithmetic_t<T>>> q,
             const std::type_identity_t<DecodeOptions<arithmetic_t<T>>>& options = {}) {
   using CacheT = KeyValueCache<State, T>;
   detail::require_state<State, Bound<E>>();
-  static_assert(
-      !detail::has_relative_vectors<E>,
-      "posenc: decode cannot run vectors by distance (ShawKeys, TransformerXL, DeBERTa), which "
-      "only attention() adds: call that with the keys of the sequence.");
   Problems problems;
   detail::check_decode(problems, q, cache, out, bound, options);
   problems.raise_if_any("posenc::decode");
