@@ -4,6 +4,7 @@
 #pragma once
 
 #include <posenc/attention/leaves.hpp>
+#include <posenc/attention/plan.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
