@@ -96,7 +96,7 @@ inline posenc::ALiBi adapt(posenc::ALiBi bias, const Setting& at, std::string&) 
   return bias;
 }
 
-// --- Vectors by distance: the gallery is asked for those of the rotary block, and heads are wider ---
+// --- Vectors by distance: heads are wider than the rotary block that the gallery is asked for ---
 
 inline constexpr const char* learned_vectors =
     "learned in training; drawn with vectors that fade with distance";
@@ -141,7 +141,7 @@ inline posenc::DeBERTa adapt(posenc::DeBERTa deberta, const Setting& at, const S
 inline posenc::TransformerXL adapt(posenc::TransformerXL xl, const Setting& at, const Sample&,
                                    std::string& note) {
   note = "learned in training; drawn with the identity for W_R and a bias of the cosines";
-  return posenc::detail::example_transformer_xl(*xl.clamp_len + 1, at.num_heads, at.layer.head_dim);
+  return posenc::example_transformer_xl(*xl.clamp_len + 1, at.num_heads, at.layer.head_dim);
 }
 
 template <class C>

@@ -35,10 +35,10 @@ struct GalleryEntry {
   std::string_view source;  ///< paper (arXiv number or address)
 };
 
-namespace detail {
+// --- What stands for trained vectors ------------------------------------------------------------
 
-/// Vectors by distance that fade, [distance][head][head_dim]: each has one value in all its channels,
-/// which falls to both sides of row `near`.
+/// Vectors that fade, [row][head][head_dim]: each has one value in all its channels, which falls to
+/// both sides of row `near`.
 inline std::vector<float> fading_vectors(Index rows, Index near, Index heads, Index head_dim) {
   std::vector<float> values;
   for (Index r = 0; r < rows; ++r)
@@ -48,8 +48,8 @@ inline std::vector<float> fading_vectors(Index rows, Index near, Index heads, In
   return values;
 }
 
-/// TransformerXL with the identity for W_R in every head, and a bias of the cosines, whose sum falls
-/// with distance.
+/// TransformerXL with the identity for W_R in every head, and a bias of the cosines, whose sum
+/// falls with distance.
 inline TransformerXL example_transformer_xl(Position distances, Index heads, Index head_dim) {
   TransformerXL xl{.head_dim = head_dim, .clamp_len = distances - 1};
   const Index sines = head_dim / 2, padded = 2 * ((head_dim + 1) / 2);
@@ -61,7 +61,7 @@ inline TransformerXL example_transformer_xl(Position distances, Index heads, Ind
   return xl;
 }
 
-/// DeBERTa with such vectors for both of its terms.
+/// DeBERTa with vectors that fade for both of its terms.
 inline DeBERTa example_deberta(Position max_position, Index heads, Index head_dim) {
   DeBERTa deberta{.position_buckets = 2 * std::min<Index>(128, max_position / 4),
                   .max_position = max_position};
@@ -69,8 +69,6 @@ inline DeBERTa example_deberta(Position max_position, Index heads, Index head_di
       fading_vectors(2 * deberta.span(), deberta.span(), heads, head_dim);
   return deberta;
 }
-
-}  // namespace detail
 
 /// Calls visit(entry, encoding) for each encoding of the gallery. All are causal.
 template <Layout LayoutT, class Visit>
@@ -102,7 +100,7 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
                               -static_cast<float>(h + 1) / static_cast<float>(H));
 
   constexpr Position clip = 16;
-  const std::vector<float> shaw = detail::fading_vectors(2 * clip + 1, clip, 1, at.head_dim);
+  const std::vector<float> shaw = fading_vectors(2 * clip + 1, clip, 1, at.head_dim);
   const Position reach = std::clamp<Position>(L, 8, 512);  // of vectors by distance
 
   const RoPE<LayoutT> rope{.head_dim = at.head_dim, .base = at.base};
@@ -154,8 +152,8 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
 
   visit(GalleryEntry{"ShawKeys", vectors, "1803.02155"}, ShawKeys{.table = shaw, .clip = clip} | causal);
   visit(GalleryEntry{"ShawValues", vectors, "1803.02155"}, ShawValues{.table = shaw, .clip = clip} | causal);
-  visit(GalleryEntry{"TransformerXL", vectors, "1901.02860"}, detail::example_transformer_xl(reach, H, at.head_dim) | causal);
-  visit(GalleryEntry{"DeBERTa", vectors, "2006.03654"}, detail::example_deberta(reach, H, at.head_dim) | causal);
+  visit(GalleryEntry{"TransformerXL", vectors, "1901.02860"}, example_transformer_xl(reach, H, at.head_dim) | causal);
+  visit(GalleryEntry{"DeBERTa", vectors, "2006.03654"}, example_deberta(reach, H, at.head_dim) | causal);
 
   visit(GalleryEntry{"SlidingWindow", mask, "Mistral 7B"}, rope | SlidingWindow::from_token_count(window));
   visit(GalleryEntry{"SinkWindow", mask, "2309.17453"}, rope | SinkWindow{.sinks = 4, .window = window});

@@ -161,7 +161,7 @@ TEST_CASE("decode: buckets go by position ids") {
   const Sequence<float> sequence(tokens, heads, kv_heads, width, value_dim);
   std::vector<Position> ids(size(tokens));
   Random random(5);
-  // More buckets in a block than there is room for; in the last block, one query is far from others.
+  // More buckets in a block than there is room for.
   for (Position& id : ids) id = random.integer(-3000, 3000);
   Holder<KeyState::raw, float> cache(Kind::contiguous, shape_for(sequence));
   append(*cache, 0, sequence, 0, tokens, bound, {.positions = Positions(ids)});

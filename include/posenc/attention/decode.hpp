@@ -7,8 +7,8 @@
 // q [tokens, heads, head_dim] as it leaves its projection and out [tokens, heads, value_dim] hold the
 // queries of one sequence after another, in what the cache's element is computed in (float; double
 // for double). What comes out for the last token of a sequence is the last row of attention() over
-// the whole of it: masks, biases, temperatures, sinks and distance maps mean what they mean there,
-// and so do rows that see nothing and numbers that are not finite.
+// the whole of it: masks, biases, vectors by distance, temperatures, sinks and distance maps mean
+// what they mean there, and so do rows that see nothing and numbers that are not finite.
 //
 // An encoding whose frequencies depend on the length is evaluated for each sequence at its own (one
 // more than the greatest position), unless it was bound with a length. What does not fit is refused:

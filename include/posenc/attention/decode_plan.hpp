@@ -20,8 +20,8 @@ struct DecodePlan {
   static constexpr Index block_keys = 64;   ///< rotated, scored and summed at a time
   static constexpr Index least_part = 512, most_parts = 64;
   static constexpr Index pad = 16;  ///< rows are padded to the longest vectors
-  /// Vectors by distance that are met at a time: as many as distances between a block of queries and
-  /// one of keys, and a row of whole vectors.
+  /// Vectors by distance that are met at a time: as many as there are distances between a block of
+  /// queries and one of keys, padded.
   static constexpr Index most_buckets = 80;
 
   [[nodiscard]] static Index part_of(Index keys) {

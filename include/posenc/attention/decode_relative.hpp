@@ -3,7 +3,8 @@
 // Vectors by distance in decode: what a few queries and a block of keys make of them.
 //
 //   relative keys      products of all rows with the buckets from the least to the greatest that
-//                      occur in a block, looked up by each pair; blocks that need no others keep them
+//                      occur in a block, looked up by each pair; blocks that need no others keep
+//                      them
 //   relative queries   products of keys with buckets, in patches of few buckets: near keys have one
 //                      each, far ones share it
 //   relative values    sums of weights by bucket, which are behind the outputs of a row and are
