@@ -7,8 +7,8 @@
 // q [tokens, heads, head_dim] as it leaves its projection and out [tokens, heads, value_dim] hold the
 // queries of one sequence after another, in what the cache's element is computed in (float; double
 // for double). What comes out for the last token of a sequence is the last row of attention() over
-// the whole of it: masks, biases, temperatures, sinks and distance maps mean what they mean there,
-// and so do rows that see nothing and numbers that are not finite.
+// the whole of it: masks, biases, vectors by distance, temperatures, sinks and distance maps mean
+// what they mean there, and so do rows that see nothing and numbers that are not finite.
 //
 // An encoding whose frequencies depend on the length is evaluated for each sequence at its own (one
 // more than the greatest position), unless it was bound with a length. What does not fit is refused:
@@ -41,16 +41,12 @@ struct DecodeOptions {
 
 namespace detail {
 
-template <class E>
-inline constexpr bool has_relative_vectors = false;
-template <class... Ts>
-inline constexpr bool has_relative_vectors<Encoding<Ts...>> = (false || ... || RelativeVectors<Ts>);
-
 template <class CacheT, class BoundT>
 DecodeShape decode_shape(const CacheT& cache, const BoundT& bound) {
   DecodeShape shape{.heads = bound.shape().num_heads,
                     .head_dim = cache.shape().head_dim,
-                    .value_dim = cache.shape().value_dim};
+                    .value_dim = cache.shape().value_dim,
+                    .value_buckets = value_buckets(bound)};
   if constexpr (BoundT::has_rotary) shape.pairs = bound.rotary().pairs();
   return shape;
 }
@@ -91,6 +87,7 @@ void check_decode(Problems& problems,
     check_result(problems, "out", out);
   }
   check_cache_fits(problems, shape, bound);
+  check_relative_widths(problems, bound, shape.head_dim, shape.value_dim);
   problems.require(q.heads == bound.shape().num_heads && q.width == shape.head_dim, "q is ",
                    dims(q), " but must have ", bound.shape().num_heads, " heads of ",
                    shape.head_dim, " channels.");
@@ -150,6 +147,21 @@ void check_overwritten(Problems& problems, const CacheT& cache, Index sequence, 
       "longer ring, or KeyValueCache::streaming, which forgets on purpose.");
 }
 
+/// Reports a key of one sequence that a query sees at a distance without a vector.
+template <class ProblemT>
+void check_distances(Problems& problems, const ProblemT& call, Index i, const Slots& slots) {
+  const Index queries = call.queries(i), tokens = slots.tokens();
+  for (Index q = 0; q < queries; ++q)
+    slots.for_runs(
+        0, tokens,
+        [&](const SlotRun& run) {
+          const Coordinates at{slots.index(tokens - queries + q), slots.index(run.rank),
+                               call.place_of_query(i, slots, q), call.places_of_keys(slots, run)};
+          check_distances(problems, call.bound(0), at, 1, run.tokens);
+        },
+        true);
+}
+
 /// Reports what is wrong with the tokens of one sequence.
 template <class ProblemT>
 void check_sequence(Problems& problems, const ProblemT& call, Index i) {
@@ -162,13 +174,12 @@ void check_sequence(Problems& problems, const ProblemT& call, Index i) {
   call.cache.check_rotated_by(problems, call.sequence(i), call.bound(0));
   if (queries <= tokens)
     check_overwritten(problems, call.cache, call.sequence(i), slots, queries, call.bound(0));
-  if (rotary.growth.size() == 0 || queries > tokens) return;
+  if (queries > tokens) return;
+  if constexpr (ProblemT::Counts::limited) check_distances(problems, call, i, slots);
+  if (rotary.growth.size() == 0) return;
   slots.for_runs(0, tokens, [&](const SlotRun& run) {
     if (problems.empty())
-      check_attended(problems, "keys",
-                     call.cache.is_streaming() ? Positions(run.rank)
-                                               : slots.positions(run.slot, run.tokens),
-                     run.tokens, rotary);
+      check_attended(problems, "keys", call.places_of_keys(slots, run), run.tokens, rotary);
   });
 }
 
@@ -273,10 +284,6 @@ void decode(std::type_identity_t<TensorView<const arithmetic_t<T>>> q,
             const std::type_identity_t<DecodeOptions<arithmetic_t<T>>>& options = {}) {
   using CacheT = KeyValueCache<State, T>;
   detail::require_state<State, Bound<E>>();
-  static_assert(
-      !detail::has_relative_vectors<E>,
-      "posenc: decode cannot run vectors by distance (ShawKeys, TransformerXL, DeBERTa), which "
-      "only attention() adds: call that with the keys of the sequence.");
   Problems problems;
   detail::check_decode(problems, q, cache, out, bound, options);
   problems.raise_if_any("posenc::decode");

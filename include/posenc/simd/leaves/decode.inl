@@ -48,16 +48,17 @@ inline Vec<T> total_across(Vec<T> v) {
 }
 
 struct DecodeLeaves {
-  /// scores[r][k] = <q_r, k_k>. Rows of keys have no gaps; rows of scores have room for whole vectors
-  /// and at least 16. `ahead` is asked for meanwhile, a row for each key.
+  /// scores[r][k] = <q_r, k_k>. Rows of scores have room for whole vectors and at least 16. `ahead`
+  /// is asked for meanwhile, a row for each key.
   template <class T>
   static void dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q, Index q_row,
-                   const T* k, arithmetic_t<T>* scores, Index scores_row, simd::Ahead ahead) {
+                   const T* k, Index k_row, arithmetic_t<T>* scores, Index scores_row,
+                   simd::Ahead ahead) {
     in_rows(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
       const U_<T>* const from = q + r * q_row;
       for (Index first = 0; first < keys; first += Dots<Rows, T>::columns) {
         if (r == 0) ask(ahead, first, Dots<Rows, T>::columns);
-        Dots<Rows, T> dots(k, width, first, keys);
+        Dots<Rows, T> dots(k, k_row, first, keys);
         dots.channels(0, width, from, q_row);
         dots.store_sums(scores + r * scores_row + first, scores_row);
       }
@@ -65,7 +66,7 @@ struct DecodeLeaves {
   }
 
   /// The same with keys that are turned on their way: `turn` has their cosines and sines, and the
-  /// channels of the rotary block.
+  /// channels of the rotary block. Rows of keys have no gaps.
   template <class LayoutT, class T>
   static void turned_dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q,
                           Index q_row, const T* k, const simd::KeyTurn<arithmetic_t<T>>& turn,
@@ -173,9 +174,9 @@ struct DecodeLeaves {
     static constexpr int sums = lanes<U> < 8 ? 8 : lanes<U>, columns = sums / Rows;
 
     /// Keys [first, first + columns); beyond the last key the last one is read again.
-    __attribute__((always_inline)) Dots(const T* k, Index width, Index first, Index keys) {
+    __attribute__((always_inline)) Dots(const T* k, Index k_row, Index first, Index keys) {
 #pragma GCC unroll 16
-      for (int i = 0; i < columns; ++i) row[i] = k + std::min(first + i, keys - 1) * width;
+      for (int i = 0; i < columns; ++i) row[i] = k + std::min(first + i, keys - 1) * k_row;
 #pragma GCC unroll 16
       for (int i = 0; i < sums; ++i) sum[i] = broadcast(U{0});
     }
