@@ -161,8 +161,11 @@ class DecodeWorker {
         static_cast<U>(bound_->scale(shape_.head_dim) * bound_->temperature(buffers_.query[i]));
     for (Index h = 0; h < shape_.heads; ++h) {
       U* const row = y.row(0, h);
-      for (Index c = 0; c < shape_.head_dim; ++c) row[c] *= factor;
       std::fill(row + shape_.head_dim, row + shape_.query_row(), U{0});
+      if (factor != 0)
+        leaves_.combine(shape_.query_row(), factor, row, U{0}, row);
+      else  // keeps what is not finite
+        std::transform(row, row + shape_.head_dim, row, [](U x) { return x * 0; });
     }
   }
 

@@ -50,6 +50,9 @@ struct RowTile {
 template <class Level, class U, class... Stages>
 void apply_row_stages(const std::tuple<Stages...>& stages, const RowTile& tile, bool masked,
                       U* scores) noexcept {
+  constexpr bool changes_scores =
+      (false || ... || (RelativeBias<Stages> || ScoreBias<Stages> || ScoreMap<Stages>));
+  if (!changes_scores && !masked) return;
   for (Index r = 0; r < tile.rows; ++r, scores += tile.row) {
     Score row = tile.score(r, 0);
     const Position *const key = tile.key, *const key_index = tile.key_index;

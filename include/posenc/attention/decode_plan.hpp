@@ -18,7 +18,7 @@ namespace detail {
 struct DecodePlan {
   static constexpr Index most_queries = 8;  ///< in a block
   static constexpr Index block_keys = 64;   ///< rotated, scored and summed at a time
-  static constexpr Index least_part = 512, most_parts = 64;
+  static constexpr Index least_part = 512, most_parts = 32;
   static constexpr Index pad = 16;  ///< rows are padded to the longest vectors
   /// Vectors by distance that are met at a time: as many as there are distances between a block of
   /// queries and one of keys, padded.
