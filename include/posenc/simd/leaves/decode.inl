@@ -310,13 +310,13 @@ struct DecodeLeaves {
       // A number: what is asked for may lie beyond the rows that there are.
       const auto next = reinterpret_cast<std::uintptr_t>(ahead.first);
       for (Index k = 0; k < keys; ++k, row += width) {
-        // Asked for evenly: the queue of what is under way is short, and loads wait behind it.
-        constexpr Index line = 64, bytes = Vectors * lanes<U> * static_cast<Index>(sizeof(T));
+        if (next != 0) {
+          // Asked for evenly: the queue of what is under way is short, and loads wait behind it.
+          constexpr std::uintptr_t line = 64, bytes = Vectors * lanes<U> * sizeof(T);
+          const auto there = next + static_cast<std::uintptr_t>(row - values) * sizeof(T);
 #pragma GCC unroll 16
-        for (Index at = 0; next != 0 && at < bytes; at += line) {
-          const Index from_first = (row - values) * static_cast<Index>(sizeof(T)) + at;
-          const auto there = next + static_cast<std::uintptr_t>(from_first);
-          __builtin_prefetch(reinterpret_cast<const char*>(there), 0, 3);
+          for (std::uintptr_t at = 0; at < bytes; at += line)
+            __builtin_prefetch(reinterpret_cast<const char*>(there + at), 0, 3);
         }
         Vec<U> weight[Rows];
 #pragma GCC unroll 4
