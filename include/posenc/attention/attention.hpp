@@ -129,23 +129,24 @@ inline void check_workspace(Problems& problems, std::span<const std::byte> given
                    "the workspace must be aligned to ", workspace_alignment, " bytes.");
 }
 
-template <bool KeysAreRotated, class T, class BoundT>
-void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v, TensorView<T> out,
-            const BoundT& bound, const AttentionOptions<T>& options) {
-  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,
-                "posenc: attention takes float or double.");
+/// Where the tokens of a call stand, if nothing is wrong with it.
+template <class T, class BoundT>
+Coordinates check_call(const TensorView<const T>& q, const TensorView<const T>& k,
+                       const TensorView<const T>& v, const TensorView<T>& out, const BoundT& bound,
+                       const AttentionOptions<T>& options) {
   Problems problems;
   check_shapes(problems, q, k, v, out, bound, options);
   const Coordinates at = coordinates(problems, q.tokens, k.tokens, options, bound);
   check_distances(problems, bound, at, q.tokens, k.tokens);
   problems.raise_if_any("posenc::attention");
+  return at;
+}
 
-  if constexpr (BoundT::depends_on_length) {
-    const Position length = context_length(at, q.tokens, k.tokens);
-    if (bound.options().length == 0 && length != 0)
-      return attend<KeysAreRotated>(q, k, v, out, bound.at_length(length), options);
-  }
-
+template <bool KeysAreRotated, class T, class BoundT>
+void attend_checked(const TensorView<const T>& q, const TensorView<const T>& k,
+                    const TensorView<const T>& v, const TensorView<T>& out, const BoundT& bound,
+                    const Coordinates& at, const AttentionOptions<T>& options) {
+  Problems problems;
   const AttentionShape shape{q.tokens, k.tokens, q.width, v.width};
   const Index concurrency = options.executor.concurrency();  // once: the next answer may differ
   const Index bytes = workspace_bytes<T>(bound, shape, concurrency);
@@ -167,6 +168,23 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
                             options.executor, workspace.data(), each);
 }
 
+/// The kernel takes the answers alone; an encoding by length has to be found first.
+template <bool KeysAreRotated, class T, class BoundT>
+void attend(const TensorView<const T>& q, const TensorView<const T>& k,
+            const TensorView<const T>& v, const TensorView<T>& out, const BoundT& bound,
+            const AttentionOptions<T>& options) {
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,
+                "posenc: attention takes float or double.");
+  const Coordinates at = detail::check_call<T>(q, k, v, out, bound.answers(), options);
+  if constexpr (BoundT::depends_on_length) {
+    const Position length = context_length(at, q.tokens, k.tokens);
+    if (bound.options().length == 0 && length != 0)
+      return detail::attend_checked<KeysAreRotated, T>(
+          q, k, v, out, bound.at_length(length).answers(), at, options);
+  }
+  detail::attend_checked<KeysAreRotated, T>(q, k, v, out, bound.answers(), at, options);
+}
+
 }  // namespace detail
 
 /// Bytes of workspace for calls of up to this shape with this executor; pass them aligned to 64 bytes in
@@ -175,7 +193,7 @@ void attend(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
 template <class T, class E>
 [[nodiscard]] std::size_t attention_workspace(const Bound<E>& bound, const AttentionShape& shape,
                                               const AnyExecutor& executor = {}) {
-  const Index bytes = detail::workspace_bytes<T>(bound, shape, executor.concurrency());
+  const Index bytes = detail::workspace_bytes<T>(bound.answers(), shape, executor.concurrency());
   Problems problems;
   problems.require(bytes >= 0, "sizes must not be negative and must fit in memory, got ",
                    shape.queries, " queries, ", shape.keys, " keys, widths ", shape.head_dim,

@@ -19,6 +19,8 @@
 #include <posenc/attention/decode_kernel.hpp>
 #include <posenc/rotary/ragged.hpp>
 
+#include <functional>
+
 POSENC_NAMESPACE_BEGIN
 
 /// What a call to decode takes besides tensors; U is the element of q and out.
@@ -183,8 +185,10 @@ void check_sequence(Problems& problems, const ProblemT& call, Index i) {
   });
 }
 
+/// `at_length` makes the answers at a length; it is empty where the length does not matter.
 template <class CacheT, class BoundT>
-void decode_checked(DecodeProblem<CacheT, BoundT>& call, DecodeShape& shape, const BoundT& bound,
+void decode_checked(DecodeProblem<CacheT, BoundT>& call, DecodeShape& shape,
+                    const std::function<BoundT(Position)>& at_length,
                     const DecodeOptions<arithmetic_t<typename CacheT::element>>& options) {
   using U = arithmetic_t<typename CacheT::element>;
   Problems problems;
@@ -202,21 +206,20 @@ void decode_checked(DecodeProblem<CacheT, BoundT>& call, DecodeShape& shape, con
   if (shape.tasks == 0) return;
 
   std::vector<BoundT> bounds;
-  if constexpr (BoundT::depends_on_length)
-    if (bound.options().length == 0) {
-      for (Index i = 0; i < shape.sequences; ++i) {
-        const Slots& slots = call.cache.slots("decode", call.sequence(i));
-        Position length = call.cache.is_streaming() ? slots.tokens() : slots.length();
-        if (options.query_positions && call.queries(i) > 0)
-          length = std::max(length, options.query_positions
-                                        ->subspan(static_cast<std::size_t>(call.start(i)),
-                                                  static_cast<std::size_t>(call.queries(i)))
-                                        .length(call.queries(i)));
-        bounds.push_back(length == 0 ? bound : bound.at_length(length));
-      }
-      call.bounds = bounds.data();
-      call.bound_each = true;
+  if (at_length) {
+    for (Index i = 0; i < shape.sequences; ++i) {
+      const Slots& slots = call.cache.slots("decode", call.sequence(i));
+      Position length = call.cache.is_streaming() ? slots.tokens() : slots.length();
+      if (options.query_positions && call.queries(i) > 0)
+        length = std::max(length, options.query_positions
+                                      ->subspan(static_cast<std::size_t>(call.start(i)),
+                                                static_cast<std::size_t>(call.queries(i)))
+                                      .length(call.queries(i)));
+      bounds.push_back(length == 0 ? call.bound(0) : at_length(length));
     }
+    call.bounds = bounds.data();
+    call.bound_each = true;
+  }
 
   const Workspace workspace(options.workspace, bytes);
   const Index each = decode_worker_bytes<U, BoundT>(shape);
@@ -254,19 +257,19 @@ template <KeyState State, class T, class E>
                                            Index queries_per_sequence = 1,
                                            const AnyExecutor& executor = {}) {
   Problems problems;
-  detail::check_cache_fits(problems, cache.shape(), bound);
+  detail::check_cache_fits(problems, cache.shape(), bound.answers());
   problems.require(queries_per_sequence > 0 && queries_per_sequence <= Index{1} << 40,
                    "queries_per_sequence must be positive and at most 2^40, got ",
                    queries_per_sequence, ".");
   problems.raise_if_any("posenc::decode_workspace");
-  detail::DecodeShape shape = detail::decode_shape(cache, bound);
+  detail::DecodeShape shape = detail::decode_shape(cache, bound.answers());
   shape.sequences = cache.shape().sequences;
   shape.queries = queries_per_sequence;
   const Index parts = detail::DecodePlan::most_parts_of(cache.shape().capacity);
   const bool fits =
       multiply(shape.sequences, detail::DecodePlan::blocks_of(shape.queries), shape.blocks) &&
       multiply(shape.blocks, parts, shape.tasks);
-  const Index bytes = fits ? detail::decode_bytes<arithmetic_t<T>, Bound<E>>(
+  const Index bytes = fits ? detail::decode_bytes<arithmetic_t<T>, typename Bound<E>::answers_type>(
                                  shape, std::clamp<Index>(shape.tasks, 1, executor.concurrency()))
                            : -1;
   problems.require(bytes >= 0, "the workspace for ", shape.sequences, " sequences of ",
@@ -283,26 +286,31 @@ void decode(std::type_identity_t<TensorView<const arithmetic_t<T>>> q,
             std::type_identity_t<TensorView<arithmetic_t<T>>> out, const Bound<E>& bound,
             const std::type_identity_t<DecodeOptions<arithmetic_t<T>>>& options = {}) {
   using CacheT = KeyValueCache<State, T>;
+  using Answers = typename Bound<E>::answers_type;
   detail::require_state<State, Bound<E>>();
   Problems problems;
-  detail::check_decode(problems, q, cache, out, bound, options);
+  detail::check_decode(problems, q, cache, out, bound.answers(), options);
   problems.raise_if_any("posenc::decode");
-  detail::DecodeShape shape = detail::decode_shape(cache, bound);
+  detail::DecodeShape shape = detail::decode_shape(cache, bound.answers());
   shape.sequences =
       options.sequences.empty() ? cache.shape().sequences : std::ssize(options.sequences);
-  const auto leaves = detail::decode_leaves<T, Bound<E>>();
-  detail::DecodeProblem<CacheT, Bound<E>> call{q,
-                                               out,
-                                               cache,
-                                               &bound,
-                                               false,
-                                               options.sequences,
-                                               options.starts,
-                                               options.query_positions,
-                                               options.lse,
-                                               leaves,
-                                               shape};
-  detail::decode_checked(call, shape, bound, options);
+  const auto leaves = detail::decode_leaves<T, Answers>();
+  detail::DecodeProblem<CacheT, Answers> call{q,
+                                              out,
+                                              cache,
+                                              &bound.answers(),
+                                              false,
+                                              options.sequences,
+                                              options.starts,
+                                              options.query_positions,
+                                              options.lse,
+                                              leaves,
+                                              shape};
+  std::function<Answers(Position)> at_length;
+  if constexpr (Bound<E>::depends_on_length)
+    if (bound.options().length == 0)
+      at_length = [&bound](Position length) { return bound.at_length(length).answers(); };
+  detail::decode_checked(call, shape, at_length, options);
 }
 
 POSENC_NAMESPACE_END

@@ -91,7 +91,7 @@ void attend_ragged(TensorView<const T> q, TensorView<const T> k, TensorView<cons
                    TensorView<T> out, const RaggedPairs& pairs, const BoundT& bound,
                    const RaggedAttentionOptions<T>& options) {
   Problems problems;
-  check_shapes(problems, q, k, v, out, bound, AttentionOptions<T>{.lse = options.lse});
+  check_shapes(problems, q, k, v, out, bound.answers(), AttentionOptions<T>{.lse = options.lse});
   check_pairs(problems, pairs, q.tokens, k.tokens);
   problems.raise_if_any("posenc::attention");
 
@@ -105,14 +105,15 @@ void attend_ragged(TensorView<const T> q, TensorView<const T> k, TensorView<cons
   for (Index i = 0; i < pairs.sequences(); ++i) {
     const Index queries = pairs.queries.tokens_of(i), keys = pairs.keys.tokens_of(i);
     Problems own;
-    const Coordinates at = coordinates(own, queries, keys, options_of(i), bound);
-    check_distances(own, bound, at, queries, keys);
+    const Coordinates at = coordinates(own, queries, keys, options_of(i), bound.answers());
+    check_distances(own, bound.answers(), at, queries, keys);
     for (const std::string& sentence : own.sentences())
       problems.add("sequence ", i, ": ", sentence);
     lengths.push_back(own.empty() ? context_length(at, queries, keys) : 0);
   }
   const Index concurrency = options.executor.concurrency();
-  const Index bytes = ragged_workspace_bytes<T>(bound, pairs, q.width, v.width, concurrency);
+  const Index bytes =
+      ragged_workspace_bytes<T>(bound.answers(), pairs, q.width, v.width, concurrency);
   check_workspace(problems, options.workspace, bytes);
   problems.raise_if_any("posenc::attention");
 
@@ -164,8 +165,8 @@ template <class T, class E>
   Problems problems;
   detail::check_pairs(problems, pairs, tokens(queries), tokens(keys));
   problems.raise_if_any("posenc::attention_workspace");
-  const Index bytes =
-      detail::ragged_workspace_bytes<T>(bound, pairs, head_dim, value_dim, executor.concurrency());
+  const Index bytes = detail::ragged_workspace_bytes<T>(bound.answers(), pairs, head_dim, value_dim,
+                                                        executor.concurrency());
   problems.require(bytes >= 0, "sizes must not be negative and must fit in memory, got widths ",
                    head_dim, " and ", value_dim, ".");
   problems.raise_if_any("posenc::attention_workspace");

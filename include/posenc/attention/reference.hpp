@@ -265,17 +265,11 @@ struct Call {
   }
 };
 
-}  // namespace detail::reference
-
-/// q [query tokens, num_heads, head_dim], k [key tokens, num_kv_heads, head_dim],
-/// v [key tokens, num_kv_heads, any width], of float or double. Of the options only offsets and
-/// positions are read. Throws Error on shapes that do not fit each other or the encoding.
-template <class Q, class E>
-[[nodiscard]] ReferenceResult reference_attention(
-    TensorView<Q> q, std::type_identity_t<TensorView<const Q>> k,
-    std::type_identity_t<TensorView<const Q>> v, const Bound<E>& bound,
-    const std::type_identity_t<AttentionOptions<std::remove_const_t<Q>>>& options = {}) {
-  using T = std::remove_const_t<Q>;
+/// The positions of a call and what is wrong with it.
+template <class T, class BoundT>
+Call<BoundT, T> check_call(const TensorView<const T>& q, const TensorView<const T>& k,
+                           const TensorView<const T>& v, const BoundT& bound,
+                           const AttentionOptions<T>& options) {
   const HeadShape& heads = bound.shape();
   Problems problems;
   problems.require(
@@ -288,7 +282,7 @@ template <class Q, class E>
                    " channels, got ", q.width, " and ", k.width, ".");
   problems.require(k.tokens == v.tokens, "got ", k.tokens, " keys, but ", v.tokens, " values.");
   detail::check_relative_widths(problems, bound, q.width, v.width);
-  if constexpr (Bound<E>::rotates_values)
+  if constexpr (BoundT::rotates_values)
     problems.require(v.width >= bound.rotary().offset + 2 * bound.rotary().pairs(),
                      "values rotate like keys, but ", v.width, " channels are too few for that.");
   problems.require(options.query_offset || q.tokens <= k.tokens, "there are ", q.tokens,
@@ -303,25 +297,43 @@ template <class Q, class E>
   detail::check_attended(problems, "queries", query, q.tokens, rotary);
   detail::check_attended(problems, "keys", key, k.tokens, rotary);
   problems.raise_if_any("posenc::reference_attention");
+  return {bound, q, k, v, query, key, query_index, key_index};
+}
 
+template <class T, class BoundT>
+ReferenceResult attend(const Call<BoundT, T>& call) {
+  const Index queries = call.q.tokens, heads = call.q.heads, width = call.v.width;
+  const auto rows = static_cast<std::size_t>(queries * heads);
+  ReferenceResult result{std::vector<double>(rows * static_cast<std::size_t>(width)),
+                         std::vector<double>(rows)};
+  for (Index r = 0; r < queries; ++r)
+    call.attend(r, result.out.data() + r * heads * width, result.lse.data() + r * heads);
+  return result;
+}
+
+}  // namespace detail::reference
+
+/// q [query tokens, num_heads, head_dim], k [key tokens, num_kv_heads, head_dim],
+/// v [key tokens, num_kv_heads, any width], of float or double. Of the options only offsets and
+/// positions are read. Throws Error on shapes that do not fit each other or the encoding.
+template <class Q, class E>
+[[nodiscard]] ReferenceResult reference_attention(
+    TensorView<Q> q, std::type_identity_t<TensorView<const Q>> k,
+    std::type_identity_t<TensorView<const Q>> v, const Bound<E>& bound,
+    const std::type_identity_t<AttentionOptions<std::remove_const_t<Q>>>& options = {}) {
+  using T = std::remove_const_t<Q>;
+  const auto call =
+      detail::reference::check_call<T>(TensorView<const T>(q), k, v, bound.answers(), options);
   if constexpr (Bound<E>::depends_on_length) {  // by the length of this call, if bound without one
     Position length = 0;
-    for (int axis = 0; axis < rotary.axes; ++axis) {
-      for (Index r = 0; r < q.tokens; ++r) length = std::max(length, query.at(axis, r) + 1);
-      for (Index c = 0; c < k.tokens; ++c) length = std::max(length, key.at(axis, c) + 1);
+    for (int axis = 0; axis < detail::rotary_state(bound.answers()).axes; ++axis) {
+      for (Index r = 0; r < q.tokens; ++r) length = std::max(length, call.query.at(axis, r) + 1);
+      for (Index c = 0; c < k.tokens; ++c) length = std::max(length, call.key.at(axis, c) + 1);
     }
     if (bound.options().length == 0 && length != 0)
       return reference_attention<Q, E>(q, k, v, bound.at_length(length), options);
   }
-
-  const auto rows = static_cast<std::size_t>(q.tokens * q.heads);
-  ReferenceResult result{std::vector<double>(rows * static_cast<std::size_t>(v.width)),
-                         std::vector<double>(rows)};
-  const detail::reference::Call<Bound<E>, T> call{bound, q,   k,           v,
-                                                  query, key, query_index, key_index};
-  for (Index r = 0; r < q.tokens; ++r)
-    call.attend(r, result.out.data() + r * q.heads * v.width, result.lse.data() + r * q.heads);
-  return result;
+  return detail::reference::attend(call);
 }
 
 POSENC_NAMESPACE_END

@@ -81,7 +81,7 @@ struct RotatedBy {
       growth = state.growth;
       axis = state.axis;
       centre = state.centre;
-      angles = bound.options().angles;
+      angles = bound.angles();
       if constexpr (keys_of_map<map_of<BoundT>> == KeyState::reduced)
         for_probes([&](Position p) {
           reduced.push_back(bound.distance_map().key_position(0, p));
@@ -113,7 +113,7 @@ struct RotatedBy {
       return layout == &layout_tag<typename BoundT::rotary_type::layout> &&
              offset == bound.rotary().offset && head_dim == state.head_dim &&
              same(inv_freq, state.inv_freq) && same(growth, state.growth) && axis == state.axis &&
-             (growth.size() == 0 || centre == state.centre) && angles == bound.options().angles &&
+             (growth.size() == 0 || centre == state.centre) && angles == bound.angles() &&
              reduces_alike;
     }
   }

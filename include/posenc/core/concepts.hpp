@@ -265,11 +265,16 @@ template <class T>
 concept RelativeVectors = RelativeKeys<prepared_t<T>> || RelativeQueries<prepared_t<T>> ||
                           RelativeValues<prepared_t<T>> || QueryBias<prepared_t<T>>;
 
+/// Anything that attention asks while it runs. What the other components say is known before: it is
+/// in the table of frequencies and in the scale.
+template <class T>
+concept AskedInAttention =
+    DistanceMap<prepared_t<T>> || RelativeVectors<T> || ScoreStage<T> ||
+    QueryTemperature<prepared_t<T>> || Mask<prepared_t<T>> || SoftmaxSink<prepared_t<T>>;
+
 /// Anything that answers at least one question.
 template <class T>
 concept Component = InputEmbedding<T> || RotaryBase<T> || FrequencyTransform<T> ||
-                    ValueRotation<T> || DistanceMap<prepared_t<T>> || RelativeVectors<T> ||
-                    ScoreStage<T> || QueryTemperature<prepared_t<T>> || ScoreScale<T> ||
-                    Mask<prepared_t<T>> || SoftmaxSink<prepared_t<T>>;
+                    ValueRotation<T> || ScoreScale<T> || AskedInAttention<T>;
 
 POSENC_NAMESPACE_END
