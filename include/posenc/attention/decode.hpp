@@ -4,15 +4,16 @@
 //
 //   append(sequence, k, v, bound), then decode(q, cache, out, bound)
 //
-// q [tokens, heads, head_dim] as it leaves its projection and out [tokens, heads, value_dim] hold the
-// queries of one sequence after another, in what the cache's element is computed in (float; double
-// for double). What comes out for the last token of a sequence is the last row of attention() over
-// the whole of it: masks, biases, vectors by distance, temperatures, sinks and distance maps mean
-// what they mean there, and so do rows that see nothing and numbers that are not finite.
+// q [tokens, heads, head_dim] as it leaves its projection and out [tokens, heads, value_dim] hold
+// the queries of one sequence after another, in what the cache's element is computed in (float;
+// double for double). What comes out for the last token of a sequence is the last row of
+// attention() over the whole of it: masks, biases, vectors by distance, temperatures, sinks and
+// distance maps mean what they mean there, and so do rows that see nothing and numbers that are not
+// finite.
 //
 // An encoding whose frequencies depend on the length is evaluated for each sequence at its own (one
-// more than the greatest position), unless it was bound with a length. What does not fit is refused:
-// keys of another state by the compiler, keys that another encoding rotated by an Error.
+// more than the greatest position), unless it was bound with a length. What does not fit is
+// refused: keys of another state by the compiler, keys that another encoding rotated by an Error.
 #pragma once
 
 #include <posenc/attention/attention.hpp>
@@ -31,8 +32,8 @@ struct DecodeOptions {
   /// Tokens [starts[i], starts[i + 1]) of q are those of the i-th sequence, [sequences + 1]; empty:
   /// all sequences have equally many.
   std::span<const Index> starts{};
-  /// Positions of the queries in place of those of the last tokens that the cache holds. Masks go by
-  /// the indices of these tokens all the same.
+  /// Positions of the queries in place of those of the last tokens that the cache holds. Masks go
+  /// by the indices of these tokens all the same.
   std::optional<Positions> query_positions{};
   /// Receives the natural log-sum-exp of each row, [tokens][heads].
   std::span<U> lse{};
@@ -122,8 +123,8 @@ void check_decode(Problems& problems,
                    q.heads, " heads.");
 }
 
-/// Reports a ring that has overwritten keys which a query may see: those that were overwritten last are
-/// the first to be missed. A streaming cache forgets on purpose.
+/// Reports a ring that has overwritten keys which a query may see: those that were overwritten last
+/// are the first to be missed. A streaming cache forgets on purpose.
 template <class CacheT, class BoundT>
 void check_overwritten(Problems& problems, const CacheT& cache, Index sequence, const Slots& slots,
                        Index queries, const BoundT& bound) {
@@ -248,8 +249,8 @@ void decode_checked(DecodeProblem<CacheT, BoundT>& call, DecodeShape& shape,
 
 }  // namespace detail
 
-/// Bytes of workspace for calls with up to so many queries of each sequence of this cache, filled to
-/// its capacity or less.
+/// Bytes of workspace for calls with up to so many queries of each sequence of this cache, filled
+/// to its capacity or less.
 /// Throws Error when the size does not fit in memory.
 template <KeyState State, class T, class E>
 [[nodiscard]] std::size_t decode_workspace(const Bound<E>& bound,

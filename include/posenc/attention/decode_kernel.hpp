@@ -11,8 +11,8 @@
 //     the last part of a task merges all of them, adds vectors by distance times their weights, and
 //     writes the rows
 //
-// Keys are what takes time: each is read once, for all query heads of its group, and asked for before
-// it is needed. Where keys turn on the way, all heads of a key share its cosines and sines.
+// Keys are what takes time: each is read once, for all query heads of its group, and asked for
+// before it is needed. Where keys turn on the way, all heads of a key share its cosines and sines.
 #pragma once
 
 #include <posenc/attention/decode_leaves.hpp>

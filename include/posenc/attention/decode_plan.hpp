@@ -12,9 +12,9 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// A task is a block of queries of one sequence, of all heads, against a part of its keys; each part
-/// has a softmax of its own, and whoever finishes the last one merges them. Parts follow from the
-/// number of keys alone, and so does the result.
+/// A task is a block of queries of one sequence, of all heads, against a part of its keys; each
+/// part has a softmax of its own, and whoever finishes the last one merges them. Parts follow from
+/// the number of keys alone, and so does the result.
 struct DecodePlan {
   static constexpr Index most_queries = 8;  ///< in a block
   static constexpr Index block_keys = 64;   ///< rotated, scored and summed at a time
