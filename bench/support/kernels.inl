@@ -118,14 +118,13 @@ inline float multiply_add_peak(Index steps) {
   return multiply_add_chains(steps, std::make_index_sequence<accumulators>());
 }
 
-inline const Kernels kernels{lanes == 16  ? "512 bits"
-                             : lanes == 8 ? "256 bits"
-                                          : "128 bits",
-                             {scale<0>, scale<4096>, scale<8192>, scale<16384>, scale_halves<0>,
-                              scale_halves<4096>},
-                             {copy<0, false>, copy<8192, false>, copy<0, true>, copy<4096, true>,
-                              copy_by_library, copy_by_instruction},
-                             {sum<0, 1>, sum<4096, 1>, sum<0, 2>, sum<4096, 2>, sum<0, 4>,
-                              sum<2048, 4>},
-                             multiply_add_peak,
-                             2.0 * static_cast<double>(accumulators) * lanes};
+inline const Kernels kernels{
+    lanes == 16  ? "512 bits"
+    : lanes == 8 ? "256 bits"
+                 : "128 bits",
+    {scale<0>, scale<4096>, scale<8192>, scale<16384>, scale_halves<0>, scale_halves<4096>},
+    {copy<0, false>, copy<8192, false>, copy<0, true>, copy<4096, true>, copy_by_library,
+     copy_by_instruction},
+    {sum<0, 1>, sum<4096, 1>, sum<0, 2>, sum<4096, 2>, sum<0, 4>, sum<2048, 4>},
+    multiply_add_peak,
+    2.0 * static_cast<double>(accumulators) * lanes};

@@ -103,14 +103,14 @@ inline Comparison compare_all(const Setting& at, const Arguments& arguments, Pro
 
   at.layer.visit([&](const auto& encoding) {
     add({.name = "as configured", .source = "the file", .family = Family::base, .configured = true},
-        [&](std::string& note) { return adapt_all(encoding, c.setting, note); });
+        [&](std::string& note) { return adapt_all(encoding, c.setting, c.sample, note); });
   });
   for_each_scheme(at, [&](const posenc::GalleryEntry& entry, const auto& encoding) {
     if (wanted(entry.name))
       add({.name = std::string(entry.name),
            .source = std::string(entry.source),
            .family = entry.family},
-          [&](std::string& note) { return adapt_all(encoding, c.setting, note); });
+          [&](std::string& note) { return adapt_all(encoding, c.setting, c.sample, note); });
   });
   measure_times(c, progress);
   return c;

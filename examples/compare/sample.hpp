@@ -21,6 +21,7 @@
 
 #include <cmath>
 #include <random>
+#include <span>
 
 namespace compare {
 
@@ -57,6 +58,11 @@ class Sample {
   [[nodiscard]] bool all_keys() const { return near_keys_ == 0; }
   [[nodiscard]] Position near_keys() const { return near_keys_; }  ///< 0 where there are all
 
+  /// What the queries and keys of one key head share, [width].
+  [[nodiscard]] std::span<const float> content(Index kv_head) const {
+    const auto width = static_cast<std::size_t>(width_);
+    return std::span(content_).subspan(static_cast<std::size_t>(kv_head) * width, width);
+  }
   [[nodiscard]] posenc::TensorView<const float> queries() const {
     return {q_.data(), queries_, heads_, width_};
   }
@@ -97,15 +103,15 @@ class Sample {
     // |content|^2 * scale = peak; noise of both sides: 2 |content|^2 n^2 scale^2 = noise^2.
     const double power = peak / scale, each = noise / (scale * std::sqrt(2 * power));
     const double entry = std::sqrt(power / static_cast<double>(width_));
-    std::vector<float> content(static_cast<std::size_t>(kv_heads_ * width_));
-    for (float& c : content) c = static_cast<float>(normal(random) < 0 ? -entry : entry);
+    content_.resize(static_cast<std::size_t>(kv_heads_ * width_));
+    for (float& c : content_) c = static_cast<float>(normal(random) < 0 ? -entry : entry);
     const auto draw = [&](std::vector<float>& x, Index tokens, Index heads) {
       x.resize(static_cast<std::size_t>(tokens * heads * width_));
       auto at = x.begin();
       for (Index t = 0; t < tokens; ++t)
         for (Index h = 0; h < heads; ++h)
           for (Index c = 0; c < width_; ++c)
-            *at++ = content[static_cast<std::size_t>(h / (heads / kv_heads_) * width_ + c)] +
+            *at++ = content_[static_cast<std::size_t>(h / (heads / kv_heads_) * width_ + c)] +
                     static_cast<float>(each) * normal(random);
     };
     draw(q_, queries_, heads_);
@@ -115,7 +121,7 @@ class Sample {
   Index width_, heads_, kv_heads_, queries_ = 0, keys_ = 0;
   Position query_offset_ = 0, near_keys_ = 0;
   std::vector<Slice> slices_;
-  std::vector<float> q_, k_;
+  std::vector<float> content_, q_, k_;
 };
 
 }  // namespace compare

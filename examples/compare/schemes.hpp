@@ -4,7 +4,7 @@
 //
 // The gallery knows a setting: width, base, lengths. What it cannot know of this model is filled in
 // here, component by component: the block of channels that rotates, lists of LongRoPE, slopes of
-// sampled heads.
+// sampled heads, vectors that the sample's queries and keys respond to.
 #pragma once
 
 #include "rotation.hpp"
@@ -96,9 +96,63 @@ inline posenc::ALiBi adapt(posenc::ALiBi bias, const Setting& at, std::string&) 
   return bias;
 }
 
+// --- Vectors by distance: heads are wider than the rotary block that the gallery is asked for ---
+
+inline constexpr const char* learned_vectors =
+    "learned in training; drawn with vectors that fade with distance";
+
+/// The same vectors along what queries and keys have in common, [row][head][width]: each of the
+/// gallery's has one value in all channels. With one head the table is for all of them.
+inline std::vector<float> along_content(const std::vector<float>& table, Index rows, Index heads,
+                                        const Setting& at, const Sample& sample) {
+  const std::size_t each = table.size() / static_cast<std::size_t>(rows);
+  const Index width = at.layer.head_dim, shared = heads == 1 ? at.num_kv_heads : 1;
+  std::vector<float> vectors;
+  for (std::size_t row = 0; row < static_cast<std::size_t>(rows); ++row)
+    for (Index h = 0; h < heads; ++h)
+      for (Index c = 0; c < width; ++c) {
+        float sum = 0;
+        for (Index s = 0; s < shared; ++s)
+          sum += sample.content(h * at.num_kv_heads / heads + s)[static_cast<std::size_t>(c)];
+        vectors.push_back(table[row * each] * sum);
+      }
+  return vectors;
+}
+
+inline posenc::ShawKeys adapt(posenc::ShawKeys shaw, const Setting& at, const Sample& sample,
+                              std::string& note) {
+  note = learned_vectors;
+  shaw.table = along_content(shaw.table, static_cast<Index>(2 * shaw.clip + 1), 1, at, sample);
+  return shaw;
+}
+inline posenc::ShawValues adapt(posenc::ShawValues shaw, const Setting& at, const Sample& sample,
+                                std::string& note) {
+  note = "no part in the scores";
+  shaw.table = along_content(shaw.table, static_cast<Index>(2 * shaw.clip + 1), 1, at, sample);
+  return shaw;
+}
+inline posenc::DeBERTa adapt(posenc::DeBERTa deberta, const Setting& at, const Sample& sample,
+                             std::string& note) {
+  note = learned_vectors;
+  for (std::vector<float>* table : {&deberta.keys, &deberta.queries})
+    *table = along_content(*table, 2 * deberta.span(), at.num_heads, at, sample);
+  return deberta;
+}
+inline posenc::TransformerXL adapt(posenc::TransformerXL xl, const Setting& at, const Sample&,
+                                   std::string& note) {
+  note = "learned in training; drawn with the identity for W_R and a bias of the cosines";
+  return posenc::example_transformer_xl(*xl.clamp_len + 1, at.num_heads, at.layer.head_dim);
+}
+
+template <class C>
+auto adapt(const C& component, const Setting& at, const Sample&, std::string& note) {
+  return adapt(component, at, note);
+}
+
 template <class... Ts>
-auto adapt_all(const posenc::Encoding<Ts...>& encoding, const Setting& at, std::string& note) {
-  return std::apply([&](const Ts&... c) { return posenc::encoding(adapt(c, at, note)...); },
+auto adapt_all(const posenc::Encoding<Ts...>& encoding, const Setting& at, const Sample& sample,
+               std::string& note) {
+  return std::apply([&](const Ts&... c) { return posenc::encoding(adapt(c, at, sample, note)...); },
                     encoding.components());
 }
 
@@ -120,7 +174,9 @@ auto reduced_part(const C& component, const BoundT& bound) {
                       posenc::FrequencyTable{{state.inv_freq.begin(), state.inv_freq.end()},
                                              state.attention_factor},
                       Magnitudes{state.growth, state.centre});
-  } else if constexpr (posenc::FrequencyTransform<C> || (posenc::ValueRotation<C> && !KeepValues)) {
+  } else if constexpr (posenc::FrequencyTransform<C> ||
+                       ((posenc::ValueRotation<C> || std::is_same_v<C, posenc::ShawValues>) &&
+                        !KeepValues)) {
     return std::tuple<>();
   } else {
     return std::tuple<C>(component);

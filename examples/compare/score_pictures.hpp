@@ -93,8 +93,8 @@ inline std::string decay_table(const Row& row) {
 /// (e) Mean score over distance: a panel per idea, plain RoPE in all of them.
 inline std::optional<Picture> decay_picture(const Comparison& c,
                                             const std::filesystem::path& folder) {
-  constexpr const char* titles[] = {"frequencies", "bases and distances", "biases",
-                                    "masks and scores"};
+  constexpr const char* titles[] = {"frequencies", "bases and distances",
+                                    "biases and vectors by distance", "masks and scores"};
   struct Panel {
     const char* title;
     std::vector<Curve> lines;

@@ -37,6 +37,7 @@ inline int group_of(Family family) {
     case Family::distance:
       return 1;
     case Family::bias:
+    case Family::vectors:
       return 2;
     case Family::mask:
     case Family::score:

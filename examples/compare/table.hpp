@@ -22,6 +22,8 @@ inline std::string_view family_title(Family family) {
       return "distances";
     case Family::bias:
       return "biases (instead of rotation)";
+    case Family::vectors:
+      return "vectors by distance (instead of rotation)";
     case Family::mask:
       return "masks";
     case Family::score:

@@ -15,7 +15,7 @@ POSENC_NAMESPACE_BEGIN
 
 /// What an encoding of the gallery is made for.
 struct GallerySetting {
-  Index head_dim = 128;
+  Index head_dim = 128;  ///< of queries, keys and values
   Index num_heads = 8;
   double base = 10000;      ///< rope_theta
   Position trained = 4096;  ///< length seen in training
@@ -27,13 +27,48 @@ struct GallerySetting {
 };
 
 /// Where the idea of an encoding lies.
-enum class Family { base, frequency, distance, bias, mask, score };
+enum class Family { base, frequency, distance, bias, vectors, mask, score };
 
 struct GalleryEntry {
   std::string_view name;
   Family family;
   std::string_view source;  ///< paper (arXiv number or address)
 };
+
+// --- What stands for trained vectors ------------------------------------------------------------
+
+/// Vectors that fade, [row][head][head_dim]: each has one value in all its channels, which falls to
+/// both sides of row `near`.
+inline std::vector<float> fading_vectors(Index rows, Index near, Index heads, Index head_dim) {
+  std::vector<float> values;
+  for (Index r = 0; r < rows; ++r)
+    values.insert(values.end(), static_cast<std::size_t>(heads * head_dim),
+                  0.25F * (1 - static_cast<float>(std::abs(r - near)) /
+                                   static_cast<float>(std::max<Index>(1, rows / 2))));
+  return values;
+}
+
+/// TransformerXL with the identity for W_R in every head, and a bias of the cosines, whose sum
+/// falls with distance.
+inline TransformerXL example_transformer_xl(Position distances, Index heads, Index head_dim) {
+  TransformerXL xl{.head_dim = head_dim, .clamp_len = distances - 1};
+  const Index sines = head_dim / 2, padded = 2 * ((head_dim + 1) / 2);
+  const std::vector<float> r = transformer_xl_sinusoids(0, distances, padded);
+  for (auto row = r.begin(); row != r.end(); row += padded)
+    for (Index h = 0; h < heads; ++h) xl.rows.insert(xl.rows.end(), row, row + head_dim);
+  for (Index h = 0; h < heads; ++h)
+    for (Index c = 0; c < head_dim; ++c) xl.v.push_back(c < sines ? 0 : 0.5F);
+  return xl;
+}
+
+/// DeBERTa with vectors that fade for both of its terms.
+inline DeBERTa example_deberta(Position max_position, Index heads, Index head_dim) {
+  DeBERTa deberta{.position_buckets = 2 * std::min<Index>(128, max_position / 4),
+                  .max_position = max_position};
+  deberta.keys = deberta.queries =
+      fading_vectors(2 * deberta.span(), deberta.span(), heads, head_dim);
+  return deberta;
+}
 
 /// Calls visit(entry, encoding) for each encoding of the gallery. All are causal.
 template <Layout LayoutT, class Visit>
@@ -63,6 +98,10 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   for (Index h = 0; h < H; ++h)
     fire.output_weight.insert(fire.output_weight.end(), 8,
                               -static_cast<float>(h + 1) / static_cast<float>(H));
+
+  constexpr Position clip = 16;
+  const std::vector<float> shaw = fading_vectors(2 * clip + 1, clip, 1, at.head_dim);
+  const Position reach = std::clamp<Position>(L, 8, 512);  // of vectors by distance
 
   const RoPE<LayoutT> rope{.head_dim = at.head_dim, .base = at.base};
   const std::vector<double> ones(static_cast<std::size_t>(at.head_dim / 2), 1.0);
@@ -110,6 +149,11 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   visit(GalleryEntry{"KerplePower", bias, "2205.09921"}, KerplePower{.r1 = heads(0.02, 0.5), .r2 = heads(0.3, 1)} | causal);
   visit(GalleryEntry{"Sandwich", bias, "2212.10356"}, Sandwich{} | causal);
   visit(GalleryEntry{"Fire", bias, "2310.04418"}, fire | causal);
+
+  visit(GalleryEntry{"ShawKeys", vectors, "1803.02155"}, ShawKeys{.table = shaw, .clip = clip} | causal);
+  visit(GalleryEntry{"ShawValues", vectors, "1803.02155"}, ShawValues{.table = shaw, .clip = clip} | causal);
+  visit(GalleryEntry{"TransformerXL", vectors, "1901.02860"}, example_transformer_xl(reach, H, at.head_dim) | causal);
+  visit(GalleryEntry{"DeBERTa", vectors, "2006.03654"}, example_deberta(reach, H, at.head_dim) | causal);
 
   visit(GalleryEntry{"SlidingWindow", mask, "Mistral 7B"}, rope | SlidingWindow::from_token_count(window));
   visit(GalleryEntry{"SinkWindow", mask, "2309.17453"}, rope | SinkWindow{.sinks = 4, .window = window});

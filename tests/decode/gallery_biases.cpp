@@ -6,7 +6,7 @@
 namespace decode_test {
 
 TEST_CASE("decode: a token at a time gives its row, biases, Interleaved") {
-  CHECK(check_gallery<Interleaved, Part::biases>() == 7);
+  CHECK(check_gallery<Interleaved, Part::biases>() == 11);
 }
 
 }  // namespace decode_test

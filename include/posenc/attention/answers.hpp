@@ -2,8 +2,9 @@
 //
 // Answers: what attention asks a bound encoding.
 //
-// Kernels take Answers, not Bound: components that end in the table of frequencies (PI, YaRN, MRoPE,
-// ...) are no part of its type, so encodings that differ in them alone share one compiled kernel.
+// Kernels take Answers, not Bound: components that end in the table of frequencies (PI, YaRN,
+// MRoPE, ...) are no part of its type, so encodings that differ in them alone share one compiled
+// kernel.
 #pragma once
 
 #include <posenc/core/concepts.hpp>
@@ -49,8 +50,8 @@ struct TrueDistance {
   [[nodiscard]] static constexpr Position key_position(int, Position key) { return key; }
 };
 
-/// RotaryT is NoRotary or Rotary<Layout>; S are the types that answer during attention, in the order
-/// written.
+/// RotaryT is NoRotary or Rotary<Layout>; S are the types that answer during attention, in the
+/// order written.
 template <class RotaryT, bool ValuesRotate, class... S>
 class Answers {
  public:

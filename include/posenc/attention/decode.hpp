@@ -4,15 +4,16 @@
 //
 //   append(sequence, k, v, bound), then decode(q, cache, out, bound)
 //
-// q [tokens, heads, head_dim] as it leaves its projection and out [tokens, heads, value_dim] hold the
-// queries of one sequence after another, in what the cache's element is computed in (float; double
-// for double). What comes out for the last token of a sequence is the last row of attention() over
-// the whole of it: masks, biases, temperatures, sinks and distance maps mean what they mean there,
-// and so do rows that see nothing and numbers that are not finite.
+// q [tokens, heads, head_dim] as it leaves its projection and out [tokens, heads, value_dim] hold
+// the queries of one sequence after another, in what the cache's element is computed in (float;
+// double for double). What comes out for the last token of a sequence is the last row of
+// attention() over the whole of it: masks, biases, vectors by distance, temperatures, sinks and
+// distance maps mean what they mean there, and so do rows that see nothing and numbers that are not
+// finite.
 //
 // An encoding whose frequencies depend on the length is evaluated for each sequence at its own (one
-// more than the greatest position), unless it was bound with a length. What does not fit is refused:
-// keys of another state by the compiler, keys that another encoding rotated by an Error.
+// more than the greatest position), unless it was bound with a length. What does not fit is
+// refused: keys of another state by the compiler, keys that another encoding rotated by an Error.
 #pragma once
 
 #include <posenc/attention/attention.hpp>
@@ -31,8 +32,8 @@ struct DecodeOptions {
   /// Tokens [starts[i], starts[i + 1]) of q are those of the i-th sequence, [sequences + 1]; empty:
   /// all sequences have equally many.
   std::span<const Index> starts{};
-  /// Positions of the queries in place of those of the last tokens that the cache holds. Masks go by
-  /// the indices of these tokens all the same.
+  /// Positions of the queries in place of those of the last tokens that the cache holds. Masks go
+  /// by the indices of these tokens all the same.
   std::optional<Positions> query_positions{};
   /// Receives the natural log-sum-exp of each row, [tokens][heads].
   std::span<U> lse{};
@@ -43,16 +44,12 @@ struct DecodeOptions {
 
 namespace detail {
 
-template <class E>
-inline constexpr bool has_relative_vectors = false;
-template <class... Ts>
-inline constexpr bool has_relative_vectors<Encoding<Ts...>> = (false || ... || RelativeVectors<Ts>);
-
 template <class CacheT, class BoundT>
 DecodeShape decode_shape(const CacheT& cache, const BoundT& bound) {
   DecodeShape shape{.heads = bound.shape().num_heads,
                     .head_dim = cache.shape().head_dim,
-                    .value_dim = cache.shape().value_dim};
+                    .value_dim = cache.shape().value_dim,
+                    .value_buckets = value_buckets(bound)};
   if constexpr (BoundT::has_rotary) shape.pairs = bound.rotary().pairs();
   return shape;
 }
@@ -93,6 +90,7 @@ void check_decode(Problems& problems,
     check_result(problems, "out", out);
   }
   check_cache_fits(problems, shape, bound);
+  check_relative_widths(problems, bound, shape.head_dim, shape.value_dim);
   problems.require(q.heads == bound.shape().num_heads && q.width == shape.head_dim, "q is ",
                    dims(q), " but must have ", bound.shape().num_heads, " heads of ",
                    shape.head_dim, " channels.");
@@ -125,8 +123,8 @@ void check_decode(Problems& problems,
                    q.heads, " heads.");
 }
 
-/// Reports a ring that has overwritten keys which a query may see: those that were overwritten last are
-/// the first to be missed. A streaming cache forgets on purpose.
+/// Reports a ring that has overwritten keys which a query may see: those that were overwritten last
+/// are the first to be missed. A streaming cache forgets on purpose.
 template <class CacheT, class BoundT>
 void check_overwritten(Problems& problems, const CacheT& cache, Index sequence, const Slots& slots,
                        Index queries, const BoundT& bound) {
@@ -152,6 +150,21 @@ void check_overwritten(Problems& problems, const CacheT& cache, Index sequence, 
       "longer ring, or KeyValueCache::streaming, which forgets on purpose.");
 }
 
+/// Reports a key of one sequence that a query sees at a distance without a vector.
+template <class ProblemT>
+void check_distances(Problems& problems, const ProblemT& call, Index i, const Slots& slots) {
+  const Index queries = call.queries(i), tokens = slots.tokens();
+  for (Index q = 0; q < queries; ++q)
+    slots.for_runs(
+        0, tokens,
+        [&](const SlotRun& run) {
+          const Coordinates at{slots.index(tokens - queries + q), slots.index(run.rank),
+                               call.place_of_query(i, slots, q), call.places_of_keys(slots, run)};
+          check_distances(problems, call.bound(0), at, 1, run.tokens);
+        },
+        true);
+}
+
 /// Reports what is wrong with the tokens of one sequence.
 template <class ProblemT>
 void check_sequence(Problems& problems, const ProblemT& call, Index i) {
@@ -164,13 +177,12 @@ void check_sequence(Problems& problems, const ProblemT& call, Index i) {
   call.cache.check_rotated_by(problems, call.sequence(i), call.bound(0));
   if (queries <= tokens)
     check_overwritten(problems, call.cache, call.sequence(i), slots, queries, call.bound(0));
-  if (rotary.growth.size() == 0 || queries > tokens) return;
+  if (queries > tokens) return;
+  if constexpr (ProblemT::Counts::limited) check_distances(problems, call, i, slots);
+  if (rotary.growth.size() == 0) return;
   slots.for_runs(0, tokens, [&](const SlotRun& run) {
     if (problems.empty())
-      check_attended(problems, "keys",
-                     call.cache.is_streaming() ? Positions(run.rank)
-                                               : slots.positions(run.slot, run.tokens),
-                     run.tokens, rotary);
+      check_attended(problems, "keys", call.places_of_keys(slots, run), run.tokens, rotary);
   });
 }
 
@@ -237,8 +249,8 @@ void decode_checked(DecodeProblem<CacheT, BoundT>& call, DecodeShape& shape,
 
 }  // namespace detail
 
-/// Bytes of workspace for calls with up to so many queries of each sequence of this cache, filled to
-/// its capacity or less.
+/// Bytes of workspace for calls with up to so many queries of each sequence of this cache, filled
+/// to its capacity or less.
 /// Throws Error when the size does not fit in memory.
 template <KeyState State, class T, class E>
 [[nodiscard]] std::size_t decode_workspace(const Bound<E>& bound,
@@ -277,10 +289,6 @@ void decode(std::type_identity_t<TensorView<const arithmetic_t<T>>> q,
   using CacheT = KeyValueCache<State, T>;
   using Answers = typename Bound<E>::answers_type;
   detail::require_state<State, Bound<E>>();
-  static_assert(
-      !detail::has_relative_vectors<E>,
-      "posenc: decode cannot run vectors by distance (ShawKeys, TransformerXL, DeBERTa), which "
-      "only attention() adds: call that with the keys of the sequence.");
   Problems problems;
   detail::check_decode(problems, q, cache, out, bound.answers(), options);
   problems.raise_if_any("posenc::decode");

@@ -6,15 +6,18 @@
 //     for each block of 64 keys and each key head:
 //       masks:         hidden blocks are not read
 //       distance map:  one product for a uniform block, one per region and a blend for a mixed one
-//       biases and score maps in the order written, masks, softmax, weights times values
-//     the last part of a task merges all of them and writes the rows
+//       products with vectors by distance, biases and score maps in the order written, masks,
+//       softmax, weights times values
+//     the last part of a task merges all of them, adds vectors by distance times their weights, and
+//     writes the rows
 //
-// Keys are what takes time: each is read once, for all query heads of its group, and asked for before
-// it is needed. Where keys turn on the way, all heads of a key share its cosines and sines.
+// Keys are what takes time: each is read once, for all query heads of its group, and asked for
+// before it is needed. Where keys turn on the way, all heads of a key share its cosines and sines.
 #pragma once
 
 #include <posenc/attention/decode_leaves.hpp>
 #include <posenc/attention/decode_plan.hpp>
+#include <posenc/attention/decode_relative.hpp>
 #include <posenc/cache/key_value_cache.hpp>
 
 #include <algorithm>
@@ -30,6 +33,7 @@ template <class CacheT, class BoundT>
 struct DecodeProblem {
   using T = typename CacheT::element;
   using U = arithmetic_t<T>;
+  using Counts = RelativeCounts<typename DecodeLeaves<T, BoundT>::Stages>;
 
   TensorView<const U> q;
   TensorView<U> out;
@@ -53,6 +57,18 @@ struct DecodeProblem {
                           : starts[static_cast<std::size_t>(i)];
   }
   [[nodiscard]] Index queries(Index i) const { return start(i + 1) - start(i); }
+
+  /// Where a query of the i-th sequence stands: by default queries are the last tokens that the
+  /// cache holds.
+  [[nodiscard]] Positions place_of_query(Index i, const Slots& slots, Index query) const {
+    if (query_positions)
+      return query_positions->subspan(static_cast<std::size_t>(start(i) + query), 1);
+    const Index rank = slots.tokens() - queries(i) + query;
+    return cache.is_streaming() ? Positions(rank) : slots.positions(slots.slot(rank), 1);
+  }
+  [[nodiscard]] Positions places_of_keys(const Slots& slots, const SlotRun& run) const {
+    return cache.is_streaming() ? Positions(run.rank) : slots.positions(run.slot, run.tokens);
+  }
 };
 
 template <class CacheT, class BoundT>
@@ -65,7 +81,8 @@ class DecodeWorker {
                std::byte* workspace)
       : problem_(problem), cache_(problem.cache), shape_(problem.shape), leaves_(problem.leaves),
         shared_(shared), group_(shape_.heads / cache_.shape().kv_heads), arena_(workspace),
-        buffers_(shape_, arena_), sums_(RowSums<U>(shape_, arena_)) {}
+        buffers_(shape_, arena_), sums_(RowSums<U>(shape_, arena_)),
+        relative_(shape_, leaves_, buffers_, group_) {}
 
   void run(Index task) noexcept {
     const std::span<const Index> first_tasks(shared_.first_task, size(shape_.sequences + 1));
@@ -96,6 +113,7 @@ class DecodeWorker {
  private:
   using Buffers = DecodeBuffers<U, BoundT>;
   using Map = map_of<BoundT>;
+  using Relative = DecodeRelative<T, BoundT>;
   static constexpr int regions = Buffers::regions, copy_of_values = regions;
   static constexpr Index block_keys = DecodePlan::block_keys;
   /// Do keys turn, and values under RotateValues, on their way out of the cache?
@@ -120,33 +138,60 @@ class DecodeWorker {
     first_query_ = problem_.start(i_) + block * DecodePlan::most_queries;
     queries_ = std::min(DecodePlan::most_queries, all - block * DecodePlan::most_queries);
     rotated_ = 0;
-    // By default queries are the last tokens that the cache holds.
     const Index rank = slots_->tokens() - all + block * DecodePlan::most_queries;
     for (Index i = 0; i < queries_; ++i) {
       buffers_.query_index[i] = rank + i >= 0 ? slots_->index(rank + i) : rank + i;
       buffers_.query[i] = query_positions(i)[0];
     }
+    if constexpr (Relative::asks)
+      relative_.begin_queries(*bound_, queries_, [&] { return plain_queries(); });
   }
   /// Where query i of the block stands.
   [[nodiscard]] Positions query_positions(Index i) const {
-    if (problem_.query_positions)
-      return problem_.query_positions->subspan(size(first_query_ + i), 1);
-    const Index rank =
-        slots_->tokens() - problem_.queries(i_) + first_query_ + i - problem_.start(i_);
-    if (cache_.is_streaming()) return Positions(rank);
-    return slots_->positions(slots_->slot(rank), 1);
+    return problem_.place_of_query(i_, *slots_, first_query_ + i - problem_.start(i_));
   }
 
+  /// Query i of the block, of all heads, among rows of queries.
+  [[nodiscard]] TensorView<U> heads_of(U* queries, Index i) const {
+    return {queries + i * shape_.query_row(), 1, shape_.heads, shape_.head_dim, 0,
+            queries_ * shape_.query_row()};
+  }
+  void scale(const TensorView<U>& y, Index i) const {
+    const U factor =
+        static_cast<U>(bound_->scale(shape_.head_dim) * bound_->temperature(buffers_.query[i]));
+    for (Index h = 0; h < shape_.heads; ++h) {
+      U* const row = y.row(0, h);
+      std::fill(row + shape_.head_dim, row + shape_.query_row(), U{0});
+      if (factor != 0)
+        leaves_.combine(shape_.query_row(), factor, row, U{0}, row);
+      else  // keeps what is not finite
+        std::transform(row, row + shape_.head_dim, row, [](U x) { return x * 0; });
+    }
+  }
+
+  /// Queries of all heads as they were passed but for their scale, [row][query_row].
+  [[nodiscard]] const U* plain_queries() {
+    if constexpr (!Buffers::Relative::has_queries) return queries(0);
+    for (Index i = 0; i < queries_; ++i) {
+      const TensorView<U> y = heads_of(buffers_.relative.queries, i);
+      store_rows(tokens_of(problem_.q, first_query_ + i, 1), y);
+      scale(y, i);
+    }
+    return buffers_.relative.queries;
+  }
   /// Queries of all heads, rotated for a region and scaled, [row][query_row].
   [[nodiscard]] const U* queries(int region) {
     U* const all = buffers_.queries + region * shape_.rows() * shape_.query_row();
     if ((rotated_ >> region & 1U) != 0) return all;
     rotated_ |= RegionSet{1} << region;
-    const double scale = bound_->scale(shape_.head_dim);
     for (Index i = 0; i < queries_; ++i) {
       TensorView<const U> x = tokens_of(problem_.q, first_query_ + i, 1);
-      const TensorView<U> y(all + i * shape_.query_row(), 1, shape_.heads, shape_.head_dim, 0,
-                            queries_ * shape_.query_row());
+      const TensorView<U> y = heads_of(all, i);
+      if constexpr (Relative::Counts::query_biases > 0) {
+        store_rows(x, y);
+        add_query_biases(*bound_, y);
+        x = y;
+      }
       if constexpr (BoundT::has_rotary) {
         const double factor = bound_->rotary().state.attention_factor;
         const Turn turn{.amplitude = factor * factor, .side = Side::query};
@@ -156,15 +201,10 @@ class DecodeWorker {
                                         : query_positions(i);
         leaves_.turn.rotate_queries(bound_->rotary(), bound_->region_angles(region), turn,
                                     positions, x, y);
-      } else {
+      } else if constexpr (Relative::Counts::query_biases == 0) {
         store_rows(x, y);
       }
-      const U factor = static_cast<U>(scale * bound_->temperature(buffers_.query[i]));
-      for (Index h = 0; h < shape_.heads; ++h) {
-        U* const row = y.row(0, h);
-        for (Index c = 0; c < shape_.head_dim; ++c) row[c] *= factor;
-        std::fill(row + shape_.head_dim, row + shape_.query_row(), U{0});
-      }
+      scale(y, i);
     }
     return all;
   }
@@ -179,27 +219,28 @@ class DecodeWorker {
       sums_.shift[row] = static_cast<U>(start.shift);
       sums_.sum[row] = static_cast<U>(start.sum);
     }
-    std::fill_n(sums_.outputs, shape_.heads * queries_ * shape_.value_row(), U{0});
+    std::fill_n(sums_.outputs, shape_.heads * queries_ * shape_.output_row(), U{0});
     slots_->for_runs(
         first, last,
         [&](const SlotRun& run) {
           for (Index k = 0; k < run.tokens; k += block_keys) {
             const Block block =
-                begin_block(run.rank + k, run.slot + k, std::min(block_keys, run.tokens - k));
+                begin_block({run.rank + k, run.slot + k, std::min(block_keys, run.tokens - k)});
             if (block.mask == TileClass::none) continue;
+            if constexpr (Relative::asks) relative_.begin_block(block.keys);
             for (Index h = 0; h < cache_.shape().kv_heads; ++h) meet(block, h);
           }
         },
         true);
   }
 
-  Block begin_block(Index rank, Index slot, Index keys) {
-    Block block{slot, keys, TileClass::full, 1,
-                cache_.is_streaming() ? Positions(rank) : slots_->positions(slot, keys)};
+  Block begin_block(const SlotRun& run) {
+    const Index keys = run.tokens;
+    Block block{run.slot, keys, TileClass::full, 1, problem_.places_of_keys(*slots_, run)};
     for (Index k = 0; k < block_keys; ++k) {
       const Index at = std::min(k, keys - 1);
       buffers_.key[k] = block.positions[at];
-      buffers_.key_index[k] = slots_->index_of_slot(slot + at);
+      buffers_.key_index[k] = slots_->index_of_slot(run.slot + at);
     }
     const auto bounds_of = [](const Position* at, Index n) {
       const auto [least, greatest] = std::minmax_element(at, at + n);
@@ -227,6 +268,9 @@ class DecodeWorker {
             if (map().region(buffers_.query[r % queries_], buffers_.key[k]) == region)
               buffers_.scores[r * block_keys + k] = buffers_.blend[r * block_keys + k];
       }
+    if constexpr (Relative::in_scores)
+      relative_.add_to_scores(head, cache_.rows().key(sequence_, block.slot, head),
+                              buffers_.scores);
     const Index padded = std::min(round_up(block.keys, DecodePlan::pad), block_keys);
     const RowTile tile{rows(),
                        queries_,
@@ -244,10 +288,12 @@ class DecodeWorker {
       const Index row = first_row + r;
       const U factor = leaves_.softmax_row(padded, scores, sums_.shift[row], sums_.sum[row]);
       if (factor == 1) continue;
-      U* const output = sums_.outputs + row * shape_.value_row();
-      leaves_.combine(shape_.value_row(), factor, output, U{0}, output);
+      U* const output = sums_.outputs + row * shape_.output_row();
+      leaves_.combine(shape_.output_row(), factor, output, U{0}, output);
     }
-    add_values(block, head, sums_.outputs + first_row * shape_.value_row());
+    U* const outputs = sums_.outputs + first_row * shape_.output_row();
+    if constexpr (Relative::in_values) relative_.add_weights(buffers_.scores, outputs);
+    add_values(block, head, outputs);
   }
 
   void score(const Block& block, Index head, int region, U* scores) {
@@ -270,11 +316,11 @@ class DecodeWorker {
                             view(buffers_.keys, block.keys, shape_.head_dim), angles(copy));
         }
         return leaves_.turned.dots(rows(), block.keys, shape_.head_dim, q, shape_.query_row(),
-                                   buffers_.keys, scores, block_keys, ahead);
+                                   buffers_.keys, shape_.head_dim, scores, block_keys, ahead);
       }
     }
-    leaves_.stored.dots(rows(), block.keys, shape_.head_dim, q, shape_.query_row(), k, scores,
-                        block_keys, ahead);
+    leaves_.stored.dots(rows(), block.keys, shape_.head_dim, q, shape_.query_row(), k,
+                        shape_.head_dim, scores, block_keys, ahead);
   }
 
   void add_values(const Block& block, Index head, U* outputs) {
@@ -287,7 +333,7 @@ class DecodeWorker {
     const auto add = [&](const auto& leaves, const auto* values) {
       (skip_zeros_ ? leaves.add_values_skipping_zeros
                    : leaves.add_values)(rows(), block.keys, shape_.value_dim, buffers_.scores,
-                                        block_keys, values, outputs, shape_.value_row(), ahead);
+                                        block_keys, values, outputs, shape_.output_row(), ahead);
     };
     if constexpr (turns_values) {
       const int copy = bound_->rotary().state.growth.size() == 0 ? 0 : copy_of_values;
@@ -348,7 +394,7 @@ class DecodeWorker {
   // --- Sums -------------------------------------------------------------------------------------
 
   [[nodiscard]] bool is_finite() const {
-    return leaves_.copy_finite(shape_.heads * queries_ * shape_.value_row(), sums_.outputs,
+    return leaves_.copy_finite(shape_.heads * queries_ * shape_.output_row(), sums_.outputs,
                                sums_.outputs);
   }
 
@@ -360,8 +406,8 @@ class DecodeWorker {
       const U mine = std::exp(shift - greatest), theirs = std::exp(other - greatest);
       sum = sum * mine + from.sum[row] * theirs;
       shift = greatest;
-      const Index at = row * shape_.value_row();
-      leaves_.combine(shape_.value_row(), mine, sums_.outputs + at, theirs, from.outputs + at);
+      const Index at = row * shape_.output_row();
+      leaves_.combine(shape_.output_row(), mine, sums_.outputs + at, theirs, from.outputs + at);
     }
   }
 
@@ -370,7 +416,7 @@ class DecodeWorker {
       const TensorView<U> y = tokens_of(problem_.out, first_query_ + i, 1);
       for (Index h = 0; h < shape_.heads; ++h) {
         const Index row = h * queries_ + i;
-        U* const output = sums_.outputs + row * shape_.value_row();
+        U* const output = sums_.outputs + row * shape_.output_row();
         const U sum = sums_.sum[row];
         // A row that sees no key is zero already.
         for (Index c = 0; c < shape_.value_dim; ++c) output[c] *= sum == 0 ? U{1} : 1 / sum;
@@ -383,6 +429,8 @@ class DecodeWorker {
         leaves_.turn.rotate_queries(bound_->rotary(), bound_->rotary().angles, {.inverse = true},
                                     query_positions(i), y, y);
     }
+    if constexpr (Relative::in_values)  // which do not turn
+      relative_.add_to_outputs(sums_, tokens_of(problem_.out, first_query_, queries_));
   }
 
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
@@ -396,6 +444,7 @@ class DecodeWorker {
   Arena arena_;
   Buffers buffers_;
   RowSums<U> sums_;
+  Relative relative_;
 
   const BoundT* bound_ = nullptr;
   const Slots* slots_ = nullptr;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <posenc/attention/leaves.hpp>
+#include <posenc/attention/plan.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -13,8 +14,8 @@ namespace detail {
 template <class T>
 struct RowLeaves {
   using U = arithmetic_t<T>;
-  void (*dots)(Index rows, Index keys, Index width, const U* q, Index q_row, const T* k, U* scores,
-               Index scores_row, simd::Ahead ahead) = nullptr;
+  void (*dots)(Index rows, Index keys, Index width, const U* q, Index q_row, const T* k,
+               Index k_row, U* scores, Index scores_row, simd::Ahead ahead) = nullptr;
   void (*add_values)(Index rows, Index keys, Index width, const U* weights, Index weights_row,
                      const T* values, U* out, Index out_row, simd::Ahead ahead) = nullptr;
   void (*add_values_skipping_zeros)(Index rows, Index keys, Index width, const U* weights,
@@ -49,6 +50,9 @@ struct RowTile {
 template <class Level, class U, class... Stages>
 void apply_row_stages(const std::tuple<Stages...>& stages, const RowTile& tile, bool masked,
                       U* scores) noexcept {
+  constexpr bool changes_scores =
+      (false || ... || (RelativeBias<Stages> || ScoreBias<Stages> || ScoreMap<Stages>));
+  if (!changes_scores && !masked) return;
   for (Index r = 0; r < tile.rows; ++r, scores += tile.row) {
     Score row = tile.score(r, 0);
     const Position *const key = tile.key, *const key_index = tile.key_index;

@@ -12,14 +12,17 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// A task is a block of queries of one sequence, of all heads, against a part of its keys; each part
-/// has a softmax of its own, and whoever finishes the last one merges them. Parts follow from the
-/// number of keys alone, and so does the result.
+/// A task is a block of queries of one sequence, of all heads, against a part of its keys; each
+/// part has a softmax of its own, and whoever finishes the last one merges them. Parts follow from
+/// the number of keys alone, and so does the result.
 struct DecodePlan {
   static constexpr Index most_queries = 8;  ///< in a block
   static constexpr Index block_keys = 64;   ///< rotated, scored and summed at a time
-  static constexpr Index least_part = 512, most_parts = 64;
+  static constexpr Index least_part = 512, most_parts = 32;
   static constexpr Index pad = 16;  ///< rows are padded to the longest vectors
+  /// Vectors by distance that are met at a time: as many as there are distances between a block of
+  /// queries and one of keys, padded.
+  static constexpr Index most_buckets = 80;
 
   [[nodiscard]] static Index part_of(Index keys) {
     return std::max(least_part, round_up((keys - 1) / most_parts + 1, block_keys));
@@ -39,6 +42,7 @@ struct DecodePlan {
 /// Sizes of a call: of its widths, and of its work.
 struct DecodeShape {
   Index heads = 0, head_dim = 0, value_dim = 0, pairs = 0;
+  Index value_buckets = 0;  ///< of relative values
   Index sequences = 0;
   Index queries = 0;  ///< most of a sequence
   Index blocks = 0;   ///< of queries, of all sequences
@@ -47,18 +51,22 @@ struct DecodeShape {
   [[nodiscard]] Index rows() const { return heads * std::min(queries, DecodePlan::most_queries); }
   [[nodiscard]] Index query_row() const { return round_up(head_dim, DecodePlan::pad); }
   [[nodiscard]] Index value_row() const { return round_up(value_dim, DecodePlan::pad); }
+  /// Outputs, and behind them the sums of weights by bucket.
+  [[nodiscard]] Index output_row() const {
+    return value_row() + round_up(value_buckets, DecodePlan::pad);
+  }
   [[nodiscard]] Index angle_row() const { return round_up(pairs, AngleTable::pair_block); }
 };
 
 /// What the softmax of a task has summed.
 template <class U>
 struct RowSums {
-  U* outputs = nullptr;  ///< [row][value_row]
+  U* outputs = nullptr;  ///< [row][output_row]
   U* shift = nullptr;    ///< [row]
   U* sum = nullptr;      ///< [row]
 
   RowSums(const DecodeShape& shape, Arena& arena)
-      : outputs(arena.take<U>(shape.rows(), shape.value_row())),
+      : outputs(arena.take<U>(shape.rows(), shape.output_row())),
         shift(arena.take<U>(1, shape.rows())), sum(arena.take<U>(1, shape.rows())) {}
 };
 
@@ -86,9 +94,43 @@ struct SharedDecode {
   }
 };
 
+/// What vectors by distance need of a worker; nothing, where no component has them.
+template <class U, class BoundT>
+struct DecodeRelativeBuffers {
+  using Counts =
+      RelativeCounts<std::remove_cvref_t<decltype(std::declval<const BoundT&>().stages())>>;
+  static constexpr bool in_scores = Counts::keys + Counts::queries > 0;
+  static constexpr bool in_values = Counts::values > 0;
+  /// Queries as they were passed differ from those that meet keys.
+  static constexpr bool has_queries = Counts::keys > 0 &&
+                                      (BoundT::has_rotary || Counts::query_biases > 0);
+  static constexpr Index few = 4;  ///< buckets that keys meet at a time
+
+  U* queries = nullptr;      ///< [row][query_row], scaled only
+  U* factor = nullptr;       ///< [query in block], scale and temperature
+  Index* buckets = nullptr;  ///< [component][query in block][key in block]
+  U* of_queries = nullptr;   ///< [relative keys][row][bucket], products
+  U* of_keys = nullptr;      ///< [one of few buckets][key in block], products
+  U* vectors = nullptr;      ///< [bucket][head_dim or value_dim], as elements of U without gaps
+
+  DecodeRelativeBuffers(const DecodeShape& shape, Arena& arena) {
+    constexpr Index most_queries = DecodePlan::most_queries, keys = DecodePlan::block_keys;
+    if (has_queries) queries = arena.take<U>(shape.rows(), shape.query_row());
+    if (in_scores) factor = arena.take<U>(1, most_queries);
+    if (Counts::buckets > 0)
+      buckets = arena.take<Index>(Index{Counts::buckets} * most_queries, keys);
+    if (Counts::keys > 0)
+      of_queries = arena.take<U>(Index{Counts::keys} * shape.rows(), DecodePlan::most_buckets);
+    if (Counts::queries > 0) of_keys = arena.take<U>(few, keys);
+    if (in_values || (in_scores && !std::is_same_v<U, float>))
+      vectors = arena.take<U>(DecodePlan::most_buckets, std::max(shape.head_dim, shape.value_dim));
+  }
+};
+
 /// The buffers of one worker.
 template <class U, class BoundT>
 struct DecodeBuffers {
+  using Relative = DecodeRelativeBuffers<U, BoundT>;
   static constexpr int regions =
       std::remove_cvref_t<decltype(std::declval<const BoundT&>().distance_map())>::num_regions;
   static constexpr Index block = DecodePlan::block_keys;
@@ -104,8 +146,9 @@ struct DecodeBuffers {
   Position *query = nullptr, *query_index = nullptr;  ///< [query in block]
   Position *key = nullptr, *key_index = nullptr;      ///< [key in block], padded
   Position* key_copy = nullptr;                       ///< [key in block], positions of a region
+  Relative relative;
 
-  DecodeBuffers(const DecodeShape& shape, Arena& arena) {
+  DecodeBuffers(const DecodeShape& shape, Arena& arena) : relative(shape, arena) {
     queries = arena.take<U>(regions * shape.rows(), shape.query_row());
     scores = arena.take<U>(shape.rows(), block);
     if (regions > 1) blend = arena.take<U>(shape.rows(), block);

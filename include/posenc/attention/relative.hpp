@@ -16,6 +16,10 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
+/// There are vectors for an interval of distances alone.
+template <class S>
+concept LimitedDistances = requires(const S stage) { stage.distances(); };
+
 /// How many components answer each question about vectors by distance.
 template <class Stages>
 struct RelativeCounts;
@@ -25,6 +29,11 @@ struct RelativeCounts<std::tuple<S...>> {
   static constexpr std::size_t queries = (std::size_t{0} + ... + std::size_t{RelativeQueries<S>});
   static constexpr std::size_t values = (std::size_t{0} + ... + std::size_t{RelativeValues<S>});
   static constexpr std::size_t query_biases = (std::size_t{0} + ... + std::size_t{QueryBias<S>});
+  /// Components whose buckets are asked for.
+  static constexpr std::size_t buckets =
+      (std::size_t{0} + ... +
+       std::size_t{RelativeKeys<S> || RelativeQueries<S> || RelativeValues<S>});
+  static constexpr bool limited = (false || ... || LimitedDistances<S>);
 };
 
 /// The buckets of all relative values together: each has a row of sums beside the outputs.
@@ -217,7 +226,7 @@ class DistanceCheck {
 
   void operator()(Problems& problems, Index queries, Index keys) const {
     [[maybe_unused]] const auto ask = [&]<class S>(const S& stage) {
-      if constexpr (requires { stage.distances(); })
+      if constexpr (LimitedDistances<S>)
         if (queries > 0 && keys > 0)
           visit(problems, stage.distances(), make_tile(at_, 0, queries, 0, keys));
     };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// KeyValueCache: keys and values of the tokens that generation has seen, of one layer, for any number
-// of sequences of any lengths.
+// KeyValueCache: keys and values of the tokens that generation has seen, of one layer, for any
+// number of sequences of any lengths.
 //
 //   KeyValueCache<KeyState::rotated, Eigen::bfloat16> cache =
 //       KeyValueCache<KeyState::rotated, Eigen::bfloat16>::contiguous(
@@ -23,10 +23,10 @@
 // bfloat16 or float16; arithmetic is in float, or double. A cache remembers by which encoding its
 // keys were rotated and refuses another one. Keys are never multiplied by the attention factor.
 //
-// Calls that change a sequence say with indices which tokens they mean (see cache/slots.hpp: the index
-// of a token is the number of tokens appended before it, and never changes). They check first: a call
-// that throws has changed nothing. Different sequences may be changed by different threads, unless
-// they share pages; nothing may be read while it is changed.
+// Calls that change a sequence say with indices which tokens they mean (see cache/slots.hpp: the
+// index of a token is the number of tokens appended before it, and never changes). They check
+// first: a call that throws has changed nothing. Different sequences may be changed by different
+// threads, unless they share pages; nothing may be read while it is changed.
 #pragma once
 
 #include <posenc/attention/bind.hpp>
@@ -143,8 +143,8 @@ class KeyValueCache {
   }
 
   /// Drops the tokens whose index is at least this; the next token takes its place.
-  /// Throws Error when the index lies beyond the sequence, and for a ring that has overwritten tokens
-  /// which would have to come back.
+  /// Throws Error when the index lies beyond the sequence, and for a ring that has overwritten
+  /// tokens which would have to come back.
   void truncate(Index sequence, Position index);
 
   /// Drops the tokens with index [first, last); positions and indices of the others stay. Rows move
@@ -161,7 +161,7 @@ class KeyValueCache {
   /// Drops all tokens of a sequence; the next one has index 0.
   void clear(Index sequence) { change("clear", sequence).clear(); }
 
-  // --- For those who read or change keys in place -------------------------------------------------
+  // --- For those who read or change keys in place ----------------------------------------------
 
   [[nodiscard]] const detail::Slots& slots(const char* what, Index sequence) const {
     check_sequence(what, sequence);

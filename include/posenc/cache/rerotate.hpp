@@ -5,8 +5,8 @@
 // Rotations form a group, so a key that was rotated at m and is rotated by `by` more is the key at
 // m + by; and a key rotated by angles m w_i becomes one rotated by m w'_i when it is rotated by
 // m (w'_i - w_i). Either is one pass over the keys, unitary: the attention factor is no part of a
-// stored key, so nothing is applied twice. In float the passes add one rounding each; 16-bit keys are
-// rounded to their element each time.
+// stored key, so nothing is applied twice. In float the passes add one rounding each; 16-bit keys
+// are rounded to their element each time.
 //
 //   shift(cache, sequence, first, last, by, bound)     after evict(), to close the gap; by < 0
 //   rebase(cache, sequence, from, to)                  LongRoPEShort to LongRoPELong, another base

@@ -50,6 +50,10 @@ constexpr void require_state() {
       "posenc: KeyState::reduced is for distance maps that see each key at one position of their "
       "own (DualChunk). Use KeyState::rotated without a distance map, and KeyState::raw for "
       "others.");
+  static_assert(
+      State == KeyState::raw || !BoundT::has_relative_queries,
+      "posenc: an encoding whose keys meet vectors by distance (DeBERTa) needs a cache of "
+      "raw keys (KeyState::raw): these products want the key without its rotation.");
 }
 
 template <class LayoutT>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// The memory of a cache: rows of keys and values by sequence, slot and head, in memory of its own or
-// in pages of a pool.
+// The memory of a cache: rows of keys and values by sequence, slot and head, in memory of its own
+// or in pages of a pool.
 //
-// Rows of one head lie side by side, [sequence or page][kv head][token][channel]. Memory of its own is
-// a page per sequence.
+// Rows of one head lie side by side, [sequence or page][kv head][token][channel]. Memory of its own
+// is a page per sequence.
 #pragma once
 
 #include <posenc/core/element.hpp>
@@ -42,8 +42,8 @@ namespace detail {
 template <Element T>
 class CacheRows {
  public:
-  /// A pool without memory stands for a page per sequence, which is allocated. Reports sizes that make
-  /// no cache; the rows are then not to be used.
+  /// A pool without memory stands for a page per sequence, which is allocated. Reports sizes that
+  /// make no cache; the rows are then not to be used.
   CacheRows(Problems& problems, const CacheShape& shape, const PagePool<T>& pool)
       : shape_(shape), page_tokens_(pool.page_tokens), keys_(pool.keys), values_(pool.values) {
     constexpr Index most = Index{1} << 40;

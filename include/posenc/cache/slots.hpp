@@ -4,9 +4,9 @@
 //
 // A token has three numbers. Its index is its place in the sequence: how many were appended before
 // it; it never changes, and masks go by it. Its position is what rotations and distances use: the
-// index, unless the caller said otherwise or shifted it. Its rank is its place among the tokens that
-// are still held. Tokens lie in slots, in the order of their ranks; a ring begins anew when it is
-// full, behind the sinks, and overwrites the oldest.
+// index, unless the caller said otherwise or shifted it. Its rank is its place among the tokens
+// that are still held. Tokens lie in slots, in the order of their ranks; a ring begins anew when it
+// is full, behind the sinks, and overwrites the oldest.
 //
 //   ring of 3 sinks and 5 more after 10 tokens     slots   0 1 2 | 8 9 5 6 7     (indices)
 //                                                  ranks   0 1 2 | 6 7 3 4 5

@@ -8,15 +8,15 @@
 POSENC_NAMESPACE_BEGIN
 namespace simd {
 
-/// Rows of memory that will be read next, to be asked for while other work is done: a processor does
-/// not look ahead from the keys of a block to its values.
+/// Rows of memory that will be read next, to be asked for while other work is done: a processor
+/// does not look ahead from the keys of a block to its values.
 struct Ahead {
   const char* first = nullptr;
   Index row_bytes = 0;  ///< 0: nothing to ask for
 };
 
-/// Cosines and sines of some keys, `row` apart, and the channels that they turn. There is memory for a
-/// multiple of 16 keys.
+/// Cosines and sines of some keys, `row` apart, and the channels that they turn. There is memory
+/// for a multiple of 16 keys.
 template <class U>
 struct KeyTurn {
   const U* cos = nullptr;

@@ -13,6 +13,12 @@ inline V add_apart(V a, V b, std::integer_sequence<Index, I...>) {
          __builtin_shufflevector(a, b, (I / Size * 2 * Size + I % Size + Size)...);
 }
 
+/// Each lane that of `Size` lanes up or down.
+template <Index Size, class V, Index... I>
+inline V other_lanes(V v, std::integer_sequence<Index, I...>) {
+  return __builtin_shufflevector(v, v, (I ^ Size)...);
+}
+
 /// Lane i of v[0] becomes the sum of all lanes of v[i].
 template <class T, Index Size = lanes<T> / 2>
 inline void sum_across(Vec<T>* v) {
@@ -22,17 +28,37 @@ inline void sum_across(Vec<T>* v) {
   if constexpr (Size > 1) sum_across<T, Size / 2>(v);
 }
 
+/// The greatest of all lanes; NaN is passed over where it is not in the first.
+template <class T, Index Size = lanes<T> / 2>
+inline Vec<T> maximum_across(Vec<T> v) {
+  const Vec<T> m = maximum(v, other_lanes<Size>(v, std::make_integer_sequence<Index, lanes<T>>{}));
+  if constexpr (Size > 1)
+    return maximum_across<T, Size / 2>(m);
+  else
+    return m;
+}
+/// The sum of all lanes, in each.
+template <class T, Index Size = lanes<T> / 2>
+inline Vec<T> total_across(Vec<T> v) {
+  const Vec<T> sum = v + other_lanes<Size>(v, std::make_integer_sequence<Index, lanes<T>>{});
+  if constexpr (Size > 1)
+    return total_across<T, Size / 2>(sum);
+  else
+    return sum;
+}
+
 struct DecodeLeaves {
-  /// scores[r][k] = <q_r, k_k>. Rows of keys have no gaps; rows of scores have room for whole vectors
-  /// and at least 16. `ahead` is asked for meanwhile, a row for each key.
+  /// scores[r][k] = <q_r, k_k>. Rows of scores have room for whole vectors and at least 16. `ahead`
+  /// is asked for meanwhile, a row for each key.
   template <class T>
   static void dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q, Index q_row,
-                   const T* k, arithmetic_t<T>* scores, Index scores_row, simd::Ahead ahead) {
+                   const T* k, Index k_row, arithmetic_t<T>* scores, Index scores_row,
+                   simd::Ahead ahead) {
     in_rows(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
       const U_<T>* const from = q + r * q_row;
       for (Index first = 0; first < keys; first += Dots<Rows, T>::columns) {
         if (r == 0) ask(ahead, first, Dots<Rows, T>::columns);
-        Dots<Rows, T> dots(k, width, first, keys);
+        Dots<Rows, T> dots(k, k_row, first, keys);
         dots.channels(0, width, from, q_row);
         dots.store_sums(scores + r * scores_row + first, scores_row);
       }
@@ -40,7 +66,7 @@ struct DecodeLeaves {
   }
 
   /// The same with keys that are turned on their way: `turn` has their cosines and sines, and the
-  /// channels of the rotary block.
+  /// channels of the rotary block. Rows of keys have no gaps.
   template <class LayoutT, class T>
   static void turned_dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q,
                           Index q_row, const T* k, const simd::KeyTurn<arithmetic_t<T>>& turn,
@@ -79,9 +105,8 @@ struct DecodeLeaves {
     Vec<U> greatest = broadcast(-std::numeric_limits<U>::infinity());
     for (Index k = 0; k < keys; k += lanes<U>) greatest = maximum(greatest, load(scores + k));
     U lane[lanes<U>];
-    store(lane, greatest);
-    U most = lane[0];
-    for (const U x : lane) most = x > most ? x : most;
+    store(lane, maximum_across<U>(greatest));
+    const U most = lane[0];
     U factor = 1;
     if (most > shift + slack) {
       store(lane, exp2(broadcast((shift - most) * log2_e)));
@@ -97,10 +122,8 @@ struct DecodeLeaves {
       store(scores + k, weight);
       total = total + weight;
     }
-    store(lane, total);
-    U added = 0;
-    for (const U x : lane) added += x;
-    sum = sum * factor + added;
+    store(lane, total_across<U>(total));
+    sum = sum * factor + lane[0];
     return factor;
   }
 
@@ -151,9 +174,9 @@ struct DecodeLeaves {
     static constexpr int sums = lanes<U> < 8 ? 8 : lanes<U>, columns = sums / Rows;
 
     /// Keys [first, first + columns); beyond the last key the last one is read again.
-    __attribute__((always_inline)) Dots(const T* k, Index width, Index first, Index keys) {
+    __attribute__((always_inline)) Dots(const T* k, Index k_row, Index first, Index keys) {
 #pragma GCC unroll 16
-      for (int i = 0; i < columns; ++i) row[i] = k + std::min(first + i, keys - 1) * width;
+      for (int i = 0; i < columns; ++i) row[i] = k + std::min(first + i, keys - 1) * k_row;
 #pragma GCC unroll 16
       for (int i = 0; i < sums; ++i) sum[i] = broadcast(U{0});
     }
@@ -287,13 +310,13 @@ struct DecodeLeaves {
       // A number: what is asked for may lie beyond the rows that there are.
       const auto next = reinterpret_cast<std::uintptr_t>(ahead.first);
       for (Index k = 0; k < keys; ++k, row += width) {
-        // Asked for evenly: the queue of what is under way is short, and loads wait behind it.
-        constexpr Index line = 64, bytes = Vectors * lanes<U> * static_cast<Index>(sizeof(T));
+        if (next != 0) {
+          // Asked for evenly: the queue of what is under way is short, and loads wait behind it.
+          constexpr std::uintptr_t line = 64, bytes = Vectors * lanes<U> * sizeof(T);
+          const auto there = next + static_cast<std::uintptr_t>(row - values) * sizeof(T);
 #pragma GCC unroll 16
-        for (Index at = 0; next != 0 && at < bytes; at += line) {
-          const Index from_first = (row - values) * static_cast<Index>(sizeof(T)) + at;
-          const auto there = next + static_cast<std::uintptr_t>(from_first);
-          __builtin_prefetch(reinterpret_cast<const char*>(there), 0, 3);
+          for (std::uintptr_t at = 0; at < bytes; at += line)
+            __builtin_prefetch(reinterpret_cast<const char*>(there + at), 0, 3);
         }
         Vec<U> weight[Rows];
 #pragma GCC unroll 4

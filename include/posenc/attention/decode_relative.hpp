@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: MIT
+//
+// Vectors by distance in decode: what a few queries and a block of keys make of them.
+//
+//   relative keys      products of all rows with the buckets from the least to the greatest that
+//                      occur in a block, looked up by each pair; blocks that need no others keep
+//                      them
+//   relative queries   products of keys with buckets, in patches of few buckets: near keys have one
+//                      each, far ones share it
+//   relative values    sums of weights by bucket, which are behind the outputs of a row and are
+//                      rescaled and merged with them; one product at the end
+//
+// Where positions are spread so widely that more buckets occur in a block than there is room for,
+// relative keys take patches too. What a component means is written in core/concepts.hpp.
+#pragma once
+
+#include <posenc/attention/decode_leaves.hpp>
+#include <posenc/attention/decode_plan.hpp>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// Adds the biases of all heads to the query of one token.
+template <class BoundT, class U>
+void add_query_biases(const BoundT& bound, const TensorView<U>& query) {
+  const auto add = [&]<class S>(const S& stage) {
+    if constexpr (QueryBias<S>)
+      for (Index h = 0; h < query.heads; ++h) {
+        U* at = query.row(0, h);
+        for (const float x : stage.query_bias(h)) *at++ += static_cast<U>(x);
+      }
+  };
+  std::apply([&](const auto&... stage) { (add(stage), ...); }, bound.stages());
+}
+
+template <class T, class BoundT>
+class DecodeRelative {
+  using U = arithmetic_t<T>;
+  using Buffers = DecodeBuffers<U, BoundT>;
+  using Own = typename Buffers::Relative;
+
+ public:
+  using Counts = typename Own::Counts;
+  static constexpr bool in_scores = Own::in_scores, in_values = Own::in_values;
+  static constexpr bool asks = in_scores || in_values;
+
+  DecodeRelative(const DecodeShape& shape, const DecodeLeaves<T, BoundT>& leaves,
+                 const Buffers& buffers, Index group)
+      : shape_(shape), leaves_(leaves), buffers_(buffers), own_(buffers.relative), group_(group) {}
+
+  /// Another block of queries; rows() are those of all heads, scaled but not rotated.
+  template <class Rows>
+  void begin_queries(const BoundT& bound, Index queries, const Rows& rows) {
+    bound_ = &bound;
+    queries_ = queries;
+    if constexpr (Counts::keys > 0) rows_ = rows();
+    if constexpr (in_scores)
+      for (Index i = 0; i < queries; ++i)
+        own_.factor[i] =
+            static_cast<U>(bound.scale(shape_.head_dim) * bound.temperature(buffers_.query[i]));
+    windows_.fill(no_buckets);
+  }
+
+  /// Another block of keys, with the positions of both in the buffers.
+  void begin_block(Index keys) {
+    keys_ = keys;
+    for_each([&]<class S>(const S& stage, Index* buckets) {
+      for (Index i = 0; i < queries_; ++i)
+        for (Index k = 0; k < keys; ++k)
+          buckets[i * block_keys + k] =
+              static_cast<Index>(stage.bucket(buffers_.query[i] - buffers_.key[k]));
+    });
+    for_each_key_table(
+        [&](const RelativeTable& table, const Index* buckets, Interval& window, U* products) {
+          const Interval needed = occurring(buckets, whole());
+          if (needed.first >= window.first && needed.last <= window.last) return;
+          window = size(needed) <= most_buckets ? needed : no_buckets;
+          if (window.first <= window.last) multiply(table, 0, shape_.heads, window, products);
+        });
+  }
+
+  /// Adds the products of all rows of a key head with the block to their scores. `keys` are rows as
+  /// they were passed; nobody asks for others.
+  void add_to_scores(Index kv_head, const T* keys, U* scores) {
+    const Index first_head = kv_head * group_;
+    for_each_key_table(
+        [&](const RelativeTable& table, const Index* buckets, const Interval& window, U* products) {
+          for_patches(buckets, most_buckets, whole(), [&](const Patch& p, const Interval& occur) {
+            const bool at_hand = window.first <= window.last;
+            if (!at_hand) multiply(table, first_head, group_, occur, products);
+            const Index first = at_hand ? window.first : occur.first;
+            for_pairs(p, buckets, [&](Index row, Index k, Index bucket) {
+              scores[row * block_keys + k] +=
+                  products[(first_head * queries_ + row) * most_buckets + bucket - first];
+            });
+          });
+        });
+    for_each([&]<class S>(const S& stage, const Index* buckets) {
+      if constexpr (RelativeQueries<S>)
+        if (const RelativeTable table = stage.relative_queries(); table.data)
+          for_patches(buckets, Own::few, whole(), [&](const Patch& p, const Interval& occur) {
+            for (Index g = 0; g < group_; ++g)
+              add_key_products(table, first_head, g, p, occur, buckets, keys, scores);
+          });
+    });
+  }
+
+  /// Adds the weights of all rows of a key head to the sums behind their outputs.
+  void add_weights(const U* weights, U* outputs) const {
+    Index at = shape_.value_row();
+    for_each([&]<class S>(const S& stage, const Index* buckets) {
+      if constexpr (RelativeValues<S>) {
+        for (Index row = 0; row < group_ * queries_; ++row) {
+          U* const sums = outputs + row * shape_.output_row() + at;
+          const U* const weight = weights + row * block_keys;
+          const Index* const bucket = buckets + row % queries_ * block_keys;
+          // Keys that follow one another in a bucket are summed by themselves first: over many keys
+          // of equal weight, one running sum would round the same way each time.
+          for (Index k = 0; k < keys_;) {
+            const Index of = bucket[k];
+            U run = 0;
+            for (; k < keys_ && bucket[k] == of; ++k) run += weight[k];
+            sums[of] += run;
+          }
+        }
+        at += stage.relative_values().buckets;
+      }
+    });
+  }
+
+  /// Adds the vectors of all buckets, times the sums of their weights, to rows that are written.
+  void add_to_outputs(const RowSums<U>& sums, const TensorView<U>& out) {
+    for (Index row = 0; row < shape_.heads * queries_; ++row)
+      std::fill_n(sums.outputs + row * shape_.output_row(), shape_.value_row(), U{0});
+    Index at = shape_.value_row();
+    for_each([&]<class S>(const S& stage, const Index*) {
+      if constexpr (RelativeValues<S>) {
+        const RelativeTable table = stage.relative_values();
+        for (Index first = 0; first < table.buckets; first += most_buckets) {
+          const Interval some{first, std::min(first + most_buckets, table.buckets) - 1};
+          for_heads(table, 0, shape_.heads, [&](Index head, Index rows) {
+            U* const output = sums.outputs + head * queries_ * shape_.output_row();
+            // Buckets that nobody sees have no effect, whatever their vectors are.
+            leaves_.turned.add_values_skipping_zeros(rows, size(some), table.width,
+                                                     output + at + first, shape_.output_row(),
+                                                     vectors(table, head, some, table.width).first,
+                                                     output, shape_.output_row(), {});
+          });
+        }
+        at += table.buckets;
+      }
+    });
+    for (Index h = 0; h < shape_.heads; ++h)
+      for (Index i = 0; i < queries_; ++i) {
+        const Index row = h * queries_ + i;
+        const U factor = sums.sum[row] == 0 ? U{1} : 1 / sums.sum[row];
+        for (Index c = 0; c < shape_.value_dim; ++c)
+          out(i, h, c) += sums.outputs[row * shape_.output_row() + c] * factor;
+      }
+  }
+
+ private:
+  static constexpr Index block_keys = DecodePlan::block_keys;
+  static constexpr Index most_buckets = DecodePlan::most_buckets;
+  static constexpr Interval no_buckets{std::numeric_limits<Position>::max(),
+                                       std::numeric_limits<Position>::min()};
+  static constexpr Index size(const Interval& buckets) { return buckets.last - buckets.first + 1; }
+
+  /// Some queries and keys of the block.
+  struct Patch {
+    Index query = 0, queries = 0, key = 0, keys = 0;
+  };
+  [[nodiscard]] Patch whole() const { return {0, queries_, 0, keys_}; }
+
+  /// Calls f(component, buckets) for those that have buckets, [query][key].
+  template <class F>
+  void for_each(const F& f) const {
+    Index* buckets = own_.buckets;
+    const auto ask = [&]<class S>(const S& stage) {
+      if constexpr (RelativeCounts<std::tuple<S>>::buckets > 0) {
+        f(stage, buckets);
+        buckets += DecodePlan::most_queries * block_keys;
+      }
+    };
+    std::apply([&](const auto&... stage) { (ask(stage), ...); }, bound_->stages());
+  }
+  /// Calls f(table, buckets, window, products) for relative keys; a window is what the products of
+  /// all heads hold.
+  template <class F>
+  void for_each_key_table(const F& f) {
+    std::size_t index = 0;
+    U* products = own_.of_queries;
+    for_each([&]<class S>(const S& stage, const Index* buckets) {
+      if constexpr (RelativeKeys<S>) {
+        if (const RelativeTable table = stage.relative_keys(); table.data)
+          f(table, buckets, windows_[index], products);
+        ++index;
+        products += shape_.rows() * most_buckets;
+      }
+    });
+  }
+
+  static Interval occurring(const Index* buckets, const Patch& p) {
+    Interval all = no_buckets;
+    for (Index i = p.query; i < p.query + p.queries; ++i) {
+      const Index* const row = buckets + i * block_keys + p.key;
+      const auto [least, greatest] = std::minmax_element(row, row + p.keys);
+      all = {std::min<Position>(all.first, *least), std::max<Position>(all.last, *greatest)};
+    }
+    return all;
+  }
+  /// Calls f(patch, buckets) for patches in which at most so many buckets occur.
+  template <class F>
+  static void for_patches(const Index* buckets, Index most, const Patch& p, const F& f) {
+    const Interval occur = occurring(buckets, p);
+    if (size(occur) <= most) return f(p, occur);
+    Patch one = p, other = p;
+    const bool by_key = p.keys >= p.queries;
+    Index &count = by_key ? one.keys : one.queries, &rest = by_key ? other.keys : other.queries;
+    count /= 2;
+    rest -= count;
+    (by_key ? other.key : other.query) += count;
+    for_patches(buckets, most, one, f);
+    for_patches(buckets, most, other, f);
+  }
+  /// Calls f(row, key, bucket) for the pairs of a patch, of all heads of a group.
+  template <class F>
+  void for_pairs(const Patch& p, const Index* buckets, const F& f) const {
+    for (Index g = 0; g < group_; ++g)
+      for (Index i = p.query; i < p.query + p.queries; ++i)
+        for (Index k = p.key; k < p.key + p.keys; ++k)
+          f(g * queries_ + i, k, buckets[i * block_keys + k]);
+  }
+
+  /// Calls f(head, rows) for some heads, those that share their vectors together.
+  template <class F>
+  void for_heads(const RelativeTable& table, Index head, Index heads, const F& f) const {
+    const Index together = table.head_stride == 0 ? heads : 1;
+    for (Index h = head; h < head + heads; h += together) f(h, together * queries_);
+  }
+  /// The vectors of some buckets as elements of U, and how far they lie apart: `row`, where given.
+  std::pair<const U*, Index> vectors(const RelativeTable& table, Index head,
+                                     const Interval& buckets, Index row = 0) const {
+    const float* const first = table.row(head, buckets.first);
+    if constexpr (std::is_same_v<U, float>)
+      if (row == 0 || row == table.bucket_stride) return {first, table.bucket_stride};
+    for (Index b = 0; b < size(buckets); ++b)
+      std::copy_n(first + b * table.bucket_stride, table.width, own_.vectors + b * table.width);
+    return {own_.vectors, table.width};
+  }
+
+  /// Products of the rows of some heads with some buckets.
+  void multiply(const RelativeTable& table, Index head, Index heads, const Interval& buckets,
+                U* products) const {
+    for_heads(table, head, heads, [&](Index h, Index rows) {
+      const Index first = h * queries_;
+      const auto [rows_of_table, stride] = vectors(table, h, buckets);
+      leaves_.turned.dots(rows, size(buckets), table.width, rows_ + first * shape_.query_row(),
+                          shape_.query_row(), rows_of_table, stride,
+                          products + first * most_buckets, most_buckets, {});
+    });
+    for (Index row = head * queries_; table.constants && row < (head + heads) * queries_; ++row)
+      for (Index b = buckets.first; b <= buckets.last; ++b)
+        products[row * most_buckets + b - buckets.first] +=
+            own_.factor[row % queries_] * static_cast<U>(table.constant(row / queries_, b));
+  }
+
+  /// Products of the keys of a patch with few buckets, added to the scores of head g of the group.
+  void add_key_products(const RelativeTable& table, Index first_head, Index g, const Patch& p,
+                        const Interval& occur, const Index* buckets, const T* keys,
+                        U* scores) const {
+    const Index head = first_head + g;
+    const auto [rows, stride] = vectors(table, head, occur);
+    leaves_.stored.dots(size(occur), p.keys, table.width, rows, stride,
+                        keys + p.key * shape_.head_dim, shape_.head_dim, own_.of_keys, block_keys,
+                        {});
+    for (Index i = p.query; i < p.query + p.queries; ++i)
+      for (Index k = p.key; k < p.key + p.keys; ++k) {
+        const Index bucket = buckets[i * block_keys + k];
+        const U product = own_.of_keys[(bucket - occur.first) * block_keys + k - p.key];
+        scores[(g * queries_ + i) * block_keys + k] +=
+            own_.factor[i] * (product + static_cast<U>(table.constant(head, bucket)));
+      }
+  }
+
+  const DecodeShape& shape_;
+  const DecodeLeaves<T, BoundT>& leaves_;
+  const Buffers& buffers_;
+  const Own& own_;
+  Index group_;  ///< query heads per key head
+
+  const BoundT* bound_ = nullptr;
+  Index queries_ = 0, keys_ = 0;  ///< of the blocks
+  const U* rows_ = nullptr;       ///< of queries
+  std::array<Interval, Counts::keys> windows_{};
+};
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END
