@@ -124,7 +124,8 @@ void check_decode(Problems& problems,
 }
 
 /// Reports a ring that has overwritten keys which a query may see: those that were overwritten last
-/// are the first to be missed. A streaming cache forgets on purpose.
+/// are the first to be missed, and those behind the sinks where the mask has more of these. A
+/// streaming cache forgets on purpose.
 template <class CacheT, class BoundT>
 void check_overwritten(Problems& problems, const CacheT& cache, Index sequence, const Slots& slots,
                        Index queries, const BoundT& bound) {
@@ -140,6 +141,9 @@ void check_overwritten(Problems& problems, const CacheT& cache, Index sequence, 
   Position missed = -1;
   constexpr Position some = 64;  // a mask may leave out every other one
   for (Position key = lost; missed < 0 && key >= std::max(slots.sinks(), lost - some); --key)
+    if (is_missed(key, 0)) missed = key;
+  for (Position key = slots.sinks(); missed < 0 && key <= std::min(lost, slots.sinks() + some);
+       ++key)
     if (is_missed(key, 0)) missed = key;
   for (Index head = 1; missed < 0 && head < bound.shape().num_heads; ++head)
     if (is_missed(lost, head)) missed = lost;

@@ -108,15 +108,18 @@ template <class Level, class T, class LayoutT>
 void fill_angles(const Rotary<LayoutT>& rotary, const AngleTable& table, const Turn& turn,
                  const Positions& positions, Index tokens, arithmetic_t<T>* cos,
                  arithmetic_t<T>* sin, Index row) {
-  for_angle_runs<Level, arithmetic_t<T>>(
-      rotary, table, turn, positions, 0, tokens,
-      [&](Index t, Index n, Index pair, Index pairs, const auto& angles) {
-        const Index padded = round_up(pairs, AngleTable::pair_block);
-        for (Index i = 0; i < n; ++i) {
-          std::copy_n(angles.cos + i * angles.row, padded, cos + (t + i) * row + pair);
-          std::copy_n(angles.sin + i * angles.row, padded, sin + (t + i) * row + pair);
-        }
-      });
+  using U = arithmetic_t<T>;
+  // Behind the last pair may be anything, and the leaf multiplies the zeros there by it.
+  const auto copy = [](Index pairs, const U* from, U* to) {
+    std::fill(std::copy_n(from, pairs, to), to + round_up(pairs, AngleTable::pair_block), U{0});
+  };
+  for_angle_runs<Level, U>(rotary, table, turn, positions, 0, tokens,
+                           [&](Index t, Index n, Index pair, Index pairs, const auto& angles) {
+                             for (Index i = 0; i < n; ++i) {
+                               copy(pairs, angles.cos + i * angles.row, cos + (t + i) * row + pair);
+                               copy(pairs, angles.sin + i * angles.row, sin + (t + i) * row + pair);
+                             }
+                           });
 }
 
 template <class Level, class T, class LayoutT>

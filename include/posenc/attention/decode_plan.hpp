@@ -162,7 +162,7 @@ struct DecodeBuffers {
     query_index = arena.take<Position>(1, DecodePlan::most_queries);
     key = arena.take<Position>(1, block);
     key_index = arena.take<Position>(1, block);
-    if (regions > 1) key_copy = arena.take<Position>(1, block);
+    if (BoundT::has_distance_map) key_copy = arena.take<Position>(1, block);
   }
 };
 

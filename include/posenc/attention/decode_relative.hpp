@@ -115,6 +115,7 @@ class DecodeRelative {
     Index at = shape_.value_row();
     for_each([&]<class S>(const S& stage, const Index* buckets) {
       if constexpr (RelativeValues<S>) {
+        if (stage.relative_values().buckets == 0) return;
         for (Index row = 0; row < group_ * queries_; ++row) {
           U* const sums = outputs + row * shape_.output_row() + at;
           const U* const weight = weights + row * block_keys;

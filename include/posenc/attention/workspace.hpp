@@ -184,8 +184,8 @@ struct Buffers {
     query = arena.take<Position>(1, plan.block);
     query_index = arena.take<Position>(1, plan.block);
     key = arena.take<Position>(1, plan.chunk);
-    if (regions > 1) key_copy = arena.take<Position>(1, plan.tile);
-    if (regions > 1) query_copy = arena.take<double>(1, plan.panel);
+    if (BoundT::has_distance_map) key_copy = arena.take<Position>(1, plan.tile);
+    if (BoundT::has_distance_map) query_copy = arena.take<double>(1, plan.panel);
     constexpr Index biases = []<class... S>(const std::tuple<S...>*) {
       return num_relative_biases<S...>;
     }(static_cast<const typename Leaves<T, BoundT>::Stages*>(nullptr));

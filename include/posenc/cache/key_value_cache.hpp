@@ -215,20 +215,23 @@ class KeyValueCache {
     return false;
   };
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
-  static std::string who(const char* what) { return std::string("posenc::KeyValueCache::") + what; }
+  /// Builds no name where nothing is wrong.
+  static void raise(const Problems& problems, const char* what) {
+    if (!problems.empty()) problems.raise_if_any(std::string("posenc::KeyValueCache::") + what);
+  }
   static void check_sinks(const char* what, const CacheShape& shape, Index sinks) {
     Problems problems;
     problems.require(sinks >= 0 && sinks < shape.capacity,
                      "a ring keeps its sinks and at least one token more, got ", sinks,
                      " sinks for a capacity of ", shape.capacity, ".");
-    problems.raise_if_any(who(what));
+    raise(problems, what);
   }
 
   static void check_one_of(const char* what, const char* rule, Index value, Index count) {
     if (value >= 0 && value < count) return;
     Problems problems;
     problems.add(rule, " 0 to ", count - 1, ", got ", value, ".");
-    problems.raise_if_any(who(what));
+    raise(problems, what);
   }
   void check_sequence(const char* what, Index sequence) const {
     check_one_of(what, "there are sequences", sequence, shape().sequences);
@@ -239,7 +242,7 @@ class KeyValueCache {
     Problems problems;
     problems.require(rank >= 0 && rank < s.tokens(), "sequence ", sequence, " holds ", s.tokens(),
                      " tokens, so there is none of rank ", rank, ".");
-    problems.raise_if_any(who(what));
+    raise(problems, what);
     return s;
   }
 
@@ -262,7 +265,7 @@ void KeyValueCache<State, T>::set_pages(Index sequence, std::span<const Index> p
   check_sequence("set_pages", sequence);
   Problems problems;
   rows_.check_pages(problems, sequence, pages, sequences_[size(sequence)].slots.tokens());
-  problems.raise_if_any(who("set_pages"));
+  raise(problems, "set_pages");
   rows_.set_pages(sequence, pages);
 }
 
@@ -322,7 +325,7 @@ void KeyValueCache<State, T>::append_rows(const char* what, Index sequence,
                    "positions of a streaming cache are places in it and cannot be given.");
   const Positions positions = options.positions.value_or(Positions(slots.next_position()));
   check_appended(problems, sequence, k, v, positions);
-  problems.raise_if_any(who(what));
+  raise(problems, what);
   for (Index t = 0; t < k.tokens;) {
     // Tokens that lie one after another are stored together.
     const Index first = slots.add();
@@ -353,7 +356,7 @@ void KeyValueCache<State, T>::append(Index sequence, TensorView<X> k, TensorView
   Problems problems;
   detail::check_cache_fits(problems, shape(), bound);
   check_rotated_by(problems, sequence, bound);
-  problems.raise_if_any(who("append"));
+  raise(problems, "append");
   const detail::Slots& slots = sequences_[size(sequence)].slots;
   const bool is_first = slots.tokens() == 0;
   if constexpr (State == KeyState::raw || !Bound<E>::has_rotary) {
@@ -362,7 +365,7 @@ void KeyValueCache<State, T>::append(Index sequence, TensorView<X> k, TensorView
     const detail::KeyRotation<State, Bound<E>> rotation(bound);
     rotation.template check<T>(
         problems, options.positions.value_or(Positions(slots.next_position())), k.tokens);
-    problems.raise_if_any(who("append"));
+    raise(problems, "append");
     append_rows<From>("append", sequence, k, v, options, rotation);
   }
   if (State != KeyState::raw && is_first) set_rotated_by(sequence, bound);
@@ -375,7 +378,7 @@ void KeyValueCache<State, T>::truncate(Index sequence, Position index) {
   problems.require(index >= 0 && index <= s.next_index(), "sequence ", sequence,
                    " has tokens up to index ", s.next_index(), ", so it cannot end at ", index,
                    ".");
-  problems.raise_if_any(who("truncate"));
+  raise(problems, "truncate");
   const Index kept = s.rank_of(index);
   // What a ring holds behind its sinks when it ends there.
   const Position wanted = std::max<Position>(sinks_, index - (shape().capacity - sinks_));
@@ -383,7 +386,7 @@ void KeyValueCache<State, T>::truncate(Index sequence, Position index) {
                    sinks_, " sinks and ", shape().capacity - sinks_, " more that ends at ", index,
                    " holds the tokens from ", wanted, " on, but those before ", s.overwritten(),
                    " are overwritten.");
-  problems.raise_if_any(who("truncate"));
+  raise(problems, "truncate");
   s.truncate(kept, index);
 }
 
@@ -394,12 +397,12 @@ void KeyValueCache<State, T>::evict(Index sequence, Position first, Position las
   problems.require(first >= 0 && first <= last && last <= s.next_index(), "sequence ", sequence,
                    " has tokens up to index ", s.next_index(), ", so [", first, ", ", last,
                    ") is no range of them.");
-  problems.raise_if_any(who("evict"));
+  raise(problems, "evict");
   const Index from = s.rank_of(first), to = s.rank_of(last);
   if (from == to) return;
   if (!is_ring() && to < s.tokens())
     rows_.check_own(problems, sequence, from, s.tokens() - (to - from));
-  problems.raise_if_any(who("evict"));
+  raise(problems, "evict");
   s.remove(from, to - from,
            [&](Index source, Index target) { rows_.copy(sequence, source, sequence, target); });
 }
@@ -413,7 +416,7 @@ void KeyValueCache<State, T>::fork(Index from, Index to, Position end) {
   problems.require(end >= 0 && end <= source.next_index(), "sequence ", from,
                    " has tokens up to index ", source.next_index(), ", so it cannot be forked at ",
                    end, ".");
-  problems.raise_if_any(who("fork"));
+  raise(problems, "fork");
   const Index tokens = source.rank_of(end);
   problems.require(!is_ring() || tokens == source.tokens(),
                    "a ring can be forked only as a whole, at ", source.next_index(), ", not at ",
@@ -421,12 +424,12 @@ void KeyValueCache<State, T>::fork(Index from, Index to, Position end) {
   const Index room = rows_.room(to);
   problems.require(tokens <= room, "sequence ", to, " has pages for ", room, " tokens, but ",
                    tokens, " are to be forked into it: give it more with set_pages().");
-  problems.raise_if_any(who("fork"));
+  raise(problems, "fork");
   source.for_runs(0, tokens, [&](const detail::SlotRun& run) {
     if (!rows_.share(from, to, run.slot))
       rows_.check_own(problems, to, run.slot, run.slot + run.tokens);
   });
-  problems.raise_if_any(who("fork"));
+  raise(problems, "fork");
   source.for_runs(0, tokens, [&](const detail::SlotRun& run) {
     if (rows_.share(from, to, run.slot)) return;
     for (Index i = 0; i < run.tokens; ++i) rows_.copy(from, run.slot + i, to, run.slot + i);

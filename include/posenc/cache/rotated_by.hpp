@@ -59,7 +59,7 @@ constexpr void require_state() {
 template <class LayoutT>
 inline constexpr char layout_tag = 0;
 
-/// What decides how a key is rotated.
+/// What decides how a key is rotated, and whether its value is.
 struct RotatedBy {
   const void* layout = nullptr;
   Index offset = 0, head_dim = 0;
@@ -67,6 +67,7 @@ struct RotatedBy {
   std::vector<int> axis{};
   Position centre = 0;
   Angles angles = Angles::exact;
+  bool values = false;
   std::vector<Position> reduced{};  ///< where the distance map puts some positions
 
   RotatedBy() = default;
@@ -82,6 +83,7 @@ struct RotatedBy {
       axis = state.axis;
       centre = state.centre;
       angles = bound.angles();
+      values = BoundT::rotates_values;
       if constexpr (keys_of_map<map_of<BoundT>> == KeyState::reduced)
         for_probes([&](Position p) {
           reduced.push_back(bound.distance_map().key_position(0, p));
@@ -114,7 +116,7 @@ struct RotatedBy {
              offset == bound.rotary().offset && head_dim == state.head_dim &&
              same(inv_freq, state.inv_freq) && same(growth, state.growth) && axis == state.axis &&
              (growth.size() == 0 || centre == state.centre) && angles == bound.angles() &&
-             reduces_alike;
+             values == BoundT::rotates_values && reduces_alike;
     }
   }
 
