@@ -17,6 +17,10 @@
 #include <span>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 POSENC_NAMESPACE_BEGIN
 
 struct CacheShape {
@@ -150,16 +154,25 @@ class CacheRows {
 
  private:
   struct Release {
+    std::size_t alignment = small_alignment;
     void operator()(T* p) const { ::operator delete[](p, std::align_val_t{alignment}); }
   };
   using Memory = std::unique_ptr<T[], Release>;
-  static constexpr std::size_t alignment = 64;
+  static constexpr std::size_t small_alignment = 64, huge_page = std::size_t{2} << 20;
 
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
   static bool allocate(Index rows, Index width, Memory& memory) {
     Index count = 0, bytes = 0;
     if (!multiply(rows, width, count) || !multiply(count, Index{sizeof(T)}, bytes)) return false;
-    memory.reset(static_cast<T*>(::operator new[](size(bytes), std::align_val_t{alignment})));
+    const std::size_t alignment = size(bytes) < 2 * huge_page ? small_alignment : huge_page;
+    memory = Memory(static_cast<T*>(::operator new[](size(bytes), std::align_val_t{alignment})),
+                    Release{alignment});
+#if defined(__linux__)
+    // Reading a long cache takes a tenth longer from small pages. Only advice: a system that has no
+    // huge pages to give does nothing.
+    if (alignment == huge_page)
+      static_cast<void>(madvise(memory.get(), size(bytes), MADV_HUGEPAGE));
+#endif
     return true;
   }
   [[nodiscard]] Index page(Index sequence, Index slot) const {
