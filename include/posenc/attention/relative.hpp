@@ -189,7 +189,7 @@ void add_relative_weights(const std::tuple<Stages...>& stages, const ScoreTile& 
       // Each lane sums keys that follow one another in a bucket by themselves first: over many keys of
       // equal weight, one running sum would round the same way each time. What the other lanes do has
       // no part in it.
-      T run[Level::template panel<T>];
+      T run[Level::template panel<T>] = {};
       Index of[Level::template panel<T>];  // the bucket of a run
       std::fill_n(of, width, Index{-1});
       const auto begin_run = [&](Index j, Index bucket) {
