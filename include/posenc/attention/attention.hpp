@@ -67,11 +67,7 @@ void check_shapes(Problems& problems, const TensorView<const T>& q, const Tensor
                      " but v is ", dims(v), ".");
   }
   check_relative_widths(problems, bound, q.width, v.width);
-  Index rows = 0;
-  problems.require(options.lse.empty() ||
-                       (multiply(q.tokens, q.heads, rows) && std::ssize(options.lse) == rows),
-                   "lse has ", options.lse.size(), " elements for ", q.tokens, " queries of ",
-                   q.heads, " heads.");
+  check_lse(problems, options.lse, q);
 }
 
 /// Bytes that one worker needs, or -1 when that does not fit in memory.

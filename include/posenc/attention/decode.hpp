@@ -116,11 +116,7 @@ void check_decode(Problems& problems,
   }
   if (options.query_positions)
     check_attended(problems, "queries", *options.query_positions, q.tokens, rotary_state(bound));
-  Index rows = 0;
-  problems.require(options.lse.empty() ||
-                       (multiply(q.tokens, q.heads, rows) && std::ssize(options.lse) == rows),
-                   "lse has ", options.lse.size(), " elements for ", q.tokens, " queries of ",
-                   q.heads, " heads.");
+  check_lse(problems, options.lse, q);
 }
 
 /// Reports a ring that has overwritten keys which a query may see: those that were overwritten last

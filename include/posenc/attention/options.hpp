@@ -66,6 +66,15 @@ struct Coordinates {
   }
 };
 
+/// Reports log-sum-exps that are not one for each row of the queries.
+template <class T>
+void check_lse(Problems& problems, std::span<T> lse, const TensorView<const T>& q) {
+  Index rows = 0;
+  problems.require(lse.empty() || (multiply(q.tokens, q.heads, rows) && std::ssize(lse) == rows),
+                   "lse has ", lse.size(), " elements for ", q.tokens, " queries of ", q.heads,
+                   " heads.");
+}
+
 /// Reports positions by which the encoding's queries or keys cannot be rotated.
 inline void check_attended(Problems& problems, const char* what, const Positions& positions,
                            Index tokens, const RotaryState& rotary) {
