@@ -3,6 +3,7 @@
 // Vectors by distance in the kernel: with everything else that an encoding may have, at every level,
 // in calls of every kind.
 #include "formula.hpp"
+#include "pairs_of_distances.hpp"
 
 #include <posenc/attention/ragged.hpp>
 #include <posenc/bias/alibi.hpp>
@@ -42,32 +43,7 @@ TransformerXL xl(Position clamp) {
           .clamp_len = clamp};
 }
 
-/// A component of the user's, of all kinds at once: buckets fall with distance, two distances
-/// share one, vectors of buckets are far apart, and products have constants.
-struct PairsOfDistances {
-  Position reach;
-  std::vector<float> keys, queries, values;
-  std::vector<double> constants;
-
-  explicit PairsOfDistances(Position reach_)
-      : reach(reach_), keys(noise(buckets() * (width + 3), 8)),
-        queries(noise(buckets() * heads * width, 9)), values(noise(buckets() * value_dim, 10)) {
-    for (const float x : noise(heads * buckets(), 11)) constants.push_back(static_cast<double>(x));
-  }
-  [[nodiscard]] Index buckets() const { return reach + 1; }
-  [[nodiscard]] Index bucket(Position distance) const {
-    return (reach - std::clamp(distance, -reach, reach)) / 2;
-  }
-  [[nodiscard]] RelativeTable relative_keys() const {
-    return {keys.data(), buckets(), width, width + 3, 0, constants.data()};
-  }
-  [[nodiscard]] RelativeTable relative_queries() const {
-    return {queries.data(), buckets(), width, width, buckets() * width, constants.data()};
-  }
-  [[nodiscard]] RelativeTable relative_values() const {
-    return {values.data(), buckets(), value_dim, value_dim, 0, nullptr};
-  }
-};
+using PairsOfDistances = relative_test::PairsOfDistances<heads, width, value_dim>;
 
 /// Position ids that go back and forth.
 std::vector<Position> scattered(Index tokens, Position spread, std::uint64_t seed) {
