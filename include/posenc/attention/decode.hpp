@@ -197,7 +197,6 @@ void decode_checked(DecodeProblem<CacheT, BoundT>& call, DecodeShape& shape,
     check_sequence(problems, call, i);
     const Index tokens = call.cache.tokens(call.sequence(i));
     shape.queries = std::max(shape.queries, call.queries(i));
-    shape.blocks += DecodePlan::blocks_of(call.queries(i));
     shape.tasks += DecodePlan::blocks_of(call.queries(i)) * DecodePlan::parts_of(tokens);
   }
   const Index workers = std::clamp<Index>(shape.tasks, 1, options.executor.concurrency());
@@ -208,10 +207,15 @@ void decode_checked(DecodeProblem<CacheT, BoundT>& call, DecodeShape& shape,
 
   std::vector<BoundT> bounds;
   if (at_length) {
+    bounds.reserve(static_cast<std::size_t>(shape.sequences));
     for (Index i = 0; i < shape.sequences; ++i) {
+      if (call.queries(i) == 0) {
+        bounds.push_back(call.bound(0));  // nobody asks it
+        continue;
+      }
       const Slots& slots = call.cache.slots("decode", call.sequence(i));
       Position length = call.cache.is_streaming() ? slots.tokens() : slots.length();
-      if (options.query_positions && call.queries(i) > 0)
+      if (options.query_positions)
         length = std::max(length, options.query_positions
                                       ->subspan(static_cast<std::size_t>(call.start(i)),
                                                 static_cast<std::size_t>(call.queries(i)))
@@ -226,15 +230,14 @@ void decode_checked(DecodeProblem<CacheT, BoundT>& call, DecodeShape& shape,
   const Index each = decode_worker_bytes<U, BoundT>(shape);
   Arena rest(workspace.data() + workers * each);
   const SharedDecode<U> shared(shape, rest);
-  shared.first_task[0] = shared.first_block[0] = 0;
+  shared.first_task[0] = 0;
   for (Index i = 0; i < shape.sequences; ++i) {
     const Index blocks = DecodePlan::blocks_of(call.queries(i));
     const Index parts = DecodePlan::parts_of(call.cache.tokens(call.sequence(i)));
     shared.first_task[i + 1] = shared.first_task[i] + blocks * parts;
-    shared.first_block[i + 1] = shared.first_block[i] + blocks;
-    for (Index b = 0; b < blocks; ++b)
-      new (&shared.waiting[shared.first_block[i] + b]) std::atomic<Index>(parts);
   }
+  for (Index task = 0; task < shape.tasks; ++task)
+    new (&shared.arrived[task]) std::atomic<Index>(0);
   std::atomic<Index> next{0};
   const auto work = [&](Index w) {
     DecodeWorker<CacheT, BoundT> worker(call, shared, workspace.data() + w * each);
@@ -267,9 +270,10 @@ template <KeyState State, class T, class E>
   shape.sequences = cache.shape().sequences;
   shape.queries = queries_per_sequence;
   const Index parts = detail::DecodePlan::most_parts_of(cache.shape().capacity);
+  Index blocks = 0;
   const bool fits =
-      multiply(shape.sequences, detail::DecodePlan::blocks_of(shape.queries), shape.blocks) &&
-      multiply(shape.blocks, parts, shape.tasks);
+      multiply(shape.sequences, detail::DecodePlan::blocks_of(shape.queries), blocks) &&
+      multiply(blocks, parts, shape.tasks);
   const Index bytes = fits ? detail::decode_bytes<arithmetic_t<T>, typename Bound<E>::answers_type>(
                                  shape, std::clamp<Index>(shape.tasks, 1, executor.concurrency()))
                            : -1;

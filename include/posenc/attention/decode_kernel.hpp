@@ -3,12 +3,12 @@
 // The kernel of decode: a few queries of each sequence against the keys that a cache holds.
 //
 //   for each sequence, block of queries and part of its keys, in parallel:
-//     for each block of 64 keys and each key head:
-//       masks:         hidden blocks are not read
+//     for each block of up to 256 keys and each key head:
+//       masks:         hidden blocks are not read; mixed ones are halved down to 64 keys
 //       distance map:  one product for a uniform block, one per region and a blend for a mixed one
 //       products with vectors by distance, biases and score maps in the order written, masks,
 //       softmax, weights times values
-//     the last part of a task merges all of them, adds vectors by distance times their weights, and
+//     parts are merged in pairs; the last to come adds vectors by distance times their weights, and
 //     writes the rows
 //
 // Keys are what takes time: each is read once, for all query heads of its group, and asked for
@@ -102,12 +102,7 @@ class DecodeWorker {
     // found afterwards.
     if (!is_finite()) attend_part(part, first, last, true);
 
-    std::atomic<Index>& waiting = shared_.waiting[shared_.first_block[i_] + block];
-    if (waiting.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-    const Index first_task = shared_.first_task[i_] + block * parts;
-    sums_ = shared_.of(shape_, first_task);
-    for (Index other = 1; other < parts; ++other) merge(shared_.of(shape_, first_task + other));
-    finish();
+    merge_up(part, parts, task - part);
   }
 
  private:
@@ -130,6 +125,7 @@ class DecodeWorker {
 
   [[nodiscard]] const Map& map() const { return bound_->distance_map(); }
   [[nodiscard]] Index rows() const { return group_ * queries_; }
+  static Index padded(Index keys) { return round_up(keys, DecodePlan::pad); }
 
   // --- Queries ----------------------------------------------------------------------------------
 
@@ -223,31 +219,49 @@ class DecodeWorker {
     slots_->for_runs(
         first, last,
         [&](const SlotRun& run) {
-          for (Index k = 0; k < run.tokens; k += block_keys) {
-            const Block block =
-                begin_block({run.rank + k, run.slot + k, std::min(block_keys, run.tokens - k)});
-            if (block.mask == TileClass::none) continue;
-            if constexpr (Relative::asks) relative_.begin_block(block.keys);
-            for (Index h = 0; h < cache_.shape().kv_heads; ++h) meet(block, h);
-          }
+          for (Index k = 0; k < run.tokens; k += block_keys)
+            attend_block({run.rank + k, run.slot + k, std::min(block_keys, run.tokens - k)});
         },
         true);
   }
 
+  void attend_block(const SlotRun& run) {
+    const Block block = begin_block(run);
+    if (block.mask == TileClass::none) return;
+    if (run.tokens > DecodePlan::mixed_keys &&
+        (block.mask == TileClass::partial || !std::has_single_bit(block.regions))) {
+      const Index half = round_up(run.tokens / 2, DecodePlan::mixed_keys);
+      attend_block({run.rank, run.slot, half});
+      attend_block({run.rank + half, run.slot + half, run.tokens - half});
+      return;
+    }
+    if constexpr (Relative::asks) relative_.begin_block(block.keys);
+    for (Index h = 0; h < cache_.shape().kv_heads; ++h) meet(block, h);
+  }
+
   Block begin_block(const SlotRun& run) {
     const Index keys = run.tokens;
+    const Position first_index = slots_->index_of_slot(run.slot);
     Block block{run.slot, keys, TileClass::full, 1, problem_.places_of_keys(*slots_, run)};
-    for (Index k = 0; k < block_keys; ++k) {
-      const Index at = std::min(k, keys - 1);
-      buffers_.key[k] = block.positions[at];
-      buffers_.key_index[k] = slots_->index_of_slot(run.slot + at);
+    Interval places{block.positions[0], block.positions[0]};
+    for (Index k = 0; k < keys; ++k) {
+      const Position place = block.positions[k];
+      places = {std::min(places.first, place), std::max(places.last, place)};
+      buffers_.key[k] = place;
+      buffers_.key_index[k] = first_index + k;
     }
-    const auto bounds_of = [](const Position* at, Index n) {
-      const auto [least, greatest] = std::minmax_element(at, at + n);
+    for (Index k = keys; k < padded(keys); ++k) {
+      buffers_.key[k] = buffers_.key[keys - 1];
+      buffers_.key_index[k] = buffers_.key_index[keys - 1];
+    }
+    const auto bounds_of = [&](const Position* at) {
+      const auto [least, greatest] = std::minmax_element(at, at + queries_);
       return Interval{*least, *greatest};
     };
-    const Tile tile{bounds_of(buffers_.query, queries_), bounds_of(buffers_.key, keys),
-                    bounds_of(buffers_.query_index, queries_), bounds_of(buffers_.key_index, keys)};
+    const Tile tile{bounds_of(buffers_.query),
+                    places,
+                    bounds_of(buffers_.query_index),
+                    {first_index, first_index + keys - 1}};
     block.mask = detail::classify(bound_->stages(), tile);
     block.regions = map().regions(tile);
     with_angles_ = 0;
@@ -271,7 +285,7 @@ class DecodeWorker {
     if constexpr (Relative::in_scores)
       relative_.add_to_scores(head, cache_.rows().key(sequence_, block.slot, head),
                               buffers_.scores);
-    const Index padded = std::min(round_up(block.keys, DecodePlan::pad), block_keys);
+    const Index padded = this->padded(block.keys);
     const RowTile tile{rows(),
                        queries_,
                        padded,
@@ -293,14 +307,19 @@ class DecodeWorker {
     }
     U* const outputs = sums_.outputs + first_row * shape_.output_row();
     if constexpr (Relative::in_values) relative_.add_weights(buffers_.scores, outputs);
-    add_values(block, head, outputs);
+    // A block is summed by itself first: over many keys of equal weight, one running sum would round
+    // the same way each time.
+    std::fill_n(buffers_.sums, rows() * shape_.value_row(), U{0});
+    add_values(block, head, buffers_.sums);
+    for (Index r = 0; r < rows(); ++r)
+      leaves_.combine(shape_.value_row(), U{1}, outputs + r * shape_.output_row(), U{1},
+                      buffers_.sums + r * shape_.value_row());
   }
 
   void score(const Block& block, Index head, int region, U* scores) {
     const U* const q = queries(region) + head * rows() * shape_.query_row();
     const T* const k = cache_.rows().key(sequence_, block.slot, head);
-    const simd::Ahead ahead =
-        rows_ahead(cache_.rows().value(sequence_, block.slot, head), shape_.value_dim);
+    const simd::Ahead ahead{cache_.rows().value(sequence_, block.slot, head)};
     if constexpr (turns) {
       if (const int copy = key_copy(region); has_angles(block, copy)) {
         if (leaves_.turn.dots) {
@@ -323,17 +342,17 @@ class DecodeWorker {
                         shape_.head_dim, scores, block_keys, ahead);
   }
 
-  void add_values(const Block& block, Index head, U* outputs) {
+  void add_values(const Block& block, Index head, U* sums) {
     const T* const v = cache_.rows().value(sequence_, block.slot, head);
     const T* const next =
         head + 1 < cache_.shape().kv_heads
             ? cache_.rows().key(sequence_, block.slot, head + 1)
             : cache_.rows().key(sequence_, block.slot, 0) + block.keys * shape_.head_dim;
-    const simd::Ahead ahead = rows_ahead(next, shape_.head_dim);
+    const simd::Ahead ahead{next};
     const auto add = [&](const auto& leaves, const auto* values) {
       (skip_zeros_ ? leaves.add_values_skipping_zeros
                    : leaves.add_values)(rows(), block.keys, shape_.value_dim, buffers_.scores,
-                                        block_keys, values, outputs, shape_.output_row(), ahead);
+                                        block_keys, values, sums, shape_.value_row(), ahead);
     };
     if constexpr (turns_values) {
       const int copy = bound_->rotary().state.growth.size() == 0 ? 0 : copy_of_values;
@@ -346,9 +365,6 @@ class DecodeWorker {
     }
   }
 
-  static simd::Ahead rows_ahead(const T* rows, Index width) {
-    return {reinterpret_cast<const char*>(rows), width * static_cast<Index>(sizeof(T))};
-  }
   template <class X>
   static TensorView<X> view(X* rows, Index tokens, Index width) {
     return {rows, tokens, 1, width, width, 0};
@@ -398,6 +414,20 @@ class DecodeWorker {
                                sums_.outputs);
   }
 
+  /// Parts are merged in pairs, pairs of pairs, ...: each by whoever comes last. What is merged with
+  /// what, and so the result, does not depend on who that is.
+  void merge_up(Index part, Index parts, Index first_task) {
+    for (Index span = 1; span < parts; span *= 2) {
+      const Index left = part / (2 * span) * (2 * span), right = left + span;
+      part = left;
+      if (right >= parts) continue;
+      if (shared_.arrived[first_task + right].fetch_add(1, std::memory_order_acq_rel) == 0) return;
+      sums_ = shared_.of(shape_, first_task + left);
+      merge(shared_.of(shape_, first_task + right));
+    }
+    finish();
+  }
+
   void merge(const RowSums<U>& from) {
     for (Index row = 0; row < shape_.heads * queries_; ++row) {
       if (from.sum[row] == 0) continue;  // it saw nothing
@@ -418,8 +448,8 @@ class DecodeWorker {
         const Index row = h * queries_ + i;
         U* const output = sums_.outputs + row * shape_.output_row();
         const U sum = sums_.sum[row];
-        // A row that sees no key is zero already.
-        for (Index c = 0; c < shape_.value_dim; ++c) output[c] *= sum == 0 ? U{1} : 1 / sum;
+        if (sum != 0)  // a row that sees no key is zero already
+          leaves_.combine(shape_.value_row(), 1 / sum, output, U{0}, output);
         if (!problem_.lse.empty())
           problem_.lse[size((first_query_ + i) * shape_.heads + h)] = static_cast<U>(
               static_cast<double>(sums_.shift[row]) + std::log(static_cast<double>(sum)));

@@ -13,16 +13,20 @@ POSENC_NAMESPACE_BEGIN
 namespace detail {
 
 /// A task is a block of queries of one sequence, of all heads, against a part of its keys; each
-/// part has a softmax of its own, and whoever finishes the last one merges them. Parts follow from
+/// part has a softmax of its own, and then they are merged. Parts follow from
 /// the number of keys alone, and so does the result.
 struct DecodePlan {
   static constexpr Index most_queries = 8;  ///< in a block
-  static constexpr Index block_keys = 64;   ///< rotated, scored and summed at a time
+  /// Rotated, scored and summed at a time: the memory of a head is read in pieces of so many rows,
+  /// and with every piece reading starts anew.
+  static constexpr Index block_keys = 256;
+  /// Blocks of which a mask hides a part, or that lie in several regions, are halved down to this.
+  static constexpr Index mixed_keys = 64;
   static constexpr Index least_part = 512, most_parts = 32;
   static constexpr Index pad = 16;  ///< rows are padded to the longest vectors
   /// Vectors by distance that are met at a time: as many as there are distances between a block of
   /// queries and one of keys, padded.
-  static constexpr Index most_buckets = 80;
+  static constexpr Index most_buckets = round_up(block_keys + most_queries, pad);
 
   [[nodiscard]] static Index part_of(Index keys) {
     return std::max(least_part, round_up((keys - 1) / most_parts + 1, block_keys));
@@ -45,7 +49,6 @@ struct DecodeShape {
   Index value_buckets = 0;  ///< of relative values
   Index sequences = 0;
   Index queries = 0;  ///< most of a sequence
-  Index blocks = 0;   ///< of queries, of all sequences
   Index tasks = 0;
 
   [[nodiscard]] Index rows() const { return heads * std::min(queries, DecodePlan::most_queries); }
@@ -74,8 +77,7 @@ struct RowSums {
 template <class U>
 struct SharedDecode {
   Index* first_task = nullptr;            ///< [sequence + 1]
-  Index* first_block = nullptr;           ///< [sequence + 1]
-  std::atomic<Index>* waiting = nullptr;  ///< [block]: parts that are not finished
+  std::atomic<Index>* arrived = nullptr;  ///< [task]: of what is merged with this and those before
   std::byte* memory = nullptr;            ///< [task]: sums
   Index stride = 0;
 
@@ -84,8 +86,7 @@ struct SharedDecode {
     RowSums<U>(shape, measure);
     stride = measure.used();
     first_task = arena.take<Index>(1, shape.sequences + 1);
-    first_block = arena.take<Index>(1, shape.sequences + 1);
-    waiting = arena.take<std::atomic<Index>>(1, shape.blocks);
+    arrived = arena.take<std::atomic<Index>>(1, shape.tasks);
     memory = stride < 0 ? nullptr : arena.take<std::byte>(shape.tasks, stride);
   }
   [[nodiscard]] RowSums<U> of(const DecodeShape& shape, Index task) const {
@@ -139,6 +140,7 @@ struct DecodeBuffers {
 
   U* queries = nullptr;              ///< [region][row][query_row], scaled and rotated
   U* scores = nullptr;               ///< [row][key in block]
+  U* sums = nullptr;                 ///< [row][value_row], of a block
   U* blend = nullptr;                ///< the same, the second product of a mixed block
   U* keys = nullptr;                 ///< [key in block][head_dim], rotated
   U* values = nullptr;               ///< [key in block][value_dim], rotated
@@ -151,6 +153,7 @@ struct DecodeBuffers {
   DecodeBuffers(const DecodeShape& shape, Arena& arena) : relative(shape, arena) {
     queries = arena.take<U>(regions * shape.rows(), shape.query_row());
     scores = arena.take<U>(shape.rows(), block);
+    sums = arena.take<U>(shape.rows(), shape.value_row());
     if (regions > 1) blend = arena.take<U>(shape.rows(), block);
     if (BoundT::has_rotary) {
       keys = arena.take<U>(block, shape.head_dim);

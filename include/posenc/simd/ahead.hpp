@@ -8,11 +8,11 @@
 POSENC_NAMESPACE_BEGIN
 namespace simd {
 
-/// Rows of memory that will be read next, to be asked for while other work is done: a processor
-/// does not look ahead from the keys of a block to its values.
+/// What is read after some rows. Memory is asked for in the order in which it is read, some way ahead
+/// of that and across the ends of rows: a processor does not look from the keys of a block to its
+/// values.
 struct Ahead {
-  const char* first = nullptr;
-  Index row_bytes = 0;  ///< 0: nothing to ask for
+  const void* next = nullptr;  ///< null: ask for nothing
 };
 
 /// Cosines and sines of some keys, `row` apart, and the channels that they turn. There is memory

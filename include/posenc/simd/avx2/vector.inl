@@ -33,6 +33,11 @@ template <class V, class T>
 inline void arrive(V& a, V& b, const T*& next) {
   __asm__ volatile("" : "+x"(a), "+x"(b), "+r"(next));
 }
+/// The same for one.
+template <class V>
+inline void arrive(V& a) {
+  __asm__ volatile("" : "+x"(a));
+}
 
 /// b where the bits of mask are set, a elsewhere.
 inline __m256 blend(__m256 a, __m256 b, __m256 mask) { return _mm256_blendv_ps(a, b, mask); }

@@ -33,6 +33,11 @@ template <class V, class T>
 inline void arrive(V& a, V& b, const T*& next) {
   __asm__ volatile("" : "+v"(a), "+v"(b), "+r"(next));
 }
+/// The same for one.
+template <class V>
+inline void arrive(V& a) {
+  __asm__ volatile("" : "+v"(a));
+}
 
 /// b where the bits of mask are set, a elsewhere.
 inline __m512 blend(__m512 a, __m512 b, __m512 mask) {

@@ -21,7 +21,7 @@ inline V other_lanes(V v, std::integer_sequence<Index, I...>) {
 
 /// Lane i of v[0] becomes the sum of all lanes of v[i].
 template <class T, Index Size = lanes<T> / 2>
-inline void sum_across(Vec<T>* v) {
+__attribute__((always_inline)) inline void sum_across(Vec<T>* v) {
 #pragma GCC unroll 8
   for (Index i = 0; i < Size; ++i)
     v[i] = add_apart<Size>(v[2 * i], v[2 * i + 1], std::make_integer_sequence<Index, lanes<T>>{});
@@ -48,20 +48,15 @@ inline Vec<T> total_across(Vec<T> v) {
 }
 
 struct DecodeLeaves {
-  /// scores[r][k] = <q_r, k_k>. Rows of scores have room for whole vectors and at least 16. `ahead`
-  /// is asked for meanwhile, a row for each key.
+  /// scores[r][k] = <q_r, k_k>. Rows of scores have room for whole vectors and at least 16.
   template <class T>
   static void dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q, Index q_row,
                    const T* k, Index k_row, arithmetic_t<T>* scores, Index scores_row,
                    simd::Ahead ahead) {
-    in_rows(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
-      const U_<T>* const from = q + r * q_row;
-      for (Index first = 0; first < keys; first += Dots<Rows, T>::columns) {
-        if (r == 0) ask(ahead, first, Dots<Rows, T>::columns);
-        Dots<Rows, T> dots(k, k_row, first, keys);
-        dots.channels(0, width, from, q_row);
-        dots.store_sums(scores + r * scores_row + first, scores_row);
-      }
+    in_chunks_of_keys<T>(rows, keys, [&]<class D>(std::type_identity<D>, Index r, Index first) {
+      D dots(k, k_row, first, keys, r == 0 ? ahead : simd::Ahead{});
+      dots.channels(0, width, q + r * q_row, q_row);
+      dots.store_sums(scores + r * scores_row + first, scores_row);
     });
   }
 
@@ -71,16 +66,13 @@ struct DecodeLeaves {
   static void turned_dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q,
                           Index q_row, const T* k, const simd::KeyTurn<arithmetic_t<T>>& turn,
                           arithmetic_t<T>* scores, Index scores_row, simd::Ahead ahead) {
-    in_rows(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
+    in_chunks_of_keys<T>(rows, keys, [&]<class D>(std::type_identity<D>, Index r, Index first) {
       const U_<T>* const from = q + r * q_row;
-      for (Index first = 0; first < keys; first += Dots<Rows, T>::columns) {
-        if (r == 0) ask(ahead, first, Dots<Rows, T>::columns);
-        Dots<Rows, T> dots(k, width, first, keys);
-        dots.channels(0, turn.offset, from, q_row);
-        dots.template pairs<LayoutT>(turn, first, from, q_row);
-        dots.channels(turn.offset + 2 * turn.pairs, width, from, q_row);
-        dots.store_sums(scores + r * scores_row + first, scores_row);
-      }
+      D dots(k, width, first, keys, r == 0 ? ahead : simd::Ahead{});
+      dots.channels(0, turn.offset, from, q_row);
+      dots.template pairs<LayoutT>(turn, first, from, q_row);
+      dots.channels(turn.offset + 2 * turn.pairs, width, from, q_row);
+      dots.store_sums(scores + r * scores_row + first, scores_row);
     });
   }
 
@@ -90,10 +82,14 @@ struct DecodeLeaves {
   static void add_values(Index rows, Index keys, Index width, const arithmetic_t<T>* weights,
                          Index weights_row, const T* values, arithmetic_t<T>* out, Index out_row,
                          simd::Ahead ahead) {
-    in_rows(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
-      values_of_rows<SkipZeros, Rows>(keys, width, weights + r * weights_row, weights_row, values,
-                                      out + r * out_row, out_row, r == 0 ? ahead : simd::Ahead{});
-    });
+    for (Index first = 0; first < keys; first += chunk<T>)
+      in_rows<4>(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
+        Asking asking(values, keys * width * Index{sizeof(T)}, r == 0 ? ahead : simd::Ahead{});
+        asking.go_to(first * width * Index{sizeof(T)});
+        values_of_rows<SkipZeros, Rows>(std::min(chunk<T>, keys - first), width,
+                                        weights + r * weights_row + first, weights_row,
+                                        values + first * width, out + r * out_row, out_row, asking);
+      });
   }
 
   /// Turns a row of scores, whole vectors of them, into weights exp(score - shift) and adds these to
@@ -149,21 +145,55 @@ struct DecodeLeaves {
   template <class T>
   using U_ = arithmetic_t<T>;
 
-  /// Asks for some of the rows that are read next.
-  static void ask(simd::Ahead ahead, Index row, Index rows) {
-    constexpr Index line = 64;
-    const char* at = ahead.first + row * ahead.row_bytes;
-    const char* const end = at + rows * ahead.row_bytes;
-    for (; at < end; at += line) __builtin_prefetch(at, 0, 3);
+  /// Rows of keys or values that all rows of queries meet before the next ones are read.
+  template <class T>
+  static constexpr Index chunk = 64 / sizeof(T);
+
+  static constexpr std::size_t line = 64;
+  /// Vectors of elements T that lie in a line.
+  template <class T>
+  static constexpr int line_vectors = static_cast<int>(line / (lanes<U_<T>> * sizeof(T)));
+
+  /// Asks for memory as evenly as it is read, in its order: a burst fills the queue of what is under
+  /// way, and the loads of the moment wait behind it.
+  class Asking {
+   public:
+    Asking(const void* rows, Index bytes, simd::Ahead ahead)
+        : rows_(address(rows)), bytes_(static_cast<std::uintptr_t>(bytes)),
+          next_(address(ahead.next)) {}
+
+    /// What is being read. Where nothing is to be asked for, that itself is.
+    void go_to(Index offset) {
+      const std::uintptr_t there = static_cast<std::uintptr_t>(offset) + (next_ ? distance : 0);
+      at_ = there < bytes_ ? rows_ + there : next_ + (there - bytes_);
+    }
+    /// So many bytes, not more than a line, have been read. A number, not a pointer: what is asked for
+    /// may lie beyond everything.
+    __attribute__((always_inline)) void advance(std::size_t bytes) {
+      __builtin_prefetch(reinterpret_cast<const char*>(at_), 0, 3);
+      at_ += bytes;
+    }
+
+   private:
+    static constexpr std::uintptr_t distance = 8192;
+    static std::uintptr_t address(const void* p) { return reinterpret_cast<std::uintptr_t>(p); }
+    std::uintptr_t rows_, bytes_, next_, at_ = 0;
+  };
+
+  /// Calls f(number, first) until all rows had their turn, Most, half of that, ... at a time.
+  template <int Most, class F>
+  static void in_rows(Index rows, const F& f, Index r = 0) {
+    for (; r + Most <= rows; r += Most) f(std::integral_constant<int, Most>{}, r);
+    if constexpr (Most > 1) in_rows<Most / 2>(rows, f, r);
   }
 
-  /// Calls f(number, first) until all rows had their turn, four, two and one at a time.
-  template <class F>
-  static void in_rows(Index rows, const F& f) {
-    Index r = 0;
-    for (; r + 4 <= rows; r += 4) f(std::integral_constant<int, 4>{}, r);
-    if (r + 2 <= rows) f(std::integral_constant<int, 2>{}, r), r += 2;
-    if (r < rows) f(std::integral_constant<int, 1>{}, r);
+  template <class T, class F>
+  static void in_chunks_of_keys(Index rows, Index keys, const F& f) {
+    for (Index from = 0; from < keys; from += chunk<T>)
+      in_rows<4>(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
+        for (Index k = from; k < std::min(from + chunk<T>, keys); k += Dots<Rows, T>::columns)
+          f(std::type_identity<Dots<Rows, T>>{}, r, k);
+      });
   }
 
   /// Dot products of some rows of queries with some keys, in registers from the first channel to the
@@ -172,42 +202,56 @@ struct DecodeLeaves {
   struct Dots {
     using U = arithmetic_t<T>;
     static constexpr int sums = lanes<U> < 8 ? 8 : lanes<U>, columns = sums / Rows;
+    /// Keys that are read together, so that sums do not wait for one another. One row of queries waits
+    /// for memory alone, and that is fastest in its order.
+    static constexpr int together = Rows == 1 ? 1 : 2, turned = 2;
 
     /// Keys [first, first + columns); beyond the last key the last one is read again.
-    __attribute__((always_inline)) Dots(const T* k, Index k_row, Index first, Index keys) {
+    __attribute__((always_inline)) Dots(const T* k, Index k_row, Index first, Index keys,
+                                        simd::Ahead ahead)
+        : asking(k, keys * k_row * Index{sizeof(T)}, ahead) {
+      asking.go_to(first * k_row * Index{sizeof(T)});
 #pragma GCC unroll 16
       for (int i = 0; i < columns; ++i) row[i] = k + std::min(first + i, keys - 1) * k_row;
 #pragma GCC unroll 16
       for (int i = 0; i < sums; ++i) sum[i] = broadcast(U{0});
     }
 
-    /// Channels [begin, end) as they are.
+    /// Channels [begin, end) as they are, a line at a time.
     __attribute__((always_inline)) void channels(Index begin, Index end, const U* q, Index q_row) {
-      Index c = begin;
-      for (; c + lanes<U> <= end; c += lanes<U>) step(std::true_type{}, c, lanes<U>, q, q_row);
-      if (c < end) step(std::false_type{}, c, end - c, q, q_row);
+      constexpr Index whole_line = line_vectors<T> * lanes<U>;
+#pragma GCC unroll 8
+      for (int k = 0; k < columns; k += together) {
+        Index c = begin;
+        for (; c + whole_line <= end; c += whole_line) {
+          ask(line);
+#pragma GCC unroll 8
+          for (int v = 0; v < line_vectors<T>; ++v)
+            step(std::true_type{}, k, c + v * lanes<U>, lanes<U>, q, q_row);
+        }
+        if (c < end) ask(static_cast<std::size_t>(end - c) * sizeof(T));
+        for (; c + lanes<U> <= end; c += lanes<U>) step(std::true_type{}, k, c, lanes<U>, q, q_row);
+        if (c < end) step(std::false_type{}, k, c, end - c, q, q_row);
+      }
     }
 
-    /// All pairs of the rotary block, of a few keys at a time: more have more addresses than there are
-    /// registers for. Angles beyond those of the last key are read and not used.
+    /// All pairs of the rotary block. Angles beyond those of the last key are read and not used.
     template <class LayoutT>
     __attribute__((always_inline)) void pairs(const simd::KeyTurn<U>& turn, Index first, const U* q,
                                               Index q_row) {
-      constexpr int some = columns < 4 ? columns : 4;
+#pragma GCC unroll 8
+      for (int k = 0; k < columns; k += turned) {
+        const U *cos[turned], *sin[turned];
 #pragma GCC unroll 4
-      for (int from = 0; from < columns; from += some) {
-        const U *cos[some], *sin[some];
-#pragma GCC unroll 4
-        for (int k = 0; k < some; ++k) {
-          cos[k] = turn.cos + (first + from + k) * turn.row;
-          sin[k] = turn.sin + (first + from + k) * turn.row;
+        for (int i = 0; i < turned; ++i) {
+          cos[i] = turn.cos + (first + k + i) * turn.row;
+          sin[i] = turn.sin + (first + k + i) * turn.row;
         }
         Index i = 0;
         for (; i + lanes<U> <= turn.pairs; i += lanes<U>)
-          pair_step<LayoutT, some>(std::true_type{}, turn, i, lanes<U>, from, cos, sin, q, q_row);
+          pair_step<LayoutT>(std::true_type{}, turn, k, i, lanes<U>, cos, sin, q, q_row);
         if (i < turn.pairs)
-          pair_step<LayoutT, some>(std::false_type{}, turn, i, turn.pairs - i, from, cos, sin, q,
-                                   q_row);
+          pair_step<LayoutT>(std::false_type{}, turn, k, i, turn.pairs - i, cos, sin, q, q_row);
       }
     }
 
@@ -225,21 +269,32 @@ struct DecodeLeaves {
     }
 
    private:
+    /// So many bytes of each of the keys that are read together are done with.
+    __attribute__((always_inline)) void ask(std::size_t bytes) {
+#pragma GCC unroll 4
+      for (int i = 0; i < together; ++i) asking.advance(bytes);
+    }
+
+    /// A vector of some keys, from channel c on.
     template <bool Whole>
-    __attribute__((always_inline)) void step(std::bool_constant<Whole>, Index c,
+    __attribute__((always_inline)) void step(std::bool_constant<Whole>, int k, Index c,
                                              [[maybe_unused]] Index n, const U* q, Index q_row) {
-      Vec<U> query[Rows];
+      Vec<U> key[together];
+#pragma GCC unroll 4
+      for (int i = 0; i < together; ++i) {
+        key[i] = Whole ? load(row[k + i] + c) : load_first(row[k + i] + c, n);
+        arrive(key[i]);
+      }
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r) {
         const U* const at = q + r * q_row + c;
-        query[r] = Whole ? load(at) : load_first(at, n);
-      }
-#pragma GCC unroll 16
-      for (int i = 0; i < columns; ++i) {
-        const Vec<U> key = Whole ? load(row[i] + c) : load_first(row[i] + c, n);
+        Vec<U> query = Whole ? load(at) : load_first(at, n);
+        arrive(query);
 #pragma GCC unroll 4
-        for (int r = 0; r < Rows; ++r)
-          sum[r * columns + i] = fma(query[r], key, sum[r * columns + i]);
+        for (int i = 0; i < together; ++i) {
+          Vec<U>& to = sum[r * columns + k + i];
+          to = fma(query, key[i], to);
+        }
       }
     }
 
@@ -265,66 +320,71 @@ struct DecodeLeaves {
         return pair_order(load(x));
     }
 
-    template <class LayoutT, int Keys, bool Whole>
+    template <class LayoutT, bool Whole>
     __attribute__((always_inline)) void pair_step(std::bool_constant<Whole>,
-                                                  const simd::KeyTurn<U>& turn, Index i, Index n,
-                                                  int from, const U* const* cos,
-                                                  const U* const* sin, const U* q, Index q_row) {
-      Vec<U> qa[Rows], qb[Rows];
+                                                  const simd::KeyTurn<U>& turn, int k, Index i,
+                                                  Index n, const U* const* cos, const U* const* sin,
+                                                  const U* q, Index q_row) {
+      Vec<U> turned_a[turned], turned_b[turned];
 #pragma GCC unroll 4
-      for (int r = 0; r < Rows; ++r)
-        load_pairs<LayoutT, Whole>(q + r * q_row + turn.offset, i, n, turn.pairs, qa[r], qb[r]);
-#pragma GCC unroll 4
-      for (int k = 0; k < Keys; ++k) {
+      for (int key = 0; key < turned; ++key) {
+        constexpr std::size_t bytes = 2 * lanes<U> * sizeof(T);
+        asking.advance(std::min(bytes, line));
+        if constexpr (bytes > line) asking.advance(line);
         Vec<U> a, b;
-        load_pairs<LayoutT, Whole>(row[from + k] + turn.offset, i, n, turn.pairs, a, b);
-        const Vec<U> c = load_angles<LayoutT>(cos[k] + i), s = load_angles<LayoutT>(sin[k] + i);
-        const Vec<U> turned_a = fms(a, c, b * s), turned_b = fma(a, s, b * c);
+        load_pairs<LayoutT, Whole>(row[k + key] + turn.offset, i, n, turn.pairs, a, b);
+        const Vec<U> c = load_angles<LayoutT>(cos[key] + i);
+        const Vec<U> s = load_angles<LayoutT>(sin[key] + i);
+        turned_a[key] = fms(a, c, b * s);
+        turned_b[key] = fma(a, s, b * c);
+      }
 #pragma GCC unroll 4
-        for (int r = 0; r < Rows; ++r) {
-          Vec<U>& to = sum[r * columns + from + k];
-          to = fma(qb[r], turned_b, fma(qa[r], turned_a, to));
+      for (int r = 0; r < Rows; ++r) {
+        Vec<U> a, b;
+        load_pairs<LayoutT, Whole>(q + r * q_row + turn.offset, i, n, turn.pairs, a, b);
+        arrive(a);
+        arrive(b);
+#pragma GCC unroll 4
+        for (int key = 0; key < turned; ++key) {
+          Vec<U>& to = sum[r * columns + k + key];
+          to = fma(b, turned_b[key], fma(a, turned_a[key], to));
         }
       }
     }
 
     const T* row[columns];
     Vec<U> sum[sums];
+    Asking asking;
   };
 
   template <bool SkipZeros, int Rows, class T>
   static void values_of_rows(Index keys, Index width, const arithmetic_t<T>* weights,
                              Index weights_row, const T* values, arithmetic_t<T>* out,
-                             Index out_row, simd::Ahead ahead) {
+                             Index out_row, Asking ask) {
     using U = arithmetic_t<T>;
     constexpr int most = block_sums / Rows, vectors = most >= 8 ? 8 : most >= 4 ? 4 : 2;
     Index c = 0;
     const auto columns = [&]<int Vectors, bool Whole>(std::integral_constant<int, Vectors>,
                                                       std::bool_constant<Whole>) {
+      const auto at = [&](int r, int v) { return out + r * out_row + c + v * lanes<U>; };
       Vec<U> sum[Rows][Vectors];
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 8
-        for (int v = 0; v < Vectors; ++v) sum[r][v] = broadcast(U{0});
+        for (int v = 0; v < Vectors; ++v) sum[r][v] = load(at(r, v));
       const T* row = values + c;
-      // A number: what is asked for may lie beyond the rows that there are.
-      const auto next = reinterpret_cast<std::uintptr_t>(ahead.first);
+      Asking asking = ask;
       for (Index k = 0; k < keys; ++k, row += width) {
-        if (next != 0) {
-          // Asked for evenly: the queue of what is under way is short, and loads wait behind it.
-          constexpr std::uintptr_t line = 64, bytes = Vectors * lanes<U> * sizeof(T);
-          const auto there = next + static_cast<std::uintptr_t>(row - values) * sizeof(T);
-#pragma GCC unroll 16
-          for (std::uintptr_t at = 0; at < bytes; at += line)
-            __builtin_prefetch(reinterpret_cast<const char*>(there + at), 0, 3);
-        }
         Vec<U> weight[Rows];
 #pragma GCC unroll 4
         for (int r = 0; r < Rows; ++r) weight[r] = broadcast(weights[r * weights_row + k]);
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; ++v) {
-          const T* const at = row + v * lanes<U>;
-          const Vec<U> value = Whole ? load(at) : load_first(at, width - c);
+          const T* const from = row + v * lanes<U>;
+          if (v % line_vectors<T> == 0)
+            asking.advance(std::min(Vectors - v, line_vectors<T>) * lanes<U> * sizeof(T));
+          Vec<U> value = Whole ? load(from) : load_first(from, width - c);
+          arrive(value);
 #pragma GCC unroll 4
           for (int r = 0; r < Rows; ++r) {
             const Vec<U> added = fma(weight[r], value, sum[r][v]);
@@ -335,10 +395,8 @@ struct DecodeLeaves {
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 8
-        for (int v = 0; v < Vectors; ++v) {
-          U* const at = out + r * out_row + c + v * lanes<U>;
-          store(at, load(at) + sum[r][v]);
-        }
+        for (int v = 0; v < Vectors; ++v) store(at(r, v), sum[r][v]);
+      ask = asking;
       c += Vectors * lanes<U>;
     };
     while (c + vectors * lanes<U> <= width)

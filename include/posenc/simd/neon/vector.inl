@@ -37,6 +37,11 @@ template <class V, class T>
 inline void arrive(V& a, V& b, const T*& next) {
   __asm__ volatile("" : "+w"(a), "+w"(b), "+r"(next));
 }
+/// The same for one.
+template <class V>
+inline void arrive(V& a) {
+  __asm__ volatile("" : "+w"(a));
+}
 
 /// b where the bits of mask are set, a elsewhere.
 inline float32x4_t blend(float32x4_t a, float32x4_t b, float32x4_t mask) {

@@ -52,6 +52,9 @@ inline Vec<arithmetic_t<X>> load_first(const X* p, Index n) {
 }
 inline Floats broadcast(float x) { return Floats{x, x, x, x}; }
 inline Doubles broadcast(double x) { return Doubles{x, x}; }
+/// Other levels have to say that a is loaded once, here.
+template <class V>
+inline void arrive(V&) {}
 template <class V>
 inline V fma(V a, V b, V c) {
   return a * b + c;
