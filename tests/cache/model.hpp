@@ -290,18 +290,19 @@ class Session {
     return is_paged() ? std::min<Index>(capacity_, std::ssize(l.pages) * page_tokens) : capacity_;
   }
 
-  /// Has a ring overwritten a key that the first of some queries would see? Of those behind its
+  /// Has a ring overwritten a key that one of some queries would see? Of those behind its
   /// sinks, the 64 that were lost last and the 64 that were lost first are asked for; one that was
   /// evicted among them counts as lost.
   [[nodiscard]] bool is_missing_keys(const List& l, Index queries, const BoundT& bound) const {
     if (!is_ring() || is_streaming() || queries == 0 || queries > std::ssize(l.tokens))
       return false;
-    const Position query = l.tokens[l.tokens.size() - size(queries)].index;
     for (Position key = sinks_; key < l.overwritten; ++key) {
       if (key > sinks_ + 64 && key < l.overwritten - 65) continue;
-      const bool is_held =
-          std::ranges::any_of(l.tokens, [&](const Token& t) { return t.index == key; });
-      if (!is_held && attention_test::visible(bound, Score{query, key, query, key, 0})) return true;
+      if (std::ranges::any_of(l.tokens, [&](const Token& t) { return t.index == key; })) continue;
+      for (std::size_t i = l.tokens.size() - size(queries); i < l.tokens.size(); ++i) {
+        const Position query = l.tokens[i].index;
+        if (attention_test::visible(bound, Score{query, key, query, key, 0})) return true;
+      }
     }
     return false;
   }

@@ -158,6 +158,9 @@ TEST_CASE("ParallelWindows: what is wrong is said") {
   CHECK_THROWS_WITH(ParallelWindows{{2}}.positions(-1),
                     ContainsSubstring("tokens must not be negative, got -1"));
   CHECK_THROWS_WITH(ParallelWindows{}.task_positions(), ContainsSubstring("at least one window"));
+  CHECK_THROWS_AS(
+      (ParallelWindows{{Position{1} << 62, Position{1} << 62, Position{1} << 62}}.context_tokens()),
+      Error);
   CHECK_THROWS_WITH(ParallelWindows{{2}}.window_positions(1),
                     ContainsSubstring("there are 1 windows, so there is none of number 1"));
   CHECK_THROWS_AS(bind(rope | ParallelWindows{{-2}}), Error);

@@ -45,6 +45,33 @@ TEST_CASE("rings: SinkWindow takes its sinks and its window") {
   ring_suffices(SinkWindow{.sinks = 3, .window = 8}, 11, 3);
 }
 
+namespace {
+/// Every fourth token sees all that went before.
+struct Summaries {
+  [[nodiscard]] bool visible(const Score& at) const {
+    return at.key_index <= at.query_index &&
+           (at.query_index % 4 == 3 || at.query_index - at.key_index < 4);
+  }
+};
+}  // namespace
+
+TEST_CASE("rings: what one of several queries would miss is found") {
+  const Sequence s(8);
+  const auto bound = bind(Sequence::rope | Summaries{},
+                          {.num_heads = Sequence::heads, .num_kv_heads = Sequence::kv_heads});
+  auto ring = KeyValueCache<KeyState::rotated, double>::ring(Sequence::cache_of(6));
+  const auto decode_last = [&](Index last, Index queries) {
+    Rows out(s.q.size());
+    decode(s.queries().slice(last - queries, queries), ring,
+           TensorView(out.data(), queries, Sequence::heads, Sequence::width), bound);
+  };
+  ring.append(0, s.keys().slice(0, 7), s.values().slice(0, 7), bound);
+  CHECK_NOTHROW(decode_last(7, 2));
+  ring.append(0, s.keys().slice(7, 1), s.values().slice(7, 1), bound);
+  CHECK_THROWS_WITH(decode_last(8, 2),
+                    ContainsSubstring("overwritten token 1, which the mask lets query 7 see"));
+}
+
 TEST_CASE("rings: ChunkedCausal takes a chunk") {
   ring_suffices(ChunkedCausal{.chunk = 16}, 16, 0);
 }

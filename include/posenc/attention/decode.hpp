@@ -127,27 +127,30 @@ void check_overwritten(Problems& problems, const CacheT& cache, Index sequence, 
                        Index queries, const BoundT& bound) {
   const Position lost = slots.overwritten() - 1;
   if (lost < slots.sinks() || cache.is_streaming() || queries == 0) return;
-  const Position query = slots.index(slots.tokens() - queries);
-  const auto is_missed = [&](Position key, Index head) {
-    const Index rank =
-        slots.rank_of(key);  // those kept as sinks may follow others that were evicted
-    return (rank == slots.tokens() || slots.index(rank) != key) &&
-           detail::visible(bound.stages(), Score{query, key, query, key, head});
-  };
-  Position missed = -1;
-  constexpr Position some = 64;  // a mask may leave out every other one
-  for (Position key = lost; missed < 0 && key >= std::max(slots.sinks(), lost - some); --key)
-    if (is_missed(key, 0)) missed = key;
-  for (Position key = slots.sinks(); missed < 0 && key <= std::min(lost, slots.sinks() + some);
-       ++key)
-    if (is_missed(key, 0)) missed = key;
-  for (Index head = 1; missed < 0 && head < bound.shape().num_heads; ++head)
-    if (is_missed(lost, head)) missed = lost;
-  problems.require(
-      missed < 0, "sequence ", sequence, " is a ring of ", slots.capacity(),
-      " tokens that has overwritten token ", missed, ", which the mask lets query ", query,
-      " see: use a mask of that reach (SlidingWindow, SinkWindow, StreamingLLM, ...), a "
-      "longer ring, or KeyValueCache::streaming, which forgets on purpose.");
+  for (Index rank = slots.tokens() - queries; rank < slots.tokens(); ++rank) {
+    const Position query = slots.index(rank);
+    const auto is_missed = [&](Position key, Index head) {
+      const Index at =
+          slots.rank_of(key);  // those kept as sinks may follow others that were evicted
+      return (at == slots.tokens() || slots.index(at) != key) &&
+             detail::visible(bound.stages(), Score{query, key, query, key, head});
+    };
+    Position missed = -1;
+    constexpr Position some = 64;  // a mask may leave out every other one
+    for (Position key = lost; missed < 0 && key >= std::max(slots.sinks(), lost - some); --key)
+      if (is_missed(key, 0)) missed = key;
+    for (Position key = slots.sinks(); missed < 0 && key <= std::min(lost, slots.sinks() + some);
+         ++key)
+      if (is_missed(key, 0)) missed = key;
+    for (Index head = 1; missed < 0 && head < bound.shape().num_heads; ++head)
+      if (is_missed(lost, head)) missed = lost;
+    problems.require(
+        missed < 0, "sequence ", sequence, " is a ring of ", slots.capacity(),
+        " tokens that has overwritten token ", missed, ", which the mask lets query ", query,
+        " see: use a mask of that reach (SlidingWindow, SinkWindow, StreamingLLM, ...), a "
+        "longer ring, or KeyValueCache::streaming, which forgets on purpose.");
+    if (missed >= 0) return;
+  }
 }
 
 /// Reports a key of one sequence that a query sees at a distance without a vector.

@@ -118,6 +118,7 @@ class DecodeWorker {
   /// Keys that lie one after another and have consecutive indices.
   struct Block {
     Index slot = 0, keys = 0;
+    Tile where{};
     TileClass mask = TileClass::full;
     RegionSet regions = 1;
     Positions positions;
@@ -242,7 +243,10 @@ class DecodeWorker {
   Block begin_block(const SlotRun& run) {
     const Index keys = run.tokens;
     const Position first_index = slots_->index_of_slot(run.slot);
-    Block block{run.slot, keys, TileClass::full, 1, problem_.places_of_keys(*slots_, run)};
+    Block block;
+    block.slot = run.slot;
+    block.keys = keys;
+    block.positions = problem_.places_of_keys(*slots_, run);
     Interval places{block.positions[0], block.positions[0]};
     for (Index k = 0; k < keys; ++k) {
       const Position place = block.positions[k];
@@ -258,12 +262,12 @@ class DecodeWorker {
       const auto [least, greatest] = std::minmax_element(at, at + queries_);
       return Interval{*least, *greatest};
     };
-    const Tile tile{bounds_of(buffers_.query),
-                    places,
-                    bounds_of(buffers_.query_index),
-                    {first_index, first_index + keys - 1}};
-    block.mask = detail::classify(bound_->stages(), tile);
-    block.regions = map().regions(tile);
+    block.where = {bounds_of(buffers_.query),
+                   places,
+                   bounds_of(buffers_.query_index),
+                   {first_index, first_index + keys - 1}};
+    block.mask = detail::classify(bound_->stages(), block.where);
+    block.regions = map().regions(block.where);
     with_angles_ = 0;
     return block;
   }
@@ -286,15 +290,9 @@ class DecodeWorker {
       relative_.add_to_scores(head, cache_.rows().key(sequence_, block.slot, head),
                               buffers_.scores);
     const Index padded = this->padded(block.keys);
-    const RowTile tile{rows(),
-                       queries_,
-                       padded,
-                       block_keys,
-                       head * group_,
-                       buffers_.query,
-                       buffers_.query_index,
-                       buffers_.key,
-                       buffers_.key_index};
+    const RowTile tile{rows(),        queries_,          padded,         block_keys,
+                       head * group_, block.where,       buffers_.query, buffers_.query_index,
+                       buffers_.key,  buffers_.key_index};
     leaves_.stages(bound_->stages(), tile, block.mask == TileClass::partial, buffers_.scores);
     for (Index r = 0; r < rows(); ++r) {
       U* const scores = buffers_.scores + r * block_keys;

@@ -35,6 +35,7 @@ struct RowTile {
   Index keys = 0;               ///< padded
   Index row = 0;                ///< from one row to the next
   Index first_head = 0;
+  Tile where{};                           ///< of all of them
   const Position* query = nullptr;        ///< [query]
   const Position* query_index = nullptr;  ///< [query]
   const Position* key = nullptr;          ///< [key]; padding repeats the last
@@ -43,6 +44,10 @@ struct RowTile {
   [[nodiscard]] Score score(Index r, Index k) const {
     return {query[r % queries], key[k], query_index[r % queries], key_index[k],
             first_head + r / queries};
+  }
+  /// A row of it.
+  [[nodiscard]] Tile where_of(const Score& at) const {
+    return {{at.query, at.query}, where.key, {at.query_index, at.query_index}, where.key_index};
   }
 };
 
@@ -68,6 +73,10 @@ void apply_row_stages(const std::tuple<Stages...>& stages, const RowTile& tile, 
       if constexpr (RelativeBias<S>)
         each([&](U x, const Score& at) {
           return x + static_cast<U>(stage.relative_bias(at.head, at.query - at.key));
+        });
+      else if constexpr (TiledBias<S>)
+        stage.tile_bias(tile.where_of(row), row.head, [&](const auto& bias) {
+          each([=](U x, const Score& at) { return x + static_cast<U>(bias(at)); });
         });
       else if constexpr (ScoreBias<S>)
         each([&](U x, const Score& at) { return x + static_cast<U>(stage.score_bias(at)); });

@@ -66,14 +66,18 @@ struct ParallelWindows {
   std::vector<Position> lengths;  ///< tokens of each window, in the order of the sequence
   bool align_right = false;       ///< windows end side by side instead of beginning so
 
-  /// Tokens of all windows: index of the first task token.
+  /// Tokens of all windows: index of the first task token. This and the following throw Error for
+  /// lengths that bind() refuses.
   [[nodiscard]] Position context_tokens() const {
+    Problems problems;
+    check(problems, {});
+    problems.raise_if_any("posenc::ParallelWindows::context_tokens");
     Position sum = 0;
     for (const Position length : lengths) sum += length;
     return sum;
   }
   /// Where the tokens of a window stand, for a call that has them alone.
-  /// These throw Error for lengths that bind() refuses, and when there is no such window.
+  /// Throws Error when there is no such window.
   [[nodiscard]] Positions window_positions(Index window) const {
     Problems problems;
     check(problems, {});

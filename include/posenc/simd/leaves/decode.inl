@@ -333,8 +333,8 @@ struct DecodeLeaves {
         if constexpr (bytes > line) asking.advance(line);
         Vec<U> a, b;
         load_pairs<LayoutT, Whole>(row[k + key] + turn.offset, i, n, turn.pairs, a, b);
-        const Vec<U> c = load_angles<LayoutT>(cos[key] + i);
-        const Vec<U> s = load_angles<LayoutT>(sin[key] + i);
+        Vec<U> c = load_angles<LayoutT>(cos[key] + i), s = load_angles<LayoutT>(sin[key] + i);
+        arrive(a), arrive(b), arrive(c), arrive(s);
         turned_a[key] = fms(a, c, b * s);
         turned_b[key] = fma(a, s, b * c);
       }
@@ -342,8 +342,7 @@ struct DecodeLeaves {
       for (int r = 0; r < Rows; ++r) {
         Vec<U> a, b;
         load_pairs<LayoutT, Whole>(q + r * q_row + turn.offset, i, n, turn.pairs, a, b);
-        arrive(a);
-        arrive(b);
+        arrive(a), arrive(b);
 #pragma GCC unroll 4
         for (int key = 0; key < turned; ++key) {
           Vec<U>& to = sum[r * columns + k + key];
