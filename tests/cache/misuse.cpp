@@ -325,6 +325,24 @@ TEST_CASE("cache: reduced keys remember the chunk") {
   CHECK(cache.tokens(0) == 3);
 }
 
+TEST_CASE("cache: turned values are refused to an encoding that does not turn them back") {
+  const auto turned = bind(RoPE<HalfSplit>{.head_dim = width} | RotateValues{} | Causal{});
+  Rotated cache = Rotated::contiguous(small);
+  Rows rows(3), out(1);
+  const std::vector<Index> first{0};
+  const auto decode_by = [&](const auto& bound) {
+    decode(TensorView<const float>(rows.k).slice(2, 1), cache, out.v.view(), bound,
+           {.sequences = first});
+  };
+  cache.append(0, rows.k.view(), rows.v.view(), turned);
+  CHECK_NOTHROW(decode_by(turned));
+  CHECK_SAYS(decode_by(plain), "the keys of sequence 0 were rotated by another encoding");
+  CHECK_SAYS(shift(cache, 0, 0, 3, 1, plain), "were rotated by another encoding");
+  cache.clear(0);
+  cache.append(0, rows.k.view(), rows.v.view(), plain);
+  CHECK_SAYS(decode_by(turned), "the keys of sequence 0 were rotated by another encoding");
+}
+
 TEST_CASE("cache: rows in its own element are kept to the bit") {
   const auto check = [&]<class T>(T) {
     using U = arithmetic_t<T>;

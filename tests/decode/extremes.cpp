@@ -3,6 +3,8 @@
 // Rows that see nothing, numbers that are not finite, scores of extreme size, many parts of the
 // keys, gaps and rings under windows.
 #include "calls.hpp"
+
+#include "../attention/calls.hpp"
 #include "reference.hpp"
 
 #include <posenc/bias/bias.hpp>
@@ -275,6 +277,29 @@ TEST_CASE("decode: a ring as large as the window gives what the whole cache give
   check(bind(rope | SlidingWindow::from_token_count(17), shape), 0, 17);
   check(bind(rope | SlidingWindow::from_token_count(64), shape), 0, 70);
   check(bind(rope | SinkWindow{.sinks = 4, .window = 20}, shape), 4, 24);
+}
+
+TEST_CASE("decode: what a workspace held before has no effect") {
+  const Sequence<float> sequence(70, heads, kv_heads, width, value_dim);
+  const auto check = [&]<KeyState State>(std::integral_constant<KeyState, State>,
+                                         const auto& bound) {
+    Holder<State, float> cache(Kind::contiguous, shape_for(sequence));
+    append(*cache, 0, sequence, 0, 70, bound);
+    const auto call = sequence.last(3);
+    const attention_test::Workspace dirty(decode_workspace(bound, *cache, 3));  // NaN, or -1
+    CHECK(ratio(decoded(call.q, *cache, bound, {.workspace = dirty.memory()}), call, bound) <= 1);
+    CHECK(dirty.guards_are_whole());
+  };
+  constexpr std::integral_constant<KeyState, KeyState::raw> raw;
+  constexpr std::integral_constant<KeyState, KeyState::rotated> rotated;
+  // Five pairs: whole vectors of angles and of channels go beyond them.
+  const RoPE<HalfSplit> some{.head_dim = width, .rotary_dim = 10};
+  const RoPE<Interleaved> others{.head_dim = width, .rotary_dim = 10, .rotary_offset = 3};
+  check(raw, bind(some | Causal{}, shape));
+  check(raw, bind(others | Causal{}, shape));
+  check(rotated, bind(others | Causal{}, shape));
+  check(raw, bind(some | ReRoPE{.window = 9} | Causal{}, shape));
+  check(raw, bind(rope | SlidingWindow::from_token_count(20) | SinkLogit{} | Causal{}, shape));
 }
 
 TEST_CASE("decode: streaming counts places in the cache") {

@@ -43,6 +43,16 @@ TEST_CASE("rings: SlidingWindow takes left + 1 keys") {
 
 TEST_CASE("rings: SinkWindow takes its sinks and its window") {
   ring_suffices(SinkWindow{.sinks = 3, .window = 8}, 11, 3);
+  // A ring that keeps fewer of them has lost one for good, however long ago.
+  const Sequence s(100);
+  const auto bound = bind(Sequence::rope | SinkWindow{.sinks = 3, .window = 8},
+                          {.num_heads = Sequence::heads, .num_kv_heads = Sequence::kv_heads});
+  auto ring = KeyValueCache<KeyState::rotated, double>::ring(Sequence::cache_of(20), 2);
+  ring.append(0, s.keys(), s.values(), bound);
+  Rows out(s.q.size());
+  CHECK_THROWS_WITH(decode(s.queries().slice(99, 1), ring,
+                           TensorView(out.data(), 1, Sequence::heads, Sequence::width), bound),
+                    ContainsSubstring("overwritten token 2, which the mask lets query 99 see"));
 }
 
 namespace {
