@@ -25,15 +25,17 @@ constexpr float infinity = std::numeric_limits<float>::infinity();
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 const RoPE<HalfSplit> rope{.head_dim = width};
 
-/// Everything in one raw cache and in one rotated one, and the last queries of it.
+/// Everything in raw caches and in rotated ones, in pages and whole, and the last queries of it.
 template <class BoundT>
 std::vector<Output<float>> both_states(const Sequence<float>& sequence, Index queries,
                                        const BoundT& bound) {
   std::vector<Output<float>> results;
   const auto run = [&]<KeyState State>(std::integral_constant<KeyState, State>) {
-    Holder<State, float> cache(Kind::paged, shape_for(sequence));
-    append(*cache, 0, sequence, 0, sequence.k.view().tokens, bound);
-    results.push_back(decoded(sequence.last(queries).q, *cache, bound));
+    for (const Kind kind : {Kind::paged, Kind::contiguous}) {
+      Holder<State, float> cache(kind, shape_for(sequence));
+      append(*cache, 0, sequence, 0, sequence.k.view().tokens, bound);
+      results.push_back(decoded(sequence.last(queries).q, *cache, bound));
+    }
   };
   run(std::integral_constant<KeyState, KeyState::raw>{});
   if constexpr (!BoundT::has_distance_map)
@@ -280,11 +282,11 @@ TEST_CASE("decode: a ring as large as the window gives what the whole cache give
 }
 
 TEST_CASE("decode: what a workspace held before has no effect") {
-  const Sequence<float> sequence(70, heads, kv_heads, width, value_dim);
+  const Sequence<float> sequence(620, heads, kv_heads, width, value_dim);
   const auto check = [&]<KeyState State>(std::integral_constant<KeyState, State>,
                                          const auto& bound) {
     Holder<State, float> cache(Kind::contiguous, shape_for(sequence));
-    append(*cache, 0, sequence, 0, 70, bound);
+    append(*cache, 0, sequence, 0, 620, bound);
     const auto call = sequence.last(3);
     const attention_test::Workspace dirty(decode_workspace(bound, *cache, 3));  // NaN, or -1
     CHECK(ratio(decoded(call.q, *cache, bound, {.workspace = dirty.memory()}), call, bound) <= 1);

@@ -47,6 +47,7 @@ namespace detail {
 template <class CacheT, class BoundT>
 DecodeShape decode_shape(const CacheT& cache, const BoundT& bound) {
   DecodeShape shape{.heads = bound.shape().num_heads,
+                    .kv_heads = cache.shape().kv_heads,
                     .head_dim = cache.shape().head_dim,
                     .value_dim = cache.shape().value_dim,
                     .value_buckets = value_buckets(bound)};
@@ -239,8 +240,7 @@ void decode_checked(DecodeProblem<CacheT, BoundT>& call, DecodeShape& shape,
     const Index parts = DecodePlan::parts_of(call.cache.tokens(call.sequence(i)));
     shared.first_task[i + 1] = shared.first_task[i] + blocks * parts;
   }
-  for (Index task = 0; task < shape.tasks; ++task)
-    new (&shared.arrived[task]) std::atomic<Index>(0);
+  for (Index task = 0; task < shape.tasks; ++task) new (&shared.arrived[task]) std::atomic_flag;
   std::atomic<Index> next{0};
   const auto work = [&](Index w) {
     DecodeWorker<CacheT, BoundT> worker(call, shared, workspace.data() + w * each);

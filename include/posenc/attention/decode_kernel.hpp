@@ -227,7 +227,7 @@ class DecodeWorker {
   }
 
   void attend_block(const SlotRun& run) {
-    const Block block = begin_block(run);
+    const Block block = block_of(run);
     if (block.mask == TileClass::none) return;
     if (run.tokens > DecodePlan::mixed_keys &&
         (block.mask == TileClass::partial || !std::has_single_bit(block.regions))) {
@@ -236,11 +236,11 @@ class DecodeWorker {
       attend_block({run.rank + half, run.slot + half, run.tokens - half});
       return;
     }
-    if constexpr (Relative::asks) relative_.begin_block(block.keys);
+    begin_block(block);
     for (Index h = 0; h < cache_.shape().kv_heads; ++h) meet(block, h);
   }
 
-  Block begin_block(const SlotRun& run) {
+  [[nodiscard]] Block block_of(const SlotRun& run) const {
     const Index keys = run.tokens;
     const Position first_index = slots_->index_of_slot(run.slot);
     Block block;
@@ -248,15 +248,9 @@ class DecodeWorker {
     block.keys = keys;
     block.positions = problem_.places_of_keys(*slots_, run);
     Interval places{block.positions[0], block.positions[0]};
-    for (Index k = 0; k < keys; ++k) {
+    for (Index k = 1; k < keys; ++k) {
       const Position place = block.positions[k];
       places = {std::min(places.first, place), std::max(places.last, place)};
-      buffers_.key[k] = place;
-      buffers_.key_index[k] = first_index + k;
-    }
-    for (Index k = keys; k < padded(keys); ++k) {
-      buffers_.key[k] = buffers_.key[keys - 1];
-      buffers_.key_index[k] = buffers_.key_index[keys - 1];
     }
     const auto bounds_of = [&](const Position* at) {
       const auto [least, greatest] = std::minmax_element(at, at + queries_);
@@ -268,8 +262,17 @@ class DecodeWorker {
                    {first_index, first_index + keys - 1}};
     block.mask = detail::classify(bound_->stages(), block.where);
     block.regions = map().regions(block.where);
-    with_angles_ = 0;
     return block;
+  }
+
+  void begin_block(const Block& block) {
+    with_angles_ = 0;
+    for (Index k = 0; k < padded(block.keys); ++k) {
+      const Index key = std::min(k, block.keys - 1);
+      buffers_.key[k] = block.positions[key];
+      buffers_.key_index[k] = block.where.key_index.first + key;
+    }
+    if constexpr (Relative::asks) relative_.begin_block(block.keys);
   }
 
   /// A block of keys meets all rows of a key head.
@@ -416,10 +419,10 @@ class DecodeWorker {
   /// what, and so the result, does not depend on who that is.
   void merge_up(Index part, Index parts, Index first_task) {
     for (Index span = 1; span < parts; span *= 2) {
-      const Index left = part / (2 * span) * (2 * span), right = left + span;
+      const Index left = part & ~span, right = left + span;
       part = left;
       if (right >= parts) continue;
-      if (shared_.arrived[first_task + right].fetch_add(1, std::memory_order_acq_rel) == 0) return;
+      if (!shared_.arrived[first_task + right].test_and_set(std::memory_order_acq_rel)) return;
       sums_ = shared_.of(shape_, first_task + left);
       merge(shared_.of(shape_, first_task + right));
     }

@@ -29,7 +29,7 @@ struct DecodePlan {
   static constexpr Index most_buckets = round_up(block_keys + most_queries, pad);
 
   [[nodiscard]] static Index part_of(Index keys) {
-    return std::max(least_part, round_up((keys - 1) / most_parts + 1, block_keys));
+    return std::max(least_part, round_up((keys - 1) / most_parts + 1, mixed_keys));
   }
   /// At least one, which sees nothing where there are no keys.
   [[nodiscard]] static Index parts_of(Index keys) {
@@ -45,13 +45,15 @@ struct DecodePlan {
 
 /// Sizes of a call: of its widths, and of its work.
 struct DecodeShape {
-  Index heads = 0, head_dim = 0, value_dim = 0, pairs = 0;
+  Index heads = 0, kv_heads = 0, head_dim = 0, value_dim = 0, pairs = 0;
   Index value_buckets = 0;  ///< of relative values
   Index sequences = 0;
   Index queries = 0;  ///< most of a sequence
   Index tasks = 0;
 
   [[nodiscard]] Index rows() const { return heads * std::min(queries, DecodePlan::most_queries); }
+  /// Of one key head.
+  [[nodiscard]] Index group_rows() const { return rows() / kv_heads; }
   [[nodiscard]] Index query_row() const { return round_up(head_dim, DecodePlan::pad); }
   [[nodiscard]] Index value_row() const { return round_up(value_dim, DecodePlan::pad); }
   /// Outputs, and behind them the sums of weights by bucket.
@@ -76,9 +78,9 @@ struct RowSums {
 /// What workers share.
 template <class U>
 struct SharedDecode {
-  Index* first_task = nullptr;            ///< [sequence + 1]
-  std::atomic<Index>* arrived = nullptr;  ///< [task]: of what is merged with this and those before
-  std::byte* memory = nullptr;            ///< [task]: sums
+  Index* first_task = nullptr;          ///< [sequence + 1]
+  std::atomic_flag* arrived = nullptr;  ///< [task]: one half of the pair whose right begins here
+  std::byte* memory = nullptr;          ///< [task]: sums
   Index stride = 0;
 
   SharedDecode(const DecodeShape& shape, Arena& arena) {
@@ -86,7 +88,7 @@ struct SharedDecode {
     RowSums<U>(shape, measure);
     stride = measure.used();
     first_task = arena.take<Index>(1, shape.sequences + 1);
-    arrived = arena.take<std::atomic<Index>>(1, shape.tasks);
+    arrived = arena.take<std::atomic_flag>(1, shape.tasks);
     memory = stride < 0 ? nullptr : arena.take<std::byte>(shape.tasks, stride);
   }
   [[nodiscard]] RowSums<U> of(const DecodeShape& shape, Index task) const {
@@ -139,9 +141,9 @@ struct DecodeBuffers {
   static constexpr int copies = regions + (BoundT::rotates_values ? 1 : 0);
 
   U* queries = nullptr;              ///< [region][row][query_row], scaled and rotated
-  U* scores = nullptr;               ///< [row][key in block]
-  U* sums = nullptr;                 ///< [row][value_row], of a block
+  U* scores = nullptr;               ///< [row of a key head][key in block]
   U* blend = nullptr;                ///< the same, the second product of a mixed block
+  U* sums = nullptr;                 ///< [row of a key head][value_row], of a block
   U* keys = nullptr;                 ///< [key in block][head_dim], rotated
   U* values = nullptr;               ///< [key in block][value_dim], rotated
   U *cos = nullptr, *sin = nullptr;  ///< [copy][key in block][angle_row]
@@ -152,9 +154,9 @@ struct DecodeBuffers {
 
   DecodeBuffers(const DecodeShape& shape, Arena& arena) : relative(shape, arena) {
     queries = arena.take<U>(regions * shape.rows(), shape.query_row());
-    scores = arena.take<U>(shape.rows(), block);
-    sums = arena.take<U>(shape.rows(), shape.value_row());
-    if (regions > 1) blend = arena.take<U>(shape.rows(), block);
+    scores = arena.take<U>(shape.group_rows(), block);
+    if (regions > 1) blend = arena.take<U>(shape.group_rows(), block);
+    sums = arena.take<U>(shape.group_rows(), shape.value_row());
     if (BoundT::has_rotary) {
       keys = arena.take<U>(block, shape.head_dim);
       if (BoundT::rotates_values) values = arena.take<U>(block, shape.value_dim);

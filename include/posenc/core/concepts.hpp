@@ -166,7 +166,8 @@ struct TakesFunction {
 /// tables reach so far, or which case of a definition by cases applies. (The rectangle may go on
 /// beyond the last query: f is called there, and what it says is not used.) The function becomes a
 /// loop over consecutive queries, and vector code if it has no branches and reads tables by
-/// at.query, at.key or at.distance().
+/// at.query, at.key or at.distance(). (decode() asks for one query and some keys, and the loop is over
+/// these, which need not be consecutive.)
 template <class T>
 concept TiledBias = ScoreBias<T> && requires(const T c, const Tile& tile, Index head) {
   c.tile_bias(tile, head, detail::TakesFunction{});

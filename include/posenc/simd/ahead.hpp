@@ -12,7 +12,7 @@ namespace simd {
 /// of that and across the ends of rows: a processor does not look from the keys of a block to its
 /// values.
 struct Ahead {
-  const void* next = nullptr;  ///< null: ask for nothing
+  const void* next = nullptr;  ///< null: nothing worth asking for
 };
 
 /// Cosines and sines of some keys, `row` apart, and the channels that they turn. There is memory

@@ -160,11 +160,12 @@ struct DecodeLeaves {
    public:
     Asking(const void* rows, Index bytes, simd::Ahead ahead)
         : rows_(address(rows)), bytes_(static_cast<std::uintptr_t>(bytes)),
-          next_(address(ahead.next)) {}
+          next_(address(ahead.next)), distance_(next_ == 0 ? 0 : std::min(farthest, bytes_)) {
+    }  // not beyond the next rows
 
-    /// What is being read. Where nothing is to be asked for, that itself is.
+    /// What is being read. Where nothing is worth asking for, that itself is asked for.
     void go_to(Index offset) {
-      const std::uintptr_t there = static_cast<std::uintptr_t>(offset) + (next_ ? distance : 0);
+      const std::uintptr_t there = static_cast<std::uintptr_t>(offset) + distance_;
       at_ = there < bytes_ ? rows_ + there : next_ + (there - bytes_);
     }
     /// So many bytes, not more than a line, have been read. A number, not a pointer: what is asked for
@@ -175,9 +176,9 @@ struct DecodeLeaves {
     }
 
    private:
-    static constexpr std::uintptr_t distance = 8192;
+    static constexpr std::uintptr_t farthest = 8192;
     static std::uintptr_t address(const void* p) { return reinterpret_cast<std::uintptr_t>(p); }
-    std::uintptr_t rows_, bytes_, next_, at_ = 0;
+    std::uintptr_t rows_, bytes_, next_, distance_, at_ = 0;
   };
 
   /// Calls f(number, first) until all rows had their turn, Most, half of that, ... at a time.
