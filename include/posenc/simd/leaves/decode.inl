@@ -149,10 +149,10 @@ struct DecodeLeaves {
   template <class T>
   static constexpr Index chunk = 64 / sizeof(T);
 
-  static constexpr std::size_t line = 64;
+  static constexpr Index line = 64;
   /// Vectors of elements T that lie in a line.
   template <class T>
-  static constexpr int line_vectors = static_cast<int>(line / (lanes<U_<T>> * sizeof(T)));
+  static constexpr int line_vectors = line / (lanes<U_<T>> * Index{sizeof(T)});
 
   /// Asks for memory as evenly as it is read, in its order: a burst fills the queue of what is under
   /// way, and the loads of the moment wait behind it.
@@ -170,9 +170,9 @@ struct DecodeLeaves {
     }
     /// So many bytes, not more than a line, have been read. A number, not a pointer: what is asked for
     /// may lie beyond everything.
-    __attribute__((always_inline)) void advance(std::size_t bytes) {
+    __attribute__((always_inline)) void advance(Index bytes) {
       __builtin_prefetch(reinterpret_cast<const char*>(at_), 0, 3);
-      at_ += bytes;
+      at_ += static_cast<std::uintptr_t>(bytes);
     }
 
    private:
@@ -230,7 +230,7 @@ struct DecodeLeaves {
           for (int v = 0; v < line_vectors<T>; ++v)
             step(std::true_type{}, k, c + v * lanes<U>, lanes<U>, q, q_row);
         }
-        if (c < end) ask(static_cast<std::size_t>(end - c) * sizeof(T));
+        if (c < end) ask((end - c) * Index{sizeof(T)});
         for (; c + lanes<U> <= end; c += lanes<U>) step(std::true_type{}, k, c, lanes<U>, q, q_row);
         if (c < end) step(std::false_type{}, k, c, end - c, q, q_row);
       }
@@ -271,7 +271,7 @@ struct DecodeLeaves {
 
    private:
     /// So many bytes of each of the keys that are read together are done with.
-    __attribute__((always_inline)) void ask(std::size_t bytes) {
+    __attribute__((always_inline)) void ask(Index bytes) {
 #pragma GCC unroll 4
       for (int i = 0; i < together; ++i) asking.advance(bytes);
     }
@@ -329,7 +329,7 @@ struct DecodeLeaves {
       Vec<U> turned_a[turned], turned_b[turned];
 #pragma GCC unroll 4
       for (int key = 0; key < turned; ++key) {
-        constexpr std::size_t bytes = 2 * lanes<U> * sizeof(T);
+        constexpr Index bytes = 2 * lanes<U> * Index{sizeof(T)};
         asking.advance(std::min(bytes, line));
         if constexpr (bytes > line) asking.advance(line);
         Vec<U> a, b;
@@ -382,7 +382,7 @@ struct DecodeLeaves {
         for (int v = 0; v < Vectors; ++v) {
           const T* const from = row + v * lanes<U>;
           if (v % line_vectors<T> == 0)
-            asking.advance(std::min(Vectors - v, line_vectors<T>) * lanes<U> * sizeof(T));
+            asking.advance(std::min(Vectors - v, line_vectors<T>) * lanes<U> * Index{sizeof(T)});
           Vec<U> value = Whole ? load(from) : load_first(from, width - c);
           arrive(value);
 #pragma GCC unroll 4
