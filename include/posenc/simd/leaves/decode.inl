@@ -335,7 +335,7 @@ struct DecodeLeaves {
         Vec<U> a, b;
         load_pairs<LayoutT, Whole>(row[k + key] + turn.offset, i, n, turn.pairs, a, b);
         Vec<U> c = load_angles<LayoutT>(cos[key] + i), s = load_angles<LayoutT>(sin[key] + i);
-        arrive(a), arrive(b), arrive(c), arrive(s);
+        if constexpr (Rows > 1) arrive(a), arrive(b), arrive(c), arrive(s);
         turned_a[key] = fms(a, c, b * s);
         turned_b[key] = fma(a, s, b * c);
       }
@@ -343,7 +343,7 @@ struct DecodeLeaves {
       for (int r = 0; r < Rows; ++r) {
         Vec<U> a, b;
         load_pairs<LayoutT, Whole>(q + r * q_row + turn.offset, i, n, turn.pairs, a, b);
-        arrive(a), arrive(b);
+        if constexpr (Rows > 1) arrive(a), arrive(b);
 #pragma GCC unroll 4
         for (int key = 0; key < turned; ++key) {
           Vec<U>& to = sum[r * columns + k + key];
