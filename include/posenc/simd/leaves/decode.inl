@@ -335,6 +335,7 @@ struct DecodeLeaves {
         Vec<U> a, b;
         load_pairs<LayoutT, Whole>(row[k + key] + turn.offset, i, n, turn.pairs, a, b);
         Vec<U> c = load_angles<LayoutT>(cos[key] + i), s = load_angles<LayoutT>(sin[key] + i);
+        // Fewer loads are worth an order of their own where there is more to compute.
         if constexpr (Rows > 1) arrive(a), arrive(b), arrive(c), arrive(s);
         turned_a[key] = fms(a, c, b * s);
         turned_b[key] = fma(a, s, b * c);
