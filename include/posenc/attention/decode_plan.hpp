@@ -13,8 +13,8 @@ POSENC_NAMESPACE_BEGIN
 namespace detail {
 
 /// A task is a block of queries of one sequence, of all heads, against a part of its keys; each
-/// part has a softmax of its own, and then they are merged. Parts follow from
-/// the number of keys alone, and so does the result.
+/// part has a softmax of its own, and then they are merged. Parts follow from the number of keys
+/// alone, and so does the result.
 struct DecodePlan {
   static constexpr Index most_queries = 8;  ///< in a block
   /// Rotated, scored and summed at a time: the memory of a head is read in pieces of so many rows,
@@ -79,7 +79,7 @@ struct RowSums {
 template <class U>
 struct SharedDecode {
   Index* first_task = nullptr;          ///< [sequence + 1]
-  std::atomic_flag* arrived = nullptr;  ///< [task]: one half of the pair whose right begins here
+  std::atomic_flag* arrived = nullptr;  ///< [task]: that or what it is merged into
   std::byte* memory = nullptr;          ///< [task]: sums
   Index stride = 0;
 
