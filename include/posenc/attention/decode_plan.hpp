@@ -79,7 +79,7 @@ struct RowSums {
 template <class U>
 struct SharedDecode {
   Index* first_task = nullptr;          ///< [sequence + 1]
-  std::atomic_flag* arrived = nullptr;  ///< [task]: that or what it is merged into
+  std::atomic_flag* arrived = nullptr;  ///< [first task of a right half]: one half is done
   std::byte* memory = nullptr;          ///< [task]: sums
   Index stride = 0;
 
