@@ -12,7 +12,7 @@
 
 #include "setting.hpp"
 
-#include <posenc/attention/bind.hpp>
+#include <posenc/bind/bind.hpp>
 
 #include <algorithm>
 #include <cmath>

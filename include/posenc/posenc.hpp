@@ -33,15 +33,15 @@
 #include <posenc/simd/level.hpp>
 
 #include <posenc/rotary/angles.hpp>
-#include <posenc/rotary/apply.hpp>
+#include <posenc/rotate/rotate.hpp>
 #include <posenc/rotary/axial_2d.hpp>
-#include <posenc/rotary/layout.hpp>
+#include <posenc/core/layout.hpp>
 #include <posenc/rotary/m_rope.hpp>
-#include <posenc/rotary/ragged.hpp>
+#include <posenc/rotate/ragged.hpp>
 #include <posenc/rotary/rope.hpp>
 #include <posenc/rotary/rotate_values.hpp>
-#include <posenc/rotary/rotations.hpp>
-#include <posenc/rotary/token_angles.hpp>
+#include <posenc/rotate/rotations.hpp>
+#include <posenc/rotate/token_angles.hpp>
 #include <posenc/rotary/xpos.hpp>
 
 #include <posenc/frequency/abf.hpp>
@@ -94,7 +94,7 @@
 #include <posenc/score/step_temperature.hpp>
 
 #include <posenc/attention/attention.hpp>
-#include <posenc/attention/bind.hpp>
+#include <posenc/bind/bind.hpp>
 #include <posenc/attention/decode.hpp>
 #include <posenc/attention/merge.hpp>
 #include <posenc/attention/ragged.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <posenc/attention/bind.hpp>
+#include <posenc/bind/bind.hpp>
 #include <posenc/posenc.hpp>
 
 #include "../support/catch.hpp"

@@ -3,7 +3,7 @@
 // Positions of several coordinates: what a file says of them, and what becomes of it.
 #include "fixture.hpp"
 
-#include <posenc/attention/bind.hpp>
+#include <posenc/bind/bind.hpp>
 
 using posenc::Index;
 using posenc::MRoPE;

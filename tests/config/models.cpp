@@ -4,7 +4,7 @@
 // taken from the published code of the models.
 #include "fixture.hpp"
 
-#include <posenc/attention/bind.hpp>
+#include <posenc/bind/bind.hpp>
 
 #include <filesystem>
 #include <numbers>

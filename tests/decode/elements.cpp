@@ -6,7 +6,7 @@
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/mask/causal.hpp>
-#include <posenc/rotary/apply.hpp>
+#include <posenc/rotate/rotate.hpp>
 
 namespace decode_test {
 namespace {

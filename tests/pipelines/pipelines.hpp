@@ -40,7 +40,7 @@
 #include <posenc/mask/prefix_lm.hpp>
 #include <posenc/mask/sink_window.hpp>
 #include <posenc/mask/sliding_window.hpp>
-#include <posenc/rotary/apply.hpp>
+#include <posenc/rotate/rotate.hpp>
 #include <posenc/score/log_n.hpp>
 #include <posenc/score/score_map.hpp>
 #include <posenc/score/sink_logit.hpp>

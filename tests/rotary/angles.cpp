@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Cosine and sine against long double, and the peers' arithmetic against float32 written out here.
-#include <posenc/rotary/token_angles.hpp>
+#include <posenc/rotate/token_angles.hpp>
 
 #include "../support/catch.hpp"
 

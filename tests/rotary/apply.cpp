@@ -4,7 +4,7 @@
 #include <posenc/frequency/dynamic_ntk.hpp>
 #include <posenc/frequency/frequency_table.hpp>
 #include <posenc/frequency/pi.hpp>
-#include <posenc/rotary/apply.hpp>
+#include <posenc/rotate/rotate.hpp>
 #include <posenc/rotary/rope.hpp>
 
 #include "../support/catch.hpp"

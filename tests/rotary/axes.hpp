@@ -4,7 +4,7 @@
 // formula in long double, pair by pair.
 #pragma once
 
-#include <posenc/rotary/apply.hpp>
+#include <posenc/rotate/rotate.hpp>
 #include <posenc/rotary/rope.hpp>
 
 #include "../support/catch.hpp"

@@ -2,10 +2,10 @@
 //
 // What a rotated element depends on: its pair, its position, the encoding, and in the last bits the
 // level. Not on strides, other heads, other tokens, other tensors of the call or threads.
-#include <posenc/rotary/apply.hpp>
-#include <posenc/rotary/ragged.hpp>
+#include <posenc/rotate/rotate.hpp>
+#include <posenc/rotate/ragged.hpp>
 #include <posenc/rotary/rope.hpp>
-#include <posenc/rotary/rotations.hpp>
+#include <posenc/rotate/rotations.hpp>
 
 #include "../support/catch.hpp"
 #include "rotation.hpp"

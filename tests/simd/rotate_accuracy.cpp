@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // rotate() against the formula, at every level: how exact it is, and that it writes nothing else.
-#include <posenc/rotary/apply.hpp>
+#include <posenc/rotate/rotate.hpp>
 #include <posenc/rotary/rope.hpp>
 
 #include "../support/catch.hpp"

@@ -2,7 +2,7 @@
 //
 // rotate() where numbers end, at every level: infinities, NaN, zeros of either sign, numbers below
 // the normal range and results beyond the greatest number.
-#include <posenc/rotary/apply.hpp>
+#include <posenc/rotate/rotate.hpp>
 #include <posenc/rotary/rope.hpp>
 
 #include "../support/catch.hpp"

@@ -19,7 +19,7 @@
 // makes its channel of the output not finite in every row that gives it a weight above zero.
 #pragma once
 
-#include <posenc/attention/kernel.hpp>
+#include <posenc/attention/prefill/worker.hpp>
 #include <posenc/attention/options.hpp>
 
 #include <memory>

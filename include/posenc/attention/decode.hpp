@@ -17,8 +17,8 @@
 #pragma once
 
 #include <posenc/attention/attention.hpp>
-#include <posenc/attention/decode_kernel.hpp>
-#include <posenc/rotary/ragged.hpp>
+#include <posenc/attention/decode/worker.hpp>
+#include <posenc/rotate/ragged.hpp>
 
 #include <functional>
 

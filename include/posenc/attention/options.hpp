@@ -3,7 +3,7 @@
 // What a call to attention takes besides tensors, and the rules that these have to keep.
 #pragma once
 
-#include <posenc/attention/bind.hpp>
+#include <posenc/bind/bind.hpp>
 #include <posenc/core/overlap.hpp>
 #include <posenc/core/positions.hpp>
 #include <posenc/executor/any_executor.hpp>

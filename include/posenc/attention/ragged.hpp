@@ -13,7 +13,7 @@
 #pragma once
 
 #include <posenc/attention/attention.hpp>
-#include <posenc/rotary/ragged.hpp>
+#include <posenc/rotate/ragged.hpp>
 
 #include <atomic>
 #include <span>

@@ -27,7 +27,7 @@
 // elementwise answers only, and angles are g * w_i whatever Angles the encoding is bound with.
 #pragma once
 
-#include <posenc/attention/bind.hpp>
+#include <posenc/bind/bind.hpp>
 #include <posenc/attention/options.hpp>
 
 #include <algorithm>

@@ -29,12 +29,12 @@
 // threads, unless they share pages; nothing may be read while it is changed.
 #pragma once
 
-#include <posenc/attention/bind.hpp>
+#include <posenc/bind/bind.hpp>
 #include <posenc/cache/rotated_by.hpp>
 #include <posenc/cache/rows.hpp>
 #include <posenc/cache/slots.hpp>
 #include <posenc/core/overlap.hpp>
-#include <posenc/rotary/rotate_tokens.hpp>
+#include <posenc/rotate/tokens.hpp>
 
 #include <optional>
 #include <span>

@@ -6,9 +6,9 @@
 // types can tell is refused by the compiler, the rest (frequencies, offsets) when it is met.
 #pragma once
 
-#include <posenc/attention/bind.hpp>
+#include <posenc/bind/bind.hpp>
 #include <posenc/core/key_state.hpp>
-#include <posenc/rotary/rotate_tokens.hpp>
+#include <posenc/rotate/tokens.hpp>
 
 #include <type_traits>
 #include <vector>

@@ -16,7 +16,7 @@
 #pragma once
 
 #include <posenc/core/concepts.hpp>
-#include <posenc/rotary/layout.hpp>
+#include <posenc/core/layout.hpp>
 
 #include <cmath>
 

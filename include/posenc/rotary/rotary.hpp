@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // Rotary: a rotary base and all of its frequency transforms, resolved: which channels rotate, by
-// which angles, with which amplitude. Made by bind(); read by rotate() and by the attention kernel.
+// which angles, with which amplitude. Made by bind(); read by rotate() and by attention.
 #pragma once
 
-#include <posenc/core/element.hpp>
-#include <posenc/core/view.hpp>
-#include <posenc/rotary/layout.hpp>
-#include <posenc/rotary/token_angles.hpp>
-
-#include <algorithm>
-#include <type_traits>
+#include <posenc/core/layout.hpp>
+#include <posenc/rotary/angles.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -31,128 +26,5 @@ struct Rotary {
   [[nodiscard]] Index pairs() const { return state.pairs(); }
   [[nodiscard]] RotaryBlock block() const { return {offset, pairs()}; }
 };
-
-namespace detail {
-
-/// Copies n channels.
-template <class X, class Y>
-void copy_channels(Index n, const X* x, Index x_stride, Y* y, Index y_stride) {
-  if constexpr (std::is_same_v<X, Y>) {
-    if (x_stride == 1 && y_stride == 1) {
-      std::copy_n(x, n, y);
-      return;
-    }
-  }
-  for (Index c = 0; c < n; ++c) {
-    if constexpr (std::is_same_v<X, Y>)
-      y[c * y_stride] = x[c * x_stride];
-    else
-      y[c * y_stride] = narrow<Y>(widen(x[c * x_stride]));
-  }
-}
-
-/// Copies the channels of one head that do not rotate.
-template <class X, class Y>
-void copy_unrotated(const RotaryBlock& block, Index width, const X* x, Index x_stride, Y* y,
-                    Index y_stride) {
-  const Index end = block.offset + 2 * block.pairs;
-  copy_channels(block.offset, x, x_stride, y, y_stride);
-  copy_channels(width - end, x + end * x_stride, x_stride, y + end * y_stride, y_stride);
-}
-
-/// Cosines and sines of the chosen pairs of some tokens, `row` apart.
-template <class U>
-struct AngleRows {
-  const U* cos = nullptr;
-  const U* sin = nullptr;
-  Index row = 0;
-};
-
-/// Rotates pairs [first, first + count), at most most_angle_pairs, of all heads of x into y, which
-/// may be the same. The same numbers come out whatever the strides are.
-template <class Level, class LayoutT, class X, class Y>
-void rotate_pairs(const RotaryBlock& block, Index first, Index count, const TensorView<const X>& x,
-                  const TensorView<Y>& y, const AngleRows<arithmetic_t<X>>& angles) {
-  const Index pairs = block.pairs;
-  const X* from = x.data + block.offset * x.channel_stride;
-  Y* to = y.data + block.offset * y.channel_stride;
-  if constexpr (std::is_same_v<LayoutT, HalfSplit> || std::is_same_v<LayoutT, Interleaved>)
-    if (x.channel_stride == 1 && y.channel_stride == 1) {
-      Level::template rotate<LayoutT>(x.tokens, x.heads, first, count, pairs, from, x.token_stride,
-                                      x.head_stride, to, y.token_stride, y.head_stride, angles.cos,
-                                      angles.sin, angles.row);
-      return;
-    }
-  X packed[2 * most_angle_pairs];
-  Y rotated[2 * most_angle_pairs];
-  for (Index t = 0; t < x.tokens; ++t)
-    for (Index h = 0; h < x.heads; ++h) {
-      const X* xh = from + t * x.token_stride + h * x.head_stride;
-      Y* yh = to + t * y.token_stride + h * y.head_stride;
-      for (Index i = 0; i < count; ++i) {
-        packed[i] = xh[LayoutT::first(first + i, pairs) * x.channel_stride];
-        packed[count + i] = xh[LayoutT::second(first + i, pairs) * x.channel_stride];
-      }
-      Level::template rotate<HalfSplit>(1, 1, 0, count, count, packed, 0, 0, rotated, 0, 0,
-                                        angles.cos + t * angles.row, angles.sin + t * angles.row,
-                                        0);
-      for (Index i = 0; i < count; ++i) {
-        yh[LayoutT::first(first + i, pairs) * y.channel_stride] = rotated[i];
-        yh[LayoutT::second(first + i, pairs) * y.channel_stride] = rotated[count + i];
-      }
-    }
-}
-
-/// Calls f(first, count) for the pairs of a head, in pieces that fit TokenAngles.
-template <class F>
-void for_pair_chunks(Index pairs, F&& f) {
-  constexpr Index most = most_angle_pairs;
-  for (Index first = 0; first < pairs; first += most) f(first, std::min(most, pairs - first));
-}
-
-/// Tokens [first, first + tokens) of a view.
-template <class T>
-TensorView<T> tokens_of(TensorView<T> view, Index first, Index tokens) {
-  view.data = view.row(first, 0);
-  view.tokens = tokens;
-  return view;
-}
-
-/// Calls f(token, tokens, pair, pairs, angles) for runs of the tokens [first, last), with the angles
-/// of some of their pairs, until all pairs of all tokens had their turn.
-template <class Level, class U, class LayoutT, class F>
-void for_angle_runs(const Rotary<LayoutT>& rotary, const AngleTable& table, const Turn& turn,
-                    const Positions& positions, Index first, Index last, const F& f) {
-  using Angles = TokenAngles<Level, U>;
-  Angles angles(rotary.state, table, turn);
-  for_pair_chunks(rotary.pairs(), [&](Index pair, Index pairs) {
-    angles.choose(pair, pairs);
-    for (Index t = first, tokens = 0; t < last; t += tokens) {
-      tokens = angles.fill(positions, t, last);
-      f(t, tokens, pair, pairs, AngleRows<U>{angles.cos(), angles.sin(), Angles::row});
-    }
-  });
-}
-
-/// Rotates tokens of x, each at its own position, into y: y = amplitude * R x on the rotary block, a
-/// copy elsewhere.
-template <class Level, class LayoutT, class X, class Y>
-void rotate_rows(const Rotary<LayoutT>& rotary, const AngleTable& table, const Turn& turn,
-                 const Positions& positions, const TensorView<const X>& x,
-                 const TensorView<Y>& y) noexcept {
-  for_angle_runs<Level, arithmetic_t<X>>(
-      rotary, table, turn, positions, 0, x.tokens,
-      [&](Index t, Index tokens, Index pair, Index pairs, const auto& angles) {
-        rotate_pairs<Level, LayoutT>(rotary.block(), pair, pairs, tokens_of(x, t, tokens),
-                                     tokens_of(y, t, tokens), angles);
-      });
-  if (x.width == 2 * rotary.pairs()) return;
-  for (Index t = 0; t < x.tokens; ++t)
-    for (Index h = 0; h < x.heads; ++h)
-      copy_unrotated(rotary.block(), x.width, x.row(t, h), x.channel_stride, y.row(t, h),
-                     y.channel_stride);
-}
-
-}  // namespace detail
 
 POSENC_NAMESPACE_END

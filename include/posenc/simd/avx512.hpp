@@ -5,7 +5,7 @@
 #pragma once
 
 #include <posenc/core/element.hpp>
-#include <posenc/rotary/layout.hpp>
+#include <posenc/core/layout.hpp>
 #include <posenc/simd/ahead.hpp>
 #include <posenc/simd/level.hpp>
 #include <posenc/simd/region.hpp>

@@ -14,7 +14,7 @@
 // a tile takes them some at a time.
 #pragma once
 
-#include <posenc/attention/packing.hpp>
+#include <posenc/attention/prefill/pack.hpp>
 
 POSENC_NAMESPACE_BEGIN
 

@@ -3,8 +3,8 @@
 // The leaves that decoding calls, of one level, as pointers; see attention/leaves.hpp for why.
 #pragma once
 
-#include <posenc/attention/leaves.hpp>
-#include <posenc/attention/plan.hpp>
+#include <posenc/attention/prefill/leaves.hpp>
+#include <posenc/attention/prefill/plan.hpp>
 
 POSENC_NAMESPACE_BEGIN
 

@@ -22,7 +22,7 @@
 // far. At the end output = sum / l and log-sum-exp = s + ln l.
 #pragma once
 
-#include <posenc/attention/relative_terms.hpp>
+#include <posenc/attention/prefill/relative_terms.hpp>
 #include <posenc/executor/any_executor.hpp>
 
 #include <array>

@@ -14,8 +14,8 @@
 // relative keys take patches too. What a component means is written in core/concepts.hpp.
 #pragma once
 
-#include <posenc/attention/decode_leaves.hpp>
-#include <posenc/attention/decode_plan.hpp>
+#include <posenc/attention/decode/leaves.hpp>
+#include <posenc/attention/decode/plan.hpp>
 
 #include <algorithm>
 #include <array>

@@ -9,7 +9,7 @@
 // takes rotary_dim of them: 512 bytes for 128 channels in float.
 #pragma once
 
-#include <posenc/rotary/apply.hpp>
+#include <posenc/rotate/rotate.hpp>
 
 #include <vector>
 

@@ -7,7 +7,7 @@
 // components build theirs. A Bound is immutable and may be shared by threads.
 #pragma once
 
-#include <posenc/attention/answers.hpp>
+#include <posenc/bind/answers.hpp>
 #include <posenc/core/pipeline.hpp>
 #include <posenc/core/positions.hpp>
 

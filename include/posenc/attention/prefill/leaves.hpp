@@ -5,9 +5,9 @@
 // operations.
 #pragma once
 
-#include <posenc/attention/bind.hpp>
-#include <posenc/attention/relative.hpp>
-#include <posenc/attention/stages.hpp>
+#include <posenc/bind/bind.hpp>
+#include <posenc/attention/score/relative.hpp>
+#include <posenc/attention/score/stages.hpp>
 #include <posenc/rotary/rotary.hpp>
 #include <posenc/simd/dispatch.hpp>
 

@@ -16,8 +16,8 @@
 // RotatedKeys).
 #pragma once
 
-#include <posenc/attention/bind.hpp>
-#include <posenc/rotary/rotate_tokens.hpp>
+#include <posenc/bind/bind.hpp>
+#include <posenc/rotate/tokens.hpp>
 
 POSENC_NAMESPACE_BEGIN
 

@@ -5,7 +5,7 @@
 // for each region that needs them. All of it when it is first asked for.
 #pragma once
 
-#include <posenc/attention/workspace.hpp>
+#include <posenc/attention/prefill/buffers.hpp>
 
 #include <cstdint>
 

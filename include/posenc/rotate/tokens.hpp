@@ -9,7 +9,7 @@
 #include <posenc/core/overlap.hpp>
 #include <posenc/core/positions.hpp>
 #include <posenc/executor/chunks.hpp>
-#include <posenc/rotary/rotary.hpp>
+#include <posenc/rotate/rows.hpp>
 
 #include <array>
 

@@ -8,7 +8,7 @@
 // and otherwise a bucket is found for each pair.
 #pragma once
 
-#include <posenc/attention/stages.hpp>
+#include <posenc/attention/score/stages.hpp>
 
 #include <array>
 

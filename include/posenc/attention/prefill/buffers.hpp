@@ -6,7 +6,7 @@
 // out. So the size that a user is told and the size that the kernel uses cannot drift apart.
 #pragma once
 
-#include <posenc/attention/plan.hpp>
+#include <posenc/attention/prefill/plan.hpp>
 
 #include <array>
 #include <atomic>

@@ -3,7 +3,7 @@
 // How the work of a call to decode is divided, and the memory that this takes.
 #pragma once
 
-#include <posenc/attention/workspace.hpp>
+#include <posenc/attention/prefill/buffers.hpp>
 #include <posenc/cache/slots.hpp>
 
 #include <span>

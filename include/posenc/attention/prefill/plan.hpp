@@ -3,7 +3,7 @@
 // Plan: how the work of one call to attention is divided, among threads and among caches.
 #pragma once
 
-#include <posenc/attention/leaves.hpp>
+#include <posenc/attention/prefill/leaves.hpp>
 
 #include <algorithm>
 

@@ -15,9 +15,9 @@
 // before it is needed. Where keys turn on the way, all heads of a key share its cosines and sines.
 #pragma once
 
-#include <posenc/attention/decode_leaves.hpp>
-#include <posenc/attention/decode_plan.hpp>
-#include <posenc/attention/decode_relative.hpp>
+#include <posenc/attention/decode/leaves.hpp>
+#include <posenc/attention/decode/plan.hpp>
+#include <posenc/attention/decode/relative_terms.hpp>
 #include <posenc/cache/key_value_cache.hpp>
 
 #include <algorithm>
