@@ -4,6 +4,7 @@
 #pragma once
 
 #include <posenc/bind/bind.hpp>
+#include <posenc/rotate/rows.hpp>
 #include <posenc/core/overlap.hpp>
 #include <posenc/core/positions.hpp>
 #include <posenc/executor/any_executor.hpp>

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <posenc/bind/bind.hpp>
+#include <posenc/rotate/rows.hpp>
 #include <posenc/core/key_state.hpp>
 #include <posenc/rotate/tokens.hpp>
 
