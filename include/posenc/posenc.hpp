@@ -94,6 +94,7 @@
 #include <posenc/score/step_temperature.hpp>
 
 #include <posenc/attention/attention.hpp>
+#include <posenc/bind/any.hpp>
 #include <posenc/bind/bind.hpp>
 #include <posenc/attention/decode.hpp>
 #include <posenc/attention/merge.hpp>

@@ -262,8 +262,8 @@ template <class T, class BoundT>
 std::vector<RowBound> error_bounds(const Arguments<T>& call, const BoundT& bound) {
   if constexpr (BoundT::depends_on_length)
     if (bound.options().length == 0)
-      return error_bounds_of(call, bound.at_length(call.length()).answers());
-  return error_bounds_of(call, bound.answers());
+      return error_bounds_of(call, bound.at_length(call.length()));
+  return error_bounds_of(call, bound);
 }
 
 /// The greatest error over its bound; at most 1 where everything agrees. Infinities and NaN must be equal.

@@ -13,9 +13,8 @@
 #pragma once
 
 #include <posenc/attention/attention.hpp>
-#include <posenc/rotate/ragged.hpp>
+#include <posenc/core/ragged_batch.hpp>
 
-#include <atomic>
 #include <span>
 #include <vector>
 
@@ -47,22 +46,26 @@ struct RaggedPairs {
 };
 
 /// Bytes for one sequence at a time, each with so many threads; -1 when that does not fit in memory.
-template <class T, class BoundT>
-Index largest_workspace(const BoundT& bound, const RaggedPairs& pairs, Index head_dim,
-                        Index value_dim, Index concurrency) {
+template <class U>
+Index largest_workspace(const Answers& answers, const PrefillLeaves<U>& leaves,
+                        const RaggedPairs& pairs, Index head_dim, Index value_dim,
+                        Index concurrency) {
   Index largest = 0;
   for (Index i = 0; i < pairs.sequences() && largest >= 0; ++i) {
-    const Index one = workspace_bytes<T>(bound, pairs.shape(i, head_dim, value_dim), concurrency);
+    const Index one =
+        prefill_bytes(answers, leaves, pairs.shape(i, head_dim, value_dim), concurrency);
     largest = one < 0 ? -1 : std::max(largest, one);
   }
   return largest < 0 ? -1 : round_up(largest, workspace_alignment);
 }
 
-template <class T, class BoundT>
-Index ragged_workspace_bytes(const BoundT& bound, const RaggedPairs& pairs, Index head_dim,
-                             Index value_dim, Index concurrency) {
+template <class U>
+Index ragged_workspace_bytes(const Answers& answers, const PrefillLeaves<U>& leaves,
+                             const RaggedPairs& pairs, Index head_dim, Index value_dim,
+                             Index concurrency) {
   const bool many = pairs.are_many(concurrency);
-  const Index one = largest_workspace<T>(bound, pairs, head_dim, value_dim, many ? 1 : concurrency);
+  const Index one =
+      largest_workspace(answers, leaves, pairs, head_dim, value_dim, many ? 1 : concurrency);
   Index bytes = 0;
   return one >= 0 && multiply(one, many ? concurrency : 1, bytes) ? bytes : -1;
 }
@@ -75,78 +78,73 @@ inline void check_pairs(Problems& problems, const RaggedPairs& pairs, Index quer
                    " of keys: each needs its own.");
 }
 
-/// Calls f(bound of sequence i) with what a length-dependent scheme is at the sequence's length.
-template <class BoundT, class Lengths>
-std::vector<BoundT> bounds_by_length(const BoundT& bound, Index sequences, const Lengths& length) {
-  std::vector<BoundT> bounds;
-  if constexpr (BoundT::depends_on_length)
-    if (bound.options().length == 0)
-      for (Index i = 0; i < sequences; ++i)
-        bounds.push_back(length(i) == 0 ? bound : bound.at_length(length(i)));
-  return bounds;
-}
-
-template <class T, class BoundT>
-void attend_ragged(TensorView<const T> q, TensorView<const T> k, TensorView<const T> v,
-                   TensorView<T> out, const RaggedPairs& pairs, const BoundT& bound,
-                   const RaggedAttentionOptions<T>& options) {
+template <class Q, class K, class V, class O, class E, class U>
+void attend_ragged(const TensorView<Q>& q, const TensorView<K>& k, const TensorView<V>& v,
+                   const TensorView<O>& out, const RaggedPairs& pairs, const Bound<E>& bound,
+                   const RaggedAttentionOptions<U>& options) {
+  require_elements<U, Q, K, V, O>();
+  const Answers& answers = bound.answers();
   Problems problems;
-  check_shapes(problems, q, k, v, out, bound.answers(), AttentionOptions<T>{.lse = options.lse});
+  check_shapes(problems, q, k, v, out, answers, options.lse);
   check_pairs(problems, pairs, q.tokens, k.tokens);
   problems.raise_if_any("posenc::attention");
 
-  const auto options_of = [&](Index i) {
-    AttentionOptions<T> one{.key_offset = pairs.keys.offset(i), .executor = Serial{}};
-    if (!pairs.queries.offsets.empty() || &pairs.queries == &pairs.keys)
-      one.query_offset = pairs.queries.offset(i);
-    return one;
-  };
-  std::vector<Position> lengths;
+  std::vector<Coordinates> at;
   for (Index i = 0; i < pairs.sequences(); ++i) {
     const Index queries = pairs.queries.tokens_of(i), keys = pairs.keys.tokens_of(i);
+    AttentionOptions<U> one{.key_offset = pairs.keys.offset(i), .executor = Serial{}};
+    if (!pairs.queries.offsets.empty() || &pairs.queries == &pairs.keys)
+      one.query_offset = pairs.queries.offset(i);
     Problems own;
-    const Coordinates at = coordinates(own, queries, keys, options_of(i), bound.answers());
-    check_distances(own, bound.answers(), at, queries, keys);
+    at.push_back(coordinates(own, queries, keys, one, answers.rotary().state));
+    DistanceCheck(answers, at.back())(own, queries, keys);
     for (const std::string& sentence : own.sentences())
       problems.add("sequence ", i, ": ", sentence);
-    lengths.push_back(own.empty() ? context_length(at, queries, keys) : 0);
   }
+  const std::size_t level = level_index();
+  const PrefillLeaves<U> leaves = prefill_leaves<typename Bound<E>::layout, U>(level);
   const Index concurrency = options.executor.concurrency();
   const Index bytes =
-      ragged_workspace_bytes<T>(bound.answers(), pairs, q.width, v.width, concurrency);
+      ragged_workspace_bytes(answers, leaves, pairs, q.width, v.width, concurrency);
   check_workspace(problems, options.workspace, bytes);
   problems.raise_if_any("posenc::attention");
 
-  const std::vector<BoundT> bounds = bounds_by_length(bound, pairs.sequences(), [&](Index i) {
-    return lengths[static_cast<std::size_t>(i)];
-  });
+  const auto size = [](Index n) { return static_cast<std::size_t>(n); };
+  std::vector<RotaryAtLength> rotary;  // of each sequence, where its length matters
+  for (Index i = 0; i < pairs.sequences() && follows_length(answers); ++i)
+    rotary.emplace_back(answers, [&] {
+      return context_length(at[size(i)], pairs.queries.tokens_of(i), pairs.keys.tokens_of(i));
+    });
   const Workspace workspace(options.workspace, bytes);
   const bool many = pairs.are_many(concurrency);
   const Index each = many ? bytes / concurrency : bytes;
-  const auto attend_one = [&](Index i, Index worker, const AnyExecutor& executor) {
+  const auto attend_one = [&](Index i, Index worker, Index threads, const AnyExecutor& executor) {
+    const Index first = pairs.queries.start(i), queries = pairs.queries.tokens_of(i);
+    if (queries == 0) return;
     const auto some = [&](const auto& x, const RaggedBatch& batch) {
-      return x.slice(batch.start(i), batch.tokens_of(i));
+      return tokens_of(x, batch.start(i), batch.tokens_of(i));
     };
-    AttentionOptions<T> one = options_of(i);
-    one.executor = executor;
-    one.workspace = {workspace.data() + worker * each, static_cast<std::size_t>(each)};
-    const auto rows = static_cast<std::size_t>(pairs.queries.tokens_of(i) * q.heads);
+    const TensorKeys<U> source(Rows<U>(some(k, pairs.keys), level),
+                               Rows<U>(some(v, pairs.keys), level), KeyState::raw, at[size(i)]);
+    PrefillCall<U> call{Rows<U>(some(q, pairs.queries), level),
+                        source.source(),
+                        OutRows<U>(some(out, pairs.queries), level),
+                        {},
+                        at[size(i)].query,
+                        Positions(at[size(i)].query_offset),
+                        bound.template asked<U>(),
+                        leaves};
     if (!options.lse.empty())
-      one.lse =
-          options.lse.subspan(static_cast<std::size_t>(pairs.queries.start(i) * q.heads), rows);
-    if (rows == 0) return;
-    attend<false, T>(some(q, pairs.queries), some(k, pairs.keys), some(v, pairs.keys),
-                     some(out, pairs.queries),
-                     bounds.empty() ? bound : bounds[static_cast<std::size_t>(i)], one);
+      call.lse = options.lse.subspan(size(first * q.heads), size(queries * q.heads));
+    if (!rotary.empty()) call.asked.rotary = &*rotary[size(i)];
+    run_prefill(call, threads, executor, workspace.data() + worker * each);
   };
   if (!many) {
-    for (Index i = 0; i < pairs.sequences(); ++i) attend_one(i, 0, options.executor);
+    for (Index i = 0; i < pairs.sequences(); ++i) attend_one(i, 0, concurrency, options.executor);
     return;
   }
-  std::atomic<Index> next{0};
-  options.executor(concurrency, [&](Index worker) {
-    for (Index i; (i = next.fetch_add(1, std::memory_order_relaxed)) < pairs.sequences();)
-      attend_one(i, worker, Serial{});
+  run_tasks(options.executor, concurrency, pairs.sequences(), [&](Index worker) {
+    return [&attend_one, worker](Index i) { attend_one(i, worker, 1, Serial{}); };
   });
 }
 
@@ -165,8 +163,11 @@ template <class T, class E>
   Problems problems;
   detail::check_pairs(problems, pairs, tokens(queries), tokens(keys));
   problems.raise_if_any("posenc::attention_workspace");
-  const Index bytes = detail::ragged_workspace_bytes<T>(bound.answers(), pairs, head_dim, value_dim,
-                                                        executor.concurrency());
+  using U = arithmetic_t<T>;
+  const auto leaves =
+      detail::prefill_leaves<typename Bound<E>::layout, U>(detail::level_index());
+  const Index bytes = detail::ragged_workspace_bytes<U>(bound.answers(), leaves, pairs, head_dim,
+                                                        value_dim, executor.concurrency());
   problems.require(bytes >= 0, "sizes must not be negative and must fit in memory, got widths ",
                    head_dim, " and ", value_dim, ".");
   problems.raise_if_any("posenc::attention_workspace");
@@ -183,8 +184,8 @@ void attention(std::type_identity_t<TensorView<const T>> q,
                std::type_identity_t<TensorView<const T>> k,
                std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
                const RaggedBatch& queries, const RaggedBatch& keys, const Bound<E>& bound,
-               const std::type_identity_t<RaggedAttentionOptions<T>>& options = {}) {
-  detail::attend_ragged<T>(q, k, v, out, {queries, keys}, bound, options);
+               const std::type_identity_t<RaggedAttentionOptions<arithmetic_t<T>>>& options = {}) {
+  detail::attend_ragged(q, k, v, out, detail::RaggedPairs{queries, keys}, bound, options);
 }
 
 /// Attention of whole sequences over themselves.
@@ -193,8 +194,24 @@ void attention(std::type_identity_t<TensorView<const T>> q,
                std::type_identity_t<TensorView<const T>> k,
                std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
                const RaggedBatch& batch, const Bound<E>& bound,
-               const std::type_identity_t<RaggedAttentionOptions<T>>& options = {}) {
-  detail::attend_ragged<T>(q, k, v, out, {batch, batch}, bound, options);
+               const std::type_identity_t<RaggedAttentionOptions<arithmetic_t<T>>>& options = {}) {
+  detail::attend_ragged(q, k, v, out, detail::RaggedPairs{batch, batch}, bound, options);
+}
+
+/// Both for tensors of different elements.
+template <class Q, class K, class V, class O, class E>
+  requires detail::MixedElements<Q, K, V, O>
+void attention(TensorView<Q> q, TensorView<K> k, TensorView<V> v, TensorView<O> out,
+               const RaggedBatch& queries, const RaggedBatch& keys, const Bound<E>& bound,
+               const std::type_identity_t<RaggedAttentionOptions<arithmetic_t<O>>>& options = {}) {
+  detail::attend_ragged(q, k, v, out, detail::RaggedPairs{queries, keys}, bound, options);
+}
+template <class Q, class K, class V, class O, class E>
+  requires detail::MixedElements<Q, K, V, O>
+void attention(TensorView<Q> q, TensorView<K> k, TensorView<V> v, TensorView<O> out,
+               const RaggedBatch& batch, const Bound<E>& bound,
+               const std::type_identity_t<RaggedAttentionOptions<arithmetic_t<O>>>& options = {}) {
+  detail::attend_ragged(q, k, v, out, detail::RaggedPairs{batch, batch}, bound, options);
 }
 
 POSENC_NAMESPACE_END

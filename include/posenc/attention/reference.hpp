@@ -27,8 +27,9 @@
 // elementwise answers only, and angles are g * w_i whatever Angles the encoding is bound with.
 #pragma once
 
+#include <posenc/attention/call/checks.hpp>
+#include <posenc/attention/call/coordinates.hpp>
 #include <posenc/bind/bind.hpp>
-#include <posenc/attention/options.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -42,35 +43,30 @@ struct ReferenceResult {
   std::vector<double> lse;  ///< [query tokens][query heads], natural log
 };
 
-// Calls below are qualified, so that a user's namespace that has a visible() of its own is not
-// asked.
 namespace detail::reference {
 
 using Vector = Frequencies;
 
 /// R_-g for one query and one key: y0 = x0 cos + x1 sin, y1 = x1 cos - x0 sin on each pair, a copy
 /// elsewhere. Nothing rotates without a rotary base.
-template <class BoundT>
 class BackwardRotation {
  public:
   /// Query token r of `query`, key token c of `key`.
-  BackwardRotation(const BoundT& bound, [[maybe_unused]] const Positions& query,
-                   [[maybe_unused]] Index r, [[maybe_unused]] const Positions& key,
-                   [[maybe_unused]] Index c)
-      : bound_(&bound) {
-    if constexpr (BoundT::has_rotary) {
-      const RotaryState& state = bound.rotary().state;
-      Vector angles = state.inv_freq;
-      for (Index i = 0; i < angles.size(); ++i) {
-        const int axis = state.axis.empty() ? 0 : state.axis[static_cast<std::size_t>(i)];
-        angles[i] *= bound.distance_map().distance(query.at(axis, r), key.at(axis, c));
-      }
-      cos_ = angles.cos();
-      sin_ = angles.sin();
-      magnitude_ = Vector::Constant(angles.size(), state.attention_factor * state.attention_factor);
-      if (state.growth.size() != 0)
-        magnitude_ *= (static_cast<double>(query[r] - key[c]) * state.growth).exp();
+  BackwardRotation(const Answers& answers, const Rotary& rotary, const Positions& query, Index r,
+                   const Positions& key, Index c)
+      : rotary_(&rotary) {
+    if (!rotary.layout) return;
+    const RotaryState& state = rotary.state;
+    Vector angles = state.inv_freq;
+    for (Index i = 0; i < angles.size(); ++i) {
+      const int axis = state.axis.empty() ? 0 : state.axis[static_cast<std::size_t>(i)];
+      angles[i] *= answers.map().distance(query.at(axis, r), key.at(axis, c));
     }
+    cos_ = angles.cos();
+    sin_ = angles.sin();
+    magnitude_ = Vector::Constant(angles.size(), state.attention_factor * state.attention_factor);
+    if (state.growth.size() != 0)
+      magnitude_ *= (static_cast<double>(query[r] - key[c]) * state.growth).exp();
   }
 
   /// A key as the query sees it, with the magnitudes of both.
@@ -81,55 +77,33 @@ class BackwardRotation {
   }
 
  private:
-  [[nodiscard]] Vector rotated(const Vector& x, [[maybe_unused]] const Vector& magnitude) const {
+  [[nodiscard]] Vector rotated(const Vector& x, const Vector& magnitude) const {
     Vector y = x;
-    if constexpr (BoundT::has_rotary) {
-      using LayoutT = typename BoundT::rotary_type::layout;
-      const Index pairs = cos_.size(), offset = bound_->rotary().offset;
-      for (Index i = 0; i < pairs; ++i) {
-        const Index a = offset + LayoutT::first(i, pairs), b = offset + LayoutT::second(i, pairs);
-        y[a] = magnitude[i] * (x[a] * cos_[i] + x[b] * sin_[i]);
-        y[b] = magnitude[i] * (x[b] * cos_[i] - x[a] * sin_[i]);
-      }
+    const Index pairs = cos_.size(), offset = rotary_->offset;
+    for (Index i = 0; i < pairs; ++i) {
+      const Index a = offset + rotary_->layout->first(i, pairs),
+                  b = offset + rotary_->layout->second(i, pairs);
+      y[a] = magnitude[i] * (x[a] * cos_[i] + x[b] * sin_[i]);
+      y[b] = magnitude[i] * (x[b] * cos_[i] - x[a] * sin_[i]);
     }
     return y;
   }
 
-  const BoundT* bound_;
+  const Rotary* rotary_;
   Vector cos_, sin_, magnitude_;
 };
 
 template <class T>
 Vector head_vector(const TensorView<const T>& x, Index token, Index head) {
   Vector values(x.width);
-  for (Index d = 0; d < x.width; ++d) values[d] = static_cast<double>(x(token, head, d));
+  for (Index d = 0; d < x.width; ++d) values[d] = static_cast<double>(widen(x(token, head, d)));
   return values;
 }
 
-template <class BoundT, class F>
-void each_stage(const BoundT& bound, F&& f) {
-  std::apply([&](const auto&... stage) { (f(stage), ...); }, bound.stages());
-}
-
-template <class BoundT>
-bool visible(const BoundT& bound, const Score& at) {
-  bool all = true;
-  reference::each_stage(bound, [&]<class S>(const S& stage) {
-    if constexpr (Mask<S>) all = all && stage.visible(at);
-  });
-  return all;
-}
-
 /// Biases and score maps, in the order written.
-template <class BoundT>
-double apply_stages(const BoundT& bound, double x, const Score& at) {
-  reference::each_stage(bound, [&]<class S>(const S& stage) {
-    if constexpr (RelativeBias<S>)
-      x += static_cast<double>(stage.relative_bias(at.head, at.query - at.key));
-    else if constexpr (ScoreBias<S>)
-      x += static_cast<double>(stage.score_bias(at));
-    if constexpr (ScoreMap<S>) x = static_cast<double>(stage.map_score(x, at));
-  });
+inline double apply_stages(const Answers& answers, double x, const Score& at) {
+  for (const auto& [self, ask] : answers.asked())
+    if (ask->change) x = ask->change(self, x, at);
   return x;
 }
 
@@ -141,62 +115,54 @@ inline Vector row_vector(const RelativeTable& table, Index head, Index bucket) {
 }
 
 /// The query as it meets keys.
-template <class BoundT>
-Vector with_query_biases(const BoundT& bound, Vector query, Index head) {
-  reference::each_stage(bound, [&]<class S>(const S& stage) {
-    if constexpr (QueryBias<S>) {
-      const std::span<const float> bias = stage.query_bias(head);
-      for (std::size_t d = 0; d < bias.size(); ++d)
-        query[static_cast<Index>(d)] += static_cast<double>(bias[d]);
-    }
-  });
+inline Vector with_query_biases(const Answers& answers, Vector query, Index head) {
+  for (const auto& [self, ask] : answers.asked()) {
+    if (!ask->query_bias) continue;
+    const std::span<const float> bias = ask->query_bias(self, head);
+    for (std::size_t d = 0; d < bias.size(); ++d)
+      query[static_cast<Index>(d)] += static_cast<double>(bias[d]);
+  }
   return query;
 }
 
 /// Products with the vectors of a pair's distance.
-template <class BoundT>
-double relative_products(const BoundT& bound, const Vector& query, const Vector& key,
-                         const Score& at) {
+inline double relative_products(const Answers& answers, const Vector& query, const Vector& key,
+                                const Score& at) {
   double sum = 0;
   const auto product = [&](const RelativeTable& table, const Vector& x, Index bucket) {
     if (table.data)
-      sum += (x * reference::row_vector(table, at.head, bucket)).sum() +
-             table.constant(at.head, bucket);
+      sum += (x * row_vector(table, at.head, bucket)).sum() + table.constant(at.head, bucket);
   };
-  reference::each_stage(bound, [&]<class S>(const S& stage) {
-    if constexpr (RelativeKeys<S>)
-      product(stage.relative_keys(), query, stage.bucket(at.query - at.key));
-    if constexpr (RelativeQueries<S>)
-      product(stage.relative_queries(), key, stage.bucket(at.query - at.key));
-  });
+  for (const auto& [self, ask] : answers.asked()) {
+    if (ask->relative_keys)
+      product(ask->relative_keys(self), query, ask->bucket(self, at.query - at.key));
+    if (ask->relative_queries)
+      product(ask->relative_queries(self), key, ask->bucket(self, at.query - at.key));
+  }
   return sum;
 }
 
 /// A value with the vectors of a pair's distance.
-template <class BoundT>
-Vector with_relative_values(const BoundT& bound, Vector value, const Score& at) {
-  reference::each_stage(bound, [&]<class S>(const S& stage) {
-    if constexpr (RelativeValues<S>)
-      if (const RelativeTable table = stage.relative_values(); table.data)
-        value += reference::row_vector(table, at.head, stage.bucket(at.query - at.key));
-  });
+inline Vector with_relative_values(const Answers& answers, Vector value, const Score& at) {
+  for (const auto& [self, ask] : answers.asked())
+    if (ask->relative_values)
+      if (const RelativeTable table = ask->relative_values(self); table.data)
+        value += row_vector(table, at.head, ask->bucket(self, at.query - at.key));
   return value;
 }
 
 /// Throws where a component has no vector for the distance of a pair that is seen.
-template <class BoundT>
-void require_vectors(const BoundT& bound, const Score& at) {
+inline void require_vectors(const Answers& answers, const Score& at) {
   Problems problems;
-  reference::each_stage(bound, [&]<class S>(const S& stage) {
-    if constexpr (requires { stage.distances(); }) {
-      const Interval allowed = stage.distances();
-      const Position distance = at.query - at.key;
-      problems.require(distance >= allowed.first && distance <= allowed.last, "the distance of ",
-                       distance, " from position ", at.query, " to ", at.key,
-                       " has no vector, only those of ", allowed.first, " to ", allowed.last,
-                       " have.");
-    }
-  });
+  for (const auto& [self, ask] : answers.asked()) {
+    if (!ask->distances) continue;
+    const Interval allowed = ask->distances(self);
+    const Position distance = at.query - at.key;
+    problems.require(distance >= allowed.first && distance <= allowed.last, "the distance of ",
+                     distance, " from position ", at.query, " to ", at.key,
+                     " has no vector, only those of ", allowed.first, " to ", allowed.last,
+                     " have.");
+  }
   problems.raise_if_any("posenc::reference_attention");
 }
 
@@ -213,64 +179,65 @@ inline double softmax(std::vector<double>& logits) {
 }
 
 /// Everything that the components say about one call, asked one row at a time.
-template <class BoundT, class T>
+template <class Q, class K, class V>
 struct Call {
-  const BoundT& bound;
-  TensorView<const T> q, k, v;
+  const Answers& answers;
+  const Rotary& rotary;
+  TensorView<const Q> q;
+  TensorView<const K> k;
+  TensorView<const V> v;
   Positions query, key, query_index, key_index;
 
   /// Writes the output of row r of every head and its lse.
   void attend(Index r, double* out, double* lse) const {
-    std::vector<BackwardRotation<BoundT>> rotations;
-    for (Index c = 0; c < k.tokens; ++c) rotations.emplace_back(bound, query, r, key, c);
+    std::vector<BackwardRotation> rotations;
+    for (Index c = 0; c < k.tokens; ++c) rotations.emplace_back(answers, rotary, query, r, key, c);
     for (Index h = 0; h < q.heads; ++h) lse[h] = attend(r, h, rotations, out + h * v.width);
   }
 
  private:
-  double attend(Index r, Index h, const std::vector<BackwardRotation<BoundT>>& rotations,
+  double attend(Index r, Index h, const std::vector<BackwardRotation>& rotations,
                 double* out) const {
     const Index kv_head = h / (q.heads / k.heads);
-    const double scale = bound.scale(q.width) * bound.temperature(query[r]);
-    const Vector plain_query = reference::head_vector(q, r, h);
-    const Vector query_vector = reference::with_query_biases(bound, plain_query, h);
+    const double scale = answers.scale(q.width, rotary) * answers.temperature(query[r]);
+    const Vector plain_query = head_vector(q, r, h);
+    const Vector query_vector = with_query_biases(answers, plain_query, h);
     std::vector<Index> keys;  // those that are visible; behind their logits stand the sinks
     std::vector<double> weights;
     for (Index c = 0; c < k.tokens; ++c) {
       const Score at{query[r], key[c], query_index[r], key_index[c], h};
-      if (!reference::visible(bound, at)) continue;
-      const BackwardRotation<BoundT>& rotation = rotations[static_cast<std::size_t>(c)];
-      reference::require_vectors(bound, at);
-      const Vector plain_key = reference::head_vector(k, c, kv_head);
+      if (!answers.visible(at)) continue;
+      const BackwardRotation& rotation = rotations[static_cast<std::size_t>(c)];
+      require_vectors(answers, at);
+      const Vector plain_key = head_vector(k, c, kv_head);
       const double dot = (query_vector * rotation.key(plain_key)).sum() +
-                         reference::relative_products(bound, plain_query, plain_key, at);
+                         relative_products(answers, plain_query, plain_key, at);
       keys.push_back(c);
-      weights.push_back(reference::apply_stages(bound, scale * dot, at));
+      weights.push_back(apply_stages(answers, scale * dot, at));
     }
-    reference::each_stage(bound, [&]<class S>(const S& stage) {
-      if constexpr (SoftmaxSink<S>) weights.push_back(static_cast<double>(stage.sink_logit(h)));
-    });
+    for (const auto& [self, ask] : answers.asked())
+      if (ask->sink_logit) weights.push_back(ask->sink_logit(self, h));
 
-    const double lse = reference::softmax(weights);
+    const double lse = softmax(weights);
     Vector sum = Vector::Zero(v.width);
     for (std::size_t i = 0; i < keys.size() && lse != -std::numeric_limits<double>::infinity();
          ++i) {
-      Vector value = reference::head_vector(v, keys[i], kv_head);
-      if constexpr (BoundT::rotates_values)
+      Vector value = head_vector(v, keys[i], kv_head);
+      if (answers.facts().rotates_values)
         value = rotations[static_cast<std::size_t>(keys[i])].value(value);
       const Score at{query[r], key[keys[i]], query_index[r], key_index[keys[i]], h};
-      sum += weights[i] * reference::with_relative_values(bound, value, at);
+      sum += weights[i] * with_relative_values(answers, value, at);
     }
     for (Index d = 0; d < v.width; ++d) out[d] = sum[d];
     return lse;
   }
 };
 
-/// The positions of a call and what is wrong with it.
-template <class T, class BoundT>
-Call<BoundT, T> check_call(const TensorView<const T>& q, const TensorView<const T>& k,
-                           const TensorView<const T>& v, const BoundT& bound,
-                           const AttentionOptions<T>& options) {
-  const HeadShape& heads = bound.shape();
+/// Reports what is wrong with a call.
+template <class Q, class K, class V, class U>
+void check_call(const TensorView<Q>& q, const TensorView<K>& k, const TensorView<V>& v,
+                const Answers& answers, const AttentionOptions<U>& options) {
+  const HeadShape& heads = answers.shape();
   Problems problems;
   problems.require(
       q.heads == heads.num_heads && k.heads == heads.num_kv_heads && v.heads == heads.num_kv_heads,
@@ -281,59 +248,67 @@ Call<BoundT, T> check_call(const TensorView<const T>& q, const TensorView<const 
                    "q and k must have ", heads.head_dim == 0 ? q.width : heads.head_dim,
                    " channels, got ", q.width, " and ", k.width, ".");
   problems.require(k.tokens == v.tokens, "got ", k.tokens, " keys, but ", v.tokens, " values.");
-  detail::check_relative_widths(problems, bound, q.width, v.width);
-  if constexpr (BoundT::rotates_values)
-    problems.require(v.width >= bound.rotary().offset + 2 * bound.rotary().pairs(),
+  check_relative_widths(problems, answers, q.width, v.width);
+  if (answers.facts().rotates_values)
+    problems.require(v.width >= answers.rotary().offset + 2 * answers.rotary().pairs(),
                      "values rotate like keys, but ", v.width, " channels are too few for that.");
   problems.require(options.query_offset || q.tokens <= k.tokens, "there are ", q.tokens,
                    " queries but only ", k.tokens, " keys, so set query_offset.");
-
   const Positions query_index =
       options.query_offset.value_or(options.key_offset + k.tokens - q.tokens);
-  const Positions key_index = options.key_offset;
-  const Positions query = options.query_positions.value_or(query_index);
-  const Positions key = options.key_positions.value_or(key_index);
-  const RotaryState& rotary = detail::rotary_state(bound);
-  detail::check_attended(problems, "queries", query, q.tokens, rotary);
-  detail::check_attended(problems, "keys", key, k.tokens, rotary);
+  check_attended(problems, "queries", options.query_positions.value_or(query_index), q.tokens,
+                 answers.rotary().state);
+  check_attended(problems, "keys", options.key_positions.value_or(Positions(options.key_offset)),
+                 k.tokens, answers.rotary().state);
   problems.raise_if_any("posenc::reference_attention");
-  return {bound, q, k, v, query, key, query_index, key_index};
-}
-
-template <class T, class BoundT>
-ReferenceResult attend(const Call<BoundT, T>& call) {
-  const Index queries = call.q.tokens, heads = call.q.heads, width = call.v.width;
-  const auto rows = static_cast<std::size_t>(queries * heads);
-  ReferenceResult result{std::vector<double>(rows * static_cast<std::size_t>(width)),
-                         std::vector<double>(rows)};
-  for (Index r = 0; r < queries; ++r)
-    call.attend(r, result.out.data() + r * heads * width, result.lse.data() + r * heads);
-  return result;
 }
 
 }  // namespace detail::reference
 
 /// q [query tokens, num_heads, head_dim], k [key tokens, num_kv_heads, head_dim],
-/// v [key tokens, num_kv_heads, any width], of float or double. Of the options only offsets and
+/// v [key tokens, num_kv_heads, any width], of any elements. Of the options only offsets and
 /// positions are read. Throws Error on shapes that do not fit each other or the encoding.
+template <class Q, class K, class V, class E>
+[[nodiscard]] ReferenceResult reference_attention(
+    TensorView<Q> q, TensorView<K> k, TensorView<V> v, const Bound<E>& bound,
+    const std::type_identity_t<AttentionOptions<arithmetic_t<std::remove_const_t<Q>>>>& options =
+        {}) {
+  const detail::Answers& answers = bound.answers();
+  detail::reference::check_call(q, k, v, answers, options);
+  const Positions query_index =
+      options.query_offset.value_or(options.key_offset + k.tokens - q.tokens);
+  const Positions key_index = options.key_offset;
+  const Positions query = options.query_positions.value_or(query_index);
+  const Positions key = options.key_positions.value_or(key_index);
+  Rotary rotary = answers.rotary();
+  if (answers.facts().depends_on_length && answers.options().length == 0) {
+    Position length = 0;  // of this call, where the encoding was bound without one
+    for (int axis = 0; axis < rotary.state.axes; ++axis) {
+      for (Index r = 0; r < q.tokens; ++r) length = std::max(length, query.at(axis, r) + 1);
+      for (Index c = 0; c < k.tokens; ++c) length = std::max(length, key.at(axis, c) + 1);
+    }
+    if (length != 0) rotary = answers.rotary_at(length);
+  }
+  const detail::reference::Call<std::remove_const_t<Q>, std::remove_const_t<K>,
+                                std::remove_const_t<V>>
+      call{answers, rotary, q, k, v, query, key, query_index, key_index};
+  const auto rows = static_cast<std::size_t>(q.tokens * q.heads);
+  ReferenceResult result{std::vector<double>(rows * static_cast<std::size_t>(v.width)),
+                         std::vector<double>(rows)};
+  for (Index r = 0; r < q.tokens; ++r)
+    call.attend(r, result.out.data() + r * q.heads * v.width, result.lse.data() + r * q.heads);
+  return result;
+}
+
+/// The same for tensors of one element, which may be written in braces.
 template <class Q, class E>
 [[nodiscard]] ReferenceResult reference_attention(
-    TensorView<Q> q, std::type_identity_t<TensorView<const Q>> k,
-    std::type_identity_t<TensorView<const Q>> v, const Bound<E>& bound,
-    const std::type_identity_t<AttentionOptions<std::remove_const_t<Q>>>& options = {}) {
-  using T = std::remove_const_t<Q>;
-  const auto call =
-      detail::reference::check_call<T>(TensorView<const T>(q), k, v, bound.answers(), options);
-  if constexpr (Bound<E>::depends_on_length) {  // by the length of this call, if bound without one
-    Position length = 0;
-    for (int axis = 0; axis < detail::rotary_state(bound.answers()).axes; ++axis) {
-      for (Index r = 0; r < q.tokens; ++r) length = std::max(length, call.query.at(axis, r) + 1);
-      for (Index c = 0; c < k.tokens; ++c) length = std::max(length, call.key.at(axis, c) + 1);
-    }
-    if (bound.options().length == 0 && length != 0)
-      return reference_attention<Q, E>(q, k, v, bound.at_length(length), options);
-  }
-  return detail::reference::attend(call);
+    TensorView<Q> q, std::type_identity_t<TensorView<const std::remove_const_t<Q>>> k,
+    std::type_identity_t<TensorView<const std::remove_const_t<Q>>> v, const Bound<E>& bound,
+    const std::type_identity_t<AttentionOptions<arithmetic_t<std::remove_const_t<Q>>>>& options =
+        {}) {
+  return reference_attention<const std::remove_const_t<Q>, const std::remove_const_t<Q>,
+                             const std::remove_const_t<Q>, E>(q, k, v, bound, options);
 }
 
 POSENC_NAMESPACE_END

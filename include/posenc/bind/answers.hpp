@@ -1,183 +1,182 @@
 // SPDX-License-Identifier: MIT
 //
-// Answers: what attention asks a bound encoding.
-//
-// Kernels take Answers, not Bound: components that end in the table of frequencies (PI, YaRN,
-// MRoPE, ...) are no part of its type, so encodings that differ in them alone share one compiled
-// kernel.
+// Answers: an encoding that is bound to heads, with the types of its components erased. What attention
+// reads; Bound and AnyBound are made of it.
 #pragma once
 
-#include <posenc/core/concepts.hpp>
-#include <posenc/rotary/rotary.hpp>
+#include <posenc/bind/resolve.hpp>
+#include <posenc/bind/score_loops.hpp>
 
-#include <cmath>
-#include <functional>
-#include <tuple>
-#include <type_traits>
-#include <utility>
+#include <algorithm>
+#include <limits>
+#include <memory>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Stands for the rotary of an encoding without one.
-struct NoRotary {};
-
-template <class... Ts>
-struct rotary_of {
-  using type = NoRotary;
-};
-template <class T, class... Ts>
-struct rotary_of<T, Ts...> : rotary_of<Ts...> {};
-template <RotaryBase T, class... Ts>
-struct rotary_of<T, Ts...> {
-  using type = Rotary<typename T::layout>;
+/// What a row of the softmax begins with: nothing, or the sinks of its head.
+struct SoftmaxStart {
+  double shift = -std::numeric_limits<double>::infinity();  ///< the greatest logit
+  double sum = 0;                                           ///< of exp(logit - shift)
 };
 
-/// Stands for the distance map of an encoding without one: one region, true distances.
-struct TrueDistance {
-  static constexpr int num_regions = 1;
-  [[nodiscard]] static constexpr double distance(Position query, Position key) {
-    return static_cast<double>(query - key);
+/// A distance map and its answers; without one there is one region, and distances are the true ones.
+struct MapOfDistances {
+  const void* self = nullptr;
+  const MapQuestions* ask = nullptr;
+
+  explicit operator bool() const { return ask != nullptr; }
+  [[nodiscard]] int regions() const { return ask ? ask->regions : 1; }
+  [[nodiscard]] RegionSet occurring(const Tile& tile) const {
+    return ask ? ask->occurring(self, tile) : 1;
   }
-  [[nodiscard]] static constexpr int region(Position, Position) { return 0; }
-  [[nodiscard]] static constexpr RegionSet regions(const Tile&) { return 1; }
-  [[nodiscard]] static constexpr double step(int) { return 1; }
-  [[nodiscard]] static constexpr double query_position(int, Position query) {
-    return static_cast<double>(query);
+  [[nodiscard]] double distance(Position query, Position key) const {
+    return ask ? ask->distance(self, query, key) : static_cast<double>(query - key);
   }
-  [[nodiscard]] static constexpr Position key_position(int, Position key) { return key; }
+  /// The region whose rotated keys serve this one too.
+  [[nodiscard]] int key_copy(int region) const { return ask ? ask->key_copy(self, region) : 0; }
+  [[nodiscard]] double query_position(int region, Position query) const {
+    double at = static_cast<double>(query);
+    if (ask) ask->query_positions(self, region, 1, &query, &at);
+    return at;
+  }
+  [[nodiscard]] Position key_position(int region, Position key) const {
+    Position at = key;
+    if (ask) ask->key_positions(self, region, 1, &key, &at);
+    return at;
+  }
 };
 
-/// RotaryT is NoRotary or Rotary<Layout>; S are the types that answer during attention, in the
-/// order written.
-template <class RotaryT, bool ValuesRotate, class... S>
+/// How many components answer each question about vectors by distance.
+struct RelativeCounts {
+  int keys = 0, queries = 0, values = 0, query_biases = 0;
+  int buckets = 0;       ///< components whose buckets are asked for
+  bool limited = false;  ///< some have vectors for some distances alone
+};
+
 class Answers {
  public:
-  using rotary_type = RotaryT;
-  using answers_type = Answers;
-  static constexpr bool has_rotary = !std::is_same_v<RotaryT, NoRotary>;
-  static constexpr bool has_distance_map = (false || ... || DistanceMap<S>);
-  static constexpr bool rotates_values = ValuesRotate;
-  static constexpr bool has_relative_queries = (false || ... || RelativeQueries<S>);
-
-  /// An empty `score_scale` is the usual 1/sqrt(head_dim).
-  Answers(const HeadShape& shape, RotaryT rotary, std::tuple<S...> stages,
-          std::function<double(Index)> score_scale, Angles angles)
-      : shape_(shape), rotary_(std::move(rotary)), stages_(std::move(stages)),
-        score_scale_(std::move(score_scale)), angles_(angles) {
-    if constexpr (has_rotary) build_angles();
-  }
-
-  [[nodiscard]] const Answers& answers() const { return *this; }
-  [[nodiscard]] const HeadShape& shape() const { return shape_; }
+  [[nodiscard]] const HeadShape& shape() const { return resolved_.shape; }
+  [[nodiscard]] const BindOptions& options() const { return options_; }
+  [[nodiscard]] const EncodingFacts& facts() const { return facts_; }
+  /// Whose arithmetic made the angles.
+  [[nodiscard]] Angles angles() const { return options_.angles; }
 
   /// What answers during attention, in the order written.
-  [[nodiscard]] const std::tuple<S...>& stages() const { return stages_; }
+  [[nodiscard]] std::span<const Stage> asked() const { return stages_; }
+  [[nodiscard]] const MapOfDistances& map() const { return map_; }
+  [[nodiscard]] const RelativeCounts& relative() const { return relative_; }
 
-  /// Frequencies, channels and angles; only for encodings with a rotary base.
-  [[nodiscard]] const RotaryT& rotary() const
-    requires has_rotary
-  {
-    return rotary_;
+  [[nodiscard]] bool rotates() const { return resolved_.rotary.layout != nullptr; }
+  /// Frequencies, channels and angles; empty for encodings without a rotary base.
+  [[nodiscard]] const Rotary& rotary() const { return resolved_.rotary; }
+  /// The same at another length.
+  [[nodiscard]] Rotary rotary_at(Position length) const {
+    Problems problems;
+    Rotary rotary = resolve_frequencies(problems, components_, length);
+    problems.raise_if_any("posenc::bind");
+    if (rotary.layout) tabulate_angles(rotary, options_.angles, map_.self, map_.ask);
+    return rotary;
   }
 
-  [[nodiscard]] const auto& distance_map() const {
-    if constexpr (has_distance_map)
-      return std::get<map_index>(stages_);
-    else
-      return true_distance;
+  /// Softmax scale for heads of this width, with the frequencies of a call.
+  [[nodiscard]] double scale(Index head_dim, const Rotary& rotary) const {
+    const auto& [self, ask] = resolved_.score_scale;
+    const double scale = options_.scale ? *options_.scale
+                         : ask          ? ask->score_scale(self, head_dim)
+                                        : 1 / std::sqrt(static_cast<double>(head_dim));
+    return scale * rotary.state.score_factor;
   }
-
-  /// Angles in units of the region's step.
-  [[nodiscard]] const AngleTable& region_angles(int region) const
-    requires has_rotary
-  {
-    const int table = table_of_region_[static_cast<std::size_t>(region)];
-    return table < 0 ? rotary_.angles : scaled_angles_[static_cast<std::size_t>(table)];
-  }
-
-  /// Whose arithmetic made the angles.
-  [[nodiscard]] Angles angles() const { return angles_; }
-
-  /// Softmax scale for heads of this width.
-  [[nodiscard]] double scale(Index head_dim) const {
-    double scale =
-        score_scale_ ? score_scale_(head_dim) : 1 / std::sqrt(static_cast<double>(head_dim));
-    if constexpr (has_rotary) scale *= rotary_.state.score_factor;
-    return scale;
-  }
+  [[nodiscard]] double scale(Index head_dim) const { return scale(head_dim, rotary()); }
 
   /// Product of all temperatures of a query row.
   [[nodiscard]] double temperature(Position query) const {
     double factor = 1;
-    [[maybe_unused]] const auto ask = [&]<class T>(const T& stage) {
-      if constexpr (QueryTemperature<T>) factor *= stage.temperature(query);
-    };
-    std::apply([&](const auto&... stage) { (ask(stage), ...); }, stages_);
+    for (const auto& [self, ask] : stages_)
+      if (ask->temperature) factor *= ask->temperature(self, query);
     return factor;
   }
 
- private:
-  static constexpr TrueDistance true_distance{};
-  static constexpr std::size_t map_index = [] {
-    std::size_t index = 0, found = 0;
-    ((DistanceMap<S> ? found = index++ : index++), ...);
-    return found;
-  }();
-
-  void build_angles() {
-    rotary_.angles = AngleTable(rotary_.state, angles_);
-    constexpr int regions = std::remove_cvref_t<decltype(distance_map())>::num_regions;
-    table_of_region_.assign(static_cast<std::size_t>(regions), -1);
-    for (int region = 0; region < regions; ++region) {
-      const double step = distance_map().step(region);
-      if (step == 1) continue;
-      int& table = table_of_region_[static_cast<std::size_t>(region)];
-      for (std::size_t t = 0; t < scaled_angles_.size(); ++t)
-        if (scaled_angles_[t].step() == step) table = static_cast<int>(t);
-      if (table < 0) {
-        table = static_cast<int>(scaled_angles_.size());
-        scaled_angles_.emplace_back(rotary_.state, angles_, step);
-      }
+  /// What all masks together say of a tile.
+  [[nodiscard]] TileClass classify(const Tile& tile) const {
+    TileClass all = TileClass::full;
+    for (const auto& [self, ask] : stages_) {
+      if (!ask->classify) continue;
+      const TileClass one = ask->classify(self, tile);
+      if (one == TileClass::none) return TileClass::none;
+      if (one == TileClass::partial) all = TileClass::partial;
     }
+    return all;
+  }
+  [[nodiscard]] bool visible(const Score& at) const {
+    return std::ranges::all_of(stages_, [&](const Stage& stage) {
+      return !stage.ask->visible || stage.ask->visible(stage.self, at);
+    });
   }
 
-  HeadShape shape_;
-  RotaryT rotary_;
-  std::tuple<S...> stages_;
-  std::function<double(Index)> score_scale_;
-  Angles angles_;
-  std::vector<AngleTable> scaled_angles_;
-  std::vector<int> table_of_region_;
+  /// Sinks are rounded to T, as scores are.
+  template <class T>
+  [[nodiscard]] SoftmaxStart softmax_start(Index head) const {
+    SoftmaxStart start;
+    for (const auto& [self, ask] : stages_) {
+      if (!ask->sink_logit) continue;
+      const auto logit = static_cast<double>(static_cast<T>(ask->sink_logit(self, head)));
+      if (logit == -std::numeric_limits<double>::infinity()) continue;
+      const double shift = std::max(start.shift, logit);
+      start.sum = start.sum * std::exp(start.shift - shift) + std::exp(logit - shift);
+      start.shift = shift;
+    }
+    return start;
+  }
+
+  /// The buckets of all relative values together: each has a row of sums beside the outputs.
+  [[nodiscard]] Index value_buckets() const {
+    Index buckets = 0;
+    for (const auto& [self, ask] : stages_)
+      if (ask->relative_values) buckets += ask->relative_values(self).buckets;
+    return buckets;
+  }
+
+  /// Components that are read as long as this is, and what they resolve to.
+  Answers(std::vector<Described> components, Resolved resolved, const BindOptions& options)
+      : components_(std::move(components)), resolved_(std::move(resolved)), options_(options) {
+    for (const Described& component : components_) facts_.add(component.ask->facts);
+  }
+  /// What they were prepared to.
+  void ask(std::vector<Stage> stages) {
+    stages_ = std::move(stages);
+    for (const auto& [self, ask] : stages_) {
+      if (ask->map) map_ = {self, ask->map};
+      relative_.keys += ask->relative_keys != nullptr;
+      relative_.queries += ask->relative_queries != nullptr;
+      relative_.values += ask->relative_values != nullptr;
+      relative_.query_biases += ask->query_bias != nullptr;
+      relative_.buckets += ask->relative_keys || ask->relative_queries || ask->relative_values;
+      relative_.limited |= ask->distances != nullptr;
+    }
+    if (rotates()) tabulate_angles(resolved_.rotary, options_.angles, map_.self, map_.ask);
+  }
+
+ private:
+  std::vector<Described> components_;
+  Resolved resolved_;
+  BindOptions options_;
+  EncodingFacts facts_{};
+  std::vector<Stage> stages_;
+  MapOfDistances map_{};
+  RelativeCounts relative_{};
 };
 
-/// The components of an encoding that are asked during attention, bound to heads.
-template <class... Ts>
-auto prepare_stages(const std::tuple<Ts...>& components, const HeadShape& shape) {
-  const auto stage = [&]<class T>([[maybe_unused]] const T& component) {
-    if constexpr (AskedInAttention<T>)
-      return std::tuple<prepared_t<T>>(detail::prepare(component, shape));
-    else
-      return std::tuple<>();
-  };
-  return std::apply([&](const Ts&... c) { return std::tuple_cat(stage(c)...); }, components);
-}
-
-template <class RotaryT, bool ValuesRotate, class Stages>
-struct answers_with;
-template <class RotaryT, bool ValuesRotate, class... S>
-struct answers_with<RotaryT, ValuesRotate, std::tuple<S...>> {
-  using type = Answers<RotaryT, ValuesRotate, S...>;
+/// The answers as a kernel reads them: with the frequencies of the call, and the score loops of each
+/// component for scores of T.
+template <class T>
+struct Asked {
+  const Answers* answers = nullptr;
+  const Rotary* rotary = nullptr;
+  const LoopsByLevel<T>* const* loops = nullptr;  ///< of each stage
 };
-
-/// The Answers of an encoding of these components.
-template <class... Ts>
-using answers_of =
-    typename answers_with<typename rotary_of<Ts...>::type, (false || ... || ValueRotation<Ts>),
-                          decltype(detail::prepare_stages(std::declval<const std::tuple<Ts...>&>(),
-                                                          std::declval<const HeadShape&>()))>::type;
 
 }  // namespace detail
 

@@ -173,17 +173,15 @@ class KeyValueCache {
   }
   [[nodiscard]] const detail::CacheRows<T>& rows() const { return rows_; }
   /// Reports keys of a sequence that another encoding than this has rotated.
-  template <class BoundT>
-  void check_rotated_by(Problems& problems, Index sequence, const BoundT& bound) const {
+  void check_rotated_by(Problems& problems, Index sequence, const detail::Answers& answers) const {
     const Sequence& s = sequences_[size(sequence)];
-    problems.require(State == KeyState::raw || s.slots.tokens() == 0 || s.rotated_by.matches(bound),
+    problems.require(State == KeyState::raw || s.slots.tokens() == 0 || s.rotated_by.matches(answers),
                      "the keys of sequence ", sequence,
                      " were rotated by another encoding (other frequencies, layout or channels): "
                      "rebase() them to this one, or clear the sequence.");
   }
-  template <class BoundT>
-  void set_rotated_by(Index sequence, const BoundT& bound) {
-    sequences_[size(sequence)].rotated_by = detail::RotatedBy(bound);
+  void set_rotated_by(Index sequence, const detail::Answers& answers) {
+    sequences_[size(sequence)].rotated_by = detail::RotatedBy(answers);
   }
 
  private:
@@ -351,24 +349,27 @@ template <class X, class E>
 void KeyValueCache<State, T>::append(Index sequence, TensorView<X> k, TensorView<X> v,
                                      const Bound<E>& bound, const AppendOptions& options) {
   using From = std::remove_const_t<X>;
-  detail::require_state<State, Bound<E>>();
+  const detail::Answers& answers = bound.answers();
+  detail::require_state<State, E>();
   check_sequence("append", sequence);
   Problems problems;
-  detail::check_cache_fits(problems, shape(), bound);
-  check_rotated_by(problems, sequence, bound);
+  detail::check_cache_fits(problems, shape(), State, answers);
+  check_rotated_by(problems, sequence, answers);
   raise(problems, "append");
   const detail::Slots& slots = sequences_[size(sequence)].slots;
   const bool is_first = slots.tokens() == 0;
-  if constexpr (State == KeyState::raw || !Bound<E>::has_rotary) {
+  using LayoutT = typename Bound<E>::layout;
+  constexpr bool may_rotate = State != KeyState::raw && !std::is_same_v<LayoutT, detail::NoLayout>;
+  if (!may_rotate || !answers.rotates()) {
     append_rows<From>("append", sequence, k, v, options, nothing_to_rotate);
-  } else {
-    const detail::KeyRotation<State, Bound<E>> rotation(bound);
+  } else if constexpr (may_rotate) {
+    const detail::KeyRotation<State, LayoutT> rotation(answers);
     rotation.template check<T>(
         problems, options.positions.value_or(Positions(slots.next_position())), k.tokens);
     raise(problems, "append");
     append_rows<From>("append", sequence, k, v, options, rotation);
   }
-  if (State != KeyState::raw && is_first) set_rotated_by(sequence, bound);
+  if (State != KeyState::raw && is_first) set_rotated_by(sequence, answers);
 }
 
 template <KeyState State, Element T>

@@ -26,6 +26,10 @@ inline constexpr bool embeds_positions = false;
 template <class... Ts>
 inline constexpr bool embeds_positions<Encoding<Ts...>> = (false || ... || InputEmbedding<Ts>);
 
+inline constexpr const char* embedded_positions =
+    "shift cannot move keys of an encoding that adds positions to embeddings (Sinusoidal, "
+    "LearnedAbsolute): position has gone into them before the projection. Compute these keys anew.";
+
 /// Calls f(slot, tokens, head) for the rows of ranks [first, last) of all heads, in parallel where
 /// that is worth a thread's start.
 template <class CacheT, class F>
@@ -93,8 +97,8 @@ inline void check_exact(Problems& problems, Angles angles) {
 template <KeyState State, class T, class E>
 void shift(KeyValueCache<State, T>& cache, Index sequence, Position first, Position last,
            Position by, const Bound<E>& bound, const AnyExecutor& executor = {}) {
-  using BoundT = Bound<E>;
-  detail::require_state<State, BoundT>();
+  const detail::Answers& answers = bound.answers();
+  detail::require_state<State, E>();
   static_assert(State != KeyState::reduced,
                 "posenc: shift cannot move reduced keys (KeyState::reduced): their place within a "
                 "chunk is no rotation of the one they have. Keep raw keys.");
@@ -104,14 +108,18 @@ void shift(KeyValueCache<State, T>& cache, Index sequence, Position first, Posit
                 "Compute these keys anew.");
   detail::Slots& slots = cache.change("shift", sequence);
   Problems problems;
-  detail::check_cache_fits(problems, cache.shape(), bound);
-  cache.check_rotated_by(problems, sequence, bound);
+  problems.require(!answers.facts().embeds_positions, detail::embedded_positions);
+  detail::check_cache_fits(problems, cache.shape(), State, answers);
+  cache.check_rotated_by(problems, sequence, answers);
   detail::check_shift(problems, cache, sequence, first, last, by, slots);
   problems.raise_if_any("posenc::shift");
-  if constexpr (BoundT::has_rotary && State == KeyState::rotated) {
+  using LayoutT = typename Bound<E>::layout;
+  constexpr bool may_rotate =
+      State == KeyState::rotated && !std::is_same_v<LayoutT, detail::NoLayout>;
+  if constexpr (may_rotate) if (answers.rotates()) {
     const Index from = slots.rank_of(first), to = slots.rank_of(last);
-    detail::check_exact(problems, bound.options().angles);
-    const RotaryState& state = bound.rotary().state;
+    detail::check_exact(problems, answers.angles());
+    const RotaryState& state = answers.rotary().state;
     for (Index rank = from; rank < to && state.growth.size() != 0 && problems.empty(); ++rank)
       detail::check_growth<T>(problems, state, Positions(slots.position(rank) + by), 1);
     problems.raise_if_any("posenc::shift");
@@ -122,20 +130,19 @@ void shift(KeyValueCache<State, T>& cache, Index sequence, Position first, Posit
       if (std::abs(static_cast<double>(left)) <= reach) return left;
       return left < 0 ? -static_cast<Position>(reach) : static_cast<Position>(reach);
     };
-    using LayoutT = typename BoundT::rotary_type::layout;
-    Rotary<LayoutT> rotary{state, bound.rotary().offset, {}};
+    Rotary rotary{state, answers.rotary().offset, answers.rotary().layout};
     rotary.state.centre = 0;  // growth by the same distance wherever they stand
     simd::dispatch<T>([&]<class Level>(Level) {
       const auto turn = [&](T* rows, Index n, Index width, const Turn& how) {
         const TensorView<T> x(rows, 1, n, width, 0, width);
         for (Position left = by; left != 0; left -= step(left))
-          detail::rotate_rows<Level, LayoutT, T, T>(rotary, bound.rotary().angles, how,
+          detail::rotate_rows<Level, LayoutT, T, T>(rotary, answers.rotary().angles, how,
                                                     Positions(step(left)), x, x);
       };
       detail::for_rows(executor, cache, slots, from, to, [&](Index slot, Index n, Index head) {
         turn(cache.rows().key(sequence, slot, head), n, cache.shape().head_dim,
              {.side = Side::key});
-        if constexpr (BoundT::rotates_values)
+        if (answers.facts().rotates_values)
           turn(cache.rows().value(sequence, slot, head), n, cache.shape().value_dim, {});
       });
     });
@@ -159,25 +166,36 @@ void shift(KeyValueCache<KeyState::raw, T>& cache, Index sequence, Position firs
 template <class T, class E, class F>
 void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bound<E>& from,
             const Bound<F>& to, const AnyExecutor& executor = {}) {
-  using LayoutT = typename Bound<E>::rotary_type::layout;
-  detail::require_state<KeyState::rotated, Bound<E>>();
-  detail::require_state<KeyState::rotated, Bound<F>>();
+  using LayoutT = typename Bound<E>::layout;
+  detail::require_state<KeyState::rotated, E>();
+  detail::require_state<KeyState::rotated, F>();
+  if constexpr (detail::is_static<E> && detail::is_static<F>) {
   static_assert(Bound<E>::has_rotary && Bound<F>::has_rotary,
                 "posenc: rebase rotates keys from one rotary encoding to another, so both need a "
                 "rotary base.");
-  static_assert(std::is_same_v<LayoutT, typename Bound<F>::rotary_type::layout>,
+  static_assert(std::is_same_v<LayoutT, typename Bound<F>::layout>,
                 "posenc: rebase cannot change the layout of keys (HalfSplit, Interleaved).");
   static_assert(Bound<E>::rotates_values == Bound<F>::rotates_values,
                 "posenc: rebase cannot begin or end to rotate values (RotateValues).");
+  }
   const RotaryState &a = from.rotary().state, &b = to.rotary().state;
   const detail::Slots& slots = cache.slots("rebase", sequence);
   Problems problems;
-  detail::check_cache_fits(problems, cache.shape(), from);
-  detail::check_cache_fits(problems, cache.shape(), to);
-  cache.check_rotated_by(problems, sequence, from);
+  problems.require(from.answers().rotates() && to.answers().rotates(),
+                   "rebase rotates keys from one rotary encoding to another, so both need a rotary "
+                   "base.");
+  problems.require(from.rotary().layout == to.rotary().layout,
+                   "rebase cannot change the layout of keys (HalfSplit, Interleaved).");
+  const bool rotates_values = from.answers().facts().rotates_values;
+  problems.require(rotates_values == to.answers().facts().rotates_values,
+                   "rebase cannot begin or end to rotate values (RotateValues).");
+  problems.raise_if_any("posenc::rebase");
+  detail::check_cache_fits(problems, cache.shape(), KeyState::rotated, from.answers());
+  detail::check_cache_fits(problems, cache.shape(), KeyState::rotated, to.answers());
+  cache.check_rotated_by(problems, sequence, from.answers());
   detail::check_change(problems, cache, sequence, 0, slots.next_index(), slots);
-  detail::check_exact(problems, from.options().angles);
-  detail::check_exact(problems, to.options().angles);
+  detail::check_exact(problems, from.answers().angles());
+  detail::check_exact(problems, to.answers().angles());
   problems.require(from.rotary().offset == to.rotary().offset && a.rotary_dim == b.rotary_dim &&
                        a.axis == b.axis,
                    "both encodings must rotate the same channels by the same coordinates, but one "
@@ -190,7 +208,7 @@ void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bo
                    "rebase changes angles, but the two encodings have other magnitudes (XPos).");
   problems.raise_if_any("posenc::rebase");
 
-  Rotary<LayoutT> rotary{a, from.rotary().offset, {}};
+  Rotary rotary{a, from.rotary().offset, from.rotary().layout};
   rotary.state.inv_freq = b.inv_freq - a.inv_freq;
   rotary.state.growth.resize(0);
   rotary.angles = AngleTable(rotary.state);
@@ -205,12 +223,12 @@ void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bo
       slots.for_runs(first, last, [&](const detail::SlotRun& run) {
         const Positions positions = slots.positions(run.slot, run.tokens);
         turn(cache.rows().keys(sequence, run.slot, run.tokens), positions);
-        if constexpr (Bound<E>::rotates_values)
+        if (rotates_values)
           turn(cache.rows().values(sequence, run.slot, run.tokens), positions);
       });
     });
   });
-  cache.set_rotated_by(sequence, to);
+  cache.set_rotated_by(sequence, to.answers());
 }
 
 POSENC_NAMESPACE_END

@@ -81,17 +81,23 @@ class Slots {
   /// One more than the greatest position that is held, and at least 0.
   [[nodiscard]] Position length() const { return length_; }
 
-  /// Calls f(run) for the ranks [first, last). With `gaps` a run ends where an index is left out.
+  /// The run of ranks that begins with `first` and ends before `last`. With `gaps` it ends where an
+  /// index is left out.
+  [[nodiscard]] SlotRun run(Index first, Index last, bool gaps = false) const {
+    const Index from = slot(first);
+    Index most = std::min(last - first, page_tokens_ - from % page_tokens_);
+    if (is_ring()) most = std::min(most, (first < sinks_ ? sinks_ : capacity_) - from);
+    Index tokens = gaps ? 1 : most;
+    while (tokens < most && index_[size(from + tokens)] == index_[size(from)] + tokens) ++tokens;
+    return {first, from, tokens};
+  }
+  /// Calls f(run) for the ranks [first, last).
   template <class F>
   void for_runs(Index first, Index last, const F& f, bool gaps = false) const {
     while (first < last) {
-      const Index from = slot(first);
-      Index most = std::min(last - first, page_tokens_ - from % page_tokens_);
-      if (is_ring()) most = std::min(most, (first < sinks_ ? sinks_ : capacity_) - from);
-      Index tokens = gaps ? 1 : most;
-      while (tokens < most && index_[size(from + tokens)] == index_[size(from)] + tokens) ++tokens;
-      f(SlotRun{first, from, tokens});
-      first += tokens;
+      const SlotRun next = run(first, last, gaps);
+      f(next);
+      first += next.tokens;
     }
   }
 

@@ -54,11 +54,32 @@
 #define POSENC_DETAIL_EXECUTOR serial
 #endif
 
-#define POSENC_DETAIL_JOIN_(a, b, c, d, e) v##a##_##b##_##c##_##d##_##e
-#define POSENC_DETAIL_JOIN(a, b, c, d, e) POSENC_DETAIL_JOIN_(a, b, c, d, e)
+// Levels that a build leaves out: POSENC_LEVEL_AVX512=0, POSENC_LEVEL_AVX2=0 (in CMake:
+// -D POSENC_LEVELS="scalar;avx2"). Such units have other tables, so they have a name of their own.
+#if !defined(POSENC_LEVEL_AVX2)
+#define POSENC_LEVEL_AVX2 1
+#endif
+#if !defined(POSENC_LEVEL_AVX512)
+#define POSENC_LEVEL_AVX512 1
+#endif
+#if !defined(POSENC_LEVEL_NEON)
+#define POSENC_LEVEL_NEON 1
+#endif
+#if POSENC_LEVEL_AVX2 && POSENC_LEVEL_AVX512 && POSENC_LEVEL_NEON
+#define POSENC_DETAIL_LEVELS all
+#elif POSENC_LEVEL_AVX2
+#define POSENC_DETAIL_LEVELS avx2_only
+#elif POSENC_LEVEL_AVX512
+#define POSENC_DETAIL_LEVELS avx512_only
+#else
+#define POSENC_DETAIL_LEVELS scalar_only
+#endif
+
+#define POSENC_DETAIL_JOIN_(a, b, c, d, e, f) v##a##_##b##_##c##_##d##_##e##_##f
+#define POSENC_DETAIL_JOIN(a, b, c, d, e, f) POSENC_DETAIL_JOIN_(a, b, c, d, e, f)
 #define POSENC_ABI                                                                     \
   POSENC_DETAIL_JOIN(POSENC_VERSION_MAJOR, POSENC_VERSION_MINOR, POSENC_VERSION_PATCH, \
-                     POSENC_DETAIL_ISA, POSENC_DETAIL_EXECUTOR)
+                     POSENC_DETAIL_ISA, POSENC_DETAIL_EXECUTOR, POSENC_DETAIL_LEVELS)
 
 #define POSENC_NAMESPACE_BEGIN \
   namespace posenc {           \

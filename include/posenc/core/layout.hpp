@@ -33,6 +33,18 @@ concept Layout = requires(Index i) {
   { L::second(i, i) } -> std::same_as<Index>;
 };
 
+/// A layout as data, for code that is compiled once for all of them.
+struct LayoutRule {
+  Index (*first)(Index pair, Index pairs);
+  Index (*second)(Index pair, Index pairs);
+};
+template <Layout L>
+inline constexpr LayoutRule layout_rule{[](Index i, Index n) { return L::first(i, n); },
+                                        [](Index i, Index n) { return L::second(i, n); }};
+
+/// Stands for the layout of an encoding that is composed while the program runs.
+struct AnyLayout {};
+
 /// Channel of the interleaved rotary block that holds what the half-split block holds at `channel`:
 /// half_split[c] = interleaved[interleaved_channel(c, rotary_dim)]. Permuting queries and keys
 /// alike leaves every score unchanged.

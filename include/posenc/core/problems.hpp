@@ -9,11 +9,13 @@
 
 #include <posenc/core/abi.hpp>
 
+#include <initializer_list>
 #include <limits>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -39,21 +41,83 @@ class Error : public std::invalid_argument {
   std::vector<std::string> problems_;
 };
 
+namespace detail {
+
+/// A part of a sentence: a text, a number, or anything else that a stream takes. One type for all of
+/// them, so that a sentence costs a compiler a list and not a function of its own.
+class SentencePart {
+ public:
+  SentencePart(const char* text) : SentencePart(std::string_view(text)) {}
+  SentencePart(std::string_view text) : kind_(Kind::text), text_(text) {}
+  SentencePart(const std::string& text) : SentencePart(std::string_view(text)) {}
+  template <class N>
+    requires std::is_arithmetic_v<N>
+  SentencePart(N number) {
+    if constexpr (std::is_floating_point_v<N>)
+      kind_ = Kind::real, real_ = static_cast<double>(number);
+    else if constexpr (std::is_same_v<N, char>)
+      kind_ = Kind::text, character_ = number, text_ = std::string_view(&character_, 1);
+    else if constexpr (std::is_signed_v<N>)
+      kind_ = Kind::integer, integer_ = number;
+    else
+      kind_ = Kind::natural, natural_ = number;
+  }
+  template <class X>
+    requires(!std::is_arithmetic_v<X> && !std::is_convertible_v<const X&, std::string_view>)
+  SentencePart(const X& other)
+      : kind_(Kind::other), other_(&other), write_([](std::ostream& out, const void* object) {
+          out << *static_cast<const X*>(object);
+        }) {}
+  SentencePart(const SentencePart&) = delete;
+  SentencePart& operator=(const SentencePart&) = delete;
+
+  void write(std::ostream& out) const {
+    switch (kind_) {
+      case Kind::text:
+        out << text_;
+        break;
+      case Kind::integer:
+        out << integer_;
+        break;
+      case Kind::natural:
+        out << natural_;
+        break;
+      case Kind::real:
+        out << real_;
+        break;
+      case Kind::other:
+        write_(out, other_);
+    }
+  }
+
+ private:
+  enum class Kind { text, integer, natural, real, other };
+  Kind kind_;
+  char character_ = 0;
+  std::string_view text_;
+  union {
+    long long integer_ = 0;
+    unsigned long long natural_;
+    double real_;
+    const void* other_;
+  };
+  void (*write_)(std::ostream&, const void*) = nullptr;
+};
+
+}  // namespace detail
+
 /// Collects sentences. Each part of a sentence may be anything that a stream takes.
 class Problems {
  public:
   /// Adds the sentence made of `parts` unless `holds`.
   template <class... Parts>
   void require(bool holds, const Parts&... parts) {
-    if (!holds) add(parts...);
+    if (!holds) add_parts({parts...});
   }
 
   template <class... Parts>
   void add(const Parts&... parts) {
-    std::ostringstream sentence;
-    sentence.precision(std::numeric_limits<double>::digits10);
-    (sentence << ... << parts);
-    sentences_.push_back(std::move(sentence).str());
+    add_parts({parts...});
   }
 
   [[nodiscard]] bool empty() const noexcept { return sentences_.empty(); }
@@ -65,6 +129,13 @@ class Problems {
   }
 
  private:
+  void add_parts(std::initializer_list<detail::SentencePart> parts) {
+    std::ostringstream sentence;
+    sentence.precision(std::numeric_limits<double>::digits10);
+    for (const detail::SentencePart& part : parts) part.write(sentence);
+    sentences_.push_back(std::move(sentence).str());
+  }
+
   std::vector<std::string> sentences_;
 };
 

@@ -7,6 +7,8 @@
 #include <posenc/core/layout.hpp>
 #include <posenc/rotary/angles.hpp>
 
+#include <vector>
+
 POSENC_NAMESPACE_BEGIN
 
 /// Where the rotary pairs of a head lie.
@@ -15,16 +17,24 @@ struct RotaryBlock {
   Index pairs = 0;
 };
 
-template <class LayoutT>
 struct Rotary {
-  using layout = LayoutT;
+  RotaryState state{};
+  Index offset = 0;                    ///< first rotated channel
+  const LayoutRule* layout = nullptr;  ///< &layout_rule<...>
+  AngleTable angles{};
 
-  RotaryState state;
-  Index offset = 0;  ///< first rotated channel
-  AngleTable angles;
+  /// Angles in units of the steps of a distance map, where they are not one, and which of these tables
+  /// a region of the map reads; -1: `angles`.
+  std::vector<AngleTable> scaled_angles{};
+  std::vector<int> table_of_region{};
 
   [[nodiscard]] Index pairs() const { return state.pairs(); }
   [[nodiscard]] RotaryBlock block() const { return {offset, pairs()}; }
+  [[nodiscard]] const AngleTable& region_angles(int region) const {
+    const auto r = static_cast<std::size_t>(region);
+    const int table = r < table_of_region.size() ? table_of_region[r] : -1;
+    return table < 0 ? angles : scaled_angles[static_cast<std::size_t>(table)];
+  }
 };
 
 POSENC_NAMESPACE_END

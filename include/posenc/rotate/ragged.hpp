@@ -16,7 +16,7 @@ POSENC_NAMESPACE_BEGIN
 namespace detail {
 
 /// rotary_of(i) is the rotation of sequence i.
-template <std::size_t N, class T, class RotaryOf>
+template <class LayoutT, std::size_t N, class T, class RotaryOf>
 void rotate_ragged(const RotateTensors<T, N>& tensors, const RaggedBatch& batch,
                    const RotateOptions& options, bool inverse, const RotaryOf& rotary_of) {
   const char* who = inverse ? "posenc::unrotate" : "posenc::rotate";
@@ -44,53 +44,45 @@ void rotate_ragged(const RotateTensors<T, N>& tensors, const RaggedBatch& batch,
       auto i = std::ranges::upper_bound(batch.starts, first) - batch.starts.begin() - 1;
       for (; i < batch.sequences() && batch.start(i) < last; ++i) {
         const RotateCall call(rotary_of(i).state, options, inverse);
-        rotate_sides<Level>(tensors, batch.offset(i) - batch.start(i), rotary_of(i), call,
+        rotate_sides<Level, LayoutT>(tensors, batch.offset(i) - batch.start(i), rotary_of(i), call,
                             std::max(first, batch.start(i)), std::min(last, batch.start(i + 1)));
       }
     });
   });
 }
 
-/// One bound for all sequences; a scheme that depends on the length is evaluated at each one's own.
-template <std::size_t N, class T, class BoundT>
+/// One encoding for all sequences; a scheme that depends on the length is evaluated at each one's own.
+template <class LayoutT, std::size_t N, class T>
 void rotate_ragged(const RotateTensors<T, N>& tensors, const RaggedBatch& batch,
-                   const BoundT& bound, const RotateOptions& options, bool inverse) {
-  const auto as_bound = [&] {
-    with_rotary(
-        bound, [] { return Position{0}; },
-        [&](const auto& rotary) {
-          rotate_ragged(tensors, batch, options, inverse,
-                        [&](Index) -> const auto& { return rotary; });
-        });
-  };
-  if constexpr (!BoundT::depends_on_length) {
-    as_bound();
-  } else {
-    if (bound.options().length != 0) return as_bound();
-    Problems problems;
-    batch.check(problems, tensors[0].x.tokens);
-    problems.raise_if_any(inverse ? "posenc::unrotate" : "posenc::rotate");
-    std::vector<BoundT> own;
-    for (Index i = 0; i < batch.sequences(); ++i)
-      own.push_back(bound.at_length(
-          std::clamp<Position>(batch.offset(i) + batch.tokens_of(i), 0, greatest_position)));
-    rotate_ragged(tensors, batch, options, inverse, [&](Index i) -> const auto& {
-      return own[static_cast<std::size_t>(i)].rotary();
-    });
-  }
+                   const Answers& answers, const RotateOptions& options, bool inverse) {
+  Problems problems;
+  check_rotation(problems, answers);
+  batch.check(problems, tensors[0].x.tokens);
+  problems.raise_if_any(inverse ? "posenc::unrotate" : "posenc::rotate");
+  std::vector<Rotary> own;  // one for each sequence
+  if (follows_length(answers))
+    for (Index i = 0; i < batch.sequences(); ++i) {
+      const Index tokens = batch.tokens_of(i);
+      const Position length = std::max<Position>(0, Positions(batch.offset(i)).length(tokens));
+      own.push_back(length == 0 ? answers.rotary() : answers.rotary_at(length));
+    }
+  rotate_ragged<LayoutT>(tensors, batch, options, inverse, [&](Index i) -> const Rotary& {
+    return own.empty() ? answers.rotary() : own[static_cast<std::size_t>(i)];
+  });
 }
 
 /// A bound for each sequence.
 template <std::size_t N, class T, class E>
 void rotate_ragged(const RotateTensors<T, N>& tensors, const RaggedBatch& batch,
                    std::span<const Bound<E>> bounds, const RotateOptions& options, bool inverse) {
-  static_assert(Bound<E>::has_rotary && !Bound<E>::has_distance_map,
-                "posenc: rotate needs an encoding with a rotary base and without a distance map.");
   Problems problems;
   problems.require(std::ssize(bounds) == batch.sequences(), "got ", bounds.size(),
                    " encodings for ", batch.sequences(), " sequences.");
+  for (const Bound<E>& bound : bounds)
+    if (problems.empty()) check_rotation(problems, bound.answers());
   problems.raise_if_any(inverse ? "posenc::unrotate" : "posenc::rotate");
-  rotate_ragged(tensors, batch, options, inverse, [&](Index i) -> const auto& {
+  rotate_ragged<typename Bound<E>::layout>(tensors, batch, options, inverse,
+                                           [&](Index i) -> const Rotary& {
     return bounds[static_cast<std::size_t>(i)].rotary();
   });
 }
@@ -106,7 +98,8 @@ void rotate_ragged(const RotateTensors<T, N>& tensors, const RaggedBatch& batch,
 template <class T, class E>
 void rotate(std::type_identity_t<TensorView<const T>> x, TensorView<T> y, const RaggedBatch& batch,
             const Bound<E>& bound, const RotateOptions& options = {}) {
-  detail::rotate_ragged<1, T>({{{x, y, options.side}}}, batch, bound, options, false);
+  detail::require_rotation<E>();
+  detail::rotate_ragged<typename Bound<E>::layout, 1, T>({{{x, y, options.side}}}, batch, bound.answers(), options, false);
 }
 
 /// Rotates a ragged batch in place.
@@ -120,7 +113,8 @@ void rotate(TensorView<T> x, const RaggedBatch& batch, const Bound<E>& bound,
 template <class T, class E>
 void rotate(TensorView<T> q, TensorView<T> k, const RaggedBatch& batch, const Bound<E>& bound,
             const RotateOptions& options = {}) {
-  detail::rotate_ragged<2, T>({{{q, q, Side::query}, {k, k, Side::key}}}, batch, bound, options,
+  detail::require_rotation<E>();
+  detail::rotate_ragged<typename Bound<E>::layout, 2, T>({{{q, q, Side::query}, {k, k, Side::key}}}, batch, bound.answers(), options,
                               false);
 }
 
@@ -128,19 +122,22 @@ void rotate(TensorView<T> q, TensorView<T> k, const RaggedBatch& batch, const Bo
 template <class T, class E>
 void unrotate(TensorView<T> x, const RaggedBatch& batch, const Bound<E>& bound,
               const RotateOptions& options = {}) {
-  detail::rotate_ragged<1, T>({{{x, x, options.side}}}, batch, bound, options, true);
+  detail::require_rotation<E>();
+  detail::rotate_ragged<typename Bound<E>::layout, 1, T>({{{x, x, options.side}}}, batch, bound.answers(), options, true);
 }
 
 /// Rotates a ragged batch in place, each sequence by an encoding of its own.
 template <class T, class E>
 void rotate(TensorView<T> x, const RaggedBatch& batch, std::span<const Bound<E>> bounds,
             const RotateOptions& options = {}) {
-  detail::rotate_ragged<1, T>({{{x, x, options.side}}}, batch, bounds, options, false);
+  detail::require_rotation<E>();
+  detail::rotate_ragged<1, T, E>({{{x, x, options.side}}}, batch, bounds, options, false);
 }
 template <class T, class E>
 void rotate(TensorView<T> q, TensorView<T> k, const RaggedBatch& batch,
             std::span<const Bound<E>> bounds, const RotateOptions& options = {}) {
-  detail::rotate_ragged<2, T>({{{q, q, Side::query}, {k, k, Side::key}}}, batch, bounds, options,
+  detail::require_rotation<E>();
+  detail::rotate_ragged<2, T, E>({{{q, q, Side::query}, {k, k, Side::key}}}, batch, bounds, options,
                               false);
 }
 

@@ -17,48 +17,55 @@
 #pragma once
 
 #include <posenc/bind/bind.hpp>
+#include <posenc/bind/length.hpp>
 #include <posenc/rotate/tokens.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Checks at compile time that "the" rotation of an encoding exists, and calls f with it, bound to
-/// `length` where its frequencies depend on it.
-template <class BoundT, class Length, class F>
-decltype(auto) with_rotary(const BoundT& bound, Length&& length, F&& f) {
-  static_assert(
-      BoundT::has_rotary,
-      "posenc: this encoding has no rotary base, so there is nothing to rotate: begin it with "
-      "RoPE<HalfSplit>{...} or RoPE<Interleaved>{...}.");
-  static_assert(
-      !BoundT::has_distance_map,
-      "posenc: an encoding with a distance map (ReRoPE, LeakyReRoPE, ...) has no single rotation "
-      "of a query or key: the angle depends on the pair. Use posenc::attention.");
-  if constexpr (BoundT::depends_on_length) {
-    if (bound.options().length == 0)
-      return f(bound.at_length(std::max<Position>(0, length())).rotary());
+/// Refuses encodings that have no rotation of a query or a key: by the compiler where it knows their
+/// components, and otherwise in a sentence.
+template <class E>
+constexpr void require_rotation() {
+  if constexpr (is_static<E>) {
+    static_assert(
+        Bound<E>::has_rotary,
+        "posenc: this encoding has no rotary base, so there is nothing to rotate: begin it with "
+        "RoPE<HalfSplit>{...} or RoPE<Interleaved>{...}.");
+    static_assert(
+        !Bound<E>::has_distance_map,
+        "posenc: an encoding with a distance map (ReRoPE, LeakyReRoPE, ...) has no single rotation "
+        "of a query or key: the angle depends on the pair. Use posenc::attention.");
   }
-  return f(bound.rotary());
+}
+inline void check_rotation(Problems& problems, const Answers& answers) {
+  problems.require(answers.rotates(),
+                   "this encoding has no rotary base, so there is nothing to rotate: begin it with "
+                   "RoPE<HalfSplit>{...} or RoPE<Interleaved>{...}.");
+  problems.require(!answers.map(),
+                   "an encoding with a distance map (ReRoPE, LeakyReRoPE, ...) has no single "
+                   "rotation of a query or key: the angle depends on the pair. Use "
+                   "posenc::attention.");
 }
 
-template <std::size_t N, class T, class BoundT>
-void rotate_all(const RotateTensors<T, N>& tensors, const Positions& positions, const BoundT& bound,
-                const RotateOptions& options, bool inverse) {
+template <class LayoutT, std::size_t N, class T>
+void rotate_all(const RotateTensors<T, N>& tensors, const Positions& positions,
+                const Answers& answers, const RotateOptions& options, bool inverse) {
   const Index tokens = tensors[0].x.tokens;
-  with_rotary(
-      bound, [&] { return positions.length(tokens); },
-      [&](const auto& rotary) {
-        const RotateCall call(rotary.state, options, inverse);
-        Problems problems;
-        check_tensors(problems, tensors, rotary.state.head_dim);
-        check_positions(problems, rotary.state, positions, tokens);
-        call.check(problems, tensors[0].side);
-        problems.raise_if_any(call.who());
-        if (call.grows) check_growth<T>(problems, rotary.state, positions, tokens);
-        problems.raise_if_any(call.who());
-        rotate_checked(tensors, positions, rotary, call, options.executor);
-      });
+  Problems problems;
+  check_rotation(problems, answers);
+  problems.raise_if_any(inverse ? "posenc::unrotate" : "posenc::rotate");
+  const RotaryAtLength at_length(answers, [&] { return positions.length(tokens); });
+  const Rotary& rotary = *at_length;
+  const RotateCall call(rotary.state, options, inverse);
+  check_tensors(problems, tensors, rotary.state.head_dim);
+  check_positions(problems, rotary.state, positions, tokens);
+  call.check(problems, tensors[0].side);
+  problems.raise_if_any(call.who());
+  if (call.grows) check_growth<T>(problems, rotary.state, positions, tokens);
+  problems.raise_if_any(call.who());
+  rotate_checked<LayoutT>(tensors, positions, rotary, call, options.executor);
 }
 
 }  // namespace detail
@@ -71,7 +78,8 @@ void rotate_all(const RotateTensors<T, N>& tensors, const Positions& positions, 
 template <class T, class E>
 void rotate(std::type_identity_t<TensorView<const T>> x, TensorView<T> y,
             const Positions& positions, const Bound<E>& bound, const RotateOptions& options = {}) {
-  detail::rotate_all<1, T>({{{x, y, options.side}}}, positions, bound, options, false);
+  detail::require_rotation<E>();
+  detail::rotate_all<typename Bound<E>::layout, 1, T>({{{x, y, options.side}}}, positions, bound.answers(), options, false);
 }
 
 /// Rotates in place.
@@ -86,7 +94,8 @@ void rotate(TensorView<T> x, const Positions& positions, const Bound<E>& bound,
 template <class T, class E>
 void rotate(TensorView<T> q, TensorView<T> k, const Positions& positions, const Bound<E>& bound,
             const RotateOptions& options = {}) {
-  detail::rotate_all<2, T>({{{q, q, Side::query}, {k, k, Side::key}}}, positions, bound, options,
+  detail::require_rotation<E>();
+  detail::rotate_all<typename Bound<E>::layout, 2, T>({{{q, q, Side::query}, {k, k, Side::key}}}, positions, bound.answers(), options,
                            false);
 }
 
@@ -95,7 +104,8 @@ template <class T, class E>
 void unrotate(std::type_identity_t<TensorView<const T>> x, TensorView<T> y,
               const Positions& positions, const Bound<E>& bound,
               const RotateOptions& options = {}) {
-  detail::rotate_all<1, T>({{{x, y, options.side}}}, positions, bound, options, true);
+  detail::require_rotation<E>();
+  detail::rotate_all<typename Bound<E>::layout, 1, T>({{{x, y, options.side}}}, positions, bound.answers(), options, true);
 }
 
 /// Undoes rotate in place.
@@ -109,7 +119,8 @@ void unrotate(TensorView<T> x, const Positions& positions, const Bound<E>& bound
 template <class T, class E>
 void unrotate(TensorView<T> q, TensorView<T> k, const Positions& positions, const Bound<E>& bound,
               const RotateOptions& options = {}) {
-  detail::rotate_all<2, T>({{{q, q, Side::query}, {k, k, Side::key}}}, positions, bound, options,
+  detail::require_rotation<E>();
+  detail::rotate_all<typename Bound<E>::layout, 2, T>({{{q, q, Side::query}, {k, k, Side::key}}}, positions, bound.answers(), options,
                            true);
 }
 

@@ -36,44 +36,51 @@ class Rotations {
     Problems problems;
     problems.require(tokens >= 0, "the number of tokens must not be negative, got ", tokens, ".");
     problems.raise_if_any("posenc::Rotations");
-    detail::with_rotary(
-        bound, [&] { return positions.length(tokens); },
-        [&](const auto& rotary) {
-          const detail::RotateCall call(rotary.state, options, false);
-          detail::check_positions(problems, rotary.state, positions, tokens);
-          call.check(problems, options.side);
-          problems.raise_if_any("posenc::Rotations");
-          if (call.grows) detail::check_growth<U>(problems, rotary.state, positions, tokens);
-          Index all = 0;
-          problems.require(multiply(2 * rotary.angles.row_stride(), tokens, all), "the angles of ",
-                           tokens, " tokens do not fit in memory.");
-          problems.raise_if_any("posenc::Rotations");
+    detail::require_rotation<E>();
+    detail::check_rotation(problems, bound.answers());
+    problems.raise_if_any("posenc::Rotations");
+    const detail::RotaryAtLength at_length(bound.answers(),
+                                           [&] { return positions.length(tokens); });
+    const Rotary& rotary = *at_length;
+    problems.require(rotary.layout == &layout_rule<LayoutT>,
+                     "these Rotations are of another layout (HalfSplit, Interleaved) than the "
+                     "encoding.");
+    const detail::RotateCall call(rotary.state, options, false);
+    detail::check_positions(problems, rotary.state, positions, tokens);
+    call.check(problems, options.side);
+    problems.raise_if_any("posenc::Rotations");
+    if (call.grows) detail::check_growth<U>(problems, rotary.state, positions, tokens);
+    Index all = 0;
+    problems.require(multiply(2 * rotary.angles.row_stride(), tokens, all), "the angles of ",
+                     tokens, " tokens do not fit in memory.");
+    problems.raise_if_any("posenc::Rotations");
 
-          head_dim_ = rotary.state.head_dim;
-          block_ = rotary.block();
-          tokens_ = tokens;
-          stride_ = rotary.angles.row_stride();
-          side_ = call.grows ? options.side : std::nullopt;
-          angles_.resize(static_cast<std::size_t>(all));
-          simd::dispatch<U>([&]<class Level>(Level) {
-            detail::TokenAngles<Level, U> angles(rotary.state, rotary.angles,
-                                                 call.turn(options.side));
-            detail::for_pair_chunks(rotary.pairs(), [&](Index first, Index count) {
-              angles.choose(first, count);
-              for (Index t = 0; t < tokens; ++t) {
-                angles.at(positions, t);
-                U* row = angles_.data() + 2 * stride_ * t;
-                std::copy_n(angles.cos(), angles.padded(), row + first);
-                std::copy_n(angles.sin(), angles.padded(), row + stride_ + first);
-              }
-            });
-          });
-        });
+    head_dim_ = rotary.state.head_dim;
+    rotary_.state.rotary_dim = rotary.state.rotary_dim;
+    rotary_.offset = rotary.offset;
+    tokens_ = tokens;
+    stride_ = rotary.angles.row_stride();
+    side_ = call.grows ? options.side : std::nullopt;
+    angles_.resize(static_cast<std::size_t>(all));
+    simd::dispatch<U>([&]<class Level>(Level) {
+      detail::TokenAngles<Level, U> angles(rotary.state, rotary.angles, call.turn(options.side));
+      detail::for_pair_chunks(rotary.pairs(), [&](Index first, Index count) {
+        angles.choose(first, count);
+        for (Index t = 0; t < tokens; ++t) {
+          angles.at(positions, t);
+          U* row = angles_.data() + 2 * stride_ * t;
+          std::copy_n(angles.cos(), angles.padded(), row + first);
+          std::copy_n(angles.sin(), angles.padded(), row + stride_ + first);
+        }
+      });
+    });
   }
 
   [[nodiscard]] Index tokens() const { return tokens_; }
   [[nodiscard]] Index head_dim() const { return head_dim_; }
-  [[nodiscard]] const RotaryBlock& block() const { return block_; }
+  [[nodiscard]] RotaryBlock block() const { return rotary_.block(); }
+  /// Which channels rotate, without the angles.
+  [[nodiscard]] const Rotary& channels() const { return rotary_; }
 
   /// Whose magnitudes are in the numbers, where queries and keys have different ones.
   [[nodiscard]] std::optional<Side> side() const { return side_; }
@@ -84,14 +91,14 @@ class Rotations {
 
  private:
   Index head_dim_ = 0, tokens_ = 0, stride_ = 0;
-  RotaryBlock block_;
+  Rotary rotary_{.layout = &layout_rule<LayoutT>};
   std::optional<Side> side_;
   std::vector<U> angles_;  ///< [token][cosines, sines][pair, padded]
 };
 
 template <class E>
 Rotations(const Bound<E>&, const Positions&, Index, const RotateOptions& = {})
-    -> Rotations<typename Bound<E>::rotary_type::layout>;
+    -> Rotations<typename Bound<E>::layout>;
 
 namespace detail {
 
@@ -116,7 +123,7 @@ void rotate_all(const RotateTensors<T, N>& tensors, const Rotations<LayoutT, U>&
         // Few at a time, so that the pieces of wide heads meet in the cache.
         tokens = std::min<Index>(8, end - t);
         for_pair_chunks(rotations.block().pairs, [&](Index first, Index count) {
-          rotate_some<Level, LayoutT>(tensors, t, tokens, rotations.block(), first, count,
+          rotate_some<Level, LayoutT>(tensors, t, tokens, rotations.channels(), first, count,
                                       {rotations.cos(t) + first, rotations.sin(t) + first, row});
         });
       }

@@ -53,18 +53,26 @@ struct AngleRows {
 /// Rotates pairs [first, first + count), at most most_angle_pairs, of all heads of x into y, which
 /// may be the same. The same numbers come out whatever the strides are.
 template <class Level, class LayoutT, class X, class Y>
-void rotate_pairs(const RotaryBlock& block, Index first, Index count, const TensorView<const X>& x,
-                  const TensorView<Y>& y, const AngleRows<arithmetic_t<X>>& angles) {
-  const Index pairs = block.pairs;
-  const X* from = x.data + block.offset * x.channel_stride;
-  Y* to = y.data + block.offset * y.channel_stride;
-  if constexpr (std::is_same_v<LayoutT, HalfSplit> || std::is_same_v<LayoutT, Interleaved>)
-    if (x.channel_stride == 1 && y.channel_stride == 1) {
-      Level::template rotate<LayoutT>(x.tokens, x.heads, first, count, pairs, from, x.token_stride,
-                                      x.head_stride, to, y.token_stride, y.head_stride, angles.cos,
-                                      angles.sin, angles.row);
-      return;
-    }
+void rotate_pairs(const Rotary& rotary, Index first, Index count,
+                  const TensorView<const X>& x, const TensorView<Y>& y,
+                  const AngleRows<arithmetic_t<X>>& angles) {
+  const Index pairs = rotary.pairs();
+  const X* from = x.data + rotary.offset * x.channel_stride;
+  Y* to = y.data + rotary.offset * y.channel_stride;
+  // LayoutT is the layout, or AnyLayout where only `rotary` knows it.
+  const auto rotate = [&]<class L>(std::type_identity<L>) {
+    Level::template rotate<L>(x.tokens, x.heads, first, count, pairs, from, x.token_stride,
+                              x.head_stride, to, y.token_stride, y.head_stride, angles.cos,
+                              angles.sin, angles.row);
+  };
+  if (x.channel_stride == 1 && y.channel_stride == 1) {
+    if constexpr (!std::is_same_v<LayoutT, Interleaved>)
+      if (rotary.layout == &layout_rule<HalfSplit>) return rotate(std::type_identity<HalfSplit>{});
+    if constexpr (!std::is_same_v<LayoutT, HalfSplit>)
+      if (rotary.layout == &layout_rule<Interleaved>)
+        return rotate(std::type_identity<Interleaved>{});
+  }
+  // Layouts of a user's own, and channels that lie apart, are gathered into a half-split block.
   X packed[2 * most_angle_pairs];
   Y rotated[2 * most_angle_pairs];
   for (Index t = 0; t < x.tokens; ++t)
@@ -72,15 +80,15 @@ void rotate_pairs(const RotaryBlock& block, Index first, Index count, const Tens
       const X* xh = from + t * x.token_stride + h * x.head_stride;
       Y* yh = to + t * y.token_stride + h * y.head_stride;
       for (Index i = 0; i < count; ++i) {
-        packed[i] = xh[LayoutT::first(first + i, pairs) * x.channel_stride];
-        packed[count + i] = xh[LayoutT::second(first + i, pairs) * x.channel_stride];
+        packed[i] = xh[rotary.layout->first(first + i, pairs) * x.channel_stride];
+        packed[count + i] = xh[rotary.layout->second(first + i, pairs) * x.channel_stride];
       }
       Level::template rotate<HalfSplit>(1, 1, 0, count, count, packed, 0, 0, rotated, 0, 0,
                                         angles.cos + t * angles.row, angles.sin + t * angles.row,
                                         0);
       for (Index i = 0; i < count; ++i) {
-        yh[LayoutT::first(first + i, pairs) * y.channel_stride] = rotated[i];
-        yh[LayoutT::second(first + i, pairs) * y.channel_stride] = rotated[count + i];
+        yh[rotary.layout->first(first + i, pairs) * y.channel_stride] = rotated[i];
+        yh[rotary.layout->second(first + i, pairs) * y.channel_stride] = rotated[count + i];
       }
     }
 }
@@ -102,8 +110,8 @@ TensorView<T> tokens_of(TensorView<T> view, Index first, Index tokens) {
 
 /// Calls f(token, tokens, pair, pairs, angles) for runs of the tokens [first, last), with the angles
 /// of some of their pairs, until all pairs of all tokens had their turn.
-template <class Level, class U, class LayoutT, class F>
-void for_angle_runs(const Rotary<LayoutT>& rotary, const AngleTable& table, const Turn& turn,
+template <class Level, class U, class F>
+void for_angle_runs(const Rotary& rotary, const AngleTable& table, const Turn& turn,
                     const Positions& positions, Index first, Index last, const F& f) {
   using Angles = TokenAngles<Level, U>;
   Angles angles(rotary.state, table, turn);
@@ -119,14 +127,14 @@ void for_angle_runs(const Rotary<LayoutT>& rotary, const AngleTable& table, cons
 /// Rotates tokens of x, each at its own position, into y: y = amplitude * R x on the rotary block, a
 /// copy elsewhere.
 template <class Level, class LayoutT, class X, class Y>
-void rotate_rows(const Rotary<LayoutT>& rotary, const AngleTable& table, const Turn& turn,
+void rotate_rows(const Rotary& rotary, const AngleTable& table, const Turn& turn,
                  const Positions& positions, const TensorView<const X>& x,
                  const TensorView<Y>& y) noexcept {
   for_angle_runs<Level, arithmetic_t<X>>(
       rotary, table, turn, positions, 0, x.tokens,
       [&](Index t, Index tokens, Index pair, Index pairs, const auto& angles) {
-        rotate_pairs<Level, LayoutT>(rotary.block(), pair, pairs, tokens_of(x, t, tokens),
-                                     tokens_of(y, t, tokens), angles);
+        rotate_pairs<Level, LayoutT>(rotary, pair, pairs, tokens_of(x, t, tokens),
+                            tokens_of(y, t, tokens), angles);
       });
   if (x.width == 2 * rotary.pairs()) return;
   for (Index t = 0; t < x.tokens; ++t)

@@ -31,15 +31,6 @@ struct Turn {
 
 namespace detail {
 
-/// How far from the centre xPos's magnitudes stay below e^most; infinite for encodings without them.
-/// The default leaves float room for the numbers that they multiply: e^80 = 5.5e34, and float ends
-/// at e^88.7.
-inline double growth_reach(const RotaryState& state, double most = 80) {
-  double fastest = 0;
-  for (const double growth : state.growth) fastest = std::max(fastest, std::abs(growth));
-  return fastest == 0 ? std::numeric_limits<double>::infinity() : std::floor(most / fastest);
-}
-
 /// Pairs that are dealt with at once.
 inline constexpr Index most_angle_pairs = 128;
 

@@ -9,6 +9,7 @@
 #include <posenc/core/overlap.hpp>
 #include <posenc/core/positions.hpp>
 #include <posenc/executor/chunks.hpp>
+#include <posenc/rotary/growth.hpp>
 #include <posenc/rotate/rows.hpp>
 
 #include <array>
@@ -98,26 +99,19 @@ template <class T>
 void check_growth(Problems& problems, const RotaryState& state, const Positions& positions,
                   Index tokens) {
   // float16 ends at 65504 = e^11.09
-  const double reach =
-      element_format<T> == ElementFormat::float16 ? growth_reach(state, 11) : growth_reach(state);
-  for (Index t = 0; t < tokens; ++t) {
-    const double p = positions.is_real() ? positions.real(t) : static_cast<double>(positions[t]);
-    if (std::abs(p - static_cast<double>(state.centre)) <= reach) continue;
-    return problems.add("position ", p, " is more than ", reach, " tokens from the centre ",
-                        state.centre,
-                        ", where the magnitudes of this encoding (XPos) overflow: "
-                        "choose a centre nearer to the tokens.");
-  }
+  constexpr double most = element_format<T> == ElementFormat::float16 ? 11 : 80;
+  check_growth(problems, "tokens", state, positions, tokens, most);
 }
 
 /// Rotates some pairs of all heads of tokens [t, t + tokens), in all tensors.
 template <class Level, class LayoutT, class T, std::size_t N>
 void rotate_some(const RotateTensors<T, N>& tensors, Index t, Index tokens,
-                 const RotaryBlock& block, Index first, Index count,
+                 const Rotary& rotary, Index first, Index count,
                  const AngleRows<arithmetic_t<T>>& angles) {
+  const RotaryBlock block = rotary.block();
   for (const auto& [x, y, side] : tensors) {
     if (x.heads == 0) continue;  // there may be no memory to point into
-    rotate_pairs<Level, LayoutT>(block, first, count, tokens_of(x, t, tokens),
+    rotate_pairs<Level, LayoutT>(rotary, first, count, tokens_of(x, t, tokens),
                                  tokens_of(y, t, tokens), angles);
     if (first != 0 || x.data == y.data || x.width == 2 * block.pairs) continue;
     for (Index i = t; i < t + tokens; ++i)
@@ -130,22 +124,22 @@ void rotate_some(const RotateTensors<T, N>& tensors, Index t, Index tokens,
 /// Rotates tokens [first, last). All tensors have the same magnitudes.
 template <class Level, class LayoutT, class T, std::size_t N>
 void rotate_range(const RotateTensors<T, N>& tensors, const Positions& positions,
-                  const Rotary<LayoutT>& rotary, const Turn& turn, Index first, Index last) {
+                  const Rotary& rotary, const Turn& turn, Index first, Index last) {
   for_angle_runs<Level, arithmetic_t<T>>(
       rotary, rotary.angles, turn, positions, first, last,
       [&](Index t, Index tokens, Index pair, Index pairs, const auto& angles) {
-        rotate_some<Level, LayoutT>(tensors, t, tokens, rotary.block(), pair, pairs, angles);
+        rotate_some<Level, LayoutT>(tensors, t, tokens, rotary, pair, pairs, angles);
       });
 }
 
 /// The same, where queries and keys may have magnitudes of their own.
 template <class Level, class LayoutT, class T, std::size_t N>
 void rotate_sides(const RotateTensors<T, N>& tensors, const Positions& positions,
-                  const Rotary<LayoutT>& rotary, const RotateCall& call, Index first, Index last) {
+                  const Rotary& rotary, const RotateCall& call, Index first, Index last) {
   if (!call.grows)
-    return rotate_range<Level>(tensors, positions, rotary, call.turn({}), first, last);
+    return rotate_range<Level, LayoutT>(tensors, positions, rotary, call.turn({}), first, last);
   for (const RotateTensor<T>& tensor : tensors)
-    rotate_range<Level>(RotateTensors<T, 1>{{tensor}}, positions, rotary, call.turn(tensor.side),
+    rotate_range<Level, LayoutT>(RotateTensors<T, 1>{{tensor}}, positions, rotary, call.turn(tensor.side),
                         first, last);
 }
 
@@ -162,11 +156,11 @@ void for_token_ranges(const AnyExecutor& executor, const RotateTensors<T, N>& te
 
 template <class LayoutT, class T, std::size_t N>
 void rotate_checked(const RotateTensors<T, N>& tensors, const Positions& positions,
-                    const Rotary<LayoutT>& rotary, const RotateCall& call,
+                    const Rotary& rotary, const RotateCall& call,
                     const AnyExecutor& executor) {
   simd::dispatch<T>([&]<class Level>(Level) {
     for_token_ranges(executor, tensors, [&](Index first, Index last) {
-      rotate_sides<Level>(tensors, positions, rotary, call, first, last);
+      rotate_sides<Level, LayoutT>(tensors, positions, rotary, call, first, last);
     });
   });
 }

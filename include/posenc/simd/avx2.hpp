@@ -5,7 +5,7 @@
 
 #include <posenc/core/element.hpp>
 #include <posenc/core/layout.hpp>
-#include <posenc/simd/ahead.hpp>
+#include <posenc/simd/row_access.hpp>
 #include <posenc/simd/level.hpp>
 #include <posenc/simd/region.hpp>
 
@@ -16,7 +16,7 @@
 #include <type_traits>
 #include <utility>
 
-#if defined(POSENC_DETAIL_X86_64) && !defined(POSENC_DETAIL_BASELINE_AVX512)
+#if defined(POSENC_DETAIL_LEVEL_AVX2)
 #include <immintrin.h>
 
 POSENC_NAMESPACE_BEGIN

@@ -6,7 +6,7 @@
 
 #include <posenc/core/element.hpp>
 #include <posenc/core/layout.hpp>
-#include <posenc/simd/ahead.hpp>
+#include <posenc/simd/row_access.hpp>
 #include <posenc/simd/level.hpp>
 #include <posenc/simd/region.hpp>
 
@@ -17,7 +17,7 @@
 #include <type_traits>
 #include <utility>
 
-#if defined(POSENC_DETAIL_X86_64)
+#if defined(POSENC_DETAIL_LEVEL_AVX512)
 #include <immintrin.h>
 
 POSENC_NAMESPACE_BEGIN

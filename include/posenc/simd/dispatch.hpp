@@ -4,14 +4,17 @@
 //
 // Hot code is written in three layers. Leaves are the loops over raw pointers, one struct per level
 // with equal members, compiled for the instructions of that level. The body is generic and names a
-// leaf only through its Level parameter. An entry is the body, instantiated for one level;
-// dispatch() calls the entry of the level that runs on this machine, once per call.
+// leaf only through its Level parameter, or calls it through a pointer. Tables of pointers, one for
+// each level of the program (by_level), are how code that is compiled once reaches all of them;
+// dispatch() calls a template for the level that runs on this machine.
 #pragma once
 
 #include <posenc/simd/avx2.hpp>
 #include <posenc/simd/avx512.hpp>
 #include <posenc/simd/neon.hpp>
 #include <posenc/simd/scalar.hpp>
+
+#include <array>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -23,24 +26,47 @@ namespace simd {
 template <Element T, class Body>
 decltype(auto) dispatch(Body&& body) {
   switch (level()) {
-#if defined(POSENC_DETAIL_X86_64)
+#if defined(POSENC_DETAIL_LEVEL_AVX512)
     case Level::avx512_bf16:
       if constexpr (element_format<T> == ElementFormat::bfloat16) return body(Avx512Bf16{});
       [[fallthrough]];
     case Level::avx512:
       return body(Avx512{});
-#if !defined(POSENC_DETAIL_BASELINE_AVX512)
+#endif
+#if defined(POSENC_DETAIL_LEVEL_AVX2)
     case Level::avx2:
       return body(Avx2{});
 #endif
-#endif
-#if defined(POSENC_DETAIL_NEON)
+#if defined(POSENC_DETAIL_LEVEL_NEON)
     case Level::neon:
       return body(Neon{});
 #endif
     default:
       return body(Scalar{});
   }
+}
+
+/// A value for each level of the program, by its number: make(L{}) for tensors of T.
+template <Element T, class Make>
+constexpr auto by_level(const Make& make) {
+  using Value = decltype(make(Scalar{}));
+  std::array<Value, num_levels> values{};
+  const auto set = [&](Level level) -> Value& { return values[static_cast<std::size_t>(level)]; };
+  set(Level::scalar) = make(Scalar{});
+#if defined(POSENC_DETAIL_LEVEL_AVX512)
+  set(Level::avx512) = make(Avx512{});
+  if constexpr (element_format<T> == ElementFormat::bfloat16)
+    set(Level::avx512_bf16) = make(Avx512Bf16{});
+  else
+    set(Level::avx512_bf16) = set(Level::avx512);
+#endif
+#if defined(POSENC_DETAIL_LEVEL_AVX2)
+  set(Level::avx2) = make(Avx2{});
+#endif
+#if defined(POSENC_DETAIL_LEVEL_NEON)
+  set(Level::neon) = make(Neon{});
+#endif
+  return values;
 }
 
 }  // namespace simd

@@ -18,6 +18,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,6 +26,18 @@
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #define POSENC_DETAIL_BASELINE_AVX512 1
+#endif
+
+// The levels of the program. Those below the baseline are left out: given flags for AVX-512, a compiler
+// uses it in "AVX2" code too.
+#if defined(POSENC_DETAIL_X86_64) && POSENC_LEVEL_AVX512
+#define POSENC_DETAIL_LEVEL_AVX512 1
+#endif
+#if defined(POSENC_DETAIL_X86_64) && POSENC_LEVEL_AVX2 && !defined(POSENC_DETAIL_BASELINE_AVX512)
+#define POSENC_DETAIL_LEVEL_AVX2 1
+#endif
+#if defined(POSENC_DETAIL_NEON) && POSENC_LEVEL_NEON
+#define POSENC_DETAIL_LEVEL_NEON 1
 #endif
 
 /// One choice for the whole program: not in the namespace of a baseline, so that units compiled
@@ -64,20 +77,27 @@ inline constexpr Level all_levels[] = {Level::scalar, Level::neon, Level::avx2, 
   }
 }
 
-/// Was this level compiled into the program? Levels below the baseline are left out: given flags
-/// for AVX-512, a compiler uses it in "AVX2" code too.
+inline constexpr std::size_t num_levels = std::size(all_levels);
+
+/// Was this level compiled into the program?
 [[nodiscard]] constexpr bool in_program(Level level) {
-#if defined(POSENC_DETAIL_X86_64)
-#if defined(POSENC_DETAIL_BASELINE_AVX512)
-  return level != Level::neon && level != Level::avx2;
-#else
-  return level != Level::neon;
+  switch (level) {
+#if defined(POSENC_DETAIL_LEVEL_AVX512)
+    case Level::avx512:
+    case Level::avx512_bf16:
+      return true;
 #endif
-#elif defined(POSENC_DETAIL_NEON)
-  return level == Level::scalar || level == Level::neon;
-#else
-  return level == Level::scalar;
+#if defined(POSENC_DETAIL_LEVEL_AVX2)
+    case Level::avx2:
+      return true;
 #endif
+#if defined(POSENC_DETAIL_LEVEL_NEON)
+    case Level::neon:
+      return true;
+#endif
+    default:
+      return level == Level::scalar;
+  }
 }
 
 [[nodiscard]] inline bool on_machine(Level level) {
@@ -118,7 +138,8 @@ inline void require(Level level, const char* who) {
     problems.add("this machine has no level ", name(level), "; it has ", have, ".");
   else
     problems.add("this program has no level ", name(level),
-                 ", because it was compiled for a baseline above or beside it; it has ", have, ".");
+                 ", because it was compiled for a baseline above or beside it, or without it "
+                 "(POSENC_LEVELS); it has ", have, ".");
   problems.raise_if_any(who);
 }
 

@@ -5,7 +5,7 @@
 
 #include <posenc/core/element.hpp>
 #include <posenc/core/layout.hpp>
-#include <posenc/simd/ahead.hpp>
+#include <posenc/simd/row_access.hpp>
 #include <posenc/simd/level.hpp>
 #include <posenc/simd/region.hpp>
 
@@ -16,7 +16,7 @@
 #include <type_traits>
 #include <utility>
 
-#if defined(POSENC_DETAIL_NEON)
+#if defined(POSENC_DETAIL_LEVEL_NEON)
 #include <arm_neon.h>
 
 POSENC_NAMESPACE_BEGIN

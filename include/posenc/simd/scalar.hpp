@@ -3,7 +3,7 @@
 // The portable level: no instruction set beyond the one the program was compiled for.
 #pragma once
 
-#include <posenc/simd/ahead.hpp>
+#include <posenc/simd/row_access.hpp>
 #include <posenc/simd/level.hpp>
 #include <posenc/simd/scalar/rotary.hpp>
 

@@ -1,124 +1,88 @@
 // SPDX-License-Identifier: MIT
 //
-// The leaves that decoding calls, of one level, as pointers; see attention/leaves.hpp for why.
+// The leaves that decoding calls, of one level, as pointers; see prefill/leaves.hpp for why.
 #pragma once
 
 #include <posenc/attention/prefill/leaves.hpp>
-#include <posenc/attention/prefill/plan.hpp>
+#include <posenc/core/arena.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Products of rows of queries with keys and values in their element T.
-template <class T>
+/// Products of rows of queries with keys and values as they are stored.
+template <class U>
 struct RowLeaves {
-  using U = arithmetic_t<T>;
-  void (*dots)(Index rows, Index keys, Index width, const U* q, Index q_row, const T* k,
-               Index k_row, U* scores, Index scores_row, simd::Ahead ahead) = nullptr;
+  void (*dots)(Index rows, Index keys, Index width, const U* q, Index q_row, const void* k,
+               Index k_row, U* scores, Index scores_row, simd::ReadNext next) = nullptr;
   void (*add_values)(Index rows, Index keys, Index width, const U* weights, Index weights_row,
-                     const T* values, U* out, Index out_row, simd::Ahead ahead) = nullptr;
+                     const void* values, U* out, Index out_row, simd::ReadNext next) = nullptr;
   void (*add_values_skipping_zeros)(Index rows, Index keys, Index width, const U* weights,
-                                    Index weights_row, const T* values, U* out, Index out_row,
-                                    simd::Ahead ahead) = nullptr;
+                                    Index weights_row, const void* values, U* out, Index out_row,
+                                    simd::ReadNext next) = nullptr;
 };
 
-template <class Level, class T>
-constexpr RowLeaves<T> row_leaves() {
-  return {&Level::template dots<T>, &Level::template add_values<false, T>,
-          &Level::template add_values<true, T>};
-}
-
-/// A tile of scores [row][key], the rows of one key head: all queries of each query head in turn.
-struct RowTile {
-  Index rows = 0, queries = 0;  ///< rows / queries query heads
-  Index keys = 0;               ///< padded
-  Index row = 0;                ///< from one row to the next
-  Index first_head = 0;
-  Tile where{};                           ///< of all of them
-  const Position* query = nullptr;        ///< [query]
-  const Position* query_index = nullptr;  ///< [query]
-  const Position* key = nullptr;          ///< [key]; padding repeats the last
-  const Position* key_index = nullptr;    ///< [key]
-
-  [[nodiscard]] Score score(Index r, Index k) const {
-    return {query[r % queries], key[k], query_index[r % queries], key_index[k],
-            first_head + r / queries};
-  }
-  /// A row of it.
-  [[nodiscard]] Tile where_of(const Score& at) const {
-    return {{at.query, at.query}, where.key, {at.query_index, at.query_index}, where.key_index};
-  }
-};
-
-/// Biases, score maps and masks of a tile, in the order written. Masks are asked when `masked`.
-template <class Level, class U, class... Stages>
-void apply_row_stages(const std::tuple<Stages...>& stages, const RowTile& tile, bool masked,
-                      U* scores) noexcept {
-  constexpr bool changes_scores =
-      (false || ... || (RelativeBias<Stages> || ScoreBias<Stages> || ScoreMap<Stages>));
-  if (!changes_scores && !masked) return;
-  for (Index r = 0; r < tile.rows; ++r, scores += tile.row) {
-    Score row = tile.score(r, 0);
-    const Position *const key = tile.key, *const key_index = tile.key_index;
-    [[maybe_unused]] const auto each = [&](const auto& f) {
-      Level::map(1, tile.keys, scores, [=](U x, Index, Index k) {
-        Score at = row;
-        at.key = key[k];
-        at.key_index = key_index[k];
-        return f(x, at);
-      });
-    };
-    [[maybe_unused]] const auto apply = [&]<class S>(const S& stage) {
-      if constexpr (RelativeBias<S>)
-        each([&](U x, const Score& at) {
-          return x + static_cast<U>(stage.relative_bias(at.head, at.query - at.key));
-        });
-      else if constexpr (TiledBias<S>)
-        stage.tile_bias(tile.where_of(row), row.head, [&](const auto& bias) {
-          each([=](U x, const Score& at) { return x + static_cast<U>(bias(at)); });
-        });
-      else if constexpr (ScoreBias<S>)
-        each([&](U x, const Score& at) { return x + static_cast<U>(stage.score_bias(at)); });
-      if constexpr (ScoreMap<S>)
-        each([&](U x, const Score& at) { return static_cast<U>(stage.map_score(x, at)); });
-    };
-    std::apply([&](const Stages&... stage) { (apply(stage), ...); }, stages);
-    if constexpr ((false || ... || Mask<Stages>))
-      if (masked)
-        each([&](U x, const Score& at) {
-          return detail::visible(stages, at) ? x : -std::numeric_limits<U>::infinity();
-        });
-  }
-}
-
-/// The rotation of an encoding's layout, of keys T on their way into arithmetic.
-template <class T, class RotaryT>
-struct KeyTurnLeaves {
-  using U = arithmetic_t<T>;
-  void (*rotate_queries)(const RotaryT& rotary, const AngleTable& table, const Turn& turn,
-                         const Positions& positions, const TensorView<const U>& x,
-                         const TensorView<U>& y) noexcept = nullptr;
-  /// Cosines and sines of all pairs of some tokens, `row` apart.
-  void (*angles)(const RotaryT& rotary, const AngleTable& table, const Turn& turn,
-                 const Positions& positions, Index tokens, U* cos, U* sin, Index row) = nullptr;
-  /// Rows of one head, turned by these.
-  void (*turn)(const RotaryT& rotary, const TensorView<const T>& x, const TensorView<U>& y,
-               const AngleRows<U>& angles) = nullptr;
-  /// The products of such rows, which are turned in registers; null for layouts of a user's own.
-  void (*dots)(Index rows, Index keys, Index width, const U* q, Index q_row, const T* k,
-               const simd::KeyTurn<U>& turn, U* scores, Index scores_row,
-               simd::Ahead ahead) = nullptr;
-};
+/// By level, of elements T.
 template <class T>
-struct KeyTurnLeaves<T, NoRotary> {};
-
-template <class Level, class T, class LayoutT>
-void fill_angles(const Rotary<LayoutT>& rotary, const AngleTable& table, const Turn& turn,
-                 const Positions& positions, Index tokens, arithmetic_t<T>* cos,
-                 arithmetic_t<T>* sin, Index row) {
+inline constexpr auto row_leaves = simd::by_level<T>([]<class Level>(Level) {
   using U = arithmetic_t<T>;
-  // Behind the last pair may be anything, and the leaf multiplies the zeros there by it.
+  RowLeaves<U> leaves;
+  leaves.dots = [](Index rows, Index keys, Index width, const U* q, Index q_row, const void* k,
+                   Index k_row, U* scores, Index scores_row, simd::ReadNext next) {
+    Level::template dots<T>(rows, keys, width, q, q_row, static_cast<const T*>(k), k_row, scores,
+                            scores_row, next);
+  };
+  leaves.add_values = [](Index rows, Index keys, Index width, const U* weights, Index weights_row,
+                         const void* values, U* out, Index out_row, simd::ReadNext next) {
+    Level::template add_values<false, T>(rows, keys, width, weights, weights_row,
+                                         static_cast<const T*>(values), out, out_row, next);
+  };
+  leaves.add_values_skipping_zeros = [](Index rows, Index keys, Index width, const U* weights,
+                                        Index weights_row, const void* values, U* out,
+                                        Index out_row, simd::ReadNext next) {
+    Level::template add_values<true, T>(rows, keys, width, weights, weights_row,
+                                        static_cast<const T*>(values), out, out_row, next);
+  };
+  return leaves;
+});
+
+/// Products of rows of queries with stored keys that are rotated in registers on their way.
+template <class U>
+using RotatedDots = void (*)(Index rows, Index keys, Index width, const U* q, Index q_row,
+                             const void* k, const simd::KeyAngles<U>& angles, U* scores,
+                             Index scores_row, simd::ReadNext next);
+
+template <class Level, class LayoutT, class T>
+void rotated_dots_of(Index rows, Index keys, Index width, const arithmetic_t<T>* q, Index q_row,
+                     const void* k, const simd::KeyAngles<arithmetic_t<T>>& angles,
+                     arithmetic_t<T>* scores, Index scores_row, simd::ReadNext next) {
+  Level::template rotated_dots<LayoutT, T>(rows, keys, width, q, q_row, static_cast<const T*>(k),
+                                           angles, scores, scores_row, next);
+}
+
+/// By layout and level; null where it is compiled for another layout, and for layouts of a user's own.
+template <class LayoutT, class T>
+RotatedDots<arithmetic_t<T>> rotated_dots(const Rotary& rotary, std::size_t level) {
+  const auto of = [&]<class L>(std::type_identity<L>) {
+    static constexpr auto table = simd::by_level<T>(
+        []<class Level>(Level) -> RotatedDots<arithmetic_t<T>> {
+          return &rotated_dots_of<Level, L, T>;
+        });
+    return table[level];
+  };
+  constexpr bool any = std::is_same_v<LayoutT, AnyLayout>;
+  if constexpr (any || std::is_same_v<LayoutT, HalfSplit>)
+    if (rotary.layout == &layout_rule<HalfSplit>) return of(std::type_identity<HalfSplit>{});
+  if constexpr (any || std::is_same_v<LayoutT, Interleaved>)
+    if (rotary.layout == &layout_rule<Interleaved>) return of(std::type_identity<Interleaved>{});
+  return nullptr;
+}
+
+/// Cosines and sines of all pairs of some tokens, `row` apart, with zeros behind the last pair: there
+/// may be anything, and the leaf multiplies the zeros by it.
+template <class Level, class U>
+void fill_angles(const Rotary& rotary, const AngleTable& table, const Turn& turn,
+                 const Positions& positions, Index tokens, U* cos, U* sin, Index row) {
   const auto copy = [](Index pairs, const U* from, U* to) {
     std::fill(std::copy_n(from, pairs, to), to + round_up(pairs, AngleTable::pair_block), U{0});
   };
@@ -131,66 +95,61 @@ void fill_angles(const Rotary<LayoutT>& rotary, const AngleTable& table, const T
                            });
 }
 
-template <class Level, class T, class LayoutT>
-void turn_rows(const Rotary<LayoutT>& rotary, const TensorView<const T>& x,
-               const TensorView<arithmetic_t<T>>& y, const AngleRows<arithmetic_t<T>>& angles) {
-  for_pair_chunks(rotary.pairs(), [&](Index pair, Index pairs) {
-    rotate_pairs<Level, LayoutT>(rotary.block(), pair, pairs, x, y,
-                                 {angles.cos + pair, angles.sin + pair, angles.row});
-  });
-  if (x.width == 2 * rotary.pairs()) return;
-  for (Index t = 0; t < x.tokens; ++t)
-    copy_unrotated(rotary.block(), x.width, x.row(t, 0), 1, y.row(t, 0), 1);
-}
+/// Rotates rows of one head in place by angles at hand.
+template <class U>
+using TurnRows = void (*)(const Rotary& rotary, const TensorView<U>& x,
+                          const AngleRows<U>& angles);
+template <class LayoutT, class U>
+inline constexpr auto turn_leaves = simd::by_level<U>([]<class Level>(Level) -> TurnRows<U> {
+  if constexpr (Layout<LayoutT> || std::is_same_v<LayoutT, AnyLayout>)
+    return [](const Rotary& rotary, const TensorView<U>& x, const AngleRows<U>& angles) {
+      for_pair_chunks(rotary.pairs(), [&](Index pair, Index pairs) {
+        rotate_pairs<Level, LayoutT, U, U>(rotary, pair, pairs, x, x,
+                                           {angles.cos + pair, angles.sin + pair, angles.row});
+      });
+    };
+  else
+    return nullptr;
+});
 
-template <class Level, class T, class RotaryT>
-constexpr KeyTurnLeaves<T, RotaryT> key_turn_leaves() {
-  if constexpr (std::is_same_v<RotaryT, NoRotary>) {
-    return {};
-  } else {
-    using LayoutT = typename RotaryT::layout;
-    KeyTurnLeaves<T, RotaryT> leaves{&rotate_rows<Level, LayoutT, arithmetic_t<T>, arithmetic_t<T>>,
-                                     &fill_angles<Level, T, LayoutT>, &turn_rows<Level, T, LayoutT>,
-                                     nullptr};
-    if constexpr (std::is_same_v<LayoutT, HalfSplit> || std::is_same_v<LayoutT, Interleaved>)
-      leaves.dots = &Level::template turned_dots<LayoutT, T>;
-    return leaves;
-  }
-}
-
-template <class T, class BoundT>
-struct DecodeLeaves {
-  using U = arithmetic_t<T>;
-  using Stages = std::remove_cvref_t<decltype(std::declval<const BoundT&>().stages())>;
-  RowLeaves<T> stored;  ///< keys and values as they are stored
-  RowLeaves<U> turned;  ///< keys and values after a rotation
+/// What depends on nothing but the type that is computed in.
+template <class U>
+struct SumLeaves {
   U (*softmax_row)(Index keys, U* scores, U& shift, U& sum) = nullptr;
   void (*combine)(Index n, U mine, U* y, U theirs, const U* x) = nullptr;
   bool (*copy_finite)(Index n, const U* x, U* y) = nullptr;
-  void (*stages)(const Stages& stages, const RowTile& tile, bool masked,
-                 U* scores) noexcept = nullptr;
-  KeyTurnLeaves<T, typename BoundT::rotary_type> turn;
+  void (*angles)(const Rotary& rotary, const AngleTable& table, const Turn& turn,
+                 const Positions& positions, Index tokens, U* cos, U* sin, Index row) = nullptr;
+};
+template <class U>
+inline constexpr auto sum_leaves = simd::by_level<U>([]<class Level>(Level) {
+  return SumLeaves<U>{&Level::template softmax_row<U>, &Level::template combine<U>,
+                      &Level::template copy_finite<U>, &fill_angles<Level, U>};
+});
+
+/// All that a call needs of the level that runs.
+template <class U>
+struct DecodeLeaves {
+  const RowLeaves<U>* stored = nullptr;  ///< keys and values as they are stored
+  const RowLeaves<U>* plain = nullptr;   ///< numbers of U
+  const SumLeaves<U>* sums = nullptr;
+  RotatedDots<U> rotated_dots = nullptr;
+  RotateRows<U> rotate = nullptr;
+  TurnRows<U> turn = nullptr;
+  std::size_t level = 0;
 };
 
-template <class Level, class U, class... S>
-constexpr auto row_stages(const std::tuple<S...>*) {
-  return &apply_row_stages<Level, U, S...>;
-}
-
-/// The leaves of the level that runs.
-template <class T, class BoundT>
-DecodeLeaves<T, BoundT> decode_leaves() {
+/// For keys and values of elements T.
+template <class LayoutT, class T>
+DecodeLeaves<arithmetic_t<T>> decode_leaves(const Rotary& rotary, std::size_t level) {
   using U = arithmetic_t<T>;
-  using Stages = typename DecodeLeaves<T, BoundT>::Stages;
-  return simd::dispatch<T>([]<class Level>(Level) -> DecodeLeaves<T, BoundT> {
-    return {row_leaves<Level, T>(),
-            row_leaves<Level, U>(),
-            &Level::template softmax_row<U>,
-            &Level::template combine<U>,
-            &Level::template copy_finite<U>,
-            row_stages<Level, U>(static_cast<const Stages*>(nullptr)),
-            key_turn_leaves<Level, T, typename BoundT::rotary_type>()};
-  });
+  return {&row_leaves<T>[level],
+          &row_leaves<U>[level],
+          &sum_leaves<U>[level],
+          rotated_dots<LayoutT, T>(rotary, level),
+          rotation_leaves<LayoutT, U>[level],
+          turn_leaves<LayoutT, U>[level],
+          level};
 }
 
 }  // namespace detail

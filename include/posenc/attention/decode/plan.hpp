@@ -3,8 +3,10 @@
 // How the work of a call to decode is divided, and the memory that this takes.
 #pragma once
 
-#include <posenc/attention/prefill/buffers.hpp>
-#include <posenc/cache/slots.hpp>
+#include <posenc/bind/answers.hpp>
+#include <posenc/core/arena.hpp>
+
+#include <atomic>
 
 #include <span>
 
@@ -17,6 +19,8 @@ namespace detail {
 /// alone, and so does the result.
 struct DecodePlan {
   static constexpr Index most_queries = 8;  ///< in a block
+  /// More queries of a sequence than these go through the tiles of prefill.
+  static constexpr Index few_queries = 8;
   /// Rotated, scored and summed at a time: the memory of a head is read in pieces of so many rows,
   /// and with every piece reading starts anew.
   static constexpr Index block_keys = 256;
@@ -79,7 +83,7 @@ struct RowSums {
 template <class U>
 struct SharedDecode {
   Index* first_task = nullptr;          ///< [sequence + 1]
-  std::atomic_flag* arrived = nullptr;  ///< [first task of a right half]: one half is done
+  std::atomic_flag* arrived = nullptr;  ///< [task], see score/softmax_state.hpp
   std::byte* memory = nullptr;          ///< [task]: sums
   Index stride = 0;
 
@@ -98,15 +102,8 @@ struct SharedDecode {
 };
 
 /// What vectors by distance need of a worker; nothing, where no component has them.
-template <class U, class BoundT>
+template <class U>
 struct DecodeRelativeBuffers {
-  using Counts =
-      RelativeCounts<std::remove_cvref_t<decltype(std::declval<const BoundT&>().stages())>>;
-  static constexpr bool in_scores = Counts::keys + Counts::queries > 0;
-  static constexpr bool in_values = Counts::values > 0;
-  /// Queries as they were passed differ from those that meet keys.
-  static constexpr bool has_queries = Counts::keys > 0 &&
-                                      (BoundT::has_rotary || Counts::query_biases > 0);
   static constexpr Index few = 4;  ///< buckets that keys meet at a time
 
   U* queries = nullptr;      ///< [row][query_row], scaled only
@@ -114,31 +111,35 @@ struct DecodeRelativeBuffers {
   Index* buckets = nullptr;  ///< [component][query in block][key in block]
   U* of_queries = nullptr;   ///< [relative keys][row][bucket], products
   U* of_keys = nullptr;      ///< [one of few buckets][key in block], products
-  U* vectors = nullptr;      ///< [bucket][head_dim or value_dim], as elements of U without gaps
+  Interval* windows = nullptr;  ///< [relative keys], the buckets that `of_queries` holds
+  U* plain = nullptr;           ///< [key in block][head_dim], keys as they were passed
+  U* outputs = nullptr;         ///< [row][value_row], set aside
+  U* vectors = nullptr;         ///< [bucket][head_dim or value_dim], as numbers of U without gaps
 
-  DecodeRelativeBuffers(const DecodeShape& shape, Arena& arena) {
+  DecodeRelativeBuffers(const Answers& answers, const DecodeShape& shape, Arena& arena) {
     constexpr Index most_queries = DecodePlan::most_queries, keys = DecodePlan::block_keys;
-    if (has_queries) queries = arena.take<U>(shape.rows(), shape.query_row());
-    if (in_scores) factor = arena.take<U>(1, most_queries);
-    if (Counts::buckets > 0)
-      buckets = arena.take<Index>(Index{Counts::buckets} * most_queries, keys);
-    if (Counts::keys > 0)
-      of_queries = arena.take<U>(Index{Counts::keys} * shape.rows(), DecodePlan::most_buckets);
-    if (Counts::queries > 0) of_keys = arena.take<U>(few, keys);
-    if (in_values || (in_scores && !std::is_same_v<U, float>))
-      vectors = arena.take<U>(DecodePlan::most_buckets, std::max(shape.head_dim, shape.value_dim));
+    const RelativeCounts& counts = answers.relative();
+    if (counts.buckets == 0) return;
+    // Queries as they were passed differ from those that meet keys.
+    if (counts.keys > 0 && (answers.rotates() || counts.query_biases > 0))
+      queries = arena.take<U>(shape.rows(), shape.query_row());
+    factor = arena.take<U>(1, most_queries);
+    buckets = arena.take<Index>(counts.buckets * most_queries, keys);
+    of_queries = arena.take<U>(counts.keys * shape.rows(), DecodePlan::most_buckets);
+    windows = arena.take<Interval>(1, counts.keys);
+    if (counts.queries > 0) {
+      of_keys = arena.take<U>(few, keys);
+      plain = arena.take<U>(keys, shape.head_dim);
+    }
+    if (counts.values > 0) outputs = arena.take<U>(shape.rows(), shape.value_row());
+    vectors = arena.take<U>(DecodePlan::most_buckets, std::max(shape.head_dim, shape.value_dim));
   }
 };
 
 /// The buffers of one worker.
-template <class U, class BoundT>
+template <class U>
 struct DecodeBuffers {
-  using Relative = DecodeRelativeBuffers<U, BoundT>;
-  static constexpr int regions =
-      std::remove_cvref_t<decltype(std::declval<const BoundT&>().distance_map())>::num_regions;
   static constexpr Index block = DecodePlan::block_keys;
-  /// Angles of the keys by region, and of the values: these have none of the magnitudes of xPos.
-  static constexpr int copies = regions + (BoundT::rotates_values ? 1 : 0);
 
   U* queries = nullptr;              ///< [region][row][query_row], scaled and rotated
   U* scores = nullptr;               ///< [row of a key head][key in block]
@@ -150,16 +151,22 @@ struct DecodeBuffers {
   Position *query = nullptr, *query_index = nullptr;  ///< [query in block]
   Position *key = nullptr, *key_index = nullptr;      ///< [key in block], padded
   Position* key_copy = nullptr;                       ///< [key in block], positions of a region
-  Relative relative;
+  std::uint8_t* region_of = nullptr;                  ///< [key in block]
+  DecodeRelativeBuffers<U> relative;
 
-  DecodeBuffers(const DecodeShape& shape, Arena& arena) : relative(shape, arena) {
+  DecodeBuffers(const Answers& answers, const DecodeShape& shape, Arena& arena)
+      : relative(answers, shape, arena) {
+    const Index regions = answers.map().regions();
     queries = arena.take<U>(regions * shape.rows(), shape.query_row());
     scores = arena.take<U>(shape.group_rows(), block);
     if (regions > 1) blend = arena.take<U>(shape.group_rows(), block);
     sums = arena.take<U>(shape.group_rows(), shape.value_row());
-    if (BoundT::has_rotary) {
+    if (answers.rotates()) {
+      const bool values_turn = answers.facts().rotates_values;
+      // Angles of the keys by region, and of the values: these have none of the magnitudes of xPos.
+      const Index copies = regions + (values_turn ? 1 : 0);
       keys = arena.take<U>(block, shape.head_dim);
-      if (BoundT::rotates_values) values = arena.take<U>(block, shape.value_dim);
+      if (values_turn) values = arena.take<U>(block, shape.value_dim);
       cos = arena.take<U>(copies * block, shape.angle_row());
       sin = arena.take<U>(copies * block, shape.angle_row());
     }
@@ -167,9 +174,31 @@ struct DecodeBuffers {
     query_index = arena.take<Position>(1, DecodePlan::most_queries);
     key = arena.take<Position>(1, block);
     key_index = arena.take<Position>(1, block);
-    if (BoundT::has_distance_map) key_copy = arena.take<Position>(1, block);
+    if (answers.map()) {
+      key_copy = arena.take<Position>(1, block);
+      region_of = arena.take<std::uint8_t>(1, block);
+    }
   }
 };
+
+/// Bytes that one worker needs, and all of them; -1 when that does not fit in memory.
+template <class U>
+Index decode_worker_bytes(const Answers& answers, const DecodeShape& shape) {
+  Arena measure(nullptr);
+  DecodeBuffers<U>(answers, shape, measure);
+  RowSums<U>(shape, measure);
+  return measure.used();
+}
+template <class U>
+Index decode_bytes(const Answers& answers, const DecodeShape& shape, Index workers) {
+  const Index each = decode_worker_bytes<U>(answers, shape);
+  Arena measure(nullptr);
+  SharedDecode<U>(shape, measure);
+  Index bytes = 0;
+  const bool fits = each >= 0 && measure.used() >= 0 && multiply(each, workers, bytes) &&
+                    bytes <= std::numeric_limits<Index>::max() - measure.used();
+  return fits ? bytes + measure.used() : -1;
+}
 
 }  // namespace detail
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Vectors by distance in decode: what a few queries and a block of keys make of them.
+// Vectors by distance in decode: a few queries and a block of keys.
 //
 //   relative keys      products of all rows with the buckets from the least to the greatest that
 //                      occur in a block, looked up by each pair; blocks that need no others keep
@@ -18,7 +18,6 @@
 #include <posenc/attention/decode/plan.hpp>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 POSENC_NAMESPACE_BEGIN
@@ -26,54 +25,46 @@ POSENC_NAMESPACE_BEGIN
 namespace detail {
 
 /// Adds the biases of all heads to the query of one token.
-template <class BoundT, class U>
-void add_query_biases(const BoundT& bound, const TensorView<U>& query) {
-  const auto add = [&]<class S>(const S& stage) {
-    if constexpr (QueryBias<S>)
-      for (Index h = 0; h < query.heads; ++h) {
-        U* at = query.row(0, h);
-        for (const float x : stage.query_bias(h)) *at++ += static_cast<U>(x);
-      }
-  };
-  std::apply([&](const auto&... stage) { (add(stage), ...); }, bound.stages());
+template <class U>
+void add_query_biases(const Answers& answers, const TensorView<U>& query) {
+  for (const auto& [self, ask] : answers.asked())
+    for (Index h = 0; ask->query_bias && h < query.heads; ++h) {
+      U* at = query.row(0, h);
+      for (const float x : ask->query_bias(self, h)) *at++ += static_cast<U>(x);
+    }
 }
 
-template <class T, class BoundT>
+template <class U>
 class DecodeRelative {
-  using U = arithmetic_t<T>;
-  using Buffers = DecodeBuffers<U, BoundT>;
-  using Own = typename Buffers::Relative;
-
  public:
-  using Counts = typename Own::Counts;
-  static constexpr bool in_scores = Own::in_scores, in_values = Own::in_values;
-  static constexpr bool asks = in_scores || in_values;
+  DecodeRelative(const Answers& answers, const DecodeShape& shape, const DecodeLeaves<U>& leaves,
+                 const DecodeBuffers<U>& buffers, Index group)
+      : in_scores(answers.relative().keys + answers.relative().queries > 0),
+        in_values(answers.relative().values > 0), asks(in_scores || in_values),
+        answers_(answers), shape_(shape), leaves_(leaves), buffers_(buffers),
+        own_(buffers.relative), group_(group) {}
 
-  DecodeRelative(const DecodeShape& shape, const DecodeLeaves<T, BoundT>& leaves,
-                 const Buffers& buffers, Index group)
-      : shape_(shape), leaves_(leaves), buffers_(buffers), own_(buffers.relative), group_(group) {}
+  const bool in_scores, in_values, asks;
 
-  /// Another block of queries; rows() are those of all heads, scaled but not rotated.
-  template <class Rows>
-  void begin_queries(const BoundT& bound, Index queries, const Rows& rows) {
-    bound_ = &bound;
+  /// Another block of queries; rows() are those of all heads, scaled but not rotated, and `scale` is
+  /// that of the scores.
+  template <class RowsOf>
+  void begin_queries(Index queries, double scale, const RowsOf& rows) {
     queries_ = queries;
-    if constexpr (Counts::keys > 0) rows_ = rows();
-    if constexpr (in_scores)
-      for (Index i = 0; i < queries; ++i)
-        own_.factor[i] =
-            static_cast<U>(bound.scale(shape_.head_dim) * bound.temperature(buffers_.query[i]));
-    windows_.fill(no_buckets);
+    if (answers_.relative().keys > 0) rows_ = rows();
+    for (Index i = 0; i < queries; ++i)
+      own_.factor[i] = static_cast<U>(scale * answers_.temperature(buffers_.query[i]));
+    std::fill_n(own_.windows, answers_.relative().keys, no_buckets);
   }
 
   /// Another block of keys, with the positions of both in the buffers.
   void begin_block(Index keys) {
     keys_ = keys;
-    for_each([&]<class S>(const S& stage, Index* buckets) {
+    for_each([&](const Stage& stage, Index* buckets) {
       for (Index i = 0; i < queries_; ++i)
         for (Index k = 0; k < keys; ++k)
           buckets[i * block_keys + k] =
-              static_cast<Index>(stage.bucket(buffers_.query[i] - buffers_.key[k]));
+              stage.ask->bucket(stage.self, buffers_.query[i] - buffers_.key[k]);
     });
     for_each_key_table(
         [&](const RelativeTable& table, const Index* buckets, Interval& window, U* products) {
@@ -84,9 +75,10 @@ class DecodeRelative {
         });
   }
 
-  /// Adds the products of all rows of a key head with the block to their scores. `keys` are rows as
-  /// they were passed; nobody asks for others.
-  void add_to_scores(Index kv_head, const T* keys, U* scores) {
+  /// Adds the products of all rows of a key head with the block to their scores. plain_keys() are its
+  /// keys as they were passed, [key][head_dim]; nobody asks for others.
+  template <class KeysOf>
+  void add_to_scores(Index kv_head, const KeysOf& plain_keys, U* scores) {
     const Index first_head = kv_head * group_;
     for_each_key_table(
         [&](const RelativeTable& table, const Index* buckets, const Interval& window, U* products) {
@@ -100,69 +92,57 @@ class DecodeRelative {
             });
           });
         });
-    for_each([&]<class S>(const S& stage, const Index* buckets) {
-      if constexpr (RelativeQueries<S>)
-        if (const RelativeTable table = stage.relative_queries(); table.data)
-          for_patches(buckets, Own::few, whole(), [&](const Patch& p, const Interval& occur) {
-            for (Index g = 0; g < group_; ++g)
-              add_key_products(table, first_head, g, p, occur, buckets, keys, scores);
-          });
+    if (answers_.relative().queries == 0) return;
+    const U* const keys = plain_keys();
+    for_each([&](const Stage& stage, const Index* buckets) {
+      if (!stage.ask->relative_queries) return;
+      if (const RelativeTable table = stage.ask->relative_queries(stage.self); table.data)
+        for_patches(buckets, own_.few, whole(), [&](const Patch& p, const Interval& occur) {
+          for (Index g = 0; g < group_; ++g)
+            add_key_products(table, first_head, g, p, occur, buckets, keys, scores);
+        });
     });
   }
 
   /// Adds the weights of all rows of a key head to the sums behind their outputs.
   void add_weights(const U* weights, U* outputs) const {
     Index at = shape_.value_row();
-    for_each([&]<class S>(const S& stage, const Index* buckets) {
-      if constexpr (RelativeValues<S>) {
-        if (stage.relative_values().buckets == 0) return;
-        for (Index row = 0; row < group_ * queries_; ++row) {
-          U* const sums = outputs + row * shape_.output_row() + at;
-          const U* const weight = weights + row * block_keys;
-          const Index* const bucket = buckets + row % queries_ * block_keys;
-          // Keys that follow one another in a bucket are summed by themselves first: over many keys
-          // of equal weight, one running sum would round the same way each time.
-          for (Index k = 0; k < keys_;) {
-            const Index of = bucket[k];
-            U run = 0;
-            for (; k < keys_ && bucket[k] == of; ++k) run += weight[k];
-            sums[of] += run;
-          }
+    for_each_value_table([&](const RelativeTable& table, const Index* buckets) {
+      for (Index row = 0; row < group_ * queries_ && table.buckets > 0; ++row) {
+        U* const sums = outputs + row * shape_.output_row() + at;
+        const U* const weight = weights + row * block_keys;
+        const Index* const bucket = buckets + row % queries_ * block_keys;
+        // Keys that follow one another in a bucket are summed by themselves first: over many keys of
+        // equal weight, one running sum would round the same way each time.
+        for (Index k = 0; k < keys_;) {
+          const Index of = bucket[k];
+          U run = 0;
+          for (; k < keys_ && bucket[k] == of; ++k) run += weight[k];
+          sums[of] += run;
         }
-        at += stage.relative_values().buckets;
       }
+      at += table.buckets;
     });
   }
 
-  /// Adds the vectors of all buckets, times the sums of their weights, to rows that are written.
-  void add_to_outputs(const RowSums<U>& sums, const TensorView<U>& out) {
+  /// Replaces the outputs of all rows by the vectors of all buckets, times the sums of their weights.
+  void sum_vectors(const RowSums<U>& sums) {
     for (Index row = 0; row < shape_.heads * queries_; ++row)
       std::fill_n(sums.outputs + row * shape_.output_row(), shape_.value_row(), U{0});
     Index at = shape_.value_row();
-    for_each([&]<class S>(const S& stage, const Index*) {
-      if constexpr (RelativeValues<S>) {
-        const RelativeTable table = stage.relative_values();
-        for (Index first = 0; first < table.buckets; first += most_buckets) {
-          const Interval some{first, std::min(first + most_buckets, table.buckets) - 1};
-          for_heads(table, 0, shape_.heads, [&](Index head, Index rows) {
-            U* const output = sums.outputs + head * queries_ * shape_.output_row();
-            // Buckets that nobody sees have no effect, whatever their vectors are.
-            leaves_.turned.add_values_skipping_zeros(rows, size(some), table.width,
-                                                     output + at + first, shape_.output_row(),
-                                                     vectors(table, head, some, table.width).first,
-                                                     output, shape_.output_row(), {});
-          });
-        }
-        at += table.buckets;
+    for_each_value_table([&](const RelativeTable& table, const Index*) {
+      for (Index first = 0; first < table.buckets; first += most_buckets) {
+        const Interval some{first, std::min(first + most_buckets, table.buckets) - 1};
+        for_heads(table, 0, shape_.heads, [&](Index head, Index rows) {
+          U* const output = sums.outputs + head * queries_ * shape_.output_row();
+          // Buckets that nobody sees have no effect, whatever their vectors are.
+          leaves_.plain->add_values_skipping_zeros(
+              rows, size(some), table.width, output + at + first, shape_.output_row(),
+              vectors(table, head, some, table.width).first, output, shape_.output_row(), {});
+        });
       }
+      at += table.buckets;
     });
-    for (Index h = 0; h < shape_.heads; ++h)
-      for (Index i = 0; i < queries_; ++i) {
-        const Index row = h * queries_ + i;
-        const U factor = sums.sum[row] == 0 ? U{1} : 1 / sums.sum[row];
-        for (Index c = 0; c < shape_.value_dim; ++c)
-          out(i, h, c) += sums.outputs[row * shape_.output_row() + c] * factor;
-      }
   }
 
  private:
@@ -178,31 +158,34 @@ class DecodeRelative {
   };
   [[nodiscard]] Patch whole() const { return {0, queries_, 0, keys_}; }
 
-  /// Calls f(component, buckets) for those that have buckets, [query][key].
+  /// Calls f(stage, buckets) for those that have buckets, [query][key].
   template <class F>
   void for_each(const F& f) const {
     Index* buckets = own_.buckets;
-    const auto ask = [&]<class S>(const S& stage) {
-      if constexpr (RelativeCounts<std::tuple<S>>::buckets > 0) {
+    for (const Stage& stage : answers_.asked())
+      if (stage.ask->relative_keys || stage.ask->relative_queries || stage.ask->relative_values) {
         f(stage, buckets);
         buckets += DecodePlan::most_queries * block_keys;
       }
-    };
-    std::apply([&](const auto&... stage) { (ask(stage), ...); }, bound_->stages());
   }
   /// Calls f(table, buckets, window, products) for relative keys; a window is what the products of
   /// all heads hold.
   template <class F>
   void for_each_key_table(const F& f) {
-    std::size_t index = 0;
+    Interval* window = own_.windows;
     U* products = own_.of_queries;
-    for_each([&]<class S>(const S& stage, const Index* buckets) {
-      if constexpr (RelativeKeys<S>) {
-        if (const RelativeTable table = stage.relative_keys(); table.data)
-          f(table, buckets, windows_[index], products);
-        ++index;
-        products += shape_.rows() * most_buckets;
-      }
+    for_each([&](const Stage& stage, const Index* buckets) {
+      if (!stage.ask->relative_keys) return;
+      if (const RelativeTable table = stage.ask->relative_keys(stage.self); table.data)
+        f(table, buckets, *window, products);
+      ++window;
+      products += shape_.rows() * most_buckets;
+    });
+  }
+  template <class F>
+  void for_each_value_table(const F& f) const {
+    for_each([&](const Stage& stage, const Index* buckets) {
+      if (stage.ask->relative_values) f(stage.ask->relative_values(stage.self), buckets);
     });
   }
 
@@ -244,7 +227,7 @@ class DecodeRelative {
     const Index together = table.head_stride == 0 ? heads : 1;
     for (Index h = head; h < head + heads; h += together) f(h, together * queries_);
   }
-  /// The vectors of some buckets as elements of U, and how far they lie apart: `row`, where given.
+  /// The vectors of some buckets as numbers of U, and how far they lie apart: `row`, where given.
   std::pair<const U*, Index> vectors(const RelativeTable& table, Index head,
                                      const Interval& buckets, Index row = 0) const {
     const float* const first = table.row(head, buckets.first);
@@ -261,7 +244,7 @@ class DecodeRelative {
     for_heads(table, head, heads, [&](Index h, Index rows) {
       const Index first = h * queries_;
       const auto [rows_of_table, stride] = vectors(table, h, buckets);
-      leaves_.turned.dots(rows, size(buckets), table.width, rows_ + first * shape_.query_row(),
+      leaves_.plain->dots(rows, size(buckets), table.width, rows_ + first * shape_.query_row(),
                           shape_.query_row(), rows_of_table, stride,
                           products + first * most_buckets, most_buckets, {});
     });
@@ -273,11 +256,11 @@ class DecodeRelative {
 
   /// Products of the keys of a patch with few buckets, added to the scores of head g of the group.
   void add_key_products(const RelativeTable& table, Index first_head, Index g, const Patch& p,
-                        const Interval& occur, const Index* buckets, const T* keys,
+                        const Interval& occur, const Index* buckets, const U* keys,
                         U* scores) const {
     const Index head = first_head + g;
     const auto [rows, stride] = vectors(table, head, occur);
-    leaves_.stored.dots(size(occur), p.keys, table.width, rows, stride,
+    leaves_.plain->dots(size(occur), p.keys, table.width, rows, stride,
                         keys + p.key * shape_.head_dim, shape_.head_dim, own_.of_keys, block_keys,
                         {});
     for (Index i = p.query; i < p.query + p.queries; ++i)
@@ -289,16 +272,15 @@ class DecodeRelative {
       }
   }
 
+  const Answers& answers_;
   const DecodeShape& shape_;
-  const DecodeLeaves<T, BoundT>& leaves_;
-  const Buffers& buffers_;
-  const Own& own_;
+  const DecodeLeaves<U>& leaves_;
+  const DecodeBuffers<U>& buffers_;
+  const DecodeRelativeBuffers<U>& own_;
   Index group_;  ///< query heads per key head
 
-  const BoundT* bound_ = nullptr;
   Index queries_ = 0, keys_ = 0;  ///< of the blocks
   const U* rows_ = nullptr;       ///< of queries
-  std::array<Interval, Counts::keys> windows_{};
 };
 
 }  // namespace detail

@@ -1,115 +1,35 @@
 // SPDX-License-Identifier: MIT
 //
-// Workspace: how much scratch memory a call to attention needs, and how it is divided.
-//
-// One layout function serves both: asked without memory it measures, asked with memory it hands
-// out. So the size that a user is told and the size that the kernel uses cannot drift apart.
+// The scratch memory of a worker of prefill, and of a call.
 #pragma once
 
-#include <posenc/attention/prefill/plan.hpp>
+#include <posenc/attention/prefill/call.hpp>
 
-#include <array>
-#include <atomic>
-#include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <type_traits>
 
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-inline constexpr Index workspace_alignment = 64;
-
-/// Hands out consecutive aligned pieces; counts only, when it begins without memory.
-class Arena {
- public:
-  explicit Arena(std::byte* memory) : memory_(memory) {}
-
-  /// Room for rows * columns elements; used() is negative once a size did not fit.
-  template <class T>
-  T* take(Index rows, Index columns) {
-    Index count = 0, bytes = 0;
-    if (used_ < 0 || !multiply(rows, columns, count) ||
-        !multiply(count, static_cast<Index>(sizeof(T)), bytes) ||
-        bytes > std::numeric_limits<Index>::max() / 2 - used_) {
-      used_ = -1;
-      return nullptr;
-    }
-    T* piece = memory_ ? reinterpret_cast<T*>(memory_ + used_) : nullptr;
-    used_ += (bytes + workspace_alignment - 1) / workspace_alignment * workspace_alignment;
-    return piece;
-  }
-  [[nodiscard]] Index used() const { return used_; }
-
- private:
-  std::byte* memory_ = nullptr;
-  Index used_ = 0;
-};
-
-/// What the softmax of a block has summed so far.
-template <class T>
-struct Sums {
-  T* outputs = nullptr;  ///< [head in group][panel][value_dim + value buckets][panel width]
-  T* shift = nullptr;    ///< [head in group][query]
-  T* sum = nullptr;      ///< [head in group][query]
-
-  Sums() = default;
-  Sums(const Plan& plan, const AttentionShape& shape, Arena& arena)
-      : outputs(arena.take<T>(plan.group * plan.block, shape.value_dim + plan.value_buckets)),
-        shift(arena.take<T>(plan.group, plan.block)), sum(arena.take<T>(plan.group, plan.block)) {}
-};
-
-/// What the workers of a call share: the sums of every part, and how many parts a task waits for.
-/// Without parts there is nothing to share.
-template <class T>
-struct SharedSums {
-  std::atomic<Index>* waiting = nullptr;  ///< [task]
-  std::byte* memory = nullptr;            ///< [task][part]
-  Index stride = 0;                       ///< bytes from one part to the next
-
-  SharedSums(const Plan& plan, const AttentionShape& shape, Arena& arena) {
-    if (plan.parts == 1) return;
-    Arena measure(nullptr);
-    Sums<T>(plan, shape, measure);
-    stride = measure.used();
-    waiting = arena.take<std::atomic<Index>>(1, plan.tasks);
-    memory = stride < 0 ? nullptr : arena.take<std::byte>(plan.tasks * plan.parts, stride);
-  }
-  /// Bytes that are enough for this call and for all that are smaller: some of them may have parts
-  /// where this one has none. Negative when that does not fit in memory.
-  [[nodiscard]] static Index most_bytes(const Plan& plan, const AttentionShape& shape) {
-    if (shape.keys < 2 * Plan::least_part) return 0;
-    // p panels have at most 15 / p + 1 parts, together fewer than 32 panels; the last block of a head
-    // may be nearly empty, which at most doubles that.
-    Plan panels = plan;
-    panels.block = plan.panel;
-    Arena arena(nullptr);
-    for (Index i = 0; i < 4 * Plan::enough_panels; ++i) Sums<T>(panels, shape, arena);
-    arena.take<std::atomic<Index>>(1, Plan::enough_panels);
-    return arena.used();
-  }
-  [[nodiscard]] Sums<T> of(const Plan& plan, const AttentionShape& shape, Index item) const {
-    Arena arena(memory + item * stride);
-    return Sums<T>(plan, shape, arena);
-  }
-};
-
 /// What vectors by distance need of a worker; nothing, where no component has them.
-template <class T, class BoundT>
+template <class T>
 struct RelativeBuffers {
-  using Counts = RelativeCounts<typename Leaves<T, BoundT>::Stages>;
-  /// Queries as they were passed differ from those that meet keys.
-  static constexpr bool has_queries = Counts::keys > 0 &&
-                                      (BoundT::has_rotary || Counts::query_biases > 0);
-  static constexpr bool converts = !std::is_same_v<T, float> && Counts::keys + Counts::values > 0;
   static constexpr Index most_rows = 64;
 
-  struct OfKeys {
-    RelativeTable table;
+  /// Products of queries with the vectors of a component.
+  struct QueryTable {
+    Stage stage{};
+    RelativeTable table{};
     T* products = nullptr;  ///< [bucket][panel width]
     Index most = 0;         ///< buckets that there is room for
+    Interval window{};      ///< those that `products` holds
   };
-  struct OfQueries {
-    RelativeTable table;
+  /// Products of keys with the vectors of a component.
+  struct KeyTable {
+    Stage stage{};
+    RelativeTable table{};
     Index lanes = 0;                   ///< buckets, padded to whole vectors
     T* vectors = nullptr;              ///< [head in group][head_dim][lanes]
     T* products = nullptr;             ///< [head in group][key in chunk][lanes]
@@ -118,44 +38,53 @@ struct RelativeBuffers {
 
   T* queries = nullptr;  ///< [head in group][panel][head_dim][panel width], scaled only
   T* factor = nullptr;   ///< [panel width], scale and temperature
-  T* rows = nullptr;     ///< [most_rows][head_dim or value_dim], vectors as elements of T
-  std::array<OfKeys, Counts::keys> of_keys{};
-  std::array<OfQueries, Counts::queries> of_queries{};
+  T* rows = nullptr;     ///< [most_rows][head_dim or value_dim], vectors or keys as numbers
+  std::span<QueryTable> query_tables{};
+  std::span<KeyTable> key_tables{};
 
-  RelativeBuffers(const BoundT& bound, const Plan& plan, const AttentionShape& shape,
+  RelativeBuffers(const Answers& answers, const Plan& plan, const AttentionShape& shape,
                   Arena& arena) {
-    if (has_queries) queries = arena.take<T>(plan.group * plan.block, shape.head_dim);
-    if (Counts::keys + Counts::queries > 0) factor = arena.take<T>(1, plan.panel);
-    if (converts) rows = arena.take<T>(most_rows, std::max(shape.head_dim, shape.value_dim));
-    [[maybe_unused]] std::size_t key_index = 0, query_index = 0;
-    [[maybe_unused]] const auto take = [&]<class S>(const S& stage) {
-      if constexpr (RelativeKeys<S>) {
-        OfKeys& own = of_keys[key_index++];
-        own.table = stage.relative_keys();
+    const RelativeCounts& counts = answers.relative();
+    if (counts.buckets == 0) return;
+    // Queries as they were passed differ from those that meet keys.
+    if (counts.keys > 0 && (answers.rotates() || counts.query_biases > 0))
+      queries = arena.take<T>(plan.group * plan.block, shape.head_dim);
+    factor = arena.take<T>(1, plan.panel);
+    rows = arena.take<T>(most_rows, std::max(shape.head_dim, shape.value_dim));
+    query_tables = take<QueryTable>(counts.keys, arena);
+    key_tables = take<KeyTable>(counts.queries, arena);
+    std::size_t of_queries = 0, of_keys = 0;
+    for (const Stage& stage : answers.asked()) {
+      if (stage.ask->relative_keys) {
+        QueryTable own{.stage = stage, .table = stage.ask->relative_keys(stage.self)};
         own.most = std::min(own.table.buckets, plan.chunk + plan.panel);
         own.products = arena.take<T>(own.most, plan.panel);
+        if (query_tables.data()) new (&query_tables[of_queries++]) QueryTable(own);
       }
-      if constexpr (RelativeQueries<S>) {
-        OfQueries& own = of_queries[query_index++];
-        own.table = stage.relative_queries();
+      if (stage.ask->relative_queries) {
+        KeyTable own{.stage = stage, .table = stage.ask->relative_queries(stage.self)};
         own.lanes = round_up(own.table.buckets, workspace_alignment / Index{sizeof(T)});
         own.vectors = arena.take<T>(plan.group * own.lanes, shape.head_dim);
         own.products = arena.take<T>(plan.group * plan.chunk, own.lanes);
         own.is_done = arena.take<std::uint64_t>(1, plan.group);
+        if (key_tables.data()) new (&key_tables[of_keys++]) KeyTable(own);
       }
-    };
-    std::apply([&](const auto&... stage) { (take(stage), ...); }, bound.stages());
+    }
+  }
+
+ private:
+  template <class X>
+  static std::span<X> take(int count, Arena& arena) {
+    X* const memory = arena.take<X>(1, count);
+    return memory ? std::span<X>(memory, static_cast<std::size_t>(count)) : std::span<X>();
   }
 };
 
 /// The buffers of one worker.
-template <class T, class BoundT>
-struct Buffers {
-  static constexpr int regions =
-      std::remove_cvref_t<decltype(std::declval<const BoundT&>().distance_map())>::num_regions;
-
+template <class T>
+struct PrefillBuffers {
   T* queries = nullptr;  ///< [region][head in group][panel][head_dim][panel width], scaled, rotated
-  Sums<T> sums;          ///< of a task that has no parts
+  PanelSums<T> sums;     ///< of a task that has no parts
   T* keys = nullptr;     ///< [region][key in chunk][head_dim], rotated
   T* values = nullptr;   ///< [key in chunk][value_dim]
   T* scores = nullptr;   ///< [key in tile][panel width]
@@ -163,18 +92,24 @@ struct Buffers {
   T* factor = nullptr;   ///< [panel width]
   T* rows = nullptr;     ///< [query in panel][head_dim or value_dim]
   T* bias = nullptr;     ///< [relative bias][head in group][distance]
-  Position* query = nullptr;        ///< [query in block, padded], positions
-  Position* query_index = nullptr;  ///< the same, places in the sequence
-  Position* key = nullptr;          ///< [key in chunk], positions
-  Position* key_copy = nullptr;     ///< [key in tile], positions of a region
-  double* query_copy = nullptr;     ///< [query in panel], positions of a region
-  RelativeBuffers<T, BoundT> relative;
+  double* bias_row = nullptr;         ///< [distance], some of a table before it is rounded
+  Position* query = nullptr;          ///< [query in block, padded], positions
+  Position* query_index = nullptr;    ///< the same, places in the sequence
+  Position* key = nullptr;            ///< [key in chunk], positions
+  Position* key_index = nullptr;      ///< the same, places in the sequence
+  Position* key_copy = nullptr;       ///< [key in chunk], positions of a region
+  double* query_copy = nullptr;       ///< [query in panel], positions of a region
+  std::uint8_t* region_of = nullptr;  ///< [query in panel]
+  RelativeBuffers<T> relative;
 
-  Buffers(const BoundT& bound, const Plan& plan, const AttentionShape& shape, Arena& arena)
-      : relative(bound, plan, shape, arena) {
-    const Index group = plan.group;
+  static constexpr Index bias_step = 256;  ///< distances that are tabulated at a time
+
+  PrefillBuffers(const Answers& answers, const Plan& plan, const AttentionShape& shape,
+                 Arena& arena)
+      : relative(answers, plan, shape, arena) {
+    const Index group = plan.group, regions = answers.map().regions();
     queries = arena.take<T>(regions * group * plan.block, shape.head_dim);
-    sums = Sums<T>(plan, shape, arena);
+    sums = PanelSums<T>(plan, shape, arena);
     keys = arena.take<T>(regions * plan.chunk, shape.head_dim);
     values = arena.take<T>(plan.chunk, shape.value_dim);
     scores = arena.take<T>(plan.tile, plan.panel);
@@ -184,15 +119,53 @@ struct Buffers {
     query = arena.take<Position>(1, plan.block);
     query_index = arena.take<Position>(1, plan.block);
     key = arena.take<Position>(1, plan.chunk);
-    if (BoundT::has_distance_map) key_copy = arena.take<Position>(1, plan.tile);
-    if (BoundT::has_distance_map) query_copy = arena.take<double>(1, plan.panel);
-    constexpr Index biases = []<class... S>(const std::tuple<S...>*) {
-      return num_relative_biases<S...>;
-    }(static_cast<const typename Leaves<T, BoundT>::Stages*>(nullptr));
-    // Lanes beyond the last query read past the last distance.
-    if (biases > 0) bias = arena.take<T>(biases * group, shape.queries + shape.keys + plan.panel);
+    key_index = arena.take<Position>(1, plan.chunk);
+    if (answers.map()) {
+      key_copy = arena.take<Position>(1, plan.chunk);
+      query_copy = arena.take<double>(1, plan.panel);
+      region_of = arena.take<std::uint8_t>(1, plan.panel);
+    }
+    const Index biases = std::ranges::count_if(
+        answers.asked(), [](const Stage& stage) { return stage.ask->relative_bias != nullptr; });
+    if (biases > 0) {
+      // Lanes beyond the last query read past the last distance.
+      bias = arena.take<T>(biases * group, shape.queries + shape.keys + plan.panel);
+      bias_row = arena.take<double>(1, bias_step);
+    }
   }
 };
+
+/// How a call with so many threads is divided.
+template <class T>
+Plan prefill_plan(const Answers& answers, const PrefillLeaves<T>& leaves,
+                  const AttentionShape& shape, Index concurrency) {
+  return Plan(*leaves.tile, answers.shape(), shape, concurrency, answers.value_buckets());
+}
+
+/// Bytes that one worker needs, or -1 when that does not fit in memory.
+template <class T>
+Index bytes_per_worker(const Answers& answers, const Plan& plan, const AttentionShape& shape) {
+  Arena measure(nullptr);
+  PrefillBuffers<T>(answers, plan, shape, measure);
+  return measure.used();
+}
+
+/// Bytes that the kernel needs for this call or a smaller one, or -1 when that does not fit in
+/// memory.
+template <class T>
+Index prefill_bytes(const Answers& answers, const PrefillLeaves<T>& leaves,
+                    const AttentionShape& shape, Index concurrency) {
+  constexpr Index most = Index{1} << 48;  // small enough for sums and roundings of sizes
+  for (const Index size : {shape.queries, shape.keys, shape.head_dim, shape.value_dim})
+    if (size < 0 || size > most) return -1;
+  const Plan plan = prefill_plan(answers, leaves, shape, concurrency);
+  const Index each = bytes_per_worker<T>(answers, plan, shape);
+  const Index shared = SharedSums<T>::most_bytes(plan, shape);
+  Index bytes = 0;
+  const bool fits = each >= 0 && shared >= 0 && multiply(each, plan.most_workers, bytes) &&
+                    bytes <= std::numeric_limits<Index>::max() - shared;
+  return fits ? bytes + shared : -1;
+}
 
 }  // namespace detail
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <posenc/attention/prefill/leaves.hpp>
+#include <posenc/core/arena.hpp>
 
 #include <algorithm>
 
@@ -19,15 +20,13 @@ struct AttentionShape {
 
 namespace detail {
 
-constexpr Index round_up(Index n, Index block) { return (n + block - 1) / block * block; }
-
 /// How the work of a call is divided.
 ///
 /// A task is a block of queries of one key head, with all query heads of its group. It walks through
 /// the keys in chunks that stay in a core's cache: a chunk is rotated and copied once and then meets
 /// every panel of queries of the task, tile by tile. Where queries are too few to keep threads busy,
-/// the keys are divided too: each part of them has a softmax of its own, and whoever finishes the
-/// last part of a task merges them.
+/// the keys are divided too: each part of them has a softmax of its own, and they are
+/// merged in pairs (score/softmax_state.hpp).
 ///
 /// What is computed for a query depends on the parts, so these follow from the shape alone; it does
 /// not depend on the blocks, so these may follow from the number of threads.

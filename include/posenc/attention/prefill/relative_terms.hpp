@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// What queries, keys and weights make of vectors by distance, for one worker.
+// Vectors by distance in prefill, for one worker.
 //
 //   relative keys      products of a panel of queries with the buckets that occur between it and a
 //                      chunk of keys: P[bucket][query], looked up by each pair of a tile
@@ -9,9 +9,9 @@
 //   relative values    sums of weights by bucket, which are rows beside the outputs and are rescaled
 //                      and merged with them; one product at the end
 //
-// All three are the product of the scores and of the values, so they cost multiply-adds by bucket,
-// not by pair. Where positions are spread so widely that more buckets occur than there is room for,
-// a tile takes them some at a time.
+// All three use the products of the scores and of the values, so they cost multiply-adds by bucket, not
+// by pair. Where positions are spread so widely that more buckets occur than there is room for, a tile
+// takes them some at a time.
 #pragma once
 
 #include <posenc/attention/prefill/pack.hpp>
@@ -20,26 +20,23 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-template <class T, class BoundT, bool KeysAreRotated>
+template <class T>
 class RelativeTerms {
-  using Stages = typename Leaves<T, BoundT>::Stages;
-  using Counts = RelativeCounts<Stages>;
-  using Packed = Packing<T, BoundT, KeysAreRotated>;
+  using QueryTable = typename RelativeBuffers<T>::QueryTable;
+  using KeyTable = typename RelativeBuffers<T>::KeyTable;
 
  public:
-  static constexpr bool in_scores = Counts::keys + Counts::queries > 0;
-  static constexpr bool in_values = Counts::values > 0;
-
-  RelativeTerms(const Problem<T, BoundT>& problem, const Buffers<T, BoundT>& buffers,
-                Packed& packing)
-      : k_(problem.k), bound_(problem.bound), at_(problem.at), leaves_(problem.leaves),
-        tile_(leaves_.tile), plan_(problem.plan), buffers_(buffers), relative_(buffers.relative),
-        packing_(packing) {}
+  RelativeTerms(const PrefillCall<T>& call, const Plan& plan, const PrefillBuffers<T>& buffers,
+                Packing<T>& packing)
+      : call_(call), answers_(call.answers()), tile_(*call.leaves.tile), plan_(plan),
+        buffers_(buffers), own_(buffers.relative), packing_(packing),
+        in_scores(answers_.relative().keys + answers_.relative().queries > 0),
+        in_values(answers_.relative().values > 0) {}
 
   /// The query heads of another key head: their vectors side by side, for products with keys.
   void begin_head(Index kv_head) {
     kv_head_ = kv_head;
-    for (const auto& own : relative_.of_queries)
+    for (const KeyTable& own : own_.key_tables)
       for (Index g = 0; own.table.data && g < plan_.group; ++g)
         for (Index c = 0; c < own.table.width; ++c) {
           T* const row = own.vectors + (g * own.table.width + c) * own.lanes;
@@ -49,77 +46,71 @@ class RelativeTerms {
                          : T{0};
         }
   }
-  void begin_block(Index query, Index queries) { block_ = bounds(at_.query, query, queries); }
-  void begin_chunk(Index key) {
-    key_ = key;
-    for (const auto& own : relative_.of_queries) std::fill_n(own.is_done, plan_.group, 0U);
+  void begin_block(const Interval& queries) { block_ = queries; }
+  void begin_chunk() {
+    for (const KeyTable& own : own_.key_tables) std::fill_n(own.is_done, plan_.group, 0U);
   }
 
-  /// A panel of one head is about to meet keys [first, first + keys) of the chunk.
+  /// A panel of one head is about to meet keys of the chunk; `tile` is where both stand.
   void begin_panel(const Panel& p, Index g, const Tile& tile) {
-    queries_ = Counts::keys > 0 ? packing_.plain_queries(p, g) : nullptr;
+    queries_ = own_.query_tables.empty() ? nullptr : packing_.plain_queries(p, g);
     for (Index i = 0; i < p.width; ++i)
-      relative_.factor[i] =
-          static_cast<T>(packing_.scale() * bound_.temperature(buffers_.query[p.first + i]));
-    for_each_key_table([&](const auto& stage, const auto& own, Interval& window) {
-      window = no_buckets;
+      own_.factor[i] =
+          static_cast<T>(packing_.scale() * answers_.temperature(buffers_.query[p.first + i]));
+    for (QueryTable& own : own_.query_tables) {
+      own.window = no_buckets;
+      if (!own.table.data) continue;
       const Interval needed =
-          buckets_between(stage, tile.least_distance(), tile.greatest_distance());
-      if (size(needed) <= own.most) multiply(own, p, g, window = needed);
-    });
+          buckets_between(own.stage, tile.least_distance(), tile.greatest_distance());
+      if (size(needed) <= own.most) multiply(own, p, g, own.window = needed);
+    }
   }
 
   /// Adds all products to the scores of keys [c, c + tile.keys) of the chunk.
-  void add_to_scores(const Panel& p, Index g, Index c, const Tile& tile, const ScoreTile& scores,
-                     T* out) {
-    RelativeProducts<T, Stages> products{.factor = relative_.factor};
-    std::size_t index = 0;
-    for_each_key_table([&](const auto& stage, const auto& own, Interval& window) {
-      auto& product = products.of_queries[index++];
+  void add_to_scores(const Panel& p, Index g, Index c, const ScoreTile& tile, T* scores) {
+    for (QueryTable& own : own_.query_tables) {
+      if (!own.table.data) continue;
       const Interval needed =
-          buckets_between(stage, tile.least_distance(), tile.greatest_distance());
+          buckets_between(own.stage, tile.where.least_distance(), tile.where.greatest_distance());
       if (size(needed) > own.most) {
-        window = no_buckets;
-        return add_in_parts(stage, own, p, g, needed, scores, out);
+        own.window = no_buckets;
+        add_in_parts(own, p, g, needed, tile, scores);
+        continue;
       }
-      if (needed.first < window.first || needed.last > window.last)
-        multiply(own, p, g, window = needed);
-      product = {own.products, window.first};
-    });
-    index = 0;
-    for_each_stage([&]<class S>(const S& stage) {
-      if constexpr (RelativeQueries<S>) {
-        const auto& own = relative_.of_queries[index];
-        auto& product = products.of_keys[index++];
-        if (!own.table.data) return;
-        const std::uint64_t bit = std::uint64_t{1} << c / plan_.tile;
-        if ((own.is_done[g] & bit) == 0) {
-          own.is_done[g] |= bit;
-          multiply_keys(own, g, c, scores.keys,
-                        buckets_between(stage, block_.first - tile.key.last,
-                                        block_.last - tile.key.first));
-        }
-        product = {own.products + (g * plan_.chunk + c) * own.lanes, own.lanes};
+      if (needed.first < own.window.first || needed.last > own.window.last)
+        multiply(own, p, g, own.window = needed);
+      tile_.add_query_products(own.stage, {own.products, own.window.first}, tile, scores);
+    }
+    for (const KeyTable& own : own_.key_tables) {
+      if (!own.table.data) continue;
+      const std::uint64_t bit = std::uint64_t{1} << c / plan_.tile;
+      if ((own.is_done[g] & bit) == 0) {
+        own.is_done[g] |= bit;
+        multiply_keys(own, g, c, tile.keys,
+                      buckets_between(own.stage, block_.first - tile.where.key.last,
+                                      block_.last - tile.where.key.first));
       }
-    });
-    leaves_.stage.relative_products(bound_.stages(), products, scores, tile, out);
+      const T* const products = own.products + (g * plan_.chunk + c) * own.lanes;
+      tile_.add_key_products(own.stage, {products, own.lanes, own_.factor}, tile, scores);
+    }
   }
 
-  void add_weights(const Tile& tile, const ScoreTile& scores, const T* weights, T* sums) const {
-    leaves_.stage.relative_weights(bound_.stages(), scores, tile, weights, sums);
+  /// Adds the weights of a tile to the sums of all buckets.
+  void add_weights(const ScoreTile& tile, const T* weights, T* sums) const {
+    for_each_value_table([&](const Stage& stage, const RelativeTable& table) {
+      if (table.buckets > 0) tile_.add_bucket_weights(stage, tile, weights, sums);
+      sums += table.buckets * tile.width;
+    });
   }
 
   /// Adds the vectors of all buckets, times the sums of their weights, to a panel of outputs.
   void add_to_outputs(const Panel& p, Index head, const T* sums, T* outputs) {
-    for_each_stage([&]<class S>(const S& stage) {
-      if constexpr (RelativeValues<S>) {
-        const RelativeTable table = stage.relative_values();
-        each_rows(
-            table, head, {0, table.buckets - 1}, [&](const T* rows, Index stride, Index count) {
-              tile_.values(table.width, count, p.width, rows, 1, stride, sums, outputs, p.width);
-              sums += count * p.width;
-            });
-      }
+    for_each_value_table([&](const Stage&, const RelativeTable& table) {
+      for_each_rows(
+          table, head, {0, table.buckets - 1}, [&](const T* rows, Index stride, Index count) {
+            tile_.values(table.width, count, p.width, rows, 1, stride, sums, outputs, p.width);
+            sums += count * p.width;
+          });
     });
   }
 
@@ -129,46 +120,33 @@ class RelativeTerms {
   static constexpr Index size(const Interval& buckets) { return buckets.last - buckets.first + 1; }
 
   template <class F>
-  void for_each_stage(const F& f) const {
-    std::apply([&](const auto&... stage) { (f(stage), ...); }, bound_.stages());
-  }
-  /// Calls f(component, buffers, window) for those that have relative keys; a window is what its
-  /// products hold.
-  template <class F>
-  void for_each_key_table(const F& f) {
-    std::size_t index = 0;
-    for_each_stage([&]<class S>(const S& stage) {
-      if constexpr (RelativeKeys<S>) {
-        const auto& own = relative_.of_keys[index];
-        Interval& window = windows_[index++];
-        if (own.table.data) f(stage, own, window);
-      }
-    });
+  void for_each_value_table(const F& f) const {
+    for (const Stage& stage : answers_.asked())
+      if (stage.ask->relative_values) f(stage, stage.ask->relative_values(stage.self));
   }
 
-  /// Calls f(rows, stride, count) for the vectors of some buckets, as elements of T.
+  /// Calls f(rows, stride, count) for the vectors of some buckets, as numbers of T.
   template <class F>
-  void each_rows(const RelativeTable& table, Index head, const Interval& buckets,
-                 const F& f) const {
+  void for_each_rows(const RelativeTable& table, Index head, const Interval& buckets,
+                     const F& f) const {
     if constexpr (std::is_same_v<T, float>) {
       if (buckets.first <= buckets.last)
         f(table.row(head, buckets.first), table.bucket_stride, size(buckets));
     } else {
-      for (Index b = buckets.first; b <= buckets.last; b += relative_.most_rows) {
-        const Index count = std::min(relative_.most_rows, buckets.last + 1 - b);
+      for (Index b = buckets.first; b <= buckets.last; b += own_.most_rows) {
+        const Index count = std::min(own_.most_rows, buckets.last + 1 - b);
         for (Index r = 0; r < count; ++r)
-          std::copy_n(table.row(head, b + r), table.width, relative_.rows + r * table.width);
-        f(relative_.rows, table.width, count);
+          std::copy_n(table.row(head, b + r), table.width, own_.rows + r * table.width);
+        f(own_.rows, table.width, count);
       }
     }
   }
 
   /// Products of a panel of queries with the vectors of some buckets.
-  template <class Own>
-  void multiply(const Own& own, const Panel& p, Index g, const Interval& buckets) const {
+  void multiply(const QueryTable& own, const Panel& p, Index g, const Interval& buckets) const {
     const Index head = kv_head_ * plan_.group + g;
     T* out = own.products;
-    each_rows(own.table, head, buckets, [&](const T* rows, Index stride, Index count) {
+    for_each_rows(own.table, head, buckets, [&](const T* rows, Index stride, Index count) {
       tile_.scores(count, own.table.width, p.width, rows, stride, 1, queries_, out, p.width);
       out += count * p.width;
     });
@@ -176,56 +154,56 @@ class RelativeTerms {
     out = own.products;
     for (Index b = buckets.first; b <= buckets.last; ++b, out += p.width) {
       const T constant = static_cast<T>(own.table.constant(head, b));
-      for (Index j = 0; j < p.width; ++j) out[j] += relative_.factor[j] * constant;
+      for (Index j = 0; j < p.width; ++j) out[j] += own_.factor[j] * constant;
     }
   }
 
   /// Products of a tile of keys with the vectors of some buckets.
-  template <class Own>
-  void multiply_keys(const Own& own, Index g, Index c, Index keys, const Interval& buckets) const {
+  void multiply_keys(const KeyTable& own, Index g, Index c, Index keys, const Interval& buckets) {
     const Index head = kv_head_ * plan_.group + g, step = tile_.panel_step;
     T* const out = own.products + (g * plan_.chunk + c) * own.lanes;
     const T* const vectors = own.vectors + g * own.table.width * own.lanes;
+    const T* const rows = packing_.plain_keys(c, keys);
     const Index end = round_up(buckets.last + 1, step);
     for (Index lane = buckets.first / step * step; lane < end; lane += tile_.panel)
-      tile_.scores(keys, own.table.width, std::min(tile_.panel, end - lane),
-                   k_.row(key_ + c, kv_head_), k_.token_stride, k_.channel_stride, vectors + lane,
-                   out + lane, own.lanes);
+      tile_.scores(keys, own.table.width, std::min(tile_.panel, end - lane), rows,
+                   call_.q.width, 1, vectors + lane, out + lane, own.lanes);
     for (Index k = 0; own.table.constants && k < keys; ++k)
       for (Index b = buckets.first; b <= buckets.last; ++b)
         out[k * own.lanes + b] += static_cast<T>(own.table.constant(head, b));
   }
 
   /// A tile in which more buckets occur than there is room for.
-  template <class S, class Own>
-  void add_in_parts(const S& stage, const Own& own, const Panel& p, Index g, const Interval& needed,
+  void add_in_parts(const QueryTable& own, const Panel& p, Index g, const Interval& needed,
                     const ScoreTile& tile, T* scores) const {
     for (Position first = needed.first; first <= needed.last; first += own.most) {
       const Interval part{first, std::min(needed.last, first + own.most - 1)};
       multiply(own, p, g, part);
       for (Index k = 0; k < tile.keys; ++k)
         for (Index j = 0; j < tile.queries; ++j) {
-          const Index bucket = stage.bucket(tile.query[j] - tile.key[k]);
+          const Index bucket =
+              own.stage.ask->bucket(own.stage.self, tile.query[j] - tile.key[k]);
           if (bucket >= part.first && bucket <= part.last)
             scores[k * tile.width + j] += own.products[(bucket - first) * tile.width + j];
         }
     }
   }
 
-  TensorView<const T> k_;
-  const BoundT& bound_;
-  const Coordinates& at_;
-  const Leaves<T, BoundT>& leaves_;
+  const PrefillCall<T>& call_;
+  const Answers& answers_;
   const TileLeaves<T>& tile_;
   const Plan& plan_;
-  const Buffers<T, BoundT>& buffers_;
-  const RelativeBuffers<T, BoundT>& relative_;
-  Packed& packing_;
+  const PrefillBuffers<T>& buffers_;
+  const RelativeBuffers<T>& own_;
+  Packing<T>& packing_;
 
-  Index kv_head_ = 0, key_ = 0;  ///< key head; first key of the chunk
-  Interval block_;               ///< positions of the queries of the block
-  const T* queries_ = nullptr;   ///< the panel
-  std::array<Interval, Counts::keys> windows_{};
+ public:
+  const bool in_scores, in_values;
+
+ private:
+  Index kv_head_ = 0;
+  Interval block_;              ///< positions of the queries of the block
+  const T* queries_ = nullptr;  ///< the panel
 };
 
 }  // namespace detail

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The one attention kernel, generic over encoding and element type.
+// The prefill kernel: many queries against keys, generic over the type it computes in.
 //
 //   for each key head and block of queries, in parallel:
 //     for each chunk of keys that some query of the block sees:
@@ -15,67 +15,61 @@
 //     and its log-sum-exp
 //
 // Nothing larger than a tile is made of the scores; of the keys no more than a chunk is kept rotated.
-//
-//   Milakov and Gimelshein, arXiv 1805.02867; FlashAttention, arXiv 2205.14135.
-//
-// The softmax keeps, for each query, a shift s near its greatest score and the sum l of exp(x - s) so
-// far. At the end output = sum / l and log-sum-exp = s + ln l.
 #pragma once
 
 #include <posenc/attention/prefill/relative_terms.hpp>
-#include <posenc/executor/any_executor.hpp>
+#include <posenc/executor/tasks.hpp>
 
 #include <array>
-#include <atomic>
 #include <bit>
-#include <cstdint>
-#include <new>
 
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
 /// Works through tasks with buffers of its own.
-template <class T, class BoundT, bool KeysAreRotated>
-class Worker {
+template <class T>
+class PrefillWorker {
  public:
-  Worker(const Problem<T, BoundT>& problem, std::byte* workspace)
-      : problem_(problem), q_(problem.q), k_(problem.k), v_(problem.v), out_(problem.out),
-        bound_(problem.bound), map_(bound_.distance_map()), at_(problem.at), lse_(problem.lse),
-        leaves_(problem.leaves), tile_(leaves_.tile), plan_(problem.plan), arena_(workspace),
-        output_rows_(v_.width + plan_.value_buckets),
-        buffers_(bound_, plan_, problem.shape(), arena_), packing_(problem, buffers_),
-        relative_(problem, buffers_, packing_) {}
+  PrefillWorker(const PrefillCall<T>& call, const Plan& plan, const SharedSums<T>& shared,
+                std::byte* workspace)
+      : call_(call), q_(call.q), keys_(call.keys), answers_(call.answers()), map_(answers_.map()),
+        tile_(*call.leaves.tile), plan_(plan), shared_(shared), arena_(workspace),
+        value_dim_(keys_.values.width), output_rows_(value_dim_ + plan_.value_buckets),
+        buffers_(answers_, plan_, call.shape(), arena_), packing_(call, plan, buffers_),
+        relative_(call, plan, buffers_, packing_) {}
 
   /// A part of a task.
-  void run(Index item) noexcept {
+  void operator()(Index item) noexcept {
     const Index task = item / plan_.parts, part = item % plan_.parts;
     // The last blocks come first: under a causal mask they are the longest.
     const Index kv_head = task / plan_.blocks;
     const Index query = (plan_.blocks - 1 - task % plan_.blocks) * plan_.block;
     if (kv_head != kv_head_) {
-      prepare_biases(kv_head);
-      if constexpr (Relative::in_scores) relative_.begin_head(kv_head);
+      tabulate_biases(kv_head);
+      if (relative_.in_scores) relative_.begin_head(kv_head);
     }
     kv_head_ = kv_head;
     sums_ = plan_.parts == 1 ? buffers_.sums : sums_of(item);
     begin(query, std::min(plan_.block, q_.tokens - query), part == 0);
-    const Index end = std::min(k_.tokens, (part + 1) * plan_.part);
+    const Index end = std::min(keys_.tokens, (part + 1) * plan_.part);
     for (Index key = part * plan_.part; key < end; key += plan_.chunk)
       chunk(key, std::min(plan_.chunk, end - key));
     if (plan_.parts > 1) {
-      std::atomic<Index>& waiting = problem_.shared.waiting[task];
-      if (waiting.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-      merge(task);
+      const Index first = task * plan_.parts;
+      const bool is_last = merge_parts(
+          part, plan_.parts, shared_.arrived + first, [&](Index left, Index right) {
+            sums_ = sums_of(first + left);
+            merge(sums_of(first + right));
+          });
+      if (!is_last) return;
+      sums_ = sums_of(first);
     }
     for (Index g = 0; g < plan_.group; ++g)
       for (Index p = 0; p < queries_; p += plan_.panel) finish(packing_.panel(p), g);
   }
 
  private:
-  static constexpr int regions = Buffers<T, BoundT>::regions;
-  using Relative = RelativeTerms<T, BoundT, KeysAreRotated>;
-
   /// Outputs, and behind them the sums of weights by bucket.
   [[nodiscard]] T* output_panel(const Panel& p, Index g) const {
     return sums_.outputs + (g * plan_.block + p.first) * output_rows_;
@@ -83,29 +77,56 @@ class Worker {
   [[nodiscard]] Index statistics(const Panel& p, Index g) const {
     return g * plan_.block + p.first;
   }
+  [[nodiscard]] PanelSums<T> sums_of(Index item) const {
+    return shared_.of(plan_, call_.shape(), item);
+  }
+
+  // --- Relative biases --------------------------------------------------------------------------
 
   /// Tabulates relative biases when many scores share a distance; with position ids that are spread
   /// wider than the tokens are many, they are evaluated score by score.
-  void prepare_biases(Index kv_head) {
-    tables_ = {};
+  void tabulate_biases(Index kv_head) {
+    distances_ = 0;
     constexpr Index worth_a_table = 16;  // queries
-    if (!buffers_.bias || q_.tokens < worth_a_table || k_.tokens == 0) return;
-    const Interval query = bounds(at_.query, 0, q_.tokens), key = bounds(at_.key, 0, k_.tokens);
+    if (!buffers_.bias || q_.tokens < worth_a_table || keys_.tokens == 0) return;
+    const Interval query = bounds(call_.query, 0, q_.tokens);
+    Interval key{greatest_position, -greatest_position};
+    keys_.for_runs(0, keys_.tokens, keys_.tokens, [&](const KeyRun& run) {
+      const Interval some = bounds(run.positions, 0, run.tokens);
+      key = {std::min(key.first, some.first), std::max(key.last, some.last)};
+    });
     const Position distances = (query.last - key.first) - (query.first - key.last) + 1;
-    if (distances > q_.tokens + k_.tokens) return;
-    tables_ = {buffers_.bias, distances, plan_.panel, query.first - key.last, plan_.group};
-    detail::fill_bias_tables(tables_, bound_.stages(), kv_head * plan_.group);
+    if (distances > q_.tokens + keys_.tokens) return;
+    distances_ = distances;
+    least_distance_ = query.first - key.last;
+    T* table = buffers_.bias;
+    for (const auto& [self, ask] : answers_.asked())
+      for (Index g = 0; ask->relative_bias && g < plan_.group; ++g, table += table_size())
+        tabulate(self, *ask, kv_head * plan_.group + g, table);
   }
+  void tabulate(const void* self, const Questions& ask, Index head, T* table) const {
+    for (Index d = 0; d < distances_; d += buffers_.bias_step) {
+      const Index some = std::min(buffers_.bias_step, distances_ - d);
+      ask.relative_bias(self, head, least_distance_ + d, some, buffers_.bias_row);
+      for (Index i = 0; i < some; ++i) table[d + i] = static_cast<T>(buffers_.bias_row[i]);
+    }
+    std::fill_n(table + distances_, plan_.panel, T{0});
+  }
+  [[nodiscard]] Index table_size() const { return distances_ + plan_.panel; }
+
+  // --- Blocks of queries and chunks of keys -----------------------------------------------------
 
   /// Empty sums for all queries of a block; the first part has the sinks.
   void begin(Index query, Index queries, bool is_first_part) {
     query_ = query;
     queries_ = queries;
     packing_.begin_block(kv_head_, query, queries);
-    if constexpr (Relative::in_scores) relative_.begin_block(query, queries);
+    query_places_ = Places(buffers_.query, queries);
+    query_indices_ = Places(buffers_.query_index, queries);
+    relative_.begin_block(query_places_.bounds(0, queries));
     for (Index g = 0; g < plan_.group; ++g) {
       const SoftmaxStart start =
-          is_first_part ? detail::softmax_start<T>(bound_.stages(), kv_head_ * plan_.group + g)
+          is_first_part ? answers_.template softmax_start<T>(kv_head_ * plan_.group + g)
                         : SoftmaxStart{};
       std::fill_n(sums_.shift + g * plan_.block, plan_.block, static_cast<T>(start.shift));
       std::fill_n(sums_.sum + g * plan_.block, plan_.block, static_cast<T>(start.sum));
@@ -113,105 +134,79 @@ class Worker {
     std::fill_n(sums_.outputs, plan_.group * plan_.block * output_rows_, T{0});
   }
 
-  [[nodiscard]] Sums<T> sums_of(Index item) const {
-    return problem_.shared.of(plan_, problem_.shape(), item);
+  /// Queries [query, query + queries) of the block and keys [key, key + keys) of the chunk.
+  struct Rectangle {
+    Index query = 0, queries = 0;
+    Index key = 0, keys = 0;
+  };
+  [[nodiscard]] Tile tile_of(const Rectangle& r) const {
+    return {query_places_.bounds(r.query, r.queries), key_places_.bounds(r.key, r.keys),
+            query_indices_.bounds(r.query, r.queries), key_indices_.bounds(r.key, r.keys)};
   }
-
-  /// All parts of a task into the first, in their order.
-  void merge(Index task) {
-    sums_ = sums_of(task * plan_.parts);
-    for (Index part = 1; part < plan_.parts; ++part) {
-      const Sums<T> from = sums_of(task * plan_.parts + part);
-      for (Index g = 0; g < plan_.group; ++g)
-        for (Index first = 0; first < queries_; first += plan_.panel)
-          merge(packing_.panel(first), g, from);
-    }
-  }
-
-  void merge(const Panel& p, Index g, const Sums<T>& from) {
-    const Index at = statistics(p, g), offset = output_panel(p, g) - sums_.outputs;
-    for (Index i = 0; i < p.queries; ++i) {
-      T &shift = sums_.shift[at + i], &sum = sums_.sum[at + i];
-      const T other = from.shift[at + i];
-      if (from.sum[at + i] == 0) continue;  // it saw nothing
-      const T greatest = other > shift ? other : shift;
-      const T mine = std::exp(shift - greatest), theirs = std::exp(other - greatest);
-      sum = sum * mine + from.sum[at + i] * theirs;
-      shift = greatest;
-      for (Index c = 0; c < output_rows_; ++c) {
-        T& output = sums_.outputs[offset + c * p.width + i];
-        // A weight of zero has no effect, whatever the other part holds.
-        output = (mine == 0 ? T{0} : output * mine) +
-                 (theirs == 0 ? T{0} : from.outputs[offset + c * p.width + i] * theirs);
-      }
-    }
+  [[nodiscard]] bool is_hidden(const Rectangle& r) const {
+    return answers_.classify(tile_of(r)) == TileClass::none;
   }
 
   void chunk(Index key, Index keys) {
-    const TileRows all = make_tile(at_, query_, queries_, key, keys);
-    if (detail::classify(bound_.stages(), all.tile) == TileClass::none) return;
-    key_ = key;
+    // The ends of a tensor tell where its tokens stand; those of a cache have to be asked for.
     packing_.begin_chunk(key, keys);
-    if constexpr (Relative::in_scores) relative_.begin_chunk(key);
+    key_places_ = Places(buffers_.key, keys);
+    key_indices_ = Places(buffers_.key_index, keys);
+    if (is_hidden({0, queries_, 0, keys})) return;
+    relative_.begin_chunk();
     for (Index first = 0; first < queries_; first += plan_.panel) {
       const Panel p = packing_.panel(first);
-      const TileRows rows = make_tile(at_, query_ + first, p.queries, key, keys);
-      if (detail::classify(bound_.stages(), rows.tile) == TileClass::none) continue;
+      const Rectangle all{first, p.queries, 0, keys};
+      if (is_hidden(all)) continue;
       for (Index g = 0; g < plan_.group; ++g) {
-        if constexpr (Relative::in_scores) relative_.begin_panel(p, g, seen(rows).tile);
+        if (relative_.in_scores) relative_.begin_panel(p, g, tile_of(seen(all)));
         for (Index c = 0; c < keys; c += plan_.tile) tile(p, g, c, std::min(plan_.tile, keys - c));
       }
     }
   }
 
   /// The part of a panel and a chunk between the first tile and the last that some query sees.
-  [[nodiscard]] TileRows seen(TileRows rows) const {
-    const auto is_hidden = [&](Index key, Index keys) {
-      const TileRows tile = make_tile(at_, rows.query, rows.queries, key, keys);
-      return detail::classify(bound_.stages(), tile.tile) == TileClass::none;
-    };
-    while (rows.keys > plan_.tile && is_hidden(rows.key, plan_.tile)) {
-      rows.key += plan_.tile;
-      rows.keys -= plan_.tile;
+  [[nodiscard]] Rectangle seen(Rectangle r) const {
+    while (r.keys > plan_.tile && is_hidden({r.query, r.queries, r.key, plan_.tile})) {
+      r.key += plan_.tile;
+      r.keys -= plan_.tile;
     }
-    for (Index last; rows.keys > plan_.tile; rows.keys -= last) {
-      last = (rows.keys - 1) % plan_.tile + 1;
-      if (!is_hidden(rows.key + rows.keys - last, last)) break;
+    for (Index last; r.keys > plan_.tile; r.keys -= last) {
+      last = (r.keys - 1) % plan_.tile + 1;
+      if (!is_hidden({r.query, r.queries, r.key + r.keys - last, last})) break;
     }
-    return make_tile(at_, rows.query, rows.queries, rows.key, rows.keys);
+    return r;
   }
 
   /// Keys [c, c + keys) of the chunk meet a panel.
   void tile(const Panel& p, Index g, Index c, Index keys) {
-    const TileRows rows = make_tile(at_, query_ + p.first, p.queries, key_ + c, keys);
-    const TileClass mask = detail::classify(bound_.stages(), rows.tile);
+    const Rectangle rows{p.first, p.queries, c, keys};
+    const Tile where = tile_of(rows);
+    const TileClass mask = answers_.classify(where);
     if (mask == TileClass::none) return;
-    const Index head = kv_head_ * plan_.group + g;
     const ScoreTile scores{.keys = keys,
                            .queries = p.queries,
                            .width = p.width,
-                           .head = head,
+                           .head = kv_head_ * plan_.group + g,
                            .query = buffers_.query + p.first,
                            .query_index = buffers_.query_index + p.first,
                            .key = buffers_.key + c,
-                           .key_index = at_.key_offset + key_ + c,
+                           .key_index = buffers_.key_index + c,
                            .consecutive = p.consecutive,
-                           .where = rows.tile};
+                           .where = where};
     const Halves halves =
         mask == TileClass::partial ? visible_halves(rows, p) : Halves{{{p.width, 0, keys}}};
-    score_products(map_.regions(rows.tile), p, g, c, scores, halves);
-    if constexpr (Relative::in_scores)
-      relative_.add_to_scores(p, g, c, rows.tile, scores, buffers_.scores);
-    leaves_.stage.stages(bound_.stages(), tables_, g, scores, buffers_.scores);
-    if (mask == TileClass::partial) leaves_.stage.masks(bound_.stages(), scores, buffers_.scores);
+    score_products(map_.occurring(where), p, g, c, scores, halves);
+    if (relative_.in_scores) relative_.add_to_scores(p, g, c, scores, buffers_.scores);
+    change_scores(scores, g, mask == TileClass::partial);
 
     const Index at = statistics(p, g);
     T* const outputs = output_panel(p, g);
     if (tile_.softmax(keys, p.width, buffers_.scores, sums_.shift + at, sums_.sum + at,
                       buffers_.factor))
       tile_.scale_rows(output_rows_, p.width, outputs, buffers_.factor);
-    if constexpr (Relative::in_values)
-      relative_.add_weights(rows.tile, scores, buffers_.scores, outputs + v_.width * p.width);
+    if (relative_.in_values)
+      relative_.add_weights(scores, buffers_.scores, outputs + value_dim_ * p.width);
     // A hidden key has weight 0, and 0 * infinity must not reach the output of a row that cannot
     // see it.
     const auto values = packing_.values(c, keys);
@@ -219,10 +214,28 @@ class Worker {
     Index lane = 0;
     for (const auto& [width, first, last] : halves) {
       if (first < last)
-        add(v_.width, last - first, width, values.rows + first * v_.width, 1, v_.width,
+        add(value_dim_, last - first, width, values.rows + first * value_dim_, 1, value_dim_,
             buffers_.scores + first * p.width + lane, outputs + lane, p.width);
       lane += width;
     }
+  }
+
+  /// Biases and score maps in the order written, then masks where they hide a part of the tile.
+  void change_scores(const ScoreTile& tile, Index g, bool is_partial) {
+    const std::span<const Stage> stages = answers_.asked();
+    const T* table = buffers_.bias;
+    for (std::size_t i = 0; i < stages.size(); ++i) {
+      const ScoreLoops<T>& loops = (*call_.asked.loops[i])[call_.leaves.level];
+      BiasTable<T> bias{};
+      if (distances_ > 0 && stages[i].ask->relative_bias) {
+        bias = {table + g * table_size(), least_distance_};
+        table += plan_.group * table_size();
+      }
+      if (loops.change) loops.change(stages[i].self, tile, bias, buffers_.scores);
+    }
+    for (std::size_t i = 0; i < stages.size() && is_partial; ++i)
+      if (const auto hide = (*call_.asked.loops[i])[call_.leaves.level].hide)
+        hide(stages[i].self, tile, buffers_.scores);
   }
 
   /// Part of a tile: some lanes, and the keys [first, last) that some of their queries see.
@@ -233,15 +246,14 @@ class Worker {
   using Halves = std::array<Part, 2>;
 
   /// Half of the panel sees only half of the keys where the edge of a mask cuts off a corner.
-  [[nodiscard]] Halves visible_halves(const TileRows& tile, const Panel& p) const {
+  [[nodiscard]] Halves visible_halves(const Rectangle& tile, const Panel& p) const {
     const Index half = p.width / 2;
     if (half % tile_.panel_step != 0 || tile.queries <= half || tile.keys < 2)
       return {{{p.width, 0, tile.keys}}};
     const Index middle = tile.keys / 2;
     const auto part = [&](Index query, Index queries) {
       const auto hidden = [&](Index key, Index keys) {
-        const TileRows quarter = make_tile(at_, tile.query + query, queries, tile.key + key, keys);
-        return detail::classify(bound_.stages(), quarter.tile) == TileClass::none;
+        return is_hidden({tile.query + query, queries, tile.key + key, keys});
       };
       return Part{half, hidden(0, middle) ? middle : 0,
                   hidden(middle, tile.keys - middle) ? middle : tile.keys};
@@ -258,102 +270,126 @@ class Worker {
       Index lane = 0;
       for (const auto& [width, first, last] : halves) {
         if (first < last)
-          tile_.scores(last - first, q_.width, width, keys + first * k_.width, k_.width, 1,
+          tile_.scores(last - first, q_.width, width, keys + first * q_.width, q_.width, 1,
                        queries + lane, scores + first * p.width + lane, p.width);
         lane += width;
       }
     };
     product(std::countr_zero(set), buffers_.scores);
-    if constexpr (regions > 1) {
-      for (set &= set - 1; set != 0; set &= set - 1) {
-        const int region = std::countr_zero(set);
-        product(region, buffers_.blend);
-        for (Index r = 0; r < tile.keys; ++r)
-          for (Index j = 0; j < tile.queries; ++j)
-            if (map_.region(tile.query[j], tile.key[r]) == region)
-              buffers_.scores[r * tile.width + j] = buffers_.blend[r * tile.width + j];
+    for (set &= set - 1; set != 0; set &= set - 1) {
+      const int region = std::countr_zero(set);
+      product(region, buffers_.blend);
+      for (Index r = 0; r < tile.keys; ++r) {
+        map_.ask->region(map_.self, tile.queries, tile.query, 1, tile.key + r, 0,
+                         buffers_.region_of);
+        for (Index j = 0; j < tile.queries; ++j)
+          if (buffers_.region_of[j] == region)
+            buffers_.scores[r * tile.width + j] = buffers_.blend[r * tile.width + j];
       }
     }
   }
 
+  // --- Sums -------------------------------------------------------------------------------------
+
+  /// Another part's sums into these.
+  void merge(const PanelSums<T>& from) {
+    for (Index g = 0; g < plan_.group; ++g)
+      for (Index first = 0; first < queries_; first += plan_.panel) {
+        const Panel p = packing_.panel(first);
+        const Index at = statistics(p, g), offset = output_panel(p, g) - sums_.outputs;
+        for (Index i = 0; i < p.queries; ++i) {
+          const auto [mine, theirs] = merge_sums(sums_.shift[at + i], sums_.sum[at + i],
+                                                 from.shift[at + i], from.sum[at + i]);
+          for (Index c = 0; c < output_rows_; ++c) {
+            T& output = sums_.outputs[offset + c * p.width + i];
+            output = (mine == 0 ? T{0} : output * mine) +
+                     (theirs == 0 ? T{0} : from.outputs[offset + c * p.width + i] * theirs);
+          }
+        }
+      }
+  }
+
   void finish(const Panel& p, Index g) {
-    const Index at = statistics(p, g), head = kv_head_ * plan_.group + g;
+    const Index at = statistics(p, g), head = kv_head_ * plan_.group + g, first = query_ + p.first;
     for (Index i = 0; i < p.queries; ++i) {
       const T sum = sums_.sum[at + i];
       // A row that sees no key is zero already.
       buffers_.factor[i] = sum == 0 ? T{1} : 1 / sum;
-      if (lse_.empty()) continue;
-      lse_[size((query_ + p.first + i) * q_.heads + head)] = static_cast<T>(
-          static_cast<double>(sums_.shift[at + i]) + std::log(static_cast<double>(sum)));
+      if (!call_.lse.empty())
+        call_.lse[size((first + i) * q_.heads + head)] =
+            log_sum_exp(sums_.shift[at + i], sum);
     }
-    ask_for_rows<true>(out_, query_ + p.first + plan_.panel, plan_.panel, head);
-    const TensorView<T> y = rows_of(out_, query_ + p.first, p.queries, head);
+    prefetch_rows<true>(call_.out, first + plan_.panel, plan_.panel, head);
     T* const outputs = output_panel(p, g);
-    if constexpr (Relative::in_values && !BoundT::rotates_values)
-      relative_.add_to_outputs(p, head, outputs + v_.width * p.width, outputs);
-    if constexpr (BoundT::rotates_values) {
-      tile_.from_panel(p.queries, v_.width, p.width, outputs, buffers_.factor, buffers_.rows,
-                       v_.width, 1);
-      const TensorView<const T> x(buffers_.rows, p.queries, 1, v_.width, v_.width, 0);
-      leaves_.rotation.rotate(bound_.rotary(), bound_.rotary().angles, {.inverse = true},
-                              at_.query.subspan(size(query_ + p.first), size(p.queries)), x, y);
-      if constexpr (Relative::in_values) {  // which do not turn
-        std::fill_n(outputs, v_.width * p.width, T{0});
-        relative_.add_to_outputs(p, head, outputs + v_.width * p.width, outputs);
-        tile_.from_panel(p.queries, v_.width, p.width, outputs, buffers_.factor, buffers_.rows,
-                         v_.width, 1);
-        for (Index i = 0; i < p.queries; ++i)
-          for (Index c = 0; c < v_.width; ++c) y(i, 0, c) += x(i, 0, c);
-      }
-    } else {
-      tile_.from_panel(p.queries, v_.width, p.width, outputs, buffers_.factor, y.data,
-                       y.token_stride, y.channel_stride);
+    T* const sums_by_bucket = outputs + value_dim_ * p.width;
+    const bool rotates = answers_.facts().rotates_values;
+    if (relative_.in_values && !rotates)
+      relative_.add_to_outputs(p, head, sums_by_bucket, outputs);
+    if (!rotates && call_.out.storage->is_plain) {
+      T* const y = reinterpret_cast<T*>(call_.out.row(first, head));
+      return tile_.from_panel(p.queries, value_dim_, p.width, outputs, buffers_.factor, y,
+                              call_.out.token_stride, call_.out.channel_stride);
     }
+    const TensorView<T> y(buffers_.rows, p.queries, 1, value_dim_, value_dim_, 0);
+    tile_.from_panel(p.queries, value_dim_, p.width, outputs, buffers_.factor, y.data, value_dim_,
+                     1);
+    if (rotates) {
+      const Rotary& rotary = *call_.asked.rotary;
+      call_.leaves.rotate(rotary, rotary.angles, {.inverse = true},
+                          call_.query.subspan(size(first), size(p.queries)), y, y);
+      if (relative_.in_values) add_unrotated(p, head, outputs, sums_by_bucket, y);
+    }
+    for (Index i = 0; i < p.queries; ++i) call_.out.store(first + i, head, y.row(i, 0));
+  }
+
+  /// Relative values do not turn: they are added to rows that have been rotated back.
+  void add_unrotated(const Panel& p, Index head, T* outputs, const T* sums_by_bucket,
+                     const TensorView<T>& y) {
+    std::fill_n(outputs, value_dim_ * p.width, T{0});
+    relative_.add_to_outputs(p, head, sums_by_bucket, outputs);
+    for (Index i = 0; i < p.queries; ++i)
+      for (Index c = 0; c < value_dim_; ++c)
+        y(i, 0, c) += outputs[c * p.width + i] * buffers_.factor[i];
   }
 
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
-  const Problem<T, BoundT>& problem_;
-  TensorView<const T> q_, k_, v_;
-  TensorView<T> out_;
-  const BoundT& bound_;
-  const std::remove_cvref_t<decltype(std::declval<const BoundT&>().distance_map())>& map_;
-  const Coordinates& at_;
-  std::span<T> lse_;
-  const Leaves<T, BoundT>& leaves_;
+  const PrefillCall<T>& call_;
+  const Rows<T>& q_;
+  const KeySource<T>& keys_;
+  const Answers& answers_;
+  const MapOfDistances& map_;
   const TileLeaves<T>& tile_;
   const Plan& plan_;
+  const SharedSums<T>& shared_;
   Arena arena_;
-  Index output_rows_;  ///< of a panel
-  Buffers<T, BoundT> buffers_;
-  Sums<T> sums_;
-  Packing<T, BoundT, KeysAreRotated> packing_;
-  [[no_unique_address]] Relative relative_;
+  Index value_dim_, output_rows_;  ///< of a panel
+  PrefillBuffers<T> buffers_;
+  PanelSums<T> sums_;
+  Packing<T> packing_;
+  RelativeTerms<T> relative_;
 
   Index kv_head_ = -1;
-  BiasTables<T> tables_{};
-  Index query_ = 0, queries_ = 0;  ///< the block
-  Index key_ = 0;                  ///< the chunk
+  Index distances_ = 0;                   ///< of the tables of relative biases; 0: there are none
+  Position least_distance_ = 0;
+  Index query_ = 0, queries_ = 0;         ///< the block
+  Places query_places_, query_indices_;   ///< of the block
+  Places key_places_, key_indices_;       ///< of the chunk
 };
-/// Shares the parts of all tasks among workers: whoever is free takes the next.
-template <bool KeysAreRotated, class T, class BoundT>
-void run_tasks(const Problem<T, BoundT>& problem, const AnyExecutor& executor, std::byte* workspace,
-               Index bytes_per_worker) {
-  const Plan& plan = problem.plan;
-  if (plan.parts > 1)
-    for (Index task = 0; task < plan.tasks; ++task)
-      new (&problem.shared.waiting[task]) std::atomic<Index>(plan.parts);
-  std::atomic<Index> next{0};
-  const auto work = [&](Index i) {
-    Worker<T, BoundT, KeysAreRotated> worker(problem, workspace + i * bytes_per_worker);
-    const Index items = plan.tasks * plan.parts;
-    for (Index item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;)
-      worker.run(item);
-  };
-  if (plan.workers() == 1)
-    work(0);
-  else
-    executor(plan.workers(), work);
+
+/// Runs a call in memory of prefill_bytes().
+template <class T>
+void run_prefill(const PrefillCall<T>& call, Index concurrency, const AnyExecutor& executor,
+                 std::byte* workspace) {
+  const Plan plan = prefill_plan(call.answers(), call.leaves, call.shape(), concurrency);
+  const Index each = bytes_per_worker<T>(call.answers(), plan, call.shape());
+  Arena rest(workspace + each * plan.workers());
+  const SharedSums<T> shared(plan, call.shape(), rest);
+  for (Index item = 0; plan.parts > 1 && item < plan.tasks * plan.parts; ++item)
+    new (&shared.arrived[item]) std::atomic_flag;
+  run_tasks(executor, plan.workers(), plan.tasks * plan.parts, [&](Index w) {
+    return PrefillWorker<T>(call, plan, shared, workspace + w * each);
+  });
 }
 
 }  // namespace detail

@@ -30,12 +30,12 @@ inline __m256d broadcast(double x) { return _mm256_set1_pd(x); }
 /// for each use, and in an order of its own that stops the processor from fetching ahead; at the
 /// speed of a cache each costs a third.
 template <class V, class T>
-inline void arrive(V& a, V& b, const T*& next) {
+inline void pin(V& a, V& b, const T*& next) {
   __asm__ volatile("" : "+x"(a), "+x"(b), "+r"(next));
 }
 /// The same for one.
 template <class V>
-inline void arrive(V& a) {
+inline void pin(V& a) {
   __asm__ volatile("" : "+x"(a));
 }
 

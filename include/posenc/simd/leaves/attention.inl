@@ -78,7 +78,12 @@ struct AttentionLeaves {
   template <bool Accumulate, bool SkipZeros = false, class T>
   static void product(Index rows, Index inner, Index width, const T* a, Index a_row, Index a_inner,
                       const T* b, T* c, Index stride) {
-    switch (width / lanes<T>) {
+    if constexpr (SkipZeros) {  // rare, so not worth a width of its own
+      for (Index j = 0; j < width; j += lanes<T>)
+        product_of_panel<Accumulate, true, 1>(rows, inner, a, a_row, a_inner, b + j, c + j, stride);
+      return;
+    }
+    if constexpr (!SkipZeros) switch (width / lanes<T>) {
       case 1:
         return product_of_panel<Accumulate, SkipZeros, 1>(rows, inner, a, a_row, a_inner, b, c,
                                                           stride);
@@ -135,9 +140,10 @@ struct AttentionLeaves {
     }
   }
 
-  /// Copies n values; true when none of them is infinite or NaN.
-  template <class T>
-  static bool copy_finite(Index n, const T* x, T* y) {
+  /// Copies n values as numbers; true when none of them is infinite or NaN.
+  template <class X>
+  static bool copy_finite(Index n, const X* x, arithmetic_t<X>* y) {
+    using T = arithmetic_t<X>;
     Vec<T> zero = broadcast(T{0});
     Index i = 0;
     for (; i + lanes<T> <= n; i += lanes<T>) {
@@ -146,7 +152,7 @@ struct AttentionLeaves {
       store(y + i, v);
     }
     T rest = 0;
-    for (; i < n; ++i) rest += (y[i] = x[i]) * 0;
+    for (; i < n; ++i) rest += (y[i] = widen(x[i])) * 0;
     T lane[lanes<T>];
     store(lane, zero);
     for (const T value : lane) rest += value;
@@ -212,7 +218,8 @@ struct AttentionLeaves {
   template <bool Accumulate, bool SkipZeros, int Vectors, class T>
   static void product_of_panel(Index rows, Index inner, const T* a, Index a_row, Index a_inner,
                                const T* b, T* c, Index stride) {
-    constexpr int most_rows = block_sums / Vectors < 12 ? block_sums / Vectors : 12;
+    constexpr int fit = block_sums / Vectors < 12 ? block_sums / Vectors : 12;
+    constexpr int most_rows = SkipZeros ? 4 : fit;
     Index r = 0;
     const auto blocks_of = [&]<int Rows>(std::integral_constant<int, Rows>) {
       for (; r + Rows <= rows; r += Rows)
@@ -221,7 +228,6 @@ struct AttentionLeaves {
     };
     blocks_of(std::integral_constant<int, most_rows>{});
     if constexpr (most_rows > 4) blocks_of(std::integral_constant<int, 4>{});
-    blocks_of(std::integral_constant<int, 2>{});
     blocks_of(std::integral_constant<int, 1>{});
   }
 

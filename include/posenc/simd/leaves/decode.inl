@@ -52,9 +52,9 @@ struct DecodeLeaves {
   template <class T>
   static void dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q, Index q_row,
                    const T* k, Index k_row, arithmetic_t<T>* scores, Index scores_row,
-                   simd::Ahead ahead) {
+                   simd::ReadNext next) {
     in_chunks_of_keys<T>(rows, keys, [&]<class D>(std::type_identity<D>, Index r, Index first) {
-      D dots(k, k_row, first, keys, r == 0 ? ahead : simd::Ahead{});
+      D dots(k, k_row, first, keys, r == 0 ? next : simd::ReadNext{});
       dots.channels(0, width, q + r * q_row, q_row);
       dots.store_sums(scores + r * scores_row + first, scores_row);
     });
@@ -63,12 +63,12 @@ struct DecodeLeaves {
   /// The same with keys that are turned on their way: `turn` has their cosines and sines, and the
   /// channels of the rotary block. Rows of keys have no gaps.
   template <class LayoutT, class T>
-  static void turned_dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q,
-                          Index q_row, const T* k, const simd::KeyTurn<arithmetic_t<T>>& turn,
-                          arithmetic_t<T>* scores, Index scores_row, simd::Ahead ahead) {
+  static void rotated_dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q,
+                          Index q_row, const T* k, const simd::KeyAngles<arithmetic_t<T>>& turn,
+                          arithmetic_t<T>* scores, Index scores_row, simd::ReadNext next) {
     in_chunks_of_keys<T>(rows, keys, [&]<class D>(std::type_identity<D>, Index r, Index first) {
       const U_<T>* const from = q + r * q_row;
-      D dots(k, width, first, keys, r == 0 ? ahead : simd::Ahead{});
+      D dots(k, width, first, keys, r == 0 ? next : simd::ReadNext{});
       dots.channels(0, turn.offset, from, q_row);
       dots.template pairs<LayoutT>(turn, first, from, q_row);
       dots.channels(turn.offset + 2 * turn.pairs, width, from, q_row);
@@ -81,14 +81,14 @@ struct DecodeLeaves {
   template <bool SkipZeros, class T>
   static void add_values(Index rows, Index keys, Index width, const arithmetic_t<T>* weights,
                          Index weights_row, const T* values, arithmetic_t<T>* out, Index out_row,
-                         simd::Ahead ahead) {
+                         simd::ReadNext next) {
     for (Index first = 0; first < keys; first += chunk<T>)
       in_rows<4>(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
-        Asking asking(values, keys * width * Index{sizeof(T)}, r == 0 ? ahead : simd::Ahead{});
-        asking.go_to(first * width * Index{sizeof(T)});
+        Prefetcher prefetcher(values, keys * width * Index{sizeof(T)}, r == 0 ? next : simd::ReadNext{});
+        prefetcher.go_to(first * width * Index{sizeof(T)});
         values_of_rows<SkipZeros, Rows>(std::min(chunk<T>, keys - first), width,
                                         weights + r * weights_row + first, weights_row,
-                                        values + first * width, out + r * out_row, out_row, asking);
+                                        values + first * width, out + r * out_row, out_row, prefetcher);
       });
   }
 
@@ -154,22 +154,22 @@ struct DecodeLeaves {
   template <class T>
   static constexpr int line_vectors = line / (lanes<U_<T>> * Index{sizeof(T)});
 
-  /// Asks for memory as evenly as it is read, in its order: a burst fills the queue of what is under
-  /// way, and the loads of the moment wait behind it.
-  class Asking {
+  /// Prefetches a line for each line that is read, in the order of memory. Prefetched in bursts, the
+  /// queue of outstanding misses fills up, and the loads of the moment wait behind it.
+  class Prefetcher {
    public:
-    Asking(const void* rows, Index bytes, simd::Ahead ahead)
+    Prefetcher(const void* rows, Index bytes, simd::ReadNext next)
         : rows_(address(rows)), bytes_(static_cast<std::uintptr_t>(bytes)),
-          next_(address(ahead.next)), distance_(next_ == 0 ? 0 : std::min(farthest, bytes_)) {
+          next_(address(next.rows)), distance_(next_ == 0 ? 0 : std::min(farthest, bytes_)) {
     }  // not beyond the next rows
 
-    /// What is being read. Where nothing is worth asking for, that itself is asked for.
+    /// Where reading goes on. Where nothing is worth a prefetch, that itself is prefetched.
     void go_to(Index offset) {
       const std::uintptr_t there = static_cast<std::uintptr_t>(offset) + distance_;
       at_ = there < bytes_ ? rows_ + there : next_ + (there - bytes_);
     }
-    /// So many bytes, not more than a line, have been read. A number, not a pointer: what is asked for
-    /// may lie beyond everything.
+    /// So many bytes, not more than a line, have been read. The address is a number, not a pointer: it
+    /// may lie beyond all memory.
     __attribute__((always_inline)) void advance(Index bytes) {
       __builtin_prefetch(reinterpret_cast<const char*>(at_), 0, 3);
       at_ += static_cast<std::uintptr_t>(bytes);
@@ -209,9 +209,9 @@ struct DecodeLeaves {
 
     /// Keys [first, first + columns); beyond the last key the last one is read again.
     __attribute__((always_inline)) Dots(const T* k, Index k_row, Index first, Index keys,
-                                        simd::Ahead ahead)
-        : asking(k, keys * k_row * Index{sizeof(T)}, ahead) {
-      asking.go_to(first * k_row * Index{sizeof(T)});
+                                        simd::ReadNext next)
+        : prefetcher(k, keys * k_row * Index{sizeof(T)}, next) {
+      prefetcher.go_to(first * k_row * Index{sizeof(T)});
 #pragma GCC unroll 16
       for (int i = 0; i < columns; ++i) row[i] = k + std::min(first + i, keys - 1) * k_row;
 #pragma GCC unroll 16
@@ -225,12 +225,12 @@ struct DecodeLeaves {
       for (int k = 0; k < columns; k += together) {
         Index c = begin;
         for (; c + whole_line <= end; c += whole_line) {
-          ask(line);
+          prefetch(line);
 #pragma GCC unroll 8
           for (int v = 0; v < line_vectors<T>; ++v)
             step(std::true_type{}, k, c + v * lanes<U>, lanes<U>, q, q_row);
         }
-        if (c < end) ask((end - c) * Index{sizeof(T)});
+        if (c < end) prefetch((end - c) * Index{sizeof(T)});
         for (; c + lanes<U> <= end; c += lanes<U>) step(std::true_type{}, k, c, lanes<U>, q, q_row);
         if (c < end) step(std::false_type{}, k, c, end - c, q, q_row);
       }
@@ -238,7 +238,7 @@ struct DecodeLeaves {
 
     /// All pairs of the rotary block. Angles beyond those of the last key are read and not used.
     template <class LayoutT>
-    __attribute__((always_inline)) void pairs(const simd::KeyTurn<U>& turn, Index first, const U* q,
+    __attribute__((always_inline)) void pairs(const simd::KeyAngles<U>& turn, Index first, const U* q,
                                               Index q_row) {
 #pragma GCC unroll 8
       for (int k = 0; k < columns; k += turned) {
@@ -270,10 +270,10 @@ struct DecodeLeaves {
     }
 
    private:
-    /// So many bytes of each of the keys that are read together are done with.
-    __attribute__((always_inline)) void ask(Index bytes) {
+    /// So many bytes of each of the keys that are read together have been read.
+    __attribute__((always_inline)) void prefetch(Index bytes) {
 #pragma GCC unroll 4
-      for (int i = 0; i < together; ++i) asking.advance(bytes);
+      for (int i = 0; i < together; ++i) prefetcher.advance(bytes);
     }
 
     /// A vector of some keys, from channel c on.
@@ -284,13 +284,13 @@ struct DecodeLeaves {
 #pragma GCC unroll 4
       for (int i = 0; i < together; ++i) {
         key[i] = Whole ? load(row[k + i] + c) : load_first(row[k + i] + c, n);
-        arrive(key[i]);
+        pin(key[i]);
       }
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r) {
         const U* const at = q + r * q_row + c;
         Vec<U> query = Whole ? load(at) : load_first(at, n);
-        arrive(query);
+        pin(query);
 #pragma GCC unroll 4
         for (int i = 0; i < together; ++i) {
           Vec<U>& to = sum[r * columns + k + i];
@@ -323,20 +323,20 @@ struct DecodeLeaves {
 
     template <class LayoutT, bool Whole>
     __attribute__((always_inline)) void pair_step(std::bool_constant<Whole>,
-                                                  const simd::KeyTurn<U>& turn, int k, Index i,
+                                                  const simd::KeyAngles<U>& turn, int k, Index i,
                                                   Index n, const U* const* cos, const U* const* sin,
                                                   const U* q, Index q_row) {
       Vec<U> turned_a[turned], turned_b[turned];
 #pragma GCC unroll 4
       for (int key = 0; key < turned; ++key) {
         constexpr Index bytes = 2 * lanes<U> * Index{sizeof(T)};
-        asking.advance(std::min(bytes, line));
-        if constexpr (bytes > line) asking.advance(line);
+        prefetcher.advance(std::min(bytes, line));
+        if constexpr (bytes > line) prefetcher.advance(line);
         Vec<U> a, b;
         load_pairs<LayoutT, Whole>(row[k + key] + turn.offset, i, n, turn.pairs, a, b);
         Vec<U> c = load_angles<LayoutT>(cos[key] + i), s = load_angles<LayoutT>(sin[key] + i);
-        // Fewer loads are worth an order of their own where there is more to compute.
-        if constexpr (Rows > 1) arrive(a), arrive(b), arrive(c), arrive(s);
+        // Pinned operands are loaded once, which pays where there is more to compute.
+        if constexpr (Rows > 1) pin(a), pin(b), pin(c), pin(s);
         turned_a[key] = fms(a, c, b * s);
         turned_b[key] = fma(a, s, b * c);
       }
@@ -344,7 +344,7 @@ struct DecodeLeaves {
       for (int r = 0; r < Rows; ++r) {
         Vec<U> a, b;
         load_pairs<LayoutT, Whole>(q + r * q_row + turn.offset, i, n, turn.pairs, a, b);
-        if constexpr (Rows > 1) arrive(a), arrive(b);
+        if constexpr (Rows > 1) pin(a), pin(b);
 #pragma GCC unroll 4
         for (int key = 0; key < turned; ++key) {
           Vec<U>& to = sum[r * columns + k + key];
@@ -355,13 +355,13 @@ struct DecodeLeaves {
 
     const T* row[columns];
     Vec<U> sum[sums];
-    Asking asking;
+    Prefetcher prefetcher;
   };
 
   template <bool SkipZeros, int Rows, class T>
   static void values_of_rows(Index keys, Index width, const arithmetic_t<T>* weights,
                              Index weights_row, const T* values, arithmetic_t<T>* out,
-                             Index out_row, Asking ask) {
+                             Index out_row, Prefetcher position) {
     using U = arithmetic_t<T>;
     constexpr int most = block_sums / Rows, vectors = most >= 8 ? 8 : most >= 4 ? 4 : 2;
     Index c = 0;
@@ -374,7 +374,7 @@ struct DecodeLeaves {
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; ++v) sum[r][v] = load(at(r, v));
       const T* row = values + c;
-      Asking asking = ask;
+      Prefetcher prefetcher = position;
       for (Index k = 0; k < keys; ++k, row += width) {
         Vec<U> weight[Rows];
 #pragma GCC unroll 4
@@ -383,9 +383,9 @@ struct DecodeLeaves {
         for (int v = 0; v < Vectors; ++v) {
           const T* const from = row + v * lanes<U>;
           if (v % line_vectors<T> == 0)
-            asking.advance(std::min(Vectors - v, line_vectors<T>) * lanes<U> * Index{sizeof(T)});
+            prefetcher.advance(std::min(Vectors - v, line_vectors<T>) * lanes<U> * Index{sizeof(T)});
           Vec<U> value = Whole ? load(from) : load_first(from, width - c);
-          arrive(value);
+          pin(value);
 #pragma GCC unroll 4
           for (int r = 0; r < Rows; ++r) {
             const Vec<U> added = fma(weight[r], value, sum[r][v]);
@@ -397,7 +397,7 @@ struct DecodeLeaves {
       for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; ++v) store(at(r, v), sum[r][v]);
-      ask = asking;
+      position = prefetcher;
       c += Vectors * lanes<U>;
     };
     while (c + vectors * lanes<U> <= width)

@@ -114,9 +114,9 @@ struct RotaryLeaves {
         Vec<U> a0, a1, b0, b1;
         const X* second = x + shape.pairs;
         load_block(x, a0, a1);
-        arrive(a0, a1, second);
+        pin(a0, a1, second);
         load_block(second, b0, b1);
-        arrive(b0, b1, x);
+        pin(b0, b1, x);
         prefetch<2 * lanes<U> * sizeof(X)>(x);
         prefetch<2 * lanes<U> * sizeof(X)>(second);
         turn(a0, b0, cos[0], sin[0]);
@@ -161,7 +161,7 @@ struct RotaryLeaves {
       } else {
         a = load(x);
         b = load(x + lanes<U>);
-        arrive(a, b, x);
+        pin(a, b, x);
         prefetch<2 * lanes<U> * sizeof(X)>(x);
         separate(a, b);
         turn(a, b, cos[0], sin[0]);

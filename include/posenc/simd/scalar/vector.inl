@@ -54,7 +54,7 @@ inline Floats broadcast(float x) { return Floats{x, x, x, x}; }
 inline Doubles broadcast(double x) { return Doubles{x, x}; }
 /// Other levels have to say that a is loaded once, here.
 template <class V>
-inline void arrive(V&) {}
+inline void pin(V&) {}
 template <class V>
 inline V fma(V a, V b, V c) {
   return a * b + c;

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+//
+// A check of calls with vectors by distance: every key that a query sees must stand at a distance for
+// which there is a vector.
+#pragma once
+
+#include <posenc/attention/score/tile.hpp>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// Divides the plane of queries and keys until masks or distances decide.
+class DistanceCheck {
+ public:
+  DistanceCheck(const Answers& answers, const Coordinates& at) : answers_(answers), at_(at) {}
+
+  void operator()(Problems& problems, Index queries, Index keys) const {
+    if (!problems.empty() || !answers_.relative().limited || queries == 0 || keys == 0) return;
+    for (const auto& [self, ask] : answers_.asked())
+      if (ask->distances) visit(problems, ask->distances(self), {0, queries, 0, keys});
+  }
+
+ private:
+  struct Rectangle {
+    Index query = 0, queries = 0, key = 0, keys = 0;
+  };
+
+  [[nodiscard]] Tile tile(const Rectangle& r) const {
+    const Position q = at_.query_offset + r.query, k = at_.key_offset + r.key;
+    return {bounds(at_.query, r.query, r.queries),
+            bounds(at_.key, r.key, r.keys),
+            {q, q + r.queries - 1},
+            {k, k + r.keys - 1}};
+  }
+
+  /// True once a pair is found.
+  bool visit(Problems& problems, const Interval& allowed, const Rectangle& r) const {
+    const Tile tile = this->tile(r);
+    if (tile.least_distance() >= allowed.first && tile.greatest_distance() <= allowed.last)
+      return false;
+    if (answers_.classify(tile) == TileClass::none) return false;
+    if (r.queries == 1 && r.keys == 1) {
+      if (!is_visible(tile)) return false;
+      problems.add("the query at position ", tile.query.first, " sees the key at position ",
+                   tile.key.first, ", at a distance of ", tile.least_distance(),
+                   ", but the encoding has vectors for distances ", allowed.first, " to ",
+                   allowed.last, ": hide the key with a mask, or give more of them.");
+      return true;
+    }
+    Rectangle one = r, other = r;
+    const bool by_query = r.queries >= r.keys;
+    Index &count = by_query ? one.queries : one.keys, &rest = by_query ? other.queries : other.keys;
+    count /= 2;
+    rest -= count;
+    (by_query ? other.query : other.key) += count;
+    return visit(problems, allowed, one) || visit(problems, allowed, other);
+  }
+
+  [[nodiscard]] bool is_visible(const Tile& at) const {
+    Score score{at.query.first, at.key.first, at.query_index.first, at.key_index.first, 0};
+    for (; score.head < answers_.shape().num_heads; ++score.head)
+      if (answers_.visible(score)) return true;
+    return false;
+  }
+
+  const Answers& answers_;
+  const Coordinates& at_;
+};
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END

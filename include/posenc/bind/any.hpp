@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+//
+// AnyEncoding: an encoding that is composed while the program runs.
+//
+//   AnyEncoding encoding = RoPE<HalfSplit>{.head_dim = 128};
+//   if (factor > 1) encoding |= YaRN{.factor = factor, .original_context = 8'192};
+//   encoding |= Causal{};
+//   const AnyBound bound = bind(encoding, {.num_heads = 32, .num_kv_heads = 8});
+//   attention(q, k, v, out, bound);
+//
+// For models that a file describes, for layers with schedules, for programs that compare schemes: one
+// type stands for all of them, and the same kernels run, with results that are the same to the last bit.
+// What the types of an Encoding tell the compiler is checked by bind() and by the calls instead, in
+// sentences. A component is compiled for all calls there are where it joins an AnyEncoding; the
+// encoding itself costs nothing more.
+#pragma once
+
+#include <posenc/bind/bind.hpp>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// A component of any type.
+struct AnyComponent {
+  std::shared_ptr<const void> self;
+  const Description* describe = nullptr;
+  /// What it is prepared to; null where attention has nothing to ask it.
+  std::shared_ptr<const void> (*prepare)(const std::shared_ptr<const void>& self,
+                                         const HeadShape& shape) = nullptr;
+  const Questions* ask = nullptr;
+  const LoopsByLevel<float>* floats = nullptr;
+  const LoopsByLevel<double>* doubles = nullptr;
+};
+
+template <Component C>
+AnyComponent any_component(C component) {
+  AnyComponent any{.self = std::make_shared<const C>(std::move(component)),
+                   .describe = &description<C>};
+  if constexpr (AskedInAttention<C>) {
+    using S = prepared_t<C>;
+    any.prepare = [](const std::shared_ptr<const void>& self, [[maybe_unused]] const HeadShape& shape)
+        -> std::shared_ptr<const void> {
+      if constexpr (Prepares<C>)
+        return std::make_shared<const S>(detail::prepare(as<C>(self.get()), shape));
+      else
+        return self;
+    };
+    any.ask = &questions<S>;
+    any.floats = &score_loops<S, float>;
+    any.doubles = &score_loops<S, double>;
+  }
+  return any;
+}
+
+}  // namespace detail
+
+class AnyEncoding {
+ public:
+  AnyEncoding() = default;
+  template <class T>
+    requires(!std::same_as<T, AnyEncoding> && detail::ComponentOrEncoding<T>)
+  AnyEncoding(const T& part) {
+    append(part);
+  }
+
+  /// Joins components behind those that are there.
+  template <class T>
+    requires(detail::ComponentOrEncoding<T> || std::same_as<T, AnyEncoding>)
+  AnyEncoding& operator|=(const T& part) {
+    if constexpr (std::same_as<T, AnyEncoding>) {
+      const auto added = part.components_;  // which may be this one's own
+      components_.insert(components_.end(), added.begin(), added.end());
+    } else {
+      append(part);
+    }
+    return *this;
+  }
+
+  [[nodiscard]] std::size_t size() const { return components_.size(); }
+  [[nodiscard]] const std::vector<detail::AnyComponent>& components() const { return components_; }
+
+ private:
+  template <class T>
+  void append(const T& part) {
+    if constexpr (detail::is_encoding<T>)
+      part.for_each([&](const auto& c) { components_.push_back(detail::any_component(c)); });
+    else
+      components_.push_back(detail::any_component(part));
+  }
+
+  std::vector<detail::AnyComponent> components_;
+};
+
+template <class T>
+  requires(detail::ComponentOrEncoding<T> || std::same_as<T, AnyEncoding>)
+[[nodiscard]] AnyEncoding operator|(AnyEncoding left, T right) {
+  left |= right;
+  return left;
+}
+template <detail::ComponentOrEncoding T>
+[[nodiscard]] AnyEncoding operator|(T left, AnyEncoding right) {
+  AnyEncoding all(left);
+  all |= right;
+  return all;
+}
+
+/// An AnyEncoding, bound. Its constants say what a type may turn out to be; the rest is in answers().
+template <>
+class Bound<AnyEncoding> {
+ public:
+  using encoding_type = AnyEncoding;
+  using layout = AnyLayout;
+
+  /// Throws Error with every problem.
+  Bound(AnyEncoding encoding, const BindOptions& options)
+      : encoding_(std::move(encoding)), answers_(answer(options)) {}
+
+  [[nodiscard]] const AnyEncoding& encoding() const { return encoding_; }
+  [[nodiscard]] const BindOptions& options() const { return answers_.options(); }
+  [[nodiscard]] const HeadShape& shape() const { return answers_.shape(); }
+  [[nodiscard]] Bound at_length(Position length) const {
+    BindOptions options = this->options();
+    options.length = length;
+    return Bound(encoding_, options);
+  }
+
+  [[nodiscard]] bool has_rotary() const { return answers_.rotates(); }
+  [[nodiscard]] bool has_distance_map() const { return static_cast<bool>(answers_.map()); }
+  [[nodiscard]] bool rotates_values() const { return answers_.facts().rotates_values; }
+  [[nodiscard]] bool depends_on_length() const { return answers_.facts().depends_on_length; }
+  /// Frequencies, channels and angles; empty without a rotary base.
+  [[nodiscard]] const Rotary& rotary() const { return answers_.rotary(); }
+  [[nodiscard]] const detail::MapOfDistances& distance_map() const { return answers_.map(); }
+  [[nodiscard]] double scale(Index head_dim) const { return answers_.scale(head_dim); }
+  [[nodiscard]] double temperature(Position query) const { return answers_.temperature(query); }
+
+  [[nodiscard]] const detail::Answers& answers() const { return answers_; }
+  template <class T>
+  [[nodiscard]] detail::Asked<T> asked() const {
+    if constexpr (std::is_same_v<T, float>)
+      return {&answers_, &answers_.rotary(), floats_.data()};
+    else
+      return {&answers_, &answers_.rotary(), doubles_.data()};
+  }
+
+ private:
+  /// What the compiler refuses of an Encoding.
+  static void check_composition(Problems& problems, const detail::EncodingFacts& facts) {
+    problems.require(facts.rotary_bases <= 1,
+                     "an encoding has one rotary base, but this one has ", facts.rotary_bases,
+                     ": keep one, and change its frequencies with ABF, PI, NTK, YaRN, ...");
+    problems.require(facts.distance_maps <= 1,
+                     "an encoding has one distance map, but this one has ", facts.distance_maps,
+                     ": each rewrites the true distance, so keep one.");
+    problems.require(facts.score_scales <= 1, facts.score_scales,
+                     " components of this encoding set the softmax scale (such as two T5Bias): keep "
+                     "one, or give BindOptions::scale and make the other a plain bias.");
+    const auto needs_base = [&](bool asked, const char* what) {
+      problems.require(!asked || facts.rotary_bases > 0, "this encoding ", what,
+                       " but has no rotary base: begin it with RoPE<HalfSplit>{...} or "
+                       "RoPE<Interleaved>{...}.");
+    };
+    needs_base(facts.transforms_frequencies, "changes rotary frequencies (PI, NTK, YaRN, ...)");
+    needs_base(facts.distance_maps > 0, "rewrites rotary distances (ReRoPE, LeakyReRoPE, ...)");
+    needs_base(facts.rotates_values, "rotates values (RotateValues)");
+    problems.require(!facts.rotates_values || facts.distance_maps == 0,
+                     "RotateValues cannot be combined with a distance map (ReRoPE, LeakyReRoPE, "
+                     "...): a value would have to be rotated differently for every query.");
+  }
+
+  detail::Answers answer(const BindOptions& options) {
+    std::vector<detail::Described> described;
+    detail::EncodingFacts facts;
+    for (const detail::AnyComponent& c : encoding_.components()) {
+      described.push_back({c.self.get(), c.describe});
+      facts.add(c.describe->facts);
+    }
+    Problems problems;
+    check_composition(problems, facts);
+    problems.raise_if_any("posenc::bind");
+    detail::Resolved resolved = detail::resolve(problems, described, options);
+    std::vector<detail::Stage> stages;
+    for (const detail::AnyComponent& c : encoding_.components()) {
+      if (!c.prepare) continue;
+      prepared_.push_back(c.prepare(c.self, resolved.shape));
+      stages.push_back({prepared_.back().get(), c.ask});
+      floats_.push_back(c.floats);
+      doubles_.push_back(c.doubles);
+    }
+    detail::Answers answers(std::move(described), std::move(resolved), options);
+    answers.ask(std::move(stages));
+    return answers;
+  }
+
+  AnyEncoding encoding_;
+  std::vector<std::shared_ptr<const void>> prepared_;
+  std::vector<const detail::LoopsByLevel<float>*> floats_;
+  std::vector<const detail::LoopsByLevel<double>*> doubles_;
+  detail::Answers answers_;
+};
+using AnyBound = Bound<AnyEncoding>;
+
+/// Binds an encoding to heads. Throws Error with every problem of every component, and of their
+/// composition.
+[[nodiscard]] inline AnyBound bind(const AnyEncoding& encoding, const BindOptions& options = {}) {
+  return AnyBound(encoding, options);
+}
+
+POSENC_NAMESPACE_END

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+//
+// The length rule: an encoding whose frequencies depend on the length is evaluated at the length of
+// the call, one more than its greatest position, unless it was bound with a length.
+#pragma once
+
+#include <posenc/bind/answers.hpp>
+
+#include <optional>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// Does a call have to say how long it is?
+inline bool follows_length(const Answers& answers) {
+  return answers.facts().depends_on_length && answers.options().length == 0;
+}
+
+/// The frequencies that hold at a length: those of the binding, or their own.
+class RotaryAtLength {
+ public:
+  /// length() is asked where it matters; a length of 0 or less stands for the one that was bound.
+  template <class Length>
+  RotaryAtLength(const Answers& answers, const Length& length) : bound_(&answers.rotary()) {
+    if (!follows_length(answers)) return;
+    if (const Position n = length(); n > 0) own_.emplace(answers.rotary_at(n));
+  }
+  [[nodiscard]] const Rotary& operator*() const { return own_ ? *own_ : *bound_; }
+
+ private:
+  const Rotary* bound_;
+  std::optional<Rotary> own_;
+};
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END
