@@ -17,12 +17,12 @@
 // leaves out is looked up in the outer object.
 //
 // Needs nlohmann-json (CMake: link posenc::huggingface), as the only header of the library. Rules
-// and precedence are written where they are applied: huggingface_rope.hpp, huggingface_schemes.hpp,
-// huggingface_layers.hpp; what model_type implies is in families.hpp.
+// and precedence are written where they are applied, in the folder huggingface: rope.hpp,
+// schemes.hpp, layers.hpp; what model_type implies is in families.hpp.
 #pragma once
 
 #include <posenc/config/explain.hpp>
-#include <posenc/config/huggingface_model.hpp>
+#include <posenc/config/huggingface/model.hpp>
 
 #include <nlohmann/json.hpp>
 

@@ -16,7 +16,7 @@
 // lengths 16 apart).
 #pragma once
 
-#include <posenc/config/huggingface_keys.hpp>
+#include <posenc/config/huggingface/fields.hpp>
 #include <posenc/config/model.hpp>
 
 POSENC_NAMESPACE_BEGIN

@@ -8,7 +8,7 @@
 #pragma once
 
 #include <posenc/config/families.hpp>
-#include <posenc/config/huggingface_layers.hpp>
+#include <posenc/config/huggingface/layers.hpp>
 
 POSENC_NAMESPACE_BEGIN
 namespace huggingface {

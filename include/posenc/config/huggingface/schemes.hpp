@@ -21,10 +21,10 @@
 //
 // yarn with lists is longrope with YaRN's amplitude (an early Phi-3). yarn, longrope and llama3
 // also have original_max_position_embeddings; where it is looked for, and what contradicts it, is
-// said in huggingface_lengths.hpp.
+// said in lengths.hpp.
 #pragma once
 
-#include <posenc/config/huggingface_lengths.hpp>
+#include <posenc/config/huggingface/lengths.hpp>
 
 POSENC_NAMESPACE_BEGIN
 namespace huggingface {

@@ -6,7 +6,7 @@
 #pragma once
 
 #include <posenc/config/families.hpp>
-#include <posenc/config/huggingface_keys.hpp>
+#include <posenc/config/huggingface/fields.hpp>
 
 POSENC_NAMESPACE_BEGIN
 namespace huggingface {

@@ -7,7 +7,7 @@
 // All layers are alike.
 #pragma once
 
-#include <posenc/config/huggingface_keys.hpp>
+#include <posenc/config/huggingface/fields.hpp>
 #include <posenc/config/model.hpp>
 
 #include <algorithm>

@@ -18,8 +18,8 @@
 // dictionary of a layer type wins over the file without a word: it is there to say something else.
 #pragma once
 
-#include <posenc/config/huggingface_besides.hpp>
-#include <posenc/config/huggingface_schemes.hpp>
+#include <posenc/config/huggingface/schemes.hpp>
+#include <posenc/config/huggingface/unsupported.hpp>
 
 #include <numeric>
 #include <span>

@@ -2,16 +2,16 @@
 //
 // ModelReader: a whole configuration file to a Model.
 //
-// The shape of the heads, a LayerKind for every kind of layer (huggingface_layers.hpp says which
-// there are), and a sentence for everything that attention needs besides. Gemma 3 and OLMo 3 scale
-// only their full layers; the sliding ones rotate with rope_local_base_freq, or the plain base.
+// The shape of the heads, a LayerKind for every kind of layer (layers.hpp says which there are), and
+// a sentence for everything that attention needs besides. Gemma 3 and OLMo 3 scale only their full
+// layers; the sliding ones rotate with rope_local_base_freq, or the plain base.
 #pragma once
 
-#include <posenc/config/huggingface_besides.hpp>
-#include <posenc/config/huggingface_dictionary.hpp>
-#include <posenc/config/huggingface_layers.hpp>
-#include <posenc/config/huggingface_rope.hpp>
-#include <posenc/config/huggingface_unrotated.hpp>
+#include <posenc/config/huggingface/dictionary.hpp>
+#include <posenc/config/huggingface/layers.hpp>
+#include <posenc/config/huggingface/rope.hpp>
+#include <posenc/config/huggingface/unrotated.hpp>
+#include <posenc/config/huggingface/unsupported.hpp>
 
 #include <algorithm>
 
