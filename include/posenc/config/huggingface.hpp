@@ -65,7 +65,7 @@ inline nlohmann::json language_part(const nlohmann::json& config, Problems& prob
                    config.type_name(), ".");
   problems.raise_if_any("posenc::huggingface");
   const nlohmann::json json = detail::language_part(config, problems);
-  const Keys<nlohmann::json> file(json, "", problems);
+  const Fields<nlohmann::json> file(json, "", problems);
   const std::string type = file.text("model_type").value_or("");
   const config::Family* known = config::find_family(type);
   if (known == nullptr && !options.layout) {

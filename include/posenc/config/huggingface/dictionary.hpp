@@ -38,7 +38,7 @@ Json comparable(const Json& dict) {
 }  // namespace detail
 
 template <class Json>
-[[nodiscard]] RopeDictionary<Json> choose_dictionary(const Keys<Json>& file,
+[[nodiscard]] RopeDictionary<Json> choose_dictionary(const Fields<Json>& file,
                                                      const config::Family& family,
                                                      Problems& problems) {
   const Json* parameters = file.object("rope_parameters");

@@ -39,7 +39,7 @@ struct LayerPlan {
 template <class Json>
 class LayerPlanner {
  public:
-  LayerPlanner(const Keys<Json>& file, const config::Family& family,
+  LayerPlanner(const Fields<Json>& file, const config::Family& family,
                std::vector<std::string>& notes, Problems& problems)
       : file_(file), family_(family), notes_(notes), problems_(problems) {}
 
@@ -182,7 +182,7 @@ class LayerPlanner {
       plans[layer].rotates = (layer + 1) % every != 0;
   }
 
-  const Keys<Json>& file_;
+  const Fields<Json>& file_;
   const config::Family& family_;
   std::vector<std::string>& notes_;
   Problems& problems_;

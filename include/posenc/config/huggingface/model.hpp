@@ -21,20 +21,20 @@ namespace huggingface {
 template <class Json>
 class ModelReader {
  public:
-  ModelReader(const Keys<Json>& file, const config::Family& family, const Options& options,
+  ModelReader(const Fields<Json>& file, const config::Family& family, const Options& options,
               Problems& problems)
       : file_(file), family_(family), options_(options), problems_(problems) {}
 
   [[nodiscard]] config::Model read() {
     model_.max_position_embeddings = max_positions(file_);
     read_heads();
-    refuse_other_attention(file_, family_, problems_);
+    refuse_unsupported_attention(file_, family_, problems_);
     if (is_rotary())
       read_rotary();
     else
       model_.layers.push_back(
           read_unrotated(file_, family_, new_layer("full_attention"), problems_));
-    note_what_is_besides(file_, family_, model_.notes);
+    note_parts_left_to_caller(file_, family_, model_.notes);
     return std::move(model_);
   }
 
@@ -183,8 +183,8 @@ class ModelReader {
                      " of sliding layers; ", dict_.name, " does not concern them."));
       } else {
         static const Json empty = Json::object();
-        base = reader.read_base(Keys<Json>(dict_.json == nullptr ? empty : *dict_.json, dict_.name,
-                                           problems_),
+        base = reader.read_base(Fields<Json>(dict_.json == nullptr ? empty : *dict_.json,
+                                             dict_.name, problems_),
                                 false, layer);
       }
       return reader.plain(base, heads, layer);
@@ -192,7 +192,7 @@ class ModelReader {
     return reader.read(dict_.json, dict_.name, false, heads, layer);
   }
 
-  const Keys<Json>& file_;
+  const Fields<Json>& file_;
   const config::Family& family_;
   const Options& options_;
   Problems& problems_;

@@ -39,7 +39,7 @@ struct Options {
 template <class Json>
 class SchemeReader {
  public:
-  SchemeReader(const Keys<Json>& file, const Keys<Json>& dict, const config::Family& family,
+  SchemeReader(const Fields<Json>& file, const Fields<Json>& dict, const config::Family& family,
                const Options& options, bool per_layer, Problems& problems)
       : file_(file), dict_(dict), family_(family), options_(options),
         lengths_(file, dict, per_layer, problems), problems_(problems) {}
@@ -191,8 +191,8 @@ class SchemeReader {
     }
   }
 
-  const Keys<Json>& file_;
-  const Keys<Json>& dict_;
+  const Fields<Json>& file_;
+  const Fields<Json>& dict_;
   const config::Family& family_;
   const Options& options_;
   LengthReader<Json> lengths_;

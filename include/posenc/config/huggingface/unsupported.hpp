@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What a file says besides positions, and keys that nobody reads: nothing is dropped in silence.
-// What would make the encoding wrong is refused, what the caller has to compose is noted, what has
-// no effect is named.
+// What a file asks for and the encoding that is read does not hold: nothing is dropped in silence.
+// What would make the encoding wrong is refused, what the caller has to compose is noted, keys that
+// have no effect are named.
 #pragma once
 
 #include <posenc/config/families.hpp>
@@ -13,8 +13,8 @@ namespace huggingface {
 
 /// Attention that is not causal, and positions that are not what model_type says.
 template <class Json>
-void refuse_other_attention(const Keys<Json>& file, const config::Family& family,
-                            Problems& problems) {
+void refuse_unsupported_attention(const Fields<Json>& file, const config::Family& family,
+                                  Problems& problems) {
   const Json* both = file.find("use_bidirectional_attention");
   problems.require(both == nullptr || *both == Json(false) || *both == Json("vision"),
                    "use_bidirectional_attention: attention to later tokens is not supported.");
@@ -30,10 +30,10 @@ void refuse_other_attention(const Keys<Json>& file, const config::Family& family
                    "alibi is true, but model_type says rotary.");
 }
 
-/// What attention needs besides the encoding, to be composed by the caller.
+/// What attention needs besides the encoding that is read, a sentence each: the caller composes it.
 template <class Json>
-void note_what_is_besides(const Keys<Json>& file, const config::Family& family,
-                          std::vector<std::string>& notes) {
+void note_parts_left_to_caller(const Fields<Json>& file, const config::Family& family,
+                               std::vector<std::string>& notes) {
   if (const auto cap = file.number("attn_logit_softcapping"))
     notes.push_back(sentence("append SoftCap{", *cap, "}: attn_logit_softcapping."));
   if (family.model_type == "gpt_oss")
@@ -49,7 +49,7 @@ void note_what_is_besides(const Keys<Json>& file, const config::Family& family,
 /// Keys that some scheme has but this one does not read are reported; others stop the reader,
 /// since nobody knows what would be lost (a misspelt key would otherwise pass for an absent one).
 template <class Json>
-void report_unused_keys(const Keys<Json>& keys, const std::string& type, bool ignore_unknown,
+void report_unused_keys(const Fields<Json>& fields, const std::string& type, bool ignore_unknown,
                         std::vector<std::string>& notes, Problems& problems) {
   // clang-format off
   static const std::set<std::string> known{
@@ -58,13 +58,13 @@ void report_unused_keys(const Keys<Json>& keys, const std::string& type, bool ig
       "short_factor", "long_factor", "short_mscale", "long_mscale", "low_freq_factor",
       "high_freq_factor", "alpha", "mixed_b", "partial_rotary_factor", "rope_theta"};
   // clang-format on
-  for (const std::string& key : keys.unused()) {
-    const std::string value = keys.json().at(key).dump();
+  for (const std::string& key : fields.unused()) {
+    const std::string value = fields.json().at(key).dump();
     if (known.contains(key) || ignore_unknown)
-      notes.push_back("ignored: " + keys.path(key) + " = " + value + ", which rope_type \"" + type +
-                      "\" does not read.");
+      notes.push_back("ignored: " + fields.path(key) + " = " + value + ", which rope_type \"" +
+                      type + "\" does not read.");
     else
-      problems.add(keys.path(key), " = ", value,
+      problems.add(fields.path(key), " = ", value,
                    " is not a key that posenc knows: correct the spelling, "
                    "or pass {.ignore_unknown_keys = true}.");
   }
