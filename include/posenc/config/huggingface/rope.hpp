@@ -12,7 +12,7 @@
 //   channels    qk_rope_head_dim, the last ones; else rotary_dim, else partial_rotary_factor of the
 //               dictionary, else partial_rotary_factor, rotary_pct or rope_pct of the file, the
 //               first ones
-//   layout      Options, else rope_interleave, else the family's
+//   layout      Options, else rope_interleave, else the architecture's
 //
 // Two spellings of one thing with two values are a contradiction and an error, except that the
 // dictionary of a layer type wins over the file without a word: it is there to say something else.
@@ -36,9 +36,9 @@ struct HeadGeometry {
 template <class Json>
 class RopeReader {
  public:
-  RopeReader(const Fields<Json>& file, const config::Family& family, const Options& options,
-             Problems& problems)
-      : file_(file), family_(family), options_(options), problems_(problems) {}
+  RopeReader(const Fields<Json>& file, const config::Architecture& architecture,
+             const Options& options, Problems& problems)
+      : file_(file), architecture_(architecture), options_(options), problems_(problems) {}
 
   /// `dict` may be null: no dictionary. `per_layer`: it is one of several, by layer type.
   [[nodiscard]] config::Rotation read(const Json* dict, const std::string& where, bool per_layer,
@@ -52,7 +52,7 @@ class RopeReader {
     rotation.base = read_base(fields, per_layer, layer);
     read_channels(fields, per_layer, heads, rotation, layer);
     read_axes(fields, rotation, layer);
-    SchemeReader<Json>(file_, fields, family_, options_, per_layer, problems_)
+    SchemeReader<Json>(file_, fields, architecture_, options_, per_layer, problems_)
         .read(rotation, layer);
     report_unused_keys(fields, rotation.type, options_.ignore_unknown_keys, layer.notes, problems_);
     if (problems_.sentences().size() == before) rotation.check(problems_);
@@ -89,9 +89,9 @@ class RopeReader {
       layer.notes.push_back(sentence("base ", *in_file, " from ", name, "."));
     else
       layer.notes.push_back(
-          sentence("base ", family_.base,
+          sentence("base ", architecture_.base,
                    " because rope_theta is absent: the default of the model's code."));
-    return in_dict ? *in_dict : in_file ? *in_file : family_.base;
+    return in_dict ? *in_dict : in_file ? *in_file : architecture_.base;
   }
 
  private:
@@ -106,7 +106,8 @@ class RopeReader {
     if (type && legacy && resolve_alias(*type) != resolve_alias(*legacy))
       problems_.add(fields.path("rope_type"), " = \"", *type, "\" and ", fields.path("type"),
                     " = \"", *legacy, "\" contradict each other: keep rope_type.");
-    if (legacy == "mrope" && !fields.mentions("mrope_section") && family_.sections.axes() == 0)
+    if (legacy == "mrope" && !fields.mentions("mrope_section") &&
+        architecture_.sections.axes() == 0)
       problems_.add(fields.path("type"), " is \"mrope\", but mrope_section is missing.");
     if (!type && !legacy)
       for (const char* scaling :
@@ -122,7 +123,7 @@ class RopeReader {
 
   void read_channels(const Fields<Json>& fields, bool per_layer, const HeadGeometry& heads,
                      config::Rotation& rotation, config::LayerKind& layer) {
-    rotation.layout = options_.layout.value_or(family_.layout);
+    rotation.layout = options_.layout.value_or(architecture_.layout);
     if (const auto paired = file_.boolean("rope_interleave"); paired && !options_.layout)
       rotation.layout = *paired ? config::LayoutName::interleaved : config::LayoutName::half_split;
     const auto of_dict = fields.number("partial_rotary_factor");
@@ -146,10 +147,10 @@ class RopeReader {
       problems_.add(fields.path("partial_rotary_factor"), " = ", *of_dict, " and ", name, " = ",
                     *of_file, " contradict each other: keep one.");
     const auto channels = file_.integer("rotary_dim");
-    problems_.require(file_.mentions("rotary_dim") || !family_.needs_rotary_dim, "model_type \"",
-                      family_.model_type,
+    problems_.require(file_.mentions("rotary_dim") || !architecture_.needs_rotary_dim,
+                      "model_type \"", architecture_.model_type,
                       "\" needs rotary_dim, which is missing (null: all channels rotate).");
-    const double fraction = of_dict ? *of_dict : of_file ? *of_file : family_.partial;
+    const double fraction = of_dict ? *of_dict : of_file ? *of_file : architecture_.partial;
     if (!(fraction > 0 && fraction <= 1)) {
       problems_.add(of_dict ? fields.path("partial_rotary_factor") : name,
                     " must be greater than 0 and at most 1, got ", fraction, ".");
@@ -172,21 +173,22 @@ class RopeReader {
                    of_dict || of_file ? ")." : ", the default of the model's code)."));
   }
 
-  /// Coordinates of positions. A family that has them has them always, in the way of its code.
+  /// Coordinates of positions. An architecture that has them has them always, in its code's way.
   void read_axes(const Fields<Json>& fields, config::Rotation& rotation, config::LayerKind& layer) {
     const Index pairs = rotation.rotary_dim / 2;
     const auto given = fields.numbers("mrope_section");
     const auto interleaved = fields.boolean("mrope_interleaved");
-    const bool known = family_.sections.axes() != 0;
-    problems_.require(!interleaved || !known || *interleaved == family_.interleaved_axes,
+    const bool known = architecture_.sections.axes() != 0;
+    problems_.require(!interleaved || !known || *interleaved == architecture_.interleaved_axes,
                       fields.path("mrope_interleaved"), " = ",
                       interleaved.value_or(false) ? "true" : "false", ", but the code of ",
-                      family_.model_type, " does ", family_.interleaved_axes ? "" : "not ",
-                      "interleave coordinates.");
+                      architecture_.model_type, " does ",
+                      architecture_.interleaved_axes ? "" : "not ", "interleave coordinates.");
     problems_.require(given || known || !interleaved, fields.path("mrope_interleaved"),
                       " is given, but mrope_section is missing.");
     if (!given && !known) return;
-    MRoPE axes{family_.sections, known ? family_.interleaved_axes : interleaved.value_or(false)};
+    MRoPE axes{architecture_.sections,
+               known ? architecture_.interleaved_axes : interleaved.value_or(false)};
     if (given) {
       std::vector<Index> sections;
       double sum = 0;
@@ -203,8 +205,8 @@ class RopeReader {
     } else {
       const Index sum = std::accumulate(axes.sections.begin(), axes.sections.end(), Index{0});
       problems_.require(sum == pairs, fields.path("mrope_section"),
-                        " is missing, and the default of ", family_.model_type, " is for ", sum,
-                        " rotary pairs, not ", pairs, ".");
+                        " is missing, and the default of ", architecture_.model_type, " is for ",
+                        sum, " rotary pairs, not ", pairs, ".");
     }
     rotation.axes.rule = axes;
     layer.notes.push_back(sentence(
@@ -214,7 +216,7 @@ class RopeReader {
   }
 
   const Fields<Json>& file_;
-  const config::Family& family_;
+  const config::Architecture& architecture_;
   const Options& options_;
   Problems& problems_;
 };

@@ -5,7 +5,7 @@
 // have no effect are named.
 #pragma once
 
-#include <posenc/config/families.hpp>
+#include <posenc/config/architectures.hpp>
 #include <posenc/config/huggingface/fields.hpp>
 
 POSENC_NAMESPACE_BEGIN
@@ -13,8 +13,8 @@ namespace huggingface {
 
 /// Attention that is not causal, and positions that are not what model_type says.
 template <class Json>
-void refuse_unsupported_attention(const Fields<Json>& file, const config::Family& family,
-                                  Problems& problems) {
+void refuse_unsupported_attention(const Fields<Json>& file,
+                                  const config::Architecture& architecture, Problems& problems) {
   const Json* both = file.find("use_bidirectional_attention");
   problems.require(both == nullptr || *both == Json(false) || *both == Json("vision"),
                    "use_bidirectional_attention: attention to later tokens is not supported.");
@@ -22,27 +22,27 @@ void refuse_unsupported_attention(const Fields<Json>& file, const config::Family
                    "is_causal is false: attention to later tokens is not supported.");
   const auto type = file.text("position_embedding_type");
   problems.require(!type || type->starts_with("rope") || type->starts_with("rot") ||
-                       family.kind != config::PositionKind::rotary,
+                       architecture.kind != config::PositionKind::rotary,
                    "position_embedding_type = \"", type.value_or(""),
                    "\", but model_type says rotary.");
-  problems.require(family.kind != config::PositionKind::rotary ||
+  problems.require(architecture.kind != config::PositionKind::rotary ||
                        !file.boolean("alibi").value_or(false),
                    "alibi is true, but model_type says rotary.");
 }
 
 /// What attention needs besides the encoding that is read, a sentence each: the caller composes it.
 template <class Json>
-void note_parts_left_to_caller(const Fields<Json>& file, const config::Family& family,
+void note_parts_left_to_caller(const Fields<Json>& file, const config::Architecture& architecture,
                                std::vector<std::string>& notes) {
   if (const auto cap = file.number("attn_logit_softcapping"))
     notes.push_back(sentence("append SoftCap{", *cap, "}: attn_logit_softcapping."));
-  if (family.model_type == "gpt_oss")
+  if (architecture.model_type == "gpt_oss")
     notes.push_back("append SinkLogit{...} with the checkpoint's sinks of each layer.");
   if (file.object("dual_chunk_attention_config") != nullptr)
     notes.push_back(
         "dual_chunk_attention_config is not part of this encoding: beyond its chunks the model "
         "attends otherwise.");
-  if (family.chunk != 0 && file.boolean("use_qk_norm").value_or(true))
+  if (architecture.chunk != 0 && file.boolean("use_qk_norm").value_or(true))
     notes.push_back("layers that rotate divide queries and keys by their norm after the rotation.");
 }
 
