@@ -141,7 +141,8 @@ inline posenc::DeBERTa adapt(posenc::DeBERTa deberta, const Setting& at, const S
 inline posenc::TransformerXL adapt(posenc::TransformerXL xl, const Setting& at, const Sample&,
                                    std::string& note) {
   note = "learned in training; drawn with the identity for W_R and a bias of the cosines";
-  return posenc::example_transformer_xl(*xl.clamp_len + 1, at.num_heads, at.layer.head_dim);
+  return posenc::gallery::example_transformer_xl(*xl.clamp_len + 1, at.num_heads,
+                                                 at.layer.head_dim);
 }
 
 template <class C>

@@ -6,8 +6,10 @@
 // so a new encoding joins all of them with one line here.
 #pragma once
 
+#include <posenc/gallery/example_weights.hpp>
 #include <posenc/posenc.hpp>
 
+#include <algorithm>
 #include <string_view>
 #include <vector>
 
@@ -35,41 +37,6 @@ struct GalleryEntry {
   std::string_view source;  ///< paper (arXiv number or address)
 };
 
-// --- What stands for trained vectors ------------------------------------------------------------
-
-/// Vectors that fade, [row][head][head_dim]: each has one value in all its channels, which falls to
-/// both sides of row `near`.
-inline std::vector<float> fading_vectors(Index rows, Index near, Index heads, Index head_dim) {
-  std::vector<float> values;
-  for (Index r = 0; r < rows; ++r)
-    values.insert(values.end(), static_cast<std::size_t>(heads * head_dim),
-                  0.25F * (1 - static_cast<float>(std::abs(r - near)) /
-                                   static_cast<float>(std::max<Index>(1, rows / 2))));
-  return values;
-}
-
-/// TransformerXL with the identity for W_R in every head, and a bias of the cosines, whose sum
-/// falls with distance.
-inline TransformerXL example_transformer_xl(Position distances, Index heads, Index head_dim) {
-  TransformerXL xl{.head_dim = head_dim, .clamp_len = distances - 1};
-  const Index sines = head_dim / 2, padded = 2 * ((head_dim + 1) / 2);
-  const std::vector<float> r = transformer_xl_sinusoids(0, distances, padded);
-  for (auto row = r.begin(); row != r.end(); row += padded)
-    for (Index h = 0; h < heads; ++h) xl.rows.insert(xl.rows.end(), row, row + head_dim);
-  for (Index h = 0; h < heads; ++h)
-    for (Index c = 0; c < head_dim; ++c) xl.v.push_back(c < sines ? 0 : 0.5F);
-  return xl;
-}
-
-/// DeBERTa with vectors that fade for both of its terms.
-inline DeBERTa example_deberta(Position max_position, Index heads, Index head_dim) {
-  DeBERTa deberta{.position_buckets = 2 * std::min<Index>(128, max_position / 4),
-                  .max_position = max_position};
-  deberta.keys = deberta.queries =
-      fading_vectors(2 * deberta.span(), deberta.span(), heads, head_dim);
-  return deberta;
-}
-
 /// Calls visit(entry, encoding) for each encoding of the gallery. All are causal.
 template <Layout LayoutT, class Visit>
 void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
@@ -77,30 +44,8 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   const Position L = at.trained;
   const Position window = std::max<Position>(1, L / 4);
   const Index H = at.num_heads;
-  const auto heads = [H](double from, double to) {  // one value per head, evenly spread
-    std::vector<double> values;
-    for (Index h = 0; h < H; ++h)
-      values.push_back(from + (to - from) * static_cast<double>(h) /
-                                  static_cast<double>(std::max<Index>(1, H - 1)));
-    return values;
-  };
-  std::vector<float> buckets;  // a T5 table that falls with distance, as trained ones do
-  for (int b = 0; b < 32; ++b)
-    for (Index h = 0; h < H; ++h)
-      buckets.push_back(-0.1F * static_cast<float>(b) * static_cast<float>(h + 1) /
-                        static_cast<float>(H));
-  Fire fire{.output_bias = std::vector<float>(static_cast<std::size_t>(H)),
-            .threshold = static_cast<double>(window)};  // falls as well, ever faster
-  for (int k = 0; k < 8; ++k) {
-    fire.hidden_weight.push_back(1);
-    fire.hidden_bias.push_back(-0.125F * static_cast<float>(k));
-  }
-  for (Index h = 0; h < H; ++h)
-    fire.output_weight.insert(fire.output_weight.end(), 8,
-                              -static_cast<float>(h + 1) / static_cast<float>(H));
-
   constexpr Position clip = 16;
-  const std::vector<float> shaw = fading_vectors(2 * clip + 1, clip, 1, at.head_dim);
+  const std::vector<float> shaw = gallery::fading_vectors(2 * clip + 1, clip, 1, at.head_dim);
   const Position reach = std::clamp<Position>(L, 8, 512);  // of vectors by distance
 
   const RoPE<LayoutT> rope{.head_dim = at.head_dim, .base = at.base};
@@ -112,6 +57,7 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   const double scale_base = std::max(512.0, static_cast<double>(at.target) / 32);
   constexpr Causal causal{};
   using enum Family;
+  using gallery::spread;
 
   // One line each: a list reads best as a list.
   // clang-format off
@@ -144,16 +90,16 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   visit(GalleryEntry{"LMInfinite", distance, "2308.16137"}, rope | LMInfinite{.window = std::max<Position>(1, L), .sinks = 10});
 
   visit(GalleryEntry{"ALiBi", bias, "2108.12409"}, ALiBi{} | causal);
-  visit(GalleryEntry{"T5Bias", bias, "1910.10683"}, T5Bias{.table = buckets, .bidirectional = false} | causal);
-  visit(GalleryEntry{"KerpleLog", bias, "2205.09921"}, KerpleLog{.r1 = heads(0.2, 2), .r2 = heads(0.1, 1)} | causal);
-  visit(GalleryEntry{"KerplePower", bias, "2205.09921"}, KerplePower{.r1 = heads(0.02, 0.5), .r2 = heads(0.3, 1)} | causal);
+  visit(GalleryEntry{"T5Bias", bias, "1910.10683"}, gallery::example_t5_bias(H) | causal);
+  visit(GalleryEntry{"KerpleLog", bias, "2205.09921"}, KerpleLog{.r1 = spread(H, 0.2, 2), .r2 = spread(H, 0.1, 1)} | causal);
+  visit(GalleryEntry{"KerplePower", bias, "2205.09921"}, KerplePower{.r1 = spread(H, 0.02, 0.5), .r2 = spread(H, 0.3, 1)} | causal);
   visit(GalleryEntry{"Sandwich", bias, "2212.10356"}, Sandwich{} | causal);
-  visit(GalleryEntry{"Fire", bias, "2310.04418"}, fire | causal);
+  visit(GalleryEntry{"Fire", bias, "2310.04418"}, gallery::example_fire(H, static_cast<double>(window)) | causal);
 
   visit(GalleryEntry{"ShawKeys", vectors, "1803.02155"}, ShawKeys{.table = shaw, .clip = clip} | causal);
   visit(GalleryEntry{"ShawValues", vectors, "1803.02155"}, ShawValues{.table = shaw, .clip = clip} | causal);
-  visit(GalleryEntry{"TransformerXL", vectors, "1901.02860"}, example_transformer_xl(reach, H, at.head_dim) | causal);
-  visit(GalleryEntry{"DeBERTa", vectors, "2006.03654"}, example_deberta(reach, H, at.head_dim) | causal);
+  visit(GalleryEntry{"TransformerXL", vectors, "1901.02860"}, gallery::example_transformer_xl(reach, H, at.head_dim) | causal);
+  visit(GalleryEntry{"DeBERTa", vectors, "2006.03654"}, gallery::example_deberta(reach, H, at.head_dim) | causal);
 
   visit(GalleryEntry{"SlidingWindow", mask, "Mistral 7B"}, rope | SlidingWindow::from_token_count(window));
   visit(GalleryEntry{"SinkWindow", mask, "2309.17453"}, rope | SinkWindow{.sinks = 4, .window = window});

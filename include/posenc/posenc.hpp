@@ -72,6 +72,7 @@
 #include <posenc/bias/kerple.hpp>
 #include <posenc/bias/sandwich.hpp>
 #include <posenc/bias/t5_bias.hpp>
+#include <posenc/bias/t5_buckets.hpp>
 
 #include <posenc/relative/deberta.hpp>
 #include <posenc/relative/shaw.hpp>

@@ -33,7 +33,7 @@ const T& length_scheme(const Model& model) {
 
 }  // namespace
 
-TEST_CASE("base: dictionary, file, older spelling, default of the family") {
+TEST_CASE("base: dictionary, file, older spelling, default of the architecture") {
   CHECK(rotation(parse(llama({{"rope_theta", nullptr}}))).base == 10000);
   CHECK(rotation(parse(llama({{"rope_theta", 5e5}}))).base == 5e5);
   CHECK(

@@ -17,12 +17,12 @@
 // leaves out is looked up in the outer object.
 //
 // Needs nlohmann-json (CMake: link posenc::huggingface), as the only header of the library. Rules
-// and precedence are written where they are applied: huggingface_rope.hpp, huggingface_schemes.hpp,
-// huggingface_layers.hpp; what model_type implies is in families.hpp.
+// and precedence are written where they are applied, in the folder huggingface: rope.hpp,
+// schemes.hpp, layers.hpp; what model_type implies is in architectures.hpp.
 #pragma once
 
 #include <posenc/config/explain.hpp>
-#include <posenc/config/huggingface_model.hpp>
+#include <posenc/config/huggingface/model.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -65,9 +65,9 @@ inline nlohmann::json language_part(const nlohmann::json& config, Problems& prob
                    config.type_name(), ".");
   problems.raise_if_any("posenc::huggingface");
   const nlohmann::json json = detail::language_part(config, problems);
-  const Keys<nlohmann::json> file(json, "", problems);
+  const Fields<nlohmann::json> file(json, "", problems);
   const std::string type = file.text("model_type").value_or("");
-  const config::Family* known = config::find_family(type);
+  const config::Architecture* known = config::find_architecture(type);
   if (known == nullptr && !options.layout) {
     problems.add(
         type.empty() ? "model_type is missing"
@@ -79,7 +79,7 @@ inline nlohmann::json language_part(const nlohmann::json& config, Problems& prob
         "1.");
     problems.raise_if_any("posenc::huggingface");
   }
-  const config::Family other{.model_type = type, .windows = config::WindowRule::unknown};
+  const config::Architecture other{.model_type = type, .windows = config::WindowRule::unknown};
   Model model =
       ModelReader<nlohmann::json>(file, known == nullptr ? other : *known, options, problems)
           .read();

@@ -21,8 +21,8 @@
 #pragma once
 
 #include <posenc/bias/alibi.hpp>
+#include <posenc/config/architectures.hpp>
 #include <posenc/config/components.hpp>
-#include <posenc/config/families.hpp>
 #include <posenc/core/pipeline.hpp>
 #include <posenc/mask/causal.hpp>
 #include <posenc/mask/chunked_causal.hpp>

@@ -8,6 +8,9 @@
 //
 // Most maps of the literature have the first two and lean on the causal mask; the third makes them
 // right without one.
+//
+// A map asks Threshold{window} and does not derive from it: with a base class, GCC would warn at
+// every ReRoPE{.window = 8} that the base has no initialiser, and ReRoPE{8} would not compile.
 #pragma once
 
 #include <posenc/core/concepts.hpp>

@@ -12,14 +12,14 @@
 //   channels    qk_rope_head_dim, the last ones; else rotary_dim, else partial_rotary_factor of the
 //               dictionary, else partial_rotary_factor, rotary_pct or rope_pct of the file, the
 //               first ones
-//   layout      Options, else rope_interleave, else the family's
+//   layout      Options, else rope_interleave, else the architecture's
 //
 // Two spellings of one thing with two values are a contradiction and an error, except that the
 // dictionary of a layer type wins over the file without a word: it is there to say something else.
 #pragma once
 
-#include <posenc/config/huggingface_besides.hpp>
-#include <posenc/config/huggingface_schemes.hpp>
+#include <posenc/config/huggingface/schemes.hpp>
+#include <posenc/config/huggingface/unsupported.hpp>
 
 #include <numeric>
 #include <span>
@@ -36,24 +36,25 @@ struct HeadGeometry {
 template <class Json>
 class RopeReader {
  public:
-  RopeReader(const Keys<Json>& file, const config::Family& family, const Options& options,
-             Problems& problems)
-      : file_(file), family_(family), options_(options), problems_(problems) {}
+  RopeReader(const Fields<Json>& file, const config::Architecture& architecture,
+             const Options& options, Problems& problems)
+      : file_(file), architecture_(architecture), options_(options), problems_(problems) {}
 
   /// `dict` may be null: no dictionary. `per_layer`: it is one of several, by layer type.
   [[nodiscard]] config::Rotation read(const Json* dict, const std::string& where, bool per_layer,
                                       const HeadGeometry& heads, config::LayerKind& layer) {
     static const Json empty = Json::object();
-    const Keys<Json> keys(dict == nullptr ? empty : *dict, where, problems_);
+    const Fields<Json> fields(dict == nullptr ? empty : *dict, where, problems_);
     const std::size_t before = problems_.sentences().size();
     config::Rotation rotation;
     rotation.head_dim = heads.head_dim;
-    rotation.type = read_type(keys);
-    rotation.base = read_base(keys, per_layer, layer);
-    read_channels(keys, per_layer, heads, rotation, layer);
-    read_axes(keys, rotation, layer);
-    SchemeReader<Json>(file_, keys, family_, options_, per_layer, problems_).read(rotation, layer);
-    report_unused_keys(keys, rotation.type, options_.ignore_unknown_keys, layer.notes, problems_);
+    rotation.type = read_type(fields);
+    rotation.base = read_base(fields, per_layer, layer);
+    read_channels(fields, per_layer, heads, rotation, layer);
+    read_axes(fields, rotation, layer);
+    SchemeReader<Json>(file_, fields, architecture_, options_, per_layer, problems_)
+        .read(rotation, layer);
+    report_unused_keys(fields, rotation.type, options_.ignore_unknown_keys, layer.notes, problems_);
     if (problems_.sentences().size() == before) rotation.check(problems_);
     return rotation;
   }
@@ -62,34 +63,35 @@ class RopeReader {
   [[nodiscard]] config::Rotation plain(double base, const HeadGeometry& heads,
                                        config::LayerKind& layer) {
     static const Json empty = Json::object();
-    const Keys<Json> keys(empty, "", problems_);
+    const Fields<Json> fields(empty, "", problems_);
     config::Rotation rotation;
     rotation.head_dim = heads.head_dim;
     rotation.base = base;
     rotation.type = "default";
     rotation.trained_context = max_positions(file_);
-    read_channels(keys, true, heads, rotation, layer);
+    read_channels(fields, true, heads, rotation, layer);
     return rotation;
   }
 
-  [[nodiscard]] double read_base(const Keys<Json>& keys, bool per_layer, config::LayerKind& layer) {
-    const auto in_dict = keys.number("rope_theta");
+  [[nodiscard]] double read_base(const Fields<Json>& fields, bool per_layer,
+                                 config::LayerKind& layer) {
+    const auto in_dict = fields.number("rope_theta");
     const char* name = file_.mentions("rope_theta") || !file_.mentions("rotary_emb_base")
                            ? "rope_theta"
                            : "rotary_emb_base";
     const auto in_file = file_.number(name);
     if (in_dict && in_file && *in_dict != *in_file && !per_layer)
-      problems_.add(keys.path("rope_theta"), " = ", *in_dict, " and ", name, " = ", *in_file,
+      problems_.add(fields.path("rope_theta"), " = ", *in_dict, " and ", name, " = ", *in_file,
                     " contradict each other: keep one.");
     if (in_dict)
-      layer.notes.push_back(sentence("base ", *in_dict, " from ", keys.path("rope_theta"), "."));
+      layer.notes.push_back(sentence("base ", *in_dict, " from ", fields.path("rope_theta"), "."));
     else if (in_file)
       layer.notes.push_back(sentence("base ", *in_file, " from ", name, "."));
     else
       layer.notes.push_back(
-          sentence("base ", family_.base,
+          sentence("base ", architecture_.base,
                    " because rope_theta is absent: the default of the model's code."));
-    return in_dict ? *in_dict : in_file ? *in_file : family_.base;
+    return in_dict ? *in_dict : in_file ? *in_file : architecture_.base;
   }
 
  private:
@@ -99,18 +101,19 @@ class RopeReader {
     return type;
   }
 
-  std::string read_type(const Keys<Json>& keys) {
-    const auto type = keys.text("rope_type"), legacy = keys.text("type");
+  std::string read_type(const Fields<Json>& fields) {
+    const auto type = fields.text("rope_type"), legacy = fields.text("type");
     if (type && legacy && resolve_alias(*type) != resolve_alias(*legacy))
-      problems_.add(keys.path("rope_type"), " = \"", *type, "\" and ", keys.path("type"), " = \"",
-                    *legacy, "\" contradict each other: keep rope_type.");
-    if (legacy == "mrope" && !keys.mentions("mrope_section") && family_.sections.axes() == 0)
-      problems_.add(keys.path("type"), " is \"mrope\", but mrope_section is missing.");
+      problems_.add(fields.path("rope_type"), " = \"", *type, "\" and ", fields.path("type"),
+                    " = \"", *legacy, "\" contradict each other: keep rope_type.");
+    if (legacy == "mrope" && !fields.mentions("mrope_section") &&
+        architecture_.sections.axes() == 0)
+      problems_.add(fields.path("type"), " is \"mrope\", but mrope_section is missing.");
     if (!type && !legacy)
       for (const char* scaling :
            {"factor", "alpha", "short_factor", "long_factor", "low_freq_factor"})
-        if (keys.find(scaling) != nullptr) {
-          problems_.add(keys.path(scaling),
+        if (fields.find(scaling) != nullptr) {
+          problems_.add(fields.path(scaling),
                         " is given, but neither rope_type nor type says of which "
                         "scheme: add rope_type.");
           break;
@@ -118,12 +121,12 @@ class RopeReader {
     return resolve_alias(type ? *type : legacy ? *legacy : "default");
   }
 
-  void read_channels(const Keys<Json>& keys, bool per_layer, const HeadGeometry& heads,
+  void read_channels(const Fields<Json>& fields, bool per_layer, const HeadGeometry& heads,
                      config::Rotation& rotation, config::LayerKind& layer) {
-    rotation.layout = options_.layout.value_or(family_.layout);
+    rotation.layout = options_.layout.value_or(architecture_.layout);
     if (const auto paired = file_.boolean("rope_interleave"); paired && !options_.layout)
       rotation.layout = *paired ? config::LayoutName::interleaved : config::LayoutName::half_split;
-    const auto of_dict = keys.number("partial_rotary_factor");
+    const auto of_dict = fields.number("partial_rotary_factor");
     if (heads.mla_rope_dim != 0) {
       rotation.rotary_dim = heads.mla_rope_dim;
       rotation.rotary_offset = heads.head_dim - heads.mla_rope_dim;
@@ -141,22 +144,22 @@ class RopeReader {
         name = spelling;
       }
     if (of_dict && of_file && *of_dict != *of_file && !per_layer)
-      problems_.add(keys.path("partial_rotary_factor"), " = ", *of_dict, " and ", name, " = ",
+      problems_.add(fields.path("partial_rotary_factor"), " = ", *of_dict, " and ", name, " = ",
                     *of_file, " contradict each other: keep one.");
     const auto channels = file_.integer("rotary_dim");
-    problems_.require(file_.mentions("rotary_dim") || !family_.needs_rotary_dim, "model_type \"",
-                      family_.model_type,
+    problems_.require(file_.mentions("rotary_dim") || !architecture_.needs_rotary_dim,
+                      "model_type \"", architecture_.model_type,
                       "\" needs rotary_dim, which is missing (null: all channels rotate).");
-    const double fraction = of_dict ? *of_dict : of_file ? *of_file : family_.partial;
+    const double fraction = of_dict ? *of_dict : of_file ? *of_file : architecture_.partial;
     if (!(fraction > 0 && fraction <= 1)) {
-      problems_.add(of_dict ? keys.path("partial_rotary_factor") : name,
+      problems_.add(of_dict ? fields.path("partial_rotary_factor") : name,
                     " must be greater than 0 and at most 1, got ", fraction, ".");
       return;
     }
     const Index by_fraction = static_cast<Index>(static_cast<double>(heads.head_dim) * fraction);
     if (channels && (of_dict || of_file) && *channels != by_fraction)
       problems_.add("rotary_dim = ", *channels, " and ",
-                    of_dict ? keys.path("partial_rotary_factor") : name, " = ", fraction, " of ",
+                    of_dict ? fields.path("partial_rotary_factor") : name, " = ", fraction, " of ",
                     heads.head_dim, " channels contradict each other.");
     rotation.rotary_dim = channels.value_or(by_fraction);
     if (rotation.rotary_dim == heads.head_dim) return;
@@ -170,21 +173,22 @@ class RopeReader {
                    of_dict || of_file ? ")." : ", the default of the model's code)."));
   }
 
-  /// Coordinates of positions. A family that has them has them always, in the way of its code.
-  void read_axes(const Keys<Json>& keys, config::Rotation& rotation, config::LayerKind& layer) {
+  /// Coordinates of positions. An architecture that has them has them always, in its code's way.
+  void read_axes(const Fields<Json>& fields, config::Rotation& rotation, config::LayerKind& layer) {
     const Index pairs = rotation.rotary_dim / 2;
-    const auto given = keys.numbers("mrope_section");
-    const auto interleaved = keys.boolean("mrope_interleaved");
-    const bool known = family_.sections.axes() != 0;
-    problems_.require(!interleaved || !known || *interleaved == family_.interleaved_axes,
-                      keys.path("mrope_interleaved"), " = ",
+    const auto given = fields.numbers("mrope_section");
+    const auto interleaved = fields.boolean("mrope_interleaved");
+    const bool known = architecture_.sections.axes() != 0;
+    problems_.require(!interleaved || !known || *interleaved == architecture_.interleaved_axes,
+                      fields.path("mrope_interleaved"), " = ",
                       interleaved.value_or(false) ? "true" : "false", ", but the code of ",
-                      family_.model_type, " does ", family_.interleaved_axes ? "" : "not ",
-                      "interleave coordinates.");
-    problems_.require(given || known || !interleaved, keys.path("mrope_interleaved"),
+                      architecture_.model_type, " does ",
+                      architecture_.interleaved_axes ? "" : "not ", "interleave coordinates.");
+    problems_.require(given || known || !interleaved, fields.path("mrope_interleaved"),
                       " is given, but mrope_section is missing.");
     if (!given && !known) return;
-    MRoPE axes{family_.sections, known ? family_.interleaved_axes : interleaved.value_or(false)};
+    MRoPE axes{architecture_.sections,
+               known ? architecture_.interleaved_axes : interleaved.value_or(false)};
     if (given) {
       std::vector<Index> sections;
       double sum = 0;
@@ -195,14 +199,14 @@ class RopeReader {
       }
       problems_.require(
           sections.size() == 3 && given->size() == 3 && sum == static_cast<double>(pairs),
-          keys.path("mrope_section"), " must be three whole numbers that sum to the ", pairs,
+          fields.path("mrope_section"), " must be three whole numbers that sum to the ", pairs,
           " rotary pairs, got ", given->size(), " numbers that sum to ", sum, ".");
       axes.sections = MRoPE::Sections(std::span<const Index>(sections));
     } else {
       const Index sum = std::accumulate(axes.sections.begin(), axes.sections.end(), Index{0});
-      problems_.require(sum == pairs, keys.path("mrope_section"),
-                        " is missing, and the default of ", family_.model_type, " is for ", sum,
-                        " rotary pairs, not ", pairs, ".");
+      problems_.require(sum == pairs, fields.path("mrope_section"),
+                        " is missing, and the default of ", architecture_.model_type, " is for ",
+                        sum, " rotary pairs, not ", pairs, ".");
     }
     rotation.axes.rule = axes;
     layer.notes.push_back(sentence(
@@ -211,8 +215,8 @@ class RopeReader {
         "ids per axis."));
   }
 
-  const Keys<Json>& file_;
-  const config::Family& family_;
+  const Fields<Json>& file_;
+  const config::Architecture& architecture_;
   const Options& options_;
   Problems& problems_;
 };

@@ -2,17 +2,17 @@
 //
 // LayerPlanner: which layers attend how, and which of them rotate.
 //
-//   kind of attention   layer_types; else sliding_window by the rule of the family (every layer;
-//                       all but every n-th, n = sliding_window_pattern; with use_sliding_window,
-//                       from max_window_layers on), else full
-//   rotation            no_rope_layers (1 rotates, 0 does not); else, by the family, not every
-//                       no_rope_layer_interval-th layer, or only where attention slides
+//   kind of attention   layer_types; else sliding_window by the rule of the architecture (every
+//                       layer; all but every n-th, n = sliding_window_pattern; with
+//                       use_sliding_window, from max_window_layers on), else full
+//   rotation            no_rope_layers (1 rotates, 0 does not); else, by the architecture, not
+//                       every no_rope_layer_interval-th layer, or only where attention slides
 //
 // A sliding_window of w means w tokens, the query's own included.
 #pragma once
 
-#include <posenc/config/families.hpp>
-#include <posenc/config/huggingface_keys.hpp>
+#include <posenc/config/architectures.hpp>
+#include <posenc/config/huggingface/fields.hpp>
 
 POSENC_NAMESPACE_BEGIN
 namespace huggingface {
@@ -39,15 +39,15 @@ struct LayerPlan {
 template <class Json>
 class LayerPlanner {
  public:
-  LayerPlanner(const Keys<Json>& file, const config::Family& family,
+  LayerPlanner(const Fields<Json>& file, const config::Architecture& architecture,
                std::vector<std::string>& notes, Problems& problems)
-      : file_(file), family_(family), notes_(notes), problems_(problems) {}
+      : file_(file), architecture_(architecture), notes_(notes), problems_(problems) {}
 
   /// One entry per layer; one entry in all, and `uniform`, when the file does not say how many
   /// there are.
   [[nodiscard]] std::vector<LayerPlan> plan() {
     read_window();
-    chunk_ = family_.chunk;
+    chunk_ = architecture_.chunk;
     if (file_.mentions("attention_chunk_size"))
       chunk_ = file_.integer("attention_chunk_size").value_or(0);
     auto types = file_.texts("layer_types");
@@ -70,7 +70,7 @@ class LayerPlanner {
       copy_types(*types, plans);
     else
       derive_types(plans);
-    if (family_.nope == config::NoPERule::full_layers && window_ > 0)
+    if (architecture_.nope == config::NoPERule::full_layers && window_ > 0)
       for (LayerPlan& plan : plans) plan.rotates = plan.type == "sliding_attention";
     return plans;
   }
@@ -82,12 +82,12 @@ class LayerPlanner {
  private:
   void read_window() {
     const auto window = file_.integer("sliding_window");
-    window_ = window.value_or(file_.mentions("sliding_window") ? 0 : family_.window);
+    window_ = window.value_or(file_.mentions("sliding_window") ? 0 : architecture_.window);
     problems_.require(!window || *window > 0, "sliding_window must be positive, got ", window_,
                       ".");
     if (!window && window_ > 0)
       notes_.push_back(sentence("sliding_window is absent: the model's code takes ", window_, "."));
-    const bool off_by_default = family_.windows == config::WindowRule::qwen;
+    const bool off_by_default = architecture_.windows == config::WindowRule::qwen;
     if (!file_.boolean("use_sliding_window").value_or(!off_by_default)) {
       if (window_ > 0)
         notes_.push_back(
@@ -97,8 +97,8 @@ class LayerPlanner {
   }
 
   [[nodiscard]] bool varies() const {
-    const auto rule = family_.windows;
-    return family_.linear_hybrid || family_.nope == config::NoPERule::listed ||
+    const auto rule = architecture_.windows;
+    return architecture_.linear_hybrid || architecture_.nope == config::NoPERule::listed ||
            (window_ > 0 &&
             (rule == config::WindowRule::pattern || rule == config::WindowRule::qwen));
   }
@@ -119,44 +119,44 @@ class LayerPlanner {
   }
 
   void derive_types(std::vector<LayerPlan>& plans) {
-    if (window_ > 0 && family_.windows == config::WindowRule::ignored)
+    if (window_ > 0 && architecture_.windows == config::WindowRule::ignored)
       notes_.push_back(sentence("ignored: sliding_window = ", window_, ", which the code of ",
-                                family_.model_type, " does not read."));
+                                architecture_.model_type, " does not read."));
     problems_.require(
-        window_ == 0 || family_.windows != config::WindowRule::unknown,
+        window_ == 0 || architecture_.windows != config::WindowRule::unknown,
         "sliding_window = ", window_,
         ", but which layers slide is not known for this model_type: add layer_types.");
     const std::string period = full_period();
     const auto first_window = file_.integer("max_window_layers");
-    if (window_ > 0 && family_.windows == config::WindowRule::qwen)
+    if (window_ > 0 && architecture_.windows == config::WindowRule::qwen)
       problems_.require(first_window.has_value(),
                         "use_sliding_window needs max_window_layers, which is missing.");
     for (std::size_t layer = 0; layer < plans.size(); ++layer) {
       const bool full = period.empty() || period[layer % period.size()] == 'G';
       std::string& type = plans[layer].type;
-      if (family_.linear_hybrid) {
+      if (architecture_.linear_hybrid) {
         if (!full) type = "linear_attention";
       } else if (window_ > 0) {
-        const auto rule = family_.windows;
+        const auto rule = architecture_.windows;
         if (rule == config::WindowRule::every || (rule == config::WindowRule::pattern && !full) ||
             (rule == config::WindowRule::qwen &&
              static_cast<Index>(layer) >= first_window.value_or(0)))
           type = "sliding_attention";
       }
-      if (chunk_ > 0 && family_.chunk > 0 && plans[layer].rotates) type = "chunked_attention";
+      if (chunk_ > 0 && architecture_.chunk > 0 && plans[layer].rotates) type = "chunked_attention";
     }
-    if (family_.last_full) plans.back().type = "full_attention";
+    if (architecture_.last_full) plans.back().type = "full_attention";
   }
 
   /// One letter per layer of a period: G sees everything, L does not. "LLLG" is every fourth.
   std::string full_period() {
-    const char* key = family_.linear_hybrid                      ? "full_attention_interval"
+    const char* key = architecture_.linear_hybrid                ? "full_attention_interval"
                       : file_.mentions("sliding_window_pattern") ? "sliding_window_pattern"
                                                                  : "_sliding_window_pattern";
     const Json* value = file_.find(key);
     if (value != nullptr && value->is_string()) return value->template get<std::string>();
     const Index every =
-        value == nullptr ? family_.pattern : file_.integer(std::string(key)).value_or(0);
+        value == nullptr ? architecture_.pattern : file_.integer(std::string(key)).value_or(0);
     problems_.require(every >= 0 && every <= most_layers, key, " must be between 1 and ",
                       most_layers, ", got ", every, ".");
     if (every <= 0 || every > most_layers) return "";
@@ -175,15 +175,15 @@ class LayerPlanner {
         plans[layer].rotates = (*listed)[layer] != 0;
       return;
     }
-    if (!interval && family_.nope != config::NoPERule::listed) return;
+    if (!interval && architecture_.nope != config::NoPERule::listed) return;
     const auto every =
-        static_cast<std::size_t>(std::max<Index>(1, interval.value_or(family_.pattern)));
+        static_cast<std::size_t>(std::max<Index>(1, interval.value_or(architecture_.pattern)));
     for (std::size_t layer = 0; layer < plans.size(); ++layer)
       plans[layer].rotates = (layer + 1) % every != 0;
   }
 
-  const Keys<Json>& file_;
-  const config::Family& family_;
+  const Fields<Json>& file_;
+  const config::Architecture& architecture_;
   std::vector<std::string>& notes_;
   Problems& problems_;
   Position window_ = 0;

@@ -2,16 +2,16 @@
 //
 // ModelReader: a whole configuration file to a Model.
 //
-// The shape of the heads, a LayerKind for every kind of layer (huggingface_layers.hpp says which
-// there are), and a sentence for everything that attention needs besides. Gemma 3 and OLMo 3 scale
-// only their full layers; the sliding ones rotate with rope_local_base_freq, or the plain base.
+// The shape of the heads, a LayerKind for every kind of layer (layers.hpp says which there are),
+// and a sentence for everything that attention needs besides. Gemma 3 and OLMo 3 scale only their
+// full layers; the sliding ones rotate with rope_local_base_freq, or the plain base.
 #pragma once
 
-#include <posenc/config/huggingface_besides.hpp>
-#include <posenc/config/huggingface_dictionary.hpp>
-#include <posenc/config/huggingface_layers.hpp>
-#include <posenc/config/huggingface_rope.hpp>
-#include <posenc/config/huggingface_unrotated.hpp>
+#include <posenc/config/huggingface/dictionary.hpp>
+#include <posenc/config/huggingface/layers.hpp>
+#include <posenc/config/huggingface/rope.hpp>
+#include <posenc/config/huggingface/unrotated.hpp>
+#include <posenc/config/huggingface/unsupported.hpp>
 
 #include <algorithm>
 
@@ -21,27 +21,27 @@ namespace huggingface {
 template <class Json>
 class ModelReader {
  public:
-  ModelReader(const Keys<Json>& file, const config::Family& family, const Options& options,
-              Problems& problems)
-      : file_(file), family_(family), options_(options), problems_(problems) {}
+  ModelReader(const Fields<Json>& file, const config::Architecture& architecture,
+              const Options& options, Problems& problems)
+      : file_(file), architecture_(architecture), options_(options), problems_(problems) {}
 
   [[nodiscard]] config::Model read() {
     model_.max_position_embeddings = max_positions(file_);
     read_heads();
-    refuse_other_attention(file_, family_, problems_);
+    refuse_unsupported_attention(file_, architecture_, problems_);
     if (is_rotary())
       read_rotary();
     else
       model_.layers.push_back(
-          read_unrotated(file_, family_, new_layer("full_attention"), problems_));
-    note_what_is_besides(file_, family_, model_.notes);
+          read_unrotated(file_, architecture_, new_layer("full_attention"), problems_));
+    note_parts_left_to_caller(file_, architecture_, model_.notes);
     return std::move(model_);
   }
 
  private:
   [[nodiscard]] bool is_rotary() const {
-    const bool falcon = family_.kind == config::PositionKind::falcon;
-    return family_.kind == config::PositionKind::rotary ||
+    const bool falcon = architecture_.kind == config::PositionKind::falcon;
+    return architecture_.kind == config::PositionKind::rotary ||
            (falcon && !file_.boolean("alibi").value_or(false));
   }
 
@@ -50,7 +50,7 @@ class ModelReader {
         file_.integer({"num_attention_heads", "n_head", "n_heads", "num_heads"}).value_or(0);
     num_kv_heads_ =
         file_.integer({"num_key_value_heads", "num_kv_heads", "n_head_kv"}).value_or(num_heads_);
-    if (family_.kind == config::PositionKind::falcon &&
+    if (architecture_.kind == config::PositionKind::falcon &&
         file_.boolean("multi_query").value_or(true) &&
         !file_.boolean("new_decoder_architecture").value_or(false))
       num_kv_heads_ = 1;
@@ -80,8 +80,8 @@ class ModelReader {
     const auto hidden = file_.integer({"hidden_size", "n_embd", "d_model", "n_embed"});
     if (const auto given = file_.integer({"head_dim", "kv_channels"}))
       head_dim_ = *given;
-    else if (family_.head_dim != 0)
-      head_dim_ = family_.head_dim;
+    else if (architecture_.head_dim != 0)
+      head_dim_ = architecture_.head_dim;
     else if (hidden && num_heads_ > 0 && *hidden % num_heads_ == 0)
       head_dim_ = *hidden / num_heads_;
     else
@@ -99,8 +99,8 @@ class ModelReader {
   }
 
   void read_rotary() {
-    dict_ = choose_dictionary(file_, family_, problems_);
-    LayerPlanner<Json> planner(file_, family_, model_.notes, problems_);
+    dict_ = choose_dictionary(file_, architecture_, problems_);
+    LayerPlanner<Json> planner(file_, architecture_, model_.notes, problems_);
     const std::vector<LayerPlan> plans = planner.plan();
     std::vector<LayerPlan> kinds;
     for (std::size_t i = 0; i < plans.size(); ++i) {
@@ -135,12 +135,13 @@ class ModelReader {
     else if (const auto multiplier = file_.number("attention_multiplier"))
       layer.score.softmax_scale = *multiplier;
     else
-      layer.score.softmax_scale = family_.score_scale;
+      layer.score.softmax_scale = architecture_.score_scale;
     if (plan.rotates) {
       layer.rotary = read_rotation(plan.type, layer);
       problems_.require(layer.chunk == 0 || !layer.rotary->depends_on_length(), plan.type,
                         " with a scheme that depends on the length is not supported.");
-    } else if (family_.chunk != 0 && file_.boolean("attn_temperature_tuning").value_or(true)) {
+    } else if (architecture_.chunk != 0 &&
+               file_.boolean("attn_temperature_tuning").value_or(true)) {
       layer.score.rule = StepTemperature{file_.number("attn_scale").value_or(0.1),
                                          file_.integer("floor_scale").value_or(8192), 1};
     }
@@ -149,7 +150,7 @@ class ModelReader {
   }
 
   void use_global_heads(config::LayerKind& layer) const {
-    const Index width = file_.integer("global_head_dim").value_or(family_.global_head_dim);
+    const Index width = file_.integer("global_head_dim").value_or(architecture_.global_head_dim);
     if (width > 0 && width <= widest_head) layer.head_dim = width;
     if (const auto kv = file_.integer("num_global_key_value_heads");
         kv && *kv > 0 && file_.boolean("attention_k_eq_v").value_or(false))
@@ -157,7 +158,7 @@ class ModelReader {
   }
 
   config::Rotation read_rotation(const std::string& type, config::LayerKind& layer) {
-    RopeReader<Json> reader(file_, family_, options_, problems_);
+    RopeReader<Json> reader(file_, architecture_, options_, problems_);
     const HeadGeometry heads{layer.head_dim, mla_rope_dim_};
     if (dict_.per_layer) {
       const auto entry = dict_.json->find(type);
@@ -173,9 +174,9 @@ class ModelReader {
       problems_.add(dict_.name, " has no dictionary for ", type, ".");
       return {};
     }
-    if (type == "sliding_attention" && family_.local != config::LocalRope::same) {
+    if (type == "sliding_attention" && architecture_.local != config::LocalRope::same) {
       double base = 10000;
-      if (family_.local == config::LocalRope::own_base) {
+      if (architecture_.local == config::LocalRope::own_base) {
         const auto local = file_.number("rope_local_base_freq");
         base = local.value_or(base);
         layer.notes.push_back(
@@ -183,8 +184,8 @@ class ModelReader {
                      " of sliding layers; ", dict_.name, " does not concern them."));
       } else {
         static const Json empty = Json::object();
-        base = reader.read_base(Keys<Json>(dict_.json == nullptr ? empty : *dict_.json, dict_.name,
-                                           problems_),
+        base = reader.read_base(Fields<Json>(dict_.json == nullptr ? empty : *dict_.json,
+                                             dict_.name, problems_),
                                 false, layer);
       }
       return reader.plain(base, heads, layer);
@@ -192,8 +193,8 @@ class ModelReader {
     return reader.read(dict_.json, dict_.name, false, heads, layer);
   }
 
-  const Keys<Json>& file_;
-  const config::Family& family_;
+  const Fields<Json>& file_;
+  const config::Architecture& architecture_;
   const Options& options_;
   Problems& problems_;
   config::Model model_;

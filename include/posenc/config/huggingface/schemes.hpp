@@ -21,10 +21,10 @@
 //
 // yarn with lists is longrope with YaRN's amplitude (an early Phi-3). yarn, longrope and llama3
 // also have original_max_position_embeddings; where it is looked for, and what contradicts it, is
-// said in huggingface_lengths.hpp.
+// said in lengths.hpp.
 #pragma once
 
-#include <posenc/config/huggingface_lengths.hpp>
+#include <posenc/config/huggingface/lengths.hpp>
 
 POSENC_NAMESPACE_BEGIN
 namespace huggingface {
@@ -39,16 +39,17 @@ struct Options {
 template <class Json>
 class SchemeReader {
  public:
-  SchemeReader(const Keys<Json>& file, const Keys<Json>& dict, const config::Family& family,
-               const Options& options, bool per_layer, Problems& problems)
-      : file_(file), dict_(dict), family_(family), options_(options),
+  SchemeReader(const Fields<Json>& file, const Fields<Json>& dict,
+               const config::Architecture& architecture, const Options& options, bool per_layer,
+               Problems& problems)
+      : file_(file), dict_(dict), architecture_(architecture), options_(options),
         lengths_(file, dict, per_layer, problems), problems_(problems) {}
 
   void read(config::Rotation& rotation, config::LayerKind& layer) {
     const std::string& type = rotation.type;
     rotation.trained_context = lengths_.max();
     if (type == "default") {
-      if (family_.model_type == "qwen") read_qwen(rotation, layer);
+      if (architecture_.model_type == "qwen") read_qwen(rotation, layer);
     } else if (type == "linear") {
       rotation.factor = lengths_.read_factor(type);
       rotation.trained_context = 0;
@@ -130,7 +131,7 @@ class SchemeReader {
     yarn.mscale = dict_.number("mscale");
     yarn.mscale_all_dim = dict_.number("mscale_all_dim");
     yarn.attention_factor = dict_.number("attention_factor");
-    if (family_.mscale_in_softmax) yarn.temperature_rule = YaRNTemperature::deepseek;
+    if (architecture_.mscale_in_softmax) yarn.temperature_rule = YaRNTemperature::deepseek;
     const std::string_view rule = yarn.resolve_temperature().rule;
     if (const auto multiplier = dict_.number("attn_factor")) {
       problems_.require(!yarn.attention_factor || *yarn.attention_factor == *multiplier,
@@ -191,9 +192,9 @@ class SchemeReader {
     }
   }
 
-  const Keys<Json>& file_;
-  const Keys<Json>& dict_;
-  const config::Family& family_;
+  const Fields<Json>& file_;
+  const Fields<Json>& dict_;
+  const config::Architecture& architecture_;
   const Options& options_;
   LengthReader<Json> lengths_;
   Problems& problems_;

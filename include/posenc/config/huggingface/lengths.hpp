@@ -16,7 +16,7 @@
 // lengths 16 apart).
 #pragma once
 
-#include <posenc/config/huggingface_keys.hpp>
+#include <posenc/config/huggingface/fields.hpp>
 #include <posenc/config/model.hpp>
 
 POSENC_NAMESPACE_BEGIN
@@ -24,7 +24,7 @@ namespace huggingface {
 
 /// The longest position that a file promises; 0: it does not say.
 template <class Json>
-[[nodiscard]] Position max_positions(const Keys<Json>& file) {
+[[nodiscard]] Position max_positions(const Fields<Json>& file) {
   return file.integer({"max_position_embeddings", "n_positions", "max_seq_len", "seq_length"})
       .value_or(0);
 }
@@ -32,7 +32,8 @@ template <class Json>
 template <class Json>
 class LengthReader {
  public:
-  LengthReader(const Keys<Json>& file, const Keys<Json>& dict, bool per_layer, Problems& problems)
+  LengthReader(const Fields<Json>& file, const Fields<Json>& dict, bool per_layer,
+               Problems& problems)
       : file_(file), dict_(dict), per_layer_(per_layer), max_(max_positions(file)),
         problems_(problems) {}
 
@@ -122,8 +123,8 @@ class LengthReader {
   }
 
  private:
-  const Keys<Json>& file_;
-  const Keys<Json>& dict_;
+  const Fields<Json>& file_;
+  const Fields<Json>& dict_;
   bool per_layer_;
   Position max_;
   Problems& problems_;

@@ -7,8 +7,8 @@
 // kinds of layers holds one dictionary for each of them.
 #pragma once
 
-#include <posenc/config/families.hpp>
-#include <posenc/config/huggingface_layers.hpp>
+#include <posenc/config/architectures.hpp>
+#include <posenc/config/huggingface/layers.hpp>
 
 POSENC_NAMESPACE_BEGIN
 namespace huggingface {
@@ -38,8 +38,8 @@ Json comparable(const Json& dict) {
 }  // namespace detail
 
 template <class Json>
-[[nodiscard]] RopeDictionary<Json> choose_dictionary(const Keys<Json>& file,
-                                                     const config::Family& family,
+[[nodiscard]] RopeDictionary<Json> choose_dictionary(const Fields<Json>& file,
+                                                     const config::Architecture& architecture,
                                                      Problems& problems) {
   const Json* parameters = file.object("rope_parameters");
   const Json* scaling = file.object("rope_scaling");
@@ -58,10 +58,10 @@ template <class Json>
   problems.require(kinds == 0 || kinds == keys, chosen.name,
                    " mixes kinds of layers (full_attention, ...) "
                    "with other keys: it must be one dictionary, or one per kind.");
-  problems.require(chosen.per_layer || family.global_head_dim == 0, chosen.name,
+  problems.require(chosen.per_layer || architecture.global_head_dim == 0, chosen.name,
                    " must have a dictionary for "
                    "full_attention and one for sliding_attention in ",
-                   family.model_type, ".");
+                   architecture.model_type, ".");
   return chosen;
 }
 

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT
 //
-// What a file says besides positions, and keys that nobody reads: nothing is dropped in silence.
-// What would make the encoding wrong is refused, what the caller has to compose is noted, what has
-// no effect is named.
+// What a file asks for and the encoding that is read does not hold: nothing is dropped in silence.
+// What would make the encoding wrong is refused, what the caller has to compose is noted, keys that
+// have no effect are named.
 #pragma once
 
-#include <posenc/config/families.hpp>
-#include <posenc/config/huggingface_keys.hpp>
+#include <posenc/config/architectures.hpp>
+#include <posenc/config/huggingface/fields.hpp>
 
 POSENC_NAMESPACE_BEGIN
 namespace huggingface {
 
 /// Attention that is not causal, and positions that are not what model_type says.
 template <class Json>
-void refuse_other_attention(const Keys<Json>& file, const config::Family& family,
-                            Problems& problems) {
+void refuse_unsupported_attention(const Fields<Json>& file,
+                                  const config::Architecture& architecture, Problems& problems) {
   const Json* both = file.find("use_bidirectional_attention");
   problems.require(both == nullptr || *both == Json(false) || *both == Json("vision"),
                    "use_bidirectional_attention: attention to later tokens is not supported.");
@@ -22,34 +22,34 @@ void refuse_other_attention(const Keys<Json>& file, const config::Family& family
                    "is_causal is false: attention to later tokens is not supported.");
   const auto type = file.text("position_embedding_type");
   problems.require(!type || type->starts_with("rope") || type->starts_with("rot") ||
-                       family.kind != config::PositionKind::rotary,
+                       architecture.kind != config::PositionKind::rotary,
                    "position_embedding_type = \"", type.value_or(""),
                    "\", but model_type says rotary.");
-  problems.require(family.kind != config::PositionKind::rotary ||
+  problems.require(architecture.kind != config::PositionKind::rotary ||
                        !file.boolean("alibi").value_or(false),
                    "alibi is true, but model_type says rotary.");
 }
 
-/// What attention needs besides the encoding, to be composed by the caller.
+/// What attention needs besides the encoding that is read, a sentence each: the caller composes it.
 template <class Json>
-void note_what_is_besides(const Keys<Json>& file, const config::Family& family,
-                          std::vector<std::string>& notes) {
+void note_parts_left_to_caller(const Fields<Json>& file, const config::Architecture& architecture,
+                               std::vector<std::string>& notes) {
   if (const auto cap = file.number("attn_logit_softcapping"))
     notes.push_back(sentence("append SoftCap{", *cap, "}: attn_logit_softcapping."));
-  if (family.model_type == "gpt_oss")
+  if (architecture.model_type == "gpt_oss")
     notes.push_back("append SinkLogit{...} with the checkpoint's sinks of each layer.");
   if (file.object("dual_chunk_attention_config") != nullptr)
     notes.push_back(
         "dual_chunk_attention_config is not part of this encoding: beyond its chunks the model "
         "attends otherwise.");
-  if (family.chunk != 0 && file.boolean("use_qk_norm").value_or(true))
+  if (architecture.chunk != 0 && file.boolean("use_qk_norm").value_or(true))
     notes.push_back("layers that rotate divide queries and keys by their norm after the rotation.");
 }
 
 /// Keys that some scheme has but this one does not read are reported; others stop the reader,
 /// since nobody knows what would be lost (a misspelt key would otherwise pass for an absent one).
 template <class Json>
-void report_unused_keys(const Keys<Json>& keys, const std::string& type, bool ignore_unknown,
+void report_unused_keys(const Fields<Json>& fields, const std::string& type, bool ignore_unknown,
                         std::vector<std::string>& notes, Problems& problems) {
   // clang-format off
   static const std::set<std::string> known{
@@ -58,13 +58,13 @@ void report_unused_keys(const Keys<Json>& keys, const std::string& type, bool ig
       "short_factor", "long_factor", "short_mscale", "long_mscale", "low_freq_factor",
       "high_freq_factor", "alpha", "mixed_b", "partial_rotary_factor", "rope_theta"};
   // clang-format on
-  for (const std::string& key : keys.unused()) {
-    const std::string value = keys.json().at(key).dump();
+  for (const std::string& key : fields.unused()) {
+    const std::string value = fields.json().at(key).dump();
     if (known.contains(key) || ignore_unknown)
-      notes.push_back("ignored: " + keys.path(key) + " = " + value + ", which rope_type \"" + type +
-                      "\" does not read.");
+      notes.push_back("ignored: " + fields.path(key) + " = " + value + ", which rope_type \"" +
+                      type + "\" does not read.");
     else
-      problems.add(keys.path(key), " = ", value,
+      problems.add(fields.path(key), " = ", value,
                    " is not a key that posenc knows: correct the spelling, "
                    "or pass {.ignore_unknown_keys = true}.");
   }

@@ -7,7 +7,7 @@
 // All layers are alike.
 #pragma once
 
-#include <posenc/config/huggingface_keys.hpp>
+#include <posenc/config/huggingface/fields.hpp>
 #include <posenc/config/model.hpp>
 
 #include <algorithm>
@@ -18,20 +18,21 @@ namespace huggingface {
 
 /// `layer` has its name and the shape of its heads already.
 template <class Json>
-[[nodiscard]] config::LayerKind read_unrotated(const Keys<Json>& file, const config::Family& family,
+[[nodiscard]] config::LayerKind read_unrotated(const Fields<Json>& file,
+                                               const config::Architecture& architecture,
                                                config::LayerKind layer, Problems& problems) {
   using enum config::PositionKind;
   static const Json empty = Json::object();
   const Json* mpt_dict = file.object("attn_config");
-  const Keys<Json> mpt_keys(mpt_dict == nullptr ? empty : *mpt_dict, "attn_config", problems);
+  const Fields<Json> mpt_fields(mpt_dict == nullptr ? empty : *mpt_dict, "attn_config", problems);
   const auto count = file.integer({"num_hidden_layers", "n_layer", "n_layers", "num_layers"});
   problems.require(!count || (*count > 0 && *count <= most_layers),
                    "num_hidden_layers must be between 1 and ", most_layers, ", got ",
                    count.value_or(0), ".");
   for (Index i = 0; i < std::min(count.value_or(0), most_layers); ++i) layer.layers.push_back(i);
 
-  if (family.kind == learned_bias) {
-    problems.add("model_type \"", family.model_type,
+  if (architecture.kind == learned_bias) {
+    problems.add("model_type \"", architecture.model_type,
                  "\" adds a learned bias per head and distance, which is "
                  "weights and not configuration: write T5Bias with the table of the checkpoint, "
                  "relative_attention_num_buckets = ",
@@ -40,12 +41,13 @@ template <class Json>
                  file.integer("relative_attention_max_distance").value_or(128), ".");
     return layer;
   }
-  if (family.kind == mpt) {
-    problems.require(!mpt_keys.boolean("rope").value_or(false),
+  if (architecture.kind == mpt) {
+    problems.require(!mpt_fields.boolean("rope").value_or(false),
                      "attn_config.rope is not supported.");
-    layer.score.softmax_scale = mpt_keys.number("softmax_scale").value_or(0);
+    layer.score.softmax_scale = mpt_fields.number("softmax_scale").value_or(0);
   }
-  if (family.kind == learned || (family.kind == mpt && !mpt_keys.boolean("alibi").value_or(true))) {
+  if (architecture.kind == learned ||
+      (architecture.kind == mpt && !mpt_fields.boolean("alibi").value_or(true))) {
     layer.notes.push_back(
         "positions are a learned table that is added to the embeddings (LearnedAbsolute); "
         "attention adds nothing.");
@@ -56,8 +58,8 @@ template <class Json>
                    ".");
   problems.require(layer.num_heads > 0,
                    "ALiBi needs the number of heads: num_attention_heads is missing.");
-  layer.alibi = ALiBi{.max_bias = mpt_keys.number("alibi_bias_max").value_or(8)};
-  if (family.kind == falcon && layer.head_dim > 0) {
+  layer.alibi = ALiBi{.max_bias = mpt_fields.number("alibi_bias_max").value_or(8)};
+  if (architecture.kind == falcon && layer.head_dim > 0) {
     layer.alibi->slope_factor = 1 / std::sqrt(static_cast<double>(layer.head_dim));
     layer.notes.push_back("slopes divided by sqrt(head_dim), as Falcon was trained.");
   }

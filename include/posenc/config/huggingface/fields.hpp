@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Keys: an object of a configuration file, read by the types that its keys should have.
+// Fields: an object of a configuration file, read by the types that its fields should have.
 //
 // A template on the JSON type, so that this header needs no JSON library; huggingface.hpp brings
 // nlohmann's. A key that is null counts as absent. A wrong type is a sentence that names the key
@@ -22,10 +22,10 @@ POSENC_NAMESPACE_BEGIN
 namespace huggingface {
 
 template <class Json>
-class Keys {
+class Fields {
  public:
   /// `where` is the path of the object ("" for the file, "rope_scaling"), for the sentences.
-  Keys(const Json& object, std::string where, Problems& problems)
+  Fields(const Json& object, std::string where, Problems& problems)
       : object_(&object), where_(std::move(where)), problems_(&problems) {}
 
   [[nodiscard]] const Json& json() const { return *object_; }

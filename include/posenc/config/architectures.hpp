@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// Families: what a model_type implies and its config.json does not say.
+// Architectures: what a model_type implies and its config.json does not say.
 //
 // The layout of the rotary pairs stands in no configuration file; it is a fact about the code that
 // trained the checkpoint. So is the meaning of a missing key. This table holds both, one row per
 // model_type, checked against transformers 5.23 (src/transformers/models/<name>); qwen and kimi_k2
 // are not there, their code comes with the checkpoints, and these two rows are as generally known.
-// A type that is not in the table is not guessed: the reader asks for the layout.
+// A type that is not in the table is not guessed: the reader asks for the layout. (The file's own
+// key `architectures` names classes, not model types, and is not read.)
 #pragma once
 
 #include <posenc/core/types.hpp>
@@ -56,7 +57,7 @@ enum class NoPERule {
   full_layers,  ///< full attention does not rotate, sliding attention does (Command R7B, EXAONE 4)
 };
 
-struct Family {
+struct Architecture {
   std::string_view model_type;
   LayoutName layout = LayoutName::half_split;
   double base = 10000;  ///< rope_theta when the key is absent
@@ -84,7 +85,7 @@ inline constexpr auto interleaved = LayoutName::interleaved;
 inline constexpr auto half_split = LayoutName::half_split;
 
 // clang-format off: a row per model
-inline constexpr Family families[] = {
+inline constexpr Architecture architectures[] = {
     // Half-split: pair i is (i, i + rotary_dim/2).
     {.model_type = "llama"},
     {.model_type = "arcee"},
@@ -186,13 +187,14 @@ inline constexpr Family families[] = {
 
 /// The row of a model_type, or nullptr. The outer type of a multimodal model ("gemma3") finds its
 /// text model's row ("gemma3_text").
-[[nodiscard]] constexpr const Family* find_family(std::string_view model_type) {
-  for (const Family& family : detail::families) {
-    if (family.model_type == model_type) return &family;
+[[nodiscard]] constexpr const Architecture* find_architecture(std::string_view model_type) {
+  for (const Architecture& architecture : detail::architectures) {
+    if (architecture.model_type == model_type) return &architecture;
     constexpr std::string_view suffix = "_text";
-    if (family.model_type.size() == model_type.size() + suffix.size() &&
-        family.model_type.starts_with(model_type) && family.model_type.ends_with(suffix))
-      return &family;
+    if (architecture.model_type.size() == model_type.size() + suffix.size() &&
+        architecture.model_type.starts_with(model_type) &&
+        architecture.model_type.ends_with(suffix))
+      return &architecture;
   }
   return nullptr;
 }

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+//
+// Example weights: what stands for trained weights in the gallery, where an encoding has any.
+//
+// Nothing here was trained. Values fall with distance, as trained ones mostly do, so that pictures
+// and tests show what an encoding does with them.
+#pragma once
+
+#include <posenc/bias/fire.hpp>
+#include <posenc/bias/t5_bias.hpp>
+#include <posenc/core/types.hpp>
+#include <posenc/relative/deberta.hpp>
+#include <posenc/relative/transformer_xl.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <vector>
+
+POSENC_NAMESPACE_BEGIN
+namespace gallery {
+
+/// One value per head, evenly spread between two.
+inline std::vector<double> spread(Index heads, double from, double to) {
+  std::vector<double> values;
+  for (Index h = 0; h < heads; ++h)
+    values.push_back(from + (to - from) * static_cast<double>(h) /
+                                static_cast<double>(std::max<Index>(1, heads - 1)));
+  return values;
+}
+
+/// Vectors that fade, [row][head][head_dim]: each has one value in all its channels, which falls to
+/// both sides of row `near`.
+inline std::vector<float> fading_vectors(Index rows, Index near, Index heads, Index head_dim) {
+  std::vector<float> values;
+  for (Index r = 0; r < rows; ++r)
+    values.insert(values.end(), static_cast<std::size_t>(heads * head_dim),
+                  0.25F * (1 - static_cast<float>(std::abs(r - near)) /
+                                   static_cast<float>(std::max<Index>(1, rows / 2))));
+  return values;
+}
+
+/// T5Bias of a decoder whose biases fall from bucket to bucket, more steeply from head to head.
+inline T5Bias example_t5_bias(Index heads) {
+  T5Bias bias{.bidirectional = false};
+  for (Index bucket = 0; bucket < bias.num_buckets; ++bucket)
+    for (Index h = 0; h < heads; ++h)
+      bias.table.push_back(-0.1F * static_cast<float>(bucket) * static_cast<float>(h + 1) /
+                           static_cast<float>(heads));
+  return bias;
+}
+
+/// Fire whose biases fall ever faster with distance, more steeply from head to head.
+inline Fire example_fire(Index heads, double threshold) {
+  constexpr int width = 8;
+  Fire fire{.output_bias = std::vector<float>(static_cast<std::size_t>(heads)),
+            .threshold = threshold};
+  for (int k = 0; k < width; ++k) {
+    fire.hidden_weight.push_back(1);
+    fire.hidden_bias.push_back(-0.125F * static_cast<float>(k));
+  }
+  for (Index h = 0; h < heads; ++h)
+    fire.output_weight.insert(fire.output_weight.end(), width,
+                              -static_cast<float>(h + 1) / static_cast<float>(heads));
+  return fire;
+}
+
+/// TransformerXL with the identity for W_R in every head, and a bias of the cosines, whose sum
+/// falls with distance.
+inline TransformerXL example_transformer_xl(Position distances, Index heads, Index head_dim) {
+  TransformerXL xl{.head_dim = head_dim, .clamp_len = distances - 1};
+  const Index sines = head_dim / 2, padded = 2 * ((head_dim + 1) / 2);
+  const std::vector<float> r = transformer_xl_sinusoids(0, distances, padded);
+  for (auto row = r.begin(); row != r.end(); row += padded)
+    for (Index h = 0; h < heads; ++h) xl.rows.insert(xl.rows.end(), row, row + head_dim);
+  for (Index h = 0; h < heads; ++h)
+    for (Index c = 0; c < head_dim; ++c) xl.v.push_back(c < sines ? 0 : 0.5F);
+  return xl;
+}
+
+/// DeBERTa with vectors that fade for both of its terms.
+inline DeBERTa example_deberta(Position max_position, Index heads, Index head_dim) {
+  DeBERTa deberta{.position_buckets = 2 * std::min<Index>(128, max_position / 4),
+                  .max_position = max_position};
+  deberta.keys = deberta.queries =
+      fading_vectors(2 * deberta.span(), deberta.span(), heads, head_dim);
+  return deberta;
+}
+
+}  // namespace gallery
+POSENC_NAMESPACE_END
