@@ -3,16 +3,17 @@
 // Calls with their tensors, compared row by row and bit by bit, in scratch memory between guards.
 #pragma once
 
+#include "../support/backwards.hpp"
+#include "../support/bits.hpp"
 #include "../support/catch.hpp"
+#include "../support/guards.hpp"
 #include "oracle.hpp"
 
-#include <posenc/executor/executor.hpp>
-
-#include <algorithm>
-#include <cstring>
-#include <new>
-
 namespace attention_test {
+
+using posenc_test::Backwards;
+using posenc_test::same_bits;
+using posenc_test::Workspace;
 
 /// The tensors of one call, filled.
 template <class T>
@@ -32,11 +33,6 @@ struct Inputs {
   }
   [[nodiscard]] Arguments<T> call() const { return {q, k, v, options}; }
 };
-
-template <class T>
-bool same_bits(T a, T b) {
-  return std::memcmp(&a, &b, sizeof(T)) == 0;
-}
 
 /// Row r of one head: output and log-sum-exp.
 template <class T>
@@ -58,33 +54,6 @@ Index differing_rows(const Output<T>& a, const Output<T>& b) {
   return differ;
 }
 
-/// Scratch memory of exactly so many bytes between guards, full of NaN.
-class Workspace {
- public:
-  explicit Workspace(std::size_t bytes)
-      : bytes_(bytes), memory_(static_cast<std::byte*>(
-                           ::operator new(bytes + 2 * guard, std::align_val_t{guard}))) {
-    std::memset(memory_, 0xa5, bytes + 2 * guard);
-    std::memset(memory_ + guard, 0xff, bytes);
-  }
-  ~Workspace() { ::operator delete(memory_, std::align_val_t{guard}); }
-  Workspace(const Workspace&) = delete;
-  Workspace& operator=(const Workspace&) = delete;
-
-  [[nodiscard]] std::span<std::byte> memory() const { return {memory_ + guard, bytes_}; }
-  [[nodiscard]] bool guards_are_whole() const {
-    const auto whole = [](const std::byte* at) {
-      return std::all_of(at, at + guard, [](std::byte b) { return b == std::byte{0xa5}; });
-    };
-    return whole(memory_) && whole(memory_ + guard + bytes_);
-  }
-
- private:
-  static constexpr std::size_t guard = 128;
-  std::size_t bytes_;
-  std::byte* memory_;
-};
-
 /// A call in scratch memory that holds NaN before, as what was not computed may.
 template <class T, class BoundT>
 Output<T> attend_in_nan(Arguments<T> call, const BoundT& bound,
@@ -98,14 +67,5 @@ Output<T> attend_in_nan(Arguments<T> call, const BoundT& bound,
   if (!workspace.guards_are_whole()) FAIL_CHECK("wrote beyond the workspace");
   return result;
 }
-
-/// Runs its tasks one after another, the last one first.
-struct Backwards {
-  Index threads;
-  [[nodiscard]] Index concurrency() const { return threads; }
-  void operator()(Index tasks, TaskRef task) const {
-    for (Index i = tasks; i-- > 0;) task(i);
-  }
-};
 
 }  // namespace attention_test

@@ -6,9 +6,9 @@
 #include <posenc/gallery.hpp>
 
 #include "../support/catch.hpp"
+#include "../support/random.hpp"
 
 #include <cmath>
-#include <random>
 #include <set>
 #include <string>
 #include <vector>
@@ -16,14 +16,6 @@
 namespace gallery_tests {
 
 using namespace posenc;
-
-inline std::vector<float> noise(Index n, unsigned seed) {
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<float> draw(-2, 2);
-  std::vector<float> values(static_cast<std::size_t>(n));
-  for (float& v : values) v = draw(random);
-  return values;
-}
 
 /// Greatest difference, relative to numbers above 1; infinite for a NaN.
 template <class A, class B>
@@ -41,6 +33,9 @@ double worst(const A& got, const B& expected) {
 template <class LayoutT>
 void check_all() {
   constexpr Index tokens = 70, heads = 4, kv_heads = 2, width = 16, value_width = 16;
+  const auto noise = [](Index n, unsigned seed) {
+    return posenc_test::noise<float, float>(n, seed, -2, 2);
+  };
   const std::vector<float> q = noise(tokens * heads * width, 1),
                            k = noise(tokens * kv_heads * width, 2),
                            v = noise(tokens * kv_heads * value_width, 3);

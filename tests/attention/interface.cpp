@@ -4,96 +4,30 @@
 // components and how often. Numbers are compared with attention written out here, in double.
 #include <posenc/posenc.hpp>
 
+#include "../support/allocations.hpp"
 #include "../support/catch.hpp"
+#include "../support/guards.hpp"
+#include "../support/random.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdlib>
-#include <cstring>
 #include <limits>
-#include <new>
-#include <random>
 #include <set>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
 
-// --- Counting allocations of the whole program --------------------------------------------------
-//
-// Not under the address sanitizer, which has an operator new of its own.
-
-#if defined(__SANITIZE_ADDRESS__)
-#define COUNTS_ALLOCATIONS 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define COUNTS_ALLOCATIONS 0
-#endif
-#endif
-#ifndef COUNTS_ALLOCATIONS
-#define COUNTS_ALLOCATIONS 1
-#endif
-
-#if COUNTS_ALLOCATIONS
-
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"  // both are replaced, as a pair
-#endif
-
-namespace {
-long allocations = 0;
-
-void* allocate(std::size_t bytes, std::size_t alignment) noexcept {
-  ++allocations;
-  return std::aligned_alloc(alignment, (std::max<std::size_t>(bytes, 1) + alignment - 1) /
-                                           alignment * alignment);
-}
-void* allocate_or_throw(std::size_t bytes, std::size_t alignment) {
-  if (bytes < std::numeric_limits<std::size_t>::max() - alignment)
-    if (void* memory = allocate(bytes, alignment)) return memory;
-  throw std::bad_alloc();
-}
-constexpr std::size_t usual = alignof(std::max_align_t);
-}  // namespace
-
-void* operator new(std::size_t n) { return allocate_or_throw(n, usual); }
-void* operator new[](std::size_t n) { return allocate_or_throw(n, usual); }
-void* operator new(std::size_t n, const std::nothrow_t&) noexcept { return allocate(n, usual); }
-void* operator new[](std::size_t n, const std::nothrow_t&) noexcept { return allocate(n, usual); }
-void* operator new(std::size_t n, std::align_val_t a) {
-  return allocate_or_throw(n, static_cast<std::size_t>(a));
-}
-void* operator new[](std::size_t n, std::align_val_t a) {
-  return allocate_or_throw(n, static_cast<std::size_t>(a));
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-
-#endif  // COUNTS_ALLOCATIONS
-
 using namespace posenc;
+using posenc_test::allocations;
+using posenc_test::noise;
+using posenc_test::Workspace;
 
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr Index greatest = std::numeric_limits<Index>::max();
-
-template <class T = float>
-std::vector<T> noise(Index n, unsigned seed) {
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<double> draw(-1, 1);
-  std::vector<T> values(static_cast<std::size_t>(n));
-  for (T& v : values) v = static_cast<T>(draw(random));
-  return values;
-}
 
 template <class T>
 TensorView<T> view(std::vector<T>& memory, Index tokens, Index heads, Index width) {
@@ -477,7 +411,7 @@ TEST_CASE("attention: the output may take the place of the queries") {
 TEST_CASE("attention: the output may not lie over what is still to be read") {
   const auto bound = bind(rope | Causal{}, {.num_heads = 2});
   auto c = call(10, 10, 2, 2, 8, 8);
-  std::vector<float> memory = noise(400, 1);
+  std::vector<float> memory = noise<float>(400, 1);
   const TensorView<float> there(memory.data(), 10, 2, 8);
   const TensorView<float> a_bit_further(memory.data() + 8, 10, 2, 8);
   const std::vector<float> before = memory;
@@ -512,35 +446,29 @@ TEST_CASE("attention: the workspace that is asked for is enough, and its content
     const auto out = c.out, lse = c.lse;
 
     const std::size_t bytes = attention_workspace<float>(bound, {queries, keys, 8, value_width});
-    constexpr std::size_t guard = 256;
-    std::vector<std::byte> memory(bytes + 2 * guard + 64);
-    std::byte* const aligned =
-        memory.data() + (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) % 64;
-    std::byte* const first = aligned + guard;
-    for (const int poison : {0xff, 0x00, 0x7f}) {
-      std::memset(memory.data(), 0xa5, memory.size());
-      std::memset(first, poison, bytes);
+    for (const int content : {0xff, 0x00, 0x7f}) {
+      const Workspace workspace(bytes, content);
       std::fill(c.out.begin(), c.out.end(), 3.0F);
-      attention(c.Q(), c.K(), c.V(), c.O(), bound, {.lse = c.lse, .workspace = {first, bytes}});
+      attention(c.Q(), c.K(), c.V(), c.O(), bound, {.lse = c.lse, .workspace = workspace.memory()});
       CHECK(c.out == out);
       CHECK(c.lse == lse);
-      bool untouched = true;
-      for (std::byte* p = memory.data(); p != memory.data() + memory.size(); ++p)
-        untouched = untouched && ((p >= first && p < first + bytes) || *p == std::byte{0xa5});
-      CHECK(untouched);
+      CHECK(workspace.guards_are_whole());
     }
+    const Workspace workspace(bytes + 8);
+    const std::span<std::byte> memory = workspace.memory();
     CHECK_THROWS_WITH(attention(c.Q(), c.K(), c.V(), c.O(), bound,
-                                {.workspace = {first, bytes - 1}}),
+                                {.workspace = memory.first(bytes - 1)}),
                       ContainsSubstring("the workspace has " + std::to_string(bytes - 1) +
                                         " bytes, but " + std::to_string(bytes) + " are needed."));
     CHECK_THROWS_WITH(attention(c.Q(), c.K(), c.V(), c.O(), bound,
-                                {.workspace = {first + 8, bytes}}),
+                                {.workspace = memory.subspan(8)}),
                       ContainsSubstring("the workspace must be aligned to 64 bytes."));
   };
   for (const auto& [queries, keys, width] :
        std::vector<std::array<Index, 3>>{{1, 1, 1}, {1, 100, 8}, {33, 65, 9}, {100, 130, 8}}) {
     check(encoding(Causal{}), queries, keys, width);
-    check(rope | ReRoPE{.window = 20} | ALiBi{} | T5Bias{.table = noise(32 * 4, 5)} | Causal{},
+    check(rope | ReRoPE{.window = 20} | ALiBi{} | T5Bias{.table = noise<float>(32 * 4, 5)} |
+              Causal{},
           queries, keys, width);
     check(rope | LeakyReRoPE{.window = 20} | SinkLogit{} | SoftCap{5} | SlidingWindow{.left = 40},
           queries, keys, width);
@@ -572,7 +500,6 @@ TEST_CASE("attention: a workspace for larger calls serves smaller ones") {
     CHECK(attention_workspace<float>(bound, {queries, keys, 8, width}) <= large);
 }
 
-#if COUNTS_ALLOCATIONS
 TEST_CASE("attention: with a workspace, nothing is allocated") {
   const auto check = [](const auto& encoding, Call<float> c, Index key_stride) {
     const auto bound = bind(encoding, {.num_heads = c.heads, .num_kv_heads = c.kv_heads});
@@ -584,12 +511,14 @@ TEST_CASE("attention: with a workspace, nothing is allocated") {
     TensorView<float> k = c.K(), v = c.V();
     k.token_stride *= key_stride;
     v.token_stride *= key_stride;
-    const long before = allocations;
+    const std::size_t before = allocations();
     attention(c.Q(), k, v, c.O(), bound,
               {.query_offset = c.keys - c.queries, .lse = c.lse, .workspace = {aligned, bytes}});
-    CHECK(allocations == before);
+    const std::size_t with_workspace = allocations();
     attention(c.Q(), k, v, c.O(), bound, {.query_offset = c.keys - c.queries});
-    CHECK(allocations == before + 1);  // the scratch memory, in one piece
+    const std::size_t without = allocations();
+    CHECK(with_workspace == before);
+    CHECK(without == before + 1);  // the scratch memory, in one piece
   };
   check(rope | ReRoPE{.window = 30} | ALiBi{} | Documents{.starts = {0, 9}} | SinkLogit{} |
             SoftCap{3} | Causal{},
@@ -599,7 +528,6 @@ TEST_CASE("attention: with a workspace, nothing is allocated") {
   large.keys = 1'000'000;
   check(encoding(SlidingWindow{.left = 10}), large, 0);
 }
-#endif
 
 // --- What components are asked ------------------------------------------------------------------
 

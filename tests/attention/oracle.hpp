@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What the attention tests share: seeded random tensors, and the bound within which the kernel has to
-// agree with reference_attention.
+// What the tests of attention share: calls, and the bound within which the kernel has to agree with
+// reference_attention.
 //
 // The bound is derived, not tuned. Let u be the unit roundoff of the element type T, d the head width,
 // n the number of visible keys, A the attention factor, s = scale * temperature; |.| of a vector is its
@@ -38,6 +38,9 @@
 // bound says nothing that |out| <= max|v| did not say, and is replaced by 2 max|v| (3 where values rotate).
 #pragma once
 
+#include "../support/random.hpp"
+#include "../support/tensor.hpp"
+
 #include <posenc/attention/attention.hpp>
 #include <posenc/attention/reference.hpp>
 #include <posenc/rotary/rope.hpp>
@@ -55,73 +58,9 @@ namespace attention_test {
 
 using namespace posenc;
 
-inline std::size_t size(Index n) { return static_cast<std::size_t>(n); }
-
-/// splitmix64: the same numbers with every standard library.
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : state_(seed) {}
-
-  std::uint64_t bits() {
-    std::uint64_t z = (state_ += 0x9E3779B97F4A7C15U);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
-    return z ^ (z >> 31);
-  }
-  /// A multiple of 2^-20 times (high - low) within [low, high).
-  double real(double low, double high) {
-    return low + (high - low) * static_cast<double>(bits() >> 44) * 0x1p-20;
-  }
-  /// Both ends included.
-  Position integer(Position low, Position high) {
-    return low + static_cast<Position>(bits() % static_cast<std::uint64_t>(high - low + 1));
-  }
-  bool chance(double probability) { return real(0, 1) < probability; }
-
-  template <class T>
-  T pick(std::initializer_list<T> values) {
-    return values.begin()[integer(0, std::ssize(values) - 1)];
-  }
-
- private:
-  std::uint64_t state_;
-};
-
-/// Tokens x heads x width in one of several memory layouts.
-template <class T>
-class Tensor {
- public:
-  enum Memory { token_major, head_major, padded };
-
-  Tensor(Index tokens, Index heads, Index width, Memory memory = token_major) {
-    const Index gap = memory == padded ? 2 : 1;
-    data_.assign(size(gap * (tokens * heads * width + 8)), std::numeric_limits<T>::quiet_NaN());
-    if (memory == head_major)
-      view_ = TensorView<T>::head_major(data_.data(), heads, tokens, width);
-    else
-      view_ = {data_.data(), tokens, heads, width, gap * heads * width, gap * width, gap};
-  }
-  Tensor(const Tensor&) = delete;
-  Tensor& operator=(const Tensor&) = delete;
-  Tensor(Tensor&&) = default;
-
-  /// Uniform in [-gain, gain); the numbers are exact in float when gain is a power of two.
-  Tensor& fill(Random random, double gain = 1) {
-    for (Index t = 0; t < view_.tokens; ++t)
-      for (Index h = 0; h < view_.heads; ++h)
-        for (Index d = 0; d < view_.width; ++d)
-          view_(t, h, d) = static_cast<T>(random.real(-gain, gain));
-    return *this;
-  }
-
-  [[nodiscard]] TensorView<T> view() { return view_; }
-  [[nodiscard]] TensorView<const T> view() const { return view_; }
-  operator TensorView<const T>() const { return view_; }
-
- private:
-  std::vector<T> data_;
-  TensorView<T> view_;
-};
+using posenc_test::Random;
+using posenc_test::size;
+using posenc_test::Tensor;
 
 /// The inputs of one call.
 template <class T>

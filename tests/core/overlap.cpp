@@ -4,6 +4,7 @@
 #include <posenc/core/overlap.hpp>
 
 #include "../support/catch.hpp"
+#include "../support/random.hpp"
 
 #include <cstring>
 #include <random>
@@ -11,6 +12,7 @@
 #include <vector>
 
 using namespace posenc;
+using posenc_test::integer;
 
 namespace {
 
@@ -42,9 +44,7 @@ bool share_a_byte(const TensorView<A>& a, const TensorView<B>& b) {
 
 TEST_CASE("overlap: never misses a shared element") {
   std::mt19937 random(1);
-  const auto draw = [&](Index least, Index most) {
-    return std::uniform_int_distribution<Index>(least, most)(random);
-  };
+  const auto draw = [&](Index least, Index most) { return integer(random, least, most); };
   std::vector<float> memory(4096);
   float* const middle = memory.data() + 2048;
   int missed = 0, asymmetric = 0, shared = 0, disjoint = 0, said_disjoint = 0;
@@ -72,9 +72,7 @@ TEST_CASE("overlap: never misses a shared element") {
 
 TEST_CASE("overlap: never misses a shared byte of two element types") {
   std::mt19937 random(2);
-  const auto draw = [&](Index least, Index most) {
-    return std::uniform_int_distribution<Index>(least, most)(random);
-  };
+  const auto draw = [&](Index least, Index most) { return integer(random, least, most); };
   alignas(8) static char memory[4096];
   int missed = 0, shared = 0;
   for (int i = 0; i < 10'000; ++i) {

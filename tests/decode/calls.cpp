@@ -5,7 +5,7 @@
 #include "calls.hpp"
 
 #include "../attention/calls.hpp"
-#include "allocations.hpp"
+#include "../support/allocations.hpp"
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/frequency/dynamic_ntk.hpp>
@@ -21,6 +21,7 @@ using attention_test::Backwards;
 using attention_test::differing_rows;
 using attention_test::same_bits;
 using attention_test::Workspace;
+using posenc_test::allocations;
 
 constexpr Index heads = 4, kv_heads = 2, width = 16;
 constexpr BindOptions shape{.num_heads = heads, .num_kv_heads = kv_heads};

@@ -7,6 +7,7 @@
 #include <posenc/core/concepts.hpp>
 
 #include "../support/catch.hpp"
+#include "../support/random.hpp"
 
 #include <random>
 
@@ -36,9 +37,7 @@ template <posenc::DistanceMap M>
 void regions_of_tiles_are_exact(const M& map, posenc::Position extent, unsigned seed) {
   using posenc::Position;
   std::mt19937 random(seed);
-  const auto below = [&](Position n) {
-    return std::uniform_int_distribution<Position>(0, n - 1)(random);
-  };
+  const auto below = [&](Position n) { return posenc_test::integer(random, 0, n - 1); };
   int wrong = 0;
   for (int trial = 0; trial < 4000; ++trial) {
     const Position rows = trial % 4 == 0 ? 1 : 1 + below(24),

@@ -7,6 +7,7 @@
 #include <posenc/core/concepts.hpp>
 
 #include "../support/catch.hpp"
+#include "../support/random.hpp"
 
 #include <random>
 
@@ -31,9 +32,7 @@ void mask_is(const M& mask, Visible visible, Tiles tiles, posenc::Position exten
   CHECK(wrong_pairs == 0);
 
   std::mt19937 random(20'240'229);
-  const auto below = [&](Position n) {
-    return std::uniform_int_distribution<Position>(0, n - 1)(random);
-  };
+  const auto below = [&](Position n) { return posenc_test::integer(random, 0, n - 1); };
   for (int trial = 0; trial < 3000; ++trial) {
     const Position rows = 1 + below(trial % 3 == 0 ? 2 : 20),
                    columns = 1 + below(trial % 3 == 0 ? 2 : 20);

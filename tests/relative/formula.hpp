@@ -5,8 +5,7 @@
 #pragma once
 
 #include "../attention/calls.hpp"
-
-#include <posenc/simd/level.hpp>
+#include "../support/levels.hpp"
 
 #include <cmath>
 #include <functional>
@@ -15,6 +14,7 @@ namespace relative_test {
 
 using namespace posenc;
 using namespace attention_test;
+using posenc_test::at_every_level;
 using Real = long double;
 
 /// Numbers in [-gain, gain).
@@ -86,16 +86,6 @@ void check_formula(const Arguments<T>& call, const BoundT& bound, const Formula&
   const auto [kernel, reference] = differences(call, bound, formula);
   CHECK(kernel <= (sizeof(T) == sizeof(float) ? 3e-6 : 1e-14));
   CHECK(reference <= 1e-14);
-}
-
-/// Calls f() at every level that the machine has.
-template <class F>
-void at_every_level(const F& f) {
-  for (const simd::Level level : simd::available_levels()) {
-    const simd::ForcedLevel forced(level);
-    INFO("level " << simd::name(level));
-    f();
-  }
 }
 
 /// The greatest difference of the kernel from the reference, in units of the greatest output and of

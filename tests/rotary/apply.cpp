@@ -4,10 +4,11 @@
 #include <posenc/frequency/dynamic_ntk.hpp>
 #include <posenc/frequency/frequency_table.hpp>
 #include <posenc/frequency/pi.hpp>
-#include <posenc/rotate/rotate.hpp>
 #include <posenc/rotary/rope.hpp>
+#include <posenc/rotate/rotate.hpp>
 
 #include "../support/catch.hpp"
+#include "../support/random.hpp"
 
 #if __has_include(<nlohmann/json.hpp>)
 #include <nlohmann/json.hpp>
@@ -17,12 +18,12 @@
 #include <array>
 #include <cmath>
 #include <fstream>
-#include <random>
 #include <string>
 #include <type_traits>
 #include <vector>
 
 using namespace posenc;
+using posenc_test::noise;
 
 namespace {
 
@@ -57,15 +58,6 @@ std::vector<Real> oracle(const std::vector<T>& x, const Block& block, Real posit
            (static_cast<Real>(x[a]) * s + static_cast<Real>(x[b]) * c);
   }
   return y;
-}
-
-template <class T>
-std::vector<T> noise(std::size_t n, unsigned seed) {
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<double> draw(-1, 1);
-  std::vector<T> values(n);
-  for (T& v : values) v = static_cast<T>(draw(random));
-  return values;
 }
 
 template <class T>
@@ -105,7 +97,7 @@ void matches_oracle(Index head_dim, Index dim, Index offset, double amplitude,
           .head_dim = head_dim, .base = block.base, .rotary_dim = dim, .rotary_offset = offset} |
       table);
 
-  const std::vector<T> x = noise<T>(static_cast<std::size_t>(tokens * heads * head_dim), 1);
+  const std::vector<T> x = noise<T>(tokens * heads * head_dim, 1);
   std::vector<T> out(x.size(), T{99}), in_place = x, back = x, unitary = x;
   const TensorView<const T> input(x.data(), tokens, heads, head_dim);
   const TensorView<T> output(out.data(), tokens, heads, head_dim);
@@ -284,7 +276,7 @@ TEST_CASE("rotate: R_a R_b = R_(a+b), and back by the negative position") {
 TEST_CASE("rotate: the two layouts are permutations of each other, to the bit") {
   for (const Index dim : {2, 6, 64, 96}) {
     const Index head_dim = dim + 4;
-    const std::vector<float> interleaved = noise<float>(static_cast<std::size_t>(head_dim), 6);
+    const std::vector<float> interleaved = noise<float>(head_dim, 6);
     std::vector<float> half = interleaved, inverse = interleaved;
     for (Index c = 0; c < dim; ++c)
       half[static_cast<std::size_t>(c)] =

@@ -4,10 +4,12 @@
 // formula in long double, pair by pair.
 #pragma once
 
-#include <posenc/rotate/rotate.hpp>
 #include <posenc/rotary/rope.hpp>
+#include <posenc/rotate/rotate.hpp>
 
 #include "../support/catch.hpp"
+#include "../support/random.hpp"
+#include "../support/tensor.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -18,18 +20,9 @@
 namespace axes_test {
 
 using namespace posenc;
+using posenc_test::noise;
+using posenc_test::size;
 using Real = long double;
-
-inline std::size_t size(Index n) { return static_cast<std::size_t>(n); }
-
-template <class T>
-std::vector<T> noise(Index n, unsigned seed) {
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<double> draw(-1, 1);
-  std::vector<T> values(size(n));
-  for (T& v : values) v = static_cast<T>(draw(random));
-  return values;
-}
 
 /// Ids [axes][tokens], whole numbers within [low, high].
 inline std::vector<Position> random_ids(int axes, Index tokens, Position low, Position high,

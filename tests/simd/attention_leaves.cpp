@@ -8,16 +8,20 @@
 #include <posenc/attention/prefill/leaves.hpp>
 
 #include "../support/catch.hpp"
+#include "../support/random.hpp"
+#include "../support/tensor.hpp"
 #include "numbers.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <random>
 #include <utility>
 #include <vector>
 
 using namespace posenc;
+using posenc_test::noise;
+using posenc_test::same_bits;
+using posenc_test::size;
 
 namespace {
 
@@ -34,26 +38,6 @@ constexpr Real roundoff = static_cast<Real>(std::numeric_limits<T>::epsilon()) /
 template <class T>
 detail::TileLeaves<T> leaves() {
   return simd::dispatch<T>([]<class Level>(Level) { return detail::tile_leaves<Level, T>; });
-}
-
-std::size_t size(Index n) { return static_cast<std::size_t>(n); }
-
-template <class T>
-std::vector<T> noise(Index n, unsigned seed, double low = -1, double high = 1) {
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<double> draw(low, high);
-  std::vector<T> values(size(n));
-  for (T& v : values) v = static_cast<T>(draw(random));
-  return values;
-}
-
-template <class T>
-bool same_bits(T a, T b) {
-  return bits_of(a) == bits_of(b);
-}
-template <class T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return std::ranges::equal(a, b, [](T x, T y) { return same_bits(x, y); });
 }
 
 /// Widths of panels at the level that runs.

@@ -2,11 +2,12 @@
 //
 // What a rotated element depends on: its pair, its position, the encoding, and in the last bits the
 // level. Not on strides, other heads, other tokens, other tensors of the call or threads.
-#include <posenc/rotate/rotate.hpp>
-#include <posenc/rotate/ragged.hpp>
 #include <posenc/rotary/rope.hpp>
+#include <posenc/rotate/ragged.hpp>
+#include <posenc/rotate/rotate.hpp>
 #include <posenc/rotate/rotations.hpp>
 
+#include "../support/backwards.hpp"
 #include "../support/catch.hpp"
 #include "rotation.hpp"
 
@@ -14,6 +15,7 @@
 #include <vector>
 
 using namespace posenc;
+using posenc_test::Backwards;
 
 namespace {
 
@@ -62,15 +64,6 @@ void check_same_bits(const A& got, const B& expected) {
                       value_of(expected(t, h, c)));
   CHECK(tally.complaint() == "");
 }
-
-/// Runs its tasks one after another, the last one first.
-struct Backwards {
-  Index threads;
-  [[nodiscard]] Index concurrency() const { return threads; }
-  void operator()(Index tasks, TaskRef task) const {
-    for (Index i = tasks; i-- > 0;) task(i);
-  }
-};
 
 }  // namespace
 

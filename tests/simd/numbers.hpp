@@ -5,11 +5,11 @@
 // patterns.
 #pragma once
 
-#include <posenc/simd/level.hpp>
-
 #include <Eigen/Core>
 
+#include "../support/bits.hpp"
 #include "../support/catch.hpp"
+#include "../support/levels.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -19,18 +19,11 @@
 #include <random>
 #include <sstream>
 #include <string>
-#include <type_traits>
 #include <vector>
 
-/// Runs f once at every level of this machine.
-template <class F>
-void at_every_level(const F& f) {
-  for (const posenc::simd::Level level : posenc::simd::available_levels()) {
-    const posenc::simd::ForcedLevel forced(level);
-    CAPTURE(posenc::simd::name(level));
-    f();
-  }
-}
+using posenc_test::at_every_level;
+using posenc_test::Bits;
+using posenc_test::bits_of;
 
 /// Counts what is wrong among many and keeps the first of it in words. An assertion for each would
 /// take longer than what is tested.
@@ -57,16 +50,6 @@ class Tally {
   long long all_ = 0, wrong_ = 0;
   std::string first_;
 };
-
-/// The unsigned integer that is as wide as T.
-template <class T>
-using Bits = std::conditional_t<sizeof(T) == 2, std::uint16_t,
-                                std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>;
-
-template <class T>
-Bits<T> bits_of(T element) {
-  return std::bit_cast<Bits<T>>(element);
-}
 
 /// A sign, an exponent and a fraction, as IEEE 754 lays them out.
 template <class T>

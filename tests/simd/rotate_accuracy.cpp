@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // rotate() against the formula, at every level: how exact it is, and that it writes nothing else.
-#include <posenc/rotate/rotate.hpp>
 #include <posenc/rotary/rope.hpp>
+#include <posenc/rotate/rotate.hpp>
 
 #include "../support/catch.hpp"
 #include "rotation.hpp"
@@ -14,6 +14,7 @@
 #include <vector>
 
 using namespace posenc;
+using posenc_test::same_bits;
 
 namespace {
 
@@ -103,11 +104,6 @@ std::vector<T> elements_of(const TensorView<T>& view) {
     for (Index h = 0; h < view.heads; ++h)
       all.insert(all.end(), view.row(t, h), view.row(t, h) + view.width);
   return all;
-}
-
-template <class T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return std::ranges::equal(a, b, {}, bits_of<T>, bits_of<T>);
 }
 
 /// One shape in one layout: out of place and in place, there and back.

@@ -20,6 +20,7 @@
 
 #include <posenc/core/view.hpp>
 
+#include "../support/guards.hpp"
 #include "numbers.hpp"
 
 #include <array>
@@ -28,6 +29,7 @@
 #include <type_traits>
 #include <vector>
 
+using posenc_test::Guarded;
 using Real = long double;
 
 /// What rotates: pairs of `dim` channels from `offset` on, in one of the two layouts.
@@ -85,39 +87,3 @@ std::vector<T> noise(posenc::Index n, unsigned seed) {
     values.push_back(nearest<T>(static_cast<double>(random()) * 0x1p-31 - 1));
   return values;
 }
-
-/// A tensor in memory with room between heads and between tokens, before the first element and
-/// after the last one; what stands there must stay. `skip` elements come first, so that the data is
-/// aligned to no more than an element.
-template <class T>
-class Guarded {
- public:
-  Guarded(posenc::Index tokens, posenc::Index heads, posenc::Index width, posenc::Index skip)
-      : tokens_(tokens), heads_(heads), width_(width), skip_(skip),
-        memory_(static_cast<std::size_t>(skip + tokens * token_stride() + room), guard()) {}
-
-  [[nodiscard]] posenc::TensorView<T> view() {
-    return {memory_.data() + skip_, tokens_, heads_, width_, token_stride(), head_stride()};
-  }
-
-  [[nodiscard]] bool untouched_around() {
-    std::vector<char> inside(memory_.size());
-    const posenc::TensorView<T> all = view();
-    for (posenc::Index t = 0; t < tokens_; ++t)
-      for (posenc::Index h = 0; h < heads_; ++h)
-        std::fill_n(inside.begin() + (all.row(t, h) - memory_.data()), width_, char{1});
-    for (std::size_t i = 0; i < memory_.size(); ++i)
-      if (!inside[i] && bits_of(memory_[i]) != bits_of(guard())) return false;
-    return true;
-  }
-
- private:
-  static constexpr posenc::Index room = 37;
-
-  static T guard() { return std::bit_cast<T>(static_cast<Bits<T>>(0x2aa5'5aa5'2aa5'5aa5U)); }
-  [[nodiscard]] posenc::Index head_stride() const { return width_ + 5; }
-  [[nodiscard]] posenc::Index token_stride() const { return heads_ * head_stride() + 3; }
-
-  posenc::Index tokens_, heads_, width_, skip_;
-  std::vector<T> memory_;
-};

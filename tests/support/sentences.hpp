@@ -7,6 +7,8 @@
 
 #include <string>
 
+namespace posenc_test {
+
 template <class C>
 std::string sentences_of(const C& component, posenc::Index num_heads = 4) {
   posenc::Problems problems;
@@ -15,3 +17,8 @@ std::string sentences_of(const C& component, posenc::Index num_heads = 4) {
   for (const std::string& sentence : problems.sentences()) all += sentence + "\n";
   return all;
 }
+
+}  // namespace posenc_test
+
+// Tests say it without the namespace, like the names of catch.hpp.
+using posenc_test::sentences_of;

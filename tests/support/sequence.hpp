@@ -4,6 +4,8 @@
 // that shares nothing with the library, by attention(), and by decode(), token by token.
 #pragma once
 
+#include "random.hpp"
+
 #include <posenc/attention/attention.hpp>
 #include <posenc/attention/decode.hpp>
 #include <posenc/rotary/rope.hpp>
@@ -12,6 +14,8 @@
 #include <cmath>
 #include <random>
 #include <vector>
+
+namespace posenc_test {
 
 using Rows = std::vector<double>;  // [token][head][channel]
 
@@ -24,14 +28,9 @@ struct Sequence {
 
   explicit Sequence(posenc::Index n) : tokens(n) {
     std::mt19937 random(77);
-    std::uniform_real_distribution<double> draw(-2, 2);
-    const auto fill = [&](Rows& x, posenc::Index h) {
-      x.resize(static_cast<std::size_t>(n * h * width));
-      for (double& value : x) value = draw(random);
-    };
-    fill(q, heads);
-    fill(k, kv_heads);
-    fill(v, kv_heads);
+    q = noise<double>(n * heads * width, random, -2, 2);
+    k = noise<double>(n * kv_heads * width, random, -2, 2);
+    v = noise<double>(n * kv_heads * width, random, -2, 2);
   }
 
   [[nodiscard]] posenc::TensorView<const double> queries() const {
@@ -143,3 +142,11 @@ inline Rows row_of(const Rows& all, posenc::Index token) {
   constexpr posenc::Index row = Sequence::heads * Sequence::width;
   return {all.begin() + token * row, all.begin() + (token + 1) * row};
 }
+
+}  // namespace posenc_test
+
+// Tests say these without the namespace, like the names of catch.hpp.
+using posenc_test::difference;
+using posenc_test::row_of;
+using posenc_test::Rows;
+using posenc_test::Sequence;
