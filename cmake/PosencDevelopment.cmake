@@ -12,7 +12,9 @@ if(PROJECT_IS_TOP_LEVEL)
 
   find_program(POSENC_CCACHE ccache)
   if(POSENC_CCACHE AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
-    set(CMAKE_CXX_COMPILER_LAUNCHER "${POSENC_CCACHE}")
+    # The second word lets it serve files that use a precompiled header.
+    set(CMAKE_CXX_COMPILER_LAUNCHER
+      "${CMAKE_COMMAND};-E;env;CCACHE_SLOPPINESS=pch_defines,time_macros;${POSENC_CCACHE}")
   endif()
 endif()
 

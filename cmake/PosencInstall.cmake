@@ -20,6 +20,10 @@ configure_package_config_file(
   NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/posencConfigVersion.cmake"
   COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+# posenc::kernels is compiled in the project that asks for it.
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/cmake/kernels" DESTINATION "${package_dir}"
+  FILES_MATCHING PATTERN "*.cpp")
+install(FILES "${CMAKE_CURRENT_LIST_DIR}/PosencKernels.cmake" DESTINATION "${package_dir}")
 install(FILES "${PROJECT_BINARY_DIR}/posencConfig.cmake" "${PROJECT_BINARY_DIR}/posencConfigVersion.cmake"
   DESTINATION "${package_dir}")
 

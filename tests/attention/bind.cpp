@@ -256,13 +256,13 @@ TEST_CASE("bind: distance maps") {
   const auto leaky = bind(rope | LeakyReRoPE{.window = 4, .factor = 8});
   STATIC_REQUIRE(decltype(leaky)::has_distance_map);
   CHECK(leaky.distance_map().window == 4);
-  CHECK(leaky.region_angles(LeakyReRoPE::near).step() == 1);
-  CHECK(leaky.region_angles(LeakyReRoPE::far_past).step() == 0.125);
-  CHECK(&leaky.region_angles(LeakyReRoPE::far_past) ==
-        &leaky.region_angles(LeakyReRoPE::far_future));
-  CHECK(&leaky.region_angles(LeakyReRoPE::near) == &leaky.rotary().angles);
+  CHECK(leaky.rotary().region_angles(LeakyReRoPE::near).step() == 1);
+  CHECK(leaky.rotary().region_angles(LeakyReRoPE::far_past).step() == 0.125);
+  CHECK(&leaky.rotary().region_angles(LeakyReRoPE::far_past) ==
+        &leaky.rotary().region_angles(LeakyReRoPE::far_future));
+  CHECK(&leaky.rotary().region_angles(LeakyReRoPE::near) == &leaky.rotary().angles);
   const auto copy = leaky;
-  CHECK(&copy.region_angles(LeakyReRoPE::near) == &copy.rotary().angles);
+  CHECK(&copy.rotary().region_angles(LeakyReRoPE::near) == &copy.rotary().angles);
   CHECK(bind(rope).distance_map().distance(7, 4) == 3);
   CHECK(bind(Causal{} | rope | ALiBi{} | ReRoPE{.window = 5} | SoftCap{}).distance_map().window ==
         5);

@@ -29,18 +29,59 @@ double worst(const A& got, const B& expected) {
   return off;
 }
 
+constexpr Index tokens = 70, heads = 4, kv_heads = 2, width = 16, value_width = 16;
+
+/// Queries, keys and values of one sequence.
+struct Tensors {
+  std::vector<float> q = noise(tokens * heads * width, 1), k = noise(tokens * kv_heads * width, 2),
+                     v = noise(tokens * kv_heads * value_width, 3);
+  TensorView<const float> queries{q.data(), tokens, heads, width},
+      keys{k.data(), tokens, kv_heads, width}, values{v.data(), tokens, kv_heads, value_width};
+
+  static std::vector<float> noise(Index n, unsigned seed) {
+    return posenc_test::noise<float, float>(n, seed, -2, 2);
+  }
+};
+
+struct Result {
+  std::vector<float> out, lse;
+  explicit Result(Index rows)
+      : out(static_cast<std::size_t>(rows * heads * value_width)),
+        lse(static_cast<std::size_t>(rows * heads)) {}
+  TensorView<float> view(Index rows) { return {out.data(), rows, heads, value_width}; }
+  bool operator==(const Result&) const = default;
+};
+
 /// Kernel against reference, and a token decoded alone against the same token among all.
+inline Result check(std::string_view name, const AnyBound& bound, const Tensors& x) {
+  Result all(tokens);
+  attention(x.queries, x.keys, x.values, all.view(tokens), bound, {.lse = all.lse});
+  const ReferenceResult expected = reference_attention(x.queries, x.keys, x.values, bound);
+  CHECK(worst(all.out, expected.out) <= 1e-5);
+  CHECK(worst(all.lse, expected.lse) <= 1e-5);
+
+  for (const Index token : {Index{0}, Index{40}, tokens - 1}) {
+    Result row(1);
+    // The same frequencies as in the call with all tokens, also where these depend on the length.
+    const AnyBound at_length = bound.at_length(tokens);
+    attention(x.queries.slice(token, 1), x.keys.slice(0, token + 1), x.values.slice(0, token + 1),
+              row.view(1), at_length, {.lse = row.lse});
+    // Causal or not: an encoding that looks ahead gets to see all keys.
+    if (name == "PrefixLM")
+      attention(x.queries.slice(token, 1), x.keys, x.values, row.view(1), at_length,
+                {.query_offset = token, .lse = row.lse});
+    const auto first = all.out.begin() + token * heads * value_width;
+    const auto first_lse = all.lse.begin() + token * heads;
+    CHECK(worst(row.out, std::vector<float>(first, first + heads * value_width)) <= 2e-6);
+    CHECK(worst(row.lse, std::vector<float>(first_lse, first_lse + heads)) <= 2e-6);
+  }
+  return all;
+}
+
+/// The same for the type of an encoding: its results have the same bits.
 template <class LayoutT>
 void check_all() {
-  constexpr Index tokens = 70, heads = 4, kv_heads = 2, width = 16, value_width = 16;
-  const auto noise = [](Index n, unsigned seed) {
-    return posenc_test::noise<float, float>(n, seed, -2, 2);
-  };
-  const std::vector<float> q = noise(tokens * heads * width, 1),
-                           k = noise(tokens * kv_heads * width, 2),
-                           v = noise(tokens * kv_heads * value_width, 3);
-  const TensorView<const float> queries(q.data(), tokens, heads, width),
-      keys(k.data(), tokens, kv_heads, width), values(v.data(), tokens, kv_heads, value_width);
+  const Tensors x;
   std::set<std::string> names;
   int entries = 0;
   for_each_in_gallery<LayoutT>(
@@ -50,33 +91,12 @@ void check_all() {
         ++entries;
         names.emplace(entry.name);
         CHECK_FALSE(entry.source.empty());
-        const auto bound = bind(encoding, {.num_heads = heads, .num_kv_heads = kv_heads});
-
-        std::vector<float> out(tokens * heads * value_width), lse(tokens * heads);
-        attention(queries, keys, values, TensorView<float>(out.data(), tokens, heads, value_width),
-                  bound, {.lse = lse});
-        const ReferenceResult expected =
-            reference_attention<const float>(queries, keys, values, bound);
-        CHECK(worst(out, expected.out) <= 1e-5);
-        CHECK(worst(lse, expected.lse) <= 1e-5);
-
-        for (const Index token : {Index{0}, Index{40}, tokens - 1}) {
-          std::vector<float> row(heads * value_width), row_lse(heads);
-          // The same frequencies as in the call with all tokens, also where these depend on the length.
-          const auto at_length = bound.at_length(tokens);
-          attention(queries.slice(token, 1), keys.slice(0, token + 1), values.slice(0, token + 1),
-                    TensorView<float>(row.data(), 1, heads, value_width), at_length,
-                    {.lse = row_lse});
-          // Causal or not: an encoding that looks ahead gets to see all keys.
-          if (entry.name == "PrefixLM")
-            attention(queries.slice(token, 1), keys, values,
-                      TensorView<float>(row.data(), 1, heads, value_width), at_length,
-                      {.query_offset = token, .lse = row_lse});
-          const auto first = out.begin() + token * heads * value_width;
-          CHECK(worst(row, std::vector<float>(first, first + heads * value_width)) <= 2e-6);
-          CHECK(worst(row_lse, std::vector<float>(lse.begin() + token * heads,
-                                                  lse.begin() + (token + 1) * heads)) <= 2e-6);
-        }
+        const BindOptions options{.num_heads = heads, .num_kv_heads = kv_heads};
+        const Result composed = check(entry.name, bind(AnyEncoding(encoding), options), x);
+        Result known(tokens);
+        attention(x.queries, x.keys, x.values, known.view(tokens), bind(encoding, options),
+                  {.lse = known.lse});
+        CHECK(known == composed);
       });
   CHECK(entries >= 30);
   CHECK(static_cast<int>(names.size()) == entries);

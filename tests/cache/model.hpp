@@ -559,7 +559,7 @@ class Session {
         const RotaryState& state = rotary.state;
         const Index pairs = state.pairs();
         constexpr bool is_half_split =
-            std::is_same_v<typename BoundT::rotary_type::layout, HalfSplit>;
+            std::is_same_v<typename BoundT::layout, HalfSplit>;
         for (Index i = 0; i < pairs; ++i) {
           const int axis = state.axis.empty() || setting_.axes == 1 ? 0 : state.axis[size(i)];
           Position at = token.at[size(axis)];
@@ -628,8 +628,9 @@ class Session {
       if (state.growth.size() != 0)
         grown = std::exp(state.growth.abs().maxCoeff() * static_cast<double>(most - least));
     }
-    const detail::reference::Call<BoundT, U> call{
-        *bound,
+    const detail::reference::Call<U, U, U> call{
+        bound->answers(),
+        bound->answers().rotary(),
         {q, queries, setting_.heads, setting_.head_dim},
         {k.data(), n, setting_.kv_heads, setting_.head_dim},
         {v.data(), n, setting_.kv_heads, setting_.value_dim},

@@ -14,6 +14,9 @@ using posenc::huggingface::LayerKind;
 using posenc::huggingface::Model;
 using posenc::huggingface::Options;
 
+// The reader is compiled once, in reader.cpp.
+extern template class posenc::huggingface::ModelReader<json>;
+
 /// A Llama with heads of 64 channels and what `more` adds, replaces or, by null, leaves empty.
 inline json llama(const json& more = json::object()) {
   json config = {{"model_type", "llama"},    {"hidden_size", 512},

@@ -112,7 +112,7 @@ int check_gallery() {
           } else {
             check_steps<KeyState::raw>(name, bound);
             // The state that the map of distances asks for; rotated where there is none.
-            constexpr KeyState kept = detail::keys_of_map<detail::map_of<Bound<E>>>;
+            constexpr KeyState kept = Bound<E>::encoding_facts.stored_keys;
             if constexpr (kept != KeyState::raw && part != Part::biases)
               check_steps<kept>(name, bound);
           }

@@ -16,7 +16,8 @@ ReferenceResult reference_of(const TensorView<const U>& q, const TensorView<cons
                              const TensorView<const U>& v, const std::vector<Position>& at,
                              const std::vector<Position>& index, const BoundT& bound) {
   const std::size_t first = size(k.tokens - q.tokens);
-  const detail::reference::Call<BoundT, U> call{bound,
+  const detail::reference::Call<U, U, U> call{bound.answers(),
+                                                bound.answers().rotary(),
                                                 q,
                                                 k,
                                                 v,

@@ -306,7 +306,7 @@ TEMPLATE_TEST_CASE("a head of 16-bit elements is rotated into floats as floats a
 TEMPLATE_TEST_CASE("rotate: by angles at hand, and sequence by sequence", "", float, double,
                    Eigen::bfloat16, Eigen::half) {
   for_each_encoding([]<class E>(const Bound<E>& bound) {
-    using Angles = Rotations<typename Bound<E>::rotary_type::layout, arithmetic_t<TestType>>;
+    using Angles = Rotations<typename Bound<E>::layout, arithmetic_t<TestType>>;
     const Tensor<TestType> x{std::ssize(scattered), 2, bound.rotary().state.head_dim};
     const std::vector<Index> starts{0, 1, 1, 9, x.tokens};
     const std::vector<Position> offsets{77, 0, -4, 1 << 20};

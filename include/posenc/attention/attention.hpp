@@ -62,20 +62,19 @@ inline void check_rotated_keys(Problems& problems, const Answers& answers) {
                    "(DeBERTa): keep raw keys and pass them as they are.");
 }
 
-template <class Q, class K, class V, class O, class E, class U>
+/// All of a call: checks, memory, kernel. Nothing in it knows the type of the encoding.
+template <class Q, class K, class V, class O, class U>
 void attend(const TensorView<Q>& q, const TensorView<K>& k, const TensorView<V>& v,
-            const TensorView<O>& out, KeyState keys, const Bound<E>& bound,
-            const AttentionOptions<U>& options) {
-  require_elements<U, Q, K, V, O>();
-  const Answers& answers = bound.answers();
+            const TensorView<O>& out, KeyState keys, const Asked<U>& asked,
+            const PrefillLeaves<U>& leaves, const AttentionOptions<U>& options) {
+  const Answers& answers = *asked.answers;
+  const std::size_t level = leaves.level;
   Problems problems;
   if (keys == KeyState::rotated) check_rotated_keys(problems, answers);
   check_shapes(problems, q, k, v, out, answers, options.lse);
   const Coordinates at =
       coordinates(problems, q.tokens, k.tokens, options, answers.rotary().state);
   DistanceCheck(answers, at)(problems, q.tokens, k.tokens);
-  const std::size_t level = level_index();
-  const PrefillLeaves<U> leaves = prefill_leaves<typename Bound<E>::layout, U>(level);
   const AttentionShape shape{q.tokens, k.tokens, q.width, v.width};
   const Index concurrency = options.executor.concurrency();  // once: the next answer may differ
   const Index bytes = problems.empty() ? prefill_bytes(answers, leaves, shape, concurrency) : 0;
@@ -90,9 +89,29 @@ void attend(const TensorView<Q>& q, const TensorView<K>& k, const TensorView<V>&
   const TensorKeys<U> source(Rows<U>(k, level), Rows<U>(v, level), keys, at);
   const Workspace workspace(options.workspace, bytes);
   PrefillCall<U> call{Rows<U>(q, level), source.source(), OutRows<U>(out, level), options.lse,
-                      at.query, Positions(at.query_offset), bound.template asked<U>(), leaves};
+                      at.query, Positions(at.query_offset), asked, leaves};
   call.asked.rotary = &*rotary;
   run_prefill(call, concurrency, options.executor, workspace.data());
+}
+
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT void attend<const float, const float, const float, float, float>(
+    const TensorView<const float>&, const TensorView<const float>&, const TensorView<const float>&,
+    const TensorView<float>&, KeyState, const Asked<float>&, const PrefillLeaves<float>&,
+    const AttentionOptions<float>&);
+POSENC_DETAIL_DOUBLE void attend<const double, const double, const double, double, double>(
+    const TensorView<const double>&, const TensorView<const double>&,
+    const TensorView<const double>&, const TensorView<double>&, KeyState, const Asked<double>&,
+    const PrefillLeaves<double>&, const AttentionOptions<double>&);
+#endif
+
+template <class U, class... Ts, class E>
+void attend_bound(const TensorView<Ts>&... tensors, KeyState keys, const Bound<E>& bound,
+                  const AttentionOptions<U>& options) {
+  require_elements<U, Ts...>();
+  if constexpr (are_computed_in<U, Ts...>)
+    attend(tensors..., keys, bound.template asked<U>(),
+           prefill_leaves<typename Bound<E>::layout, U>(level_index()), options);
 }
 
 /// Tensors of one element are taken by the overloads that also accept braces.
@@ -136,7 +155,8 @@ void attention(std::type_identity_t<TensorView<const T>> q,
                std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
                const Bound<E>& bound,
                const std::type_identity_t<AttentionOptions<arithmetic_t<T>>>& options = {}) {
-  detail::attend(q, k, v, out, KeyState::raw, bound, options);
+  detail::attend_bound<arithmetic_t<T>, const T, const T, const T, T>(q, k, v, out, KeyState::raw, bound,
+                                                                      options);
 }
 
 /// The same for tensors of different elements.
@@ -145,7 +165,8 @@ template <class Q, class K, class V, class O, class E>
 void attention(TensorView<Q> q, TensorView<K> k, TensorView<V> v, TensorView<O> out,
                const Bound<E>& bound,
                const std::type_identity_t<AttentionOptions<arithmetic_t<O>>>& options = {}) {
-  detail::attend(q, k, v, out, KeyState::raw, bound, options);
+  detail::attend_bound<arithmetic_t<O>, const Q, const K, const V, O>(q, k, v, out, KeyState::raw,
+                                                                      bound, options);
 }
 
 /// Attention over keys that were rotated at their own positions, as a cache may hold them.
@@ -155,7 +176,8 @@ void attention(std::type_identity_t<TensorView<const T>> q, std::type_identity_t
                const Bound<E>& bound,
                const std::type_identity_t<AttentionOptions<arithmetic_t<T>>>& options = {}) {
   detail::require_rotated_keys<E>();
-  detail::attend(q, k.keys, v, out, KeyState::rotated, bound, options);
+  detail::attend_bound<arithmetic_t<T>, const T, const T, const T, T>(q, k.keys, v, out, KeyState::rotated, bound,
+                                                                      options);
 }
 
 /// The same for tensors of different elements.
@@ -165,7 +187,8 @@ void attention(TensorView<Q> q, RotatedKeys<K> k, TensorView<V> v, TensorView<O>
                const Bound<E>& bound,
                const std::type_identity_t<AttentionOptions<arithmetic_t<O>>>& options = {}) {
   detail::require_rotated_keys<E>();
-  detail::attend(q, k.keys, v, out, KeyState::rotated, bound, options);
+  detail::attend_bound<arithmetic_t<O>, const Q, const K, const V, O>(q, k.keys, v, out, KeyState::rotated,
+                                                                      bound, options);
 }
 
 /// Binds the encoding and attends, in one call; the heads are those of q and k.

@@ -286,14 +286,17 @@ void prefill_sequence(const CachedSequence<T>& one, const Rows<U>& q, const OutR
   run_prefill(call, concurrency, executor, workspace);
 }
 
-template <class Q, KeyState State, class T, class O, class E, class U>
-void decode_checked(const TensorView<Q>& q, const KeyValueCache<State, T>& cache,
-                    const TensorView<O>& out, const Bound<E>& bound,
-                    const DecodeOptions<U>& options) {
-  const Answers& answers = bound.answers();
-  const std::size_t level = level_index();
+/// All of a call: checks, memory, kernels. Nothing in it knows the type of the encoding.
+template <class Q, KeyState State, class T, class O, class U>
+void decode_cached(const TensorView<Q>& q, const KeyValueCache<State, T>& cache,
+                   const TensorView<O>& out, Asked<U> asked, const PrefillLeaves<U>& leaves,
+                   const DecodeLeaves<U>& decode_leaves, const DecodeOptions<U>& options) {
+  const Answers& answers = *asked.answers;
+  const std::size_t level = leaves.level;
   const DecodeBatch<KeyValueCache<State, T>, U> batch{cache, options, q.tokens};
   Problems problems;
+  check_decode(problems, q, cache, out, answers, options);
+  problems.raise_if_any("posenc::decode");
   DecodeShape shape = decode_shape(cache, answers);
   shape.sequences = batch.sequences();
   AttentionShape many{0, 0, shape.head_dim, shape.value_dim};
@@ -309,8 +312,6 @@ void decode_checked(const TensorView<Q>& q, const KeyValueCache<State, T>& cache
       many.keys = std::max(many.keys, tokens);
     }
   }
-  using LayoutT = typename Bound<E>::layout;
-  const PrefillLeaves<U> leaves = prefill_leaves<LayoutT, U>(level);
   const Index concurrency = options.executor.concurrency();
   const DecodeMemory sizes = decode_memory<T>(answers, shape, many, leaves, concurrency);
   check_workspace(problems, options.workspace, sizes.bytes());
@@ -342,14 +343,13 @@ void decode_checked(const TensorView<Q>& q, const KeyValueCache<State, T>& cache
           return static_cast<const CachedSequence<T>*>(self)->place(query);
         }};
   }
-  Asked<U> asked = bound.template asked<U>();
   const Rows<U> q_rows(q, level);
   const OutRows<U> out_rows(out, level);
   if (shape.tasks > 0) {
     const DecodeCall<U> call{
         q_rows,      out_rows,
         options.lse, asked,
-        decode_leaves<LayoutT, T>(answers.rotary(), level),
+        decode_leaves,
         {memory.few, static_cast<std::size_t>(shape.sequences)},
         shape};
     run_decode(call, std::clamp<Index>(shape.tasks, 1, concurrency), options.executor, rest);
@@ -403,16 +403,55 @@ template <KeyState State, class T, class E>
 }
 
 namespace detail {
-template <class Q, KeyState State, class T, class O, class E, class U>
-void decode_any(const TensorView<Q>& q, const KeyValueCache<State, T>& cache,
-                const TensorView<O>& out, const Bound<E>& bound, const DecodeOptions<U>& options) {
+
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT void decode_cached<const float, KeyState::raw, float, float, float>(
+    const TensorView<const float>&, const KeyValueCache<KeyState::raw, float>&,
+    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
+    const DecodeOptions<float>&);
+POSENC_DETAIL_FLOAT void decode_cached<const float, KeyState::rotated, float, float, float>(
+    const TensorView<const float>&, const KeyValueCache<KeyState::rotated, float>&,
+    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
+    const DecodeOptions<float>&);
+POSENC_DETAIL_DOUBLE void decode_cached<const double, KeyState::raw, double, double, double>(
+    const TensorView<const double>&, const KeyValueCache<KeyState::raw, double>&,
+    const TensorView<double>&, Asked<double>, const PrefillLeaves<double>&, const DecodeLeaves<double>&,
+    const DecodeOptions<double>&);
+POSENC_DETAIL_DOUBLE void decode_cached<const double, KeyState::rotated, double, double, double>(
+    const TensorView<const double>&, const KeyValueCache<KeyState::rotated, double>&,
+    const TensorView<double>&, Asked<double>, const PrefillLeaves<double>&, const DecodeLeaves<double>&,
+    const DecodeOptions<double>&);
+POSENC_DETAIL_BFLOAT16 void decode_cached<const float, KeyState::raw, Eigen::bfloat16, float, float>(
+    const TensorView<const float>&, const KeyValueCache<KeyState::raw, Eigen::bfloat16>&,
+    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
+    const DecodeOptions<float>&);
+POSENC_DETAIL_BFLOAT16 void decode_cached<const float, KeyState::rotated, Eigen::bfloat16, float, float>(
+    const TensorView<const float>&, const KeyValueCache<KeyState::rotated, Eigen::bfloat16>&,
+    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
+    const DecodeOptions<float>&);
+POSENC_DETAIL_FLOAT16 void decode_cached<const float, KeyState::raw, Eigen::half, float, float>(
+    const TensorView<const float>&, const KeyValueCache<KeyState::raw, Eigen::half>&,
+    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
+    const DecodeOptions<float>&);
+POSENC_DETAIL_FLOAT16 void decode_cached<const float, KeyState::rotated, Eigen::half, float, float>(
+    const TensorView<const float>&, const KeyValueCache<KeyState::rotated, Eigen::half>&,
+    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
+    const DecodeOptions<float>&);
+#endif
+
+template <class U, class Q, KeyState State, class T, class O, class E>
+void decode_bound(const TensorView<Q>& q, const KeyValueCache<State, T>& cache,
+                  const TensorView<O>& out, const Bound<E>& bound,
+                  const DecodeOptions<U>& options) {
   require_elements<U, Q, O>();
   require_state<State, E>();
-  Problems problems;
-  check_decode(problems, q, cache, out, bound.answers(), options);
-  problems.raise_if_any("posenc::decode");
-  decode_checked(q, cache, out, bound, options);
+  const std::size_t level = level_index();
+  if constexpr (are_computed_in<U, Q, O>)
+    decode_cached(q, cache, out, bound.template asked<U>(),
+                  prefill_leaves<typename Bound<E>::layout, U>(level),
+                  decode_leaves<E, State, T>(bound.answers().rotary(), level), options);
 }
+
 }  // namespace detail
 
 /// Attention of the last tokens of each sequence over a cache. See the head of this file.
@@ -422,7 +461,7 @@ void decode(std::type_identity_t<TensorView<const arithmetic_t<T>>> q,
             const KeyValueCache<State, T>& cache,
             std::type_identity_t<TensorView<arithmetic_t<T>>> out, const Bound<E>& bound,
             const std::type_identity_t<DecodeOptions<arithmetic_t<T>>>& options = {}) {
-  detail::decode_any(q, cache, out, bound, options);
+  detail::decode_bound<arithmetic_t<T>>(q, cache, out, bound, options);
 }
 
 /// The same for queries and outputs of other elements.
@@ -432,7 +471,7 @@ template <class Q, KeyState State, class T, class O, class E>
 void decode(TensorView<Q> q, const KeyValueCache<State, T>& cache, TensorView<O> out,
             const Bound<E>& bound,
             const std::type_identity_t<DecodeOptions<arithmetic_t<T>>>& options = {}) {
-  detail::decode_any(q, cache, out, bound, options);
+  detail::decode_bound<arithmetic_t<T>>(q, cache, out, bound, options);
 }
 
 POSENC_NAMESPACE_END

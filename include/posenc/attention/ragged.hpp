@@ -78,12 +78,12 @@ inline void check_pairs(Problems& problems, const RaggedPairs& pairs, Index quer
                    " of keys: each needs its own.");
 }
 
-template <class Q, class K, class V, class O, class E, class U>
+template <class Q, class K, class V, class O, class U>
 void attend_ragged(const TensorView<Q>& q, const TensorView<K>& k, const TensorView<V>& v,
-                   const TensorView<O>& out, const RaggedPairs& pairs, const Bound<E>& bound,
-                   const RaggedAttentionOptions<U>& options) {
-  require_elements<U, Q, K, V, O>();
-  const Answers& answers = bound.answers();
+                   const TensorView<O>& out, const RaggedPairs& pairs, const Asked<U>& asked,
+                   const PrefillLeaves<U>& leaves, const RaggedAttentionOptions<U>& options) {
+  const Answers& answers = *asked.answers;
+  const std::size_t level = leaves.level;
   Problems problems;
   check_shapes(problems, q, k, v, out, answers, options.lse);
   check_pairs(problems, pairs, q.tokens, k.tokens);
@@ -101,8 +101,6 @@ void attend_ragged(const TensorView<Q>& q, const TensorView<K>& k, const TensorV
     for (const std::string& sentence : own.sentences())
       problems.add("sequence ", i, ": ", sentence);
   }
-  const std::size_t level = level_index();
-  const PrefillLeaves<U> leaves = prefill_leaves<typename Bound<E>::layout, U>(level);
   const Index concurrency = options.executor.concurrency();
   const Index bytes =
       ragged_workspace_bytes(answers, leaves, pairs, q.width, v.width, concurrency);
@@ -132,7 +130,7 @@ void attend_ragged(const TensorView<Q>& q, const TensorView<K>& k, const TensorV
                         {},
                         at[size(i)].query,
                         Positions(at[size(i)].query_offset),
-                        bound.template asked<U>(),
+                        asked,
                         leaves};
     if (!options.lse.empty())
       call.lse = options.lse.subspan(size(first * q.heads), size(queries * q.heads));
@@ -146,6 +144,22 @@ void attend_ragged(const TensorView<Q>& q, const TensorView<K>& k, const TensorV
   run_tasks(options.executor, concurrency, pairs.sequences(), [&](Index worker) {
     return [&attend_one, worker](Index i) { attend_one(i, worker, 1, Serial{}); };
   });
+}
+
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT void attend_ragged<const float, const float, const float, float, float>(
+    const TensorView<const float>&, const TensorView<const float>&, const TensorView<const float>&,
+    const TensorView<float>&, const RaggedPairs&, const Asked<float>&, const PrefillLeaves<float>&,
+    const RaggedAttentionOptions<float>&);
+#endif
+
+template <class U, class... Ts, class E>
+void attend_ragged_bound(const TensorView<Ts>&... tensors, const RaggedPairs& pairs,
+                         const Bound<E>& bound, const RaggedAttentionOptions<U>& options) {
+  require_elements<U, Ts...>();
+  if constexpr (are_computed_in<U, Ts...>)
+    attend_ragged(tensors..., pairs, bound.template asked<U>(),
+                  prefill_leaves<typename Bound<E>::layout, U>(level_index()), options);
 }
 
 }  // namespace detail
@@ -185,7 +199,7 @@ void attention(std::type_identity_t<TensorView<const T>> q,
                std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
                const RaggedBatch& queries, const RaggedBatch& keys, const Bound<E>& bound,
                const std::type_identity_t<RaggedAttentionOptions<arithmetic_t<T>>>& options = {}) {
-  detail::attend_ragged(q, k, v, out, detail::RaggedPairs{queries, keys}, bound, options);
+  detail::attend_ragged_bound<arithmetic_t<T>, const T, const T, const T, T>(q, k, v, out, detail::RaggedPairs{queries, keys}, bound, options);
 }
 
 /// Attention of whole sequences over themselves.
@@ -195,7 +209,7 @@ void attention(std::type_identity_t<TensorView<const T>> q,
                std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
                const RaggedBatch& batch, const Bound<E>& bound,
                const std::type_identity_t<RaggedAttentionOptions<arithmetic_t<T>>>& options = {}) {
-  detail::attend_ragged(q, k, v, out, detail::RaggedPairs{batch, batch}, bound, options);
+  detail::attend_ragged_bound<arithmetic_t<T>, const T, const T, const T, T>(q, k, v, out, detail::RaggedPairs{batch, batch}, bound, options);
 }
 
 /// Both for tensors of different elements.
@@ -204,14 +218,14 @@ template <class Q, class K, class V, class O, class E>
 void attention(TensorView<Q> q, TensorView<K> k, TensorView<V> v, TensorView<O> out,
                const RaggedBatch& queries, const RaggedBatch& keys, const Bound<E>& bound,
                const std::type_identity_t<RaggedAttentionOptions<arithmetic_t<O>>>& options = {}) {
-  detail::attend_ragged(q, k, v, out, detail::RaggedPairs{queries, keys}, bound, options);
+  detail::attend_ragged_bound<arithmetic_t<O>, const Q, const K, const V, O>(q, k, v, out, detail::RaggedPairs{queries, keys}, bound, options);
 }
 template <class Q, class K, class V, class O, class E>
   requires detail::MixedElements<Q, K, V, O>
 void attention(TensorView<Q> q, TensorView<K> k, TensorView<V> v, TensorView<O> out,
                const RaggedBatch& batch, const Bound<E>& bound,
                const std::type_identity_t<RaggedAttentionOptions<arithmetic_t<O>>>& options = {}) {
-  detail::attend_ragged(q, k, v, out, detail::RaggedPairs{batch, batch}, bound, options);
+  detail::attend_ragged_bound<arithmetic_t<O>, const Q, const K, const V, O>(q, k, v, out, detail::RaggedPairs{batch, batch}, bound, options);
 }
 
 POSENC_NAMESPACE_END

@@ -111,6 +111,11 @@ class Bound<AnyEncoding> {
  public:
   using encoding_type = AnyEncoding;
   using layout = AnyLayout;
+  static constexpr detail::EncodingFacts encoding_facts = [] {  // whatever may turn out
+    detail::EncodingFacts facts;
+    facts.rotates_values = facts.has_relative_vectors = true;
+    return facts;
+  }();
 
   /// Throws Error with every problem.
   Bound(AnyEncoding encoding, const BindOptions& options)

@@ -56,6 +56,8 @@ struct Components {
   Encoding<Ts...> encoding;
   std::optional<Stages> stages{};
 
+  explicit Components(Encoding<Ts...> from) : encoding(std::move(from)) {}
+
   [[nodiscard]] std::vector<Described> described() const {
     return std::apply(
         [](const Ts&... c) { return std::vector<Described>{{&c, &description<Ts>}...}; },
@@ -127,7 +129,7 @@ class Bound<Encoding<Ts...>> {
 
   /// Throws Error with every problem.
   Bound(encoding_type encoding, const BindOptions& options)
-      : components_(std::make_shared<Components>(Components{std::move(encoding)})),
+      : components_(std::make_shared<Components>(std::move(encoding))),
         answers_(answer(*components_, options)) {}
 
   [[nodiscard]] const encoding_type& encoding() const { return components_->encoding; }

@@ -215,7 +215,10 @@ class KeyValueCache {
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
   /// Builds no name where nothing is wrong.
   static void raise(const Problems& problems, const char* what) {
-    if (!problems.empty()) problems.raise_if_any(std::string("posenc::KeyValueCache::") + what);
+    if (problems.empty()) return;
+    std::string who = "posenc::KeyValueCache::";
+    who += what;
+    problems.raise_if_any(who);
   }
   static void check_sinks(const char* what, const CacheShape& shape, Index sinks) {
     Problems problems;

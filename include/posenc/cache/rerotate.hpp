@@ -132,11 +132,11 @@ void shift(KeyValueCache<State, T>& cache, Index sequence, Position first, Posit
     };
     Rotary rotary{state, answers.rotary().offset, answers.rotary().layout};
     rotary.state.centre = 0;  // growth by the same distance wherever they stand
-    simd::dispatch<T>([&]<class Level>(Level) {
+    {
       const auto turn = [&](T* rows, Index n, Index width, const Turn& how) {
         const TensorView<T> x(rows, 1, n, width, 0, width);
         for (Position left = by; left != 0; left -= step(left))
-          detail::rotate_rows<Level, LayoutT, T, T>(rotary, answers.rotary().angles, how,
+          detail::rotate_rows_at_level<LayoutT, T, T>(rotary, answers.rotary().angles, how,
                                                     Positions(step(left)), x, x);
       };
       detail::for_rows(executor, cache, slots, from, to, [&](Index slot, Index n, Index head) {
@@ -145,7 +145,7 @@ void shift(KeyValueCache<State, T>& cache, Index sequence, Position first, Posit
         if (answers.facts().rotates_values)
           turn(cache.rows().value(sequence, slot, head), n, cache.shape().value_dim, {});
       });
-    });
+    }
   }
   slots.shift(first, last, by);
 }
@@ -212,9 +212,9 @@ void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bo
   rotary.state.inv_freq = b.inv_freq - a.inv_freq;
   rotary.state.growth.resize(0);
   rotary.angles = AngleTable(rotary.state);
-  simd::dispatch<T>([&]<class Level>(Level) {
+  {
     const auto turn = [&](const TensorView<T>& x, const Positions& positions) {
-      detail::rotate_rows<Level, LayoutT, T, T>(rotary, rotary.angles, {}, positions, x, x);
+      detail::rotate_rows_at_level<LayoutT, T, T>(rotary, rotary.angles, {}, positions, x, x);
     };
     // All heads of a token share its angles.
     constexpr Index worth_a_thread = Index{1} << 17;  // bytes
@@ -227,7 +227,7 @@ void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bo
           turn(cache.rows().values(sequence, run.slot, run.tokens), positions);
       });
     });
-  });
+  }
   cache.set_rotated_by(sequence, to.answers());
 }
 

@@ -159,6 +159,12 @@ void store_rows(const TensorView<const X>& x, const TensorView<T>& y) {
     copy_channels(x.width, from, x.channel_stride, to, y.channel_stride);
   });
 }
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_BFLOAT16 void store_rows<float, Eigen::bfloat16>(const TensorView<const float>&,
+                                                               const TensorView<Eigen::bfloat16>&);
+POSENC_DETAIL_FLOAT16 void store_rows<float, Eigen::half>(const TensorView<const float>&,
+                                                          const TensorView<Eigen::half>&);
+#endif
 
 /// Rotates keys, and values under RotateValues, on their way into a cache.
 template <KeyState State, class LayoutT>
@@ -178,25 +184,23 @@ class KeyRotation {
                   const TensorView<T>& keys, const TensorView<const X>& v,
                   const TensorView<T>& values) const {
     const Rotary& rotary = answers_.rotary();
-    simd::dispatch<T>([&]<class Level>(Level) {
-      const auto rotate = [&](const AngleTable& table, const Positions& at, const auto& x,
-                              const auto& y, const Turn& turn) {
-        rotate_rows<Level, LayoutT, X, T>(rotary, table, turn, at, x, y);
-      };
-      const Turn turn{.side = Side::key};
-      if constexpr (State == KeyState::reduced) {
-        std::vector<Position> reduced;
-        for (Index t = 0; t < tokens; ++t)
-          reduced.push_back(answers_.map().key_position(0, positions[t]));
-        rotate(rotary.region_angles(0), Positions(reduced), k, keys, turn);
-      } else {
-        rotate(rotary.angles, positions, k, keys, turn);
-      }
-      if (answers_.facts().rotates_values)
-        rotate(rotary.angles, positions, v, values, {});
-      else
-        store_rows(v, values);
-    });
+    const auto rotate = [&](const AngleTable& table, const Positions& at, const auto& x,
+                            const auto& y, const Turn& turn) {
+      rotate_rows_at_level<LayoutT, X, T>(rotary, table, turn, at, x, y);
+    };
+    const Turn turn{.side = Side::key};
+    if constexpr (State == KeyState::reduced) {
+      std::vector<Position> reduced;
+      for (Index t = 0; t < tokens; ++t)
+        reduced.push_back(answers_.map().key_position(0, positions[t]));
+      rotate(rotary.region_angles(0), Positions(reduced), k, keys, turn);
+    } else {
+      rotate(rotary.angles, positions, k, keys, turn);
+    }
+    if (answers_.facts().rotates_values)
+      rotate(rotary.angles, positions, v, values, {});
+    else
+      store_rows(v, values);
     return true;
   }
 

@@ -75,6 +75,31 @@
 #define POSENC_DETAIL_LEVELS scalar_only
 #endif
 
+// Kernels that are compiled once for a program (the CMake target posenc::kernels, which defines
+// POSENC_KERNELS as the baseline that it was compiled for) are declared where they are used and defined
+// in its sources. Units of another baseline, executor or set of levels do without it: they define what
+// they need themselves, as every unit does where there is no such library.
+#if defined(POSENC_KERNELS) && !defined(POSENC_KERNELS_SOURCE)
+#define POSENC_DETAIL_BASELINE_avx512 9
+#define POSENC_DETAIL_BASELINE_avx512f 8
+#define POSENC_DETAIL_BASELINE_avx2_fma 7
+#define POSENC_DETAIL_BASELINE_avx2 6
+#define POSENC_DETAIL_BASELINE_avx 5
+#define POSENC_DETAIL_BASELINE_sse4_2 4
+#define POSENC_DETAIL_BASELINE_x86_64 3
+#define POSENC_DETAIL_BASELINE_aarch64 2
+#define POSENC_DETAIL_BASELINE_generic 1
+#define POSENC_DETAIL_BASELINE__(isa) POSENC_DETAIL_BASELINE_##isa
+#define POSENC_DETAIL_BASELINE_(isa) POSENC_DETAIL_BASELINE__(isa)
+#if POSENC_DETAIL_BASELINE_(POSENC_KERNELS) == POSENC_DETAIL_BASELINE_(POSENC_DETAIL_ISA) && \
+    !defined(POSENC_EXECUTOR_OPENMP) && !defined(POSENC_EXECUTOR_TBB)
+#define POSENC_DETAIL_FLOAT extern template
+#define POSENC_DETAIL_DOUBLE extern template
+#define POSENC_DETAIL_BFLOAT16 extern template
+#define POSENC_DETAIL_FLOAT16 extern template
+#endif
+#endif
+
 #define POSENC_DETAIL_JOIN_(a, b, c, d, e, f) v##a##_##b##_##c##_##d##_##e##_##f
 #define POSENC_DETAIL_JOIN(a, b, c, d, e, f) POSENC_DETAIL_JOIN_(a, b, c, d, e, f)
 #define POSENC_ABI                                                                     \

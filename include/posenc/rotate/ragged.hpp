@@ -39,15 +39,13 @@ void rotate_ragged(const RotateTensors<T, N>& tensors, const RaggedBatch& batch,
   }
   problems.raise_if_any(who);
 
-  simd::dispatch<T>([&]<class Level>(Level) {
-    for_token_ranges(options.executor, tensors, [&](Index first, Index last) {
-      auto i = std::ranges::upper_bound(batch.starts, first) - batch.starts.begin() - 1;
-      for (; i < batch.sequences() && batch.start(i) < last; ++i) {
-        const RotateCall call(rotary_of(i).state, options, inverse);
-        rotate_sides<Level, LayoutT>(tensors, batch.offset(i) - batch.start(i), rotary_of(i), call,
-                            std::max(first, batch.start(i)), std::min(last, batch.start(i + 1)));
-      }
-    });
+  for_token_ranges(options.executor, tensors, [&](Index first, Index last) {
+    auto i = std::ranges::upper_bound(batch.starts, first) - batch.starts.begin() - 1;
+    for (; i < batch.sequences() && batch.start(i) < last; ++i) {
+      const RotateCall call(rotary_of(i).state, options, inverse);
+      rotate_span<LayoutT>(tensors, batch.offset(i) - batch.start(i), rotary_of(i), call,
+                           std::max(first, batch.start(i)), std::min(last, batch.start(i + 1)));
+    }
   });
 }
 

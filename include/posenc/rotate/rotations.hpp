@@ -62,18 +62,9 @@ class Rotations {
     stride_ = rotary.angles.row_stride();
     side_ = call.grows ? options.side : std::nullopt;
     angles_.resize(static_cast<std::size_t>(all));
-    simd::dispatch<U>([&]<class Level>(Level) {
-      detail::TokenAngles<Level, U> angles(rotary.state, rotary.angles, call.turn(options.side));
-      detail::for_pair_chunks(rotary.pairs(), [&](Index first, Index count) {
-        angles.choose(first, count);
-        for (Index t = 0; t < tokens; ++t) {
-          angles.at(positions, t);
-          U* row = angles_.data() + 2 * stride_ * t;
-          std::copy_n(angles.cos(), angles.padded(), row + first);
-          std::copy_n(angles.sin(), angles.padded(), row + stride_ + first);
-        }
-      });
-    });
+    detail::fill_angles_at_level<U>(rotary, rotary.angles, call.turn(options.side), positions,
+                                    tokens, angles_.data(), angles_.data() + stride_,
+                                    2 * stride_);
   }
 
   [[nodiscard]] Index tokens() const { return tokens_; }
@@ -116,18 +107,14 @@ void rotate_all(const RotateTensors<T, N>& tensors, const Rotations<LayoutT, U>&
                    "this encoding (XPos) scales queries and keys differently, so each needs "
                    "Rotations of its own.");
   problems.raise_if_any("posenc::rotate");
-  simd::dispatch<T>([&]<class Level>(Level) {
-    for_token_ranges(executor, tensors, [&](Index begin, Index end) {
-      const Index row = rotations.tokens() > 1 ? rotations.cos(1) - rotations.cos(0) : 0;
-      for (Index t = begin, tokens = 0; t < end; t += tokens) {
-        // Few at a time, so that the pieces of wide heads meet in the cache.
-        tokens = std::min<Index>(8, end - t);
-        for_pair_chunks(rotations.block().pairs, [&](Index first, Index count) {
-          rotate_some<Level, LayoutT>(tensors, t, tokens, rotations.channels(), first, count,
-                                      {rotations.cos(t) + first, rotations.sin(t) + first, row});
-        });
-      }
-    });
+  for_token_ranges(executor, tensors, [&](Index begin, Index end) {
+    const Index row = rotations.tokens() > 1 ? rotations.cos(1) - rotations.cos(0) : 0;
+    for (Index t = begin, tokens = 0; t < end; t += tokens) {
+      // Few at a time, so that the pieces of wide heads meet in the cache.
+      tokens = std::min<Index>(8, end - t);
+      rotate_by_angles<LayoutT>(tensors, t, tokens, rotations.channels(),
+                                {rotations.cos(t), rotations.sin(t), row});
+    }
   });
 }
 

@@ -143,6 +143,107 @@ void rotate_rows(const Rotary& rotary, const AngleTable& table, const Turn& turn
                      y.channel_stride);
 }
 
+/// Cosines and sines of all pairs of some tokens, `row` apart, with zeros behind the last pair: there
+/// may be anything, and the leaf multiplies the zeros by it.
+template <class Level, class U>
+void fill_angles(const Rotary& rotary, const AngleTable& table, const Turn& turn,
+                 const Positions& positions, Index tokens, U* cos, U* sin, Index row) {
+  constexpr Index block = AngleTable::pair_block;
+  const auto copy = [](Index pairs, const U* from, U* to) {
+    std::fill(std::copy_n(from, pairs, to), to + (pairs + block - 1) / block * block, U{0});
+  };
+  for_angle_runs<Level, U>(rotary, table, turn, positions, 0, tokens,
+                           [&](Index t, Index n, Index pair, Index pairs, const auto& angles) {
+                             for (Index i = 0; i < n; ++i) {
+                               copy(pairs, angles.cos + i * angles.row, cos + (t + i) * row + pair);
+                               copy(pairs, angles.sin + i * angles.row, sin + (t + i) * row + pair);
+                             }
+                           });
+}
+
+/// rotate_rows at the level that runs.
+template <class LayoutT, class X, class Y>
+void rotate_rows_at_level(const Rotary& rotary, const AngleTable& table, const Turn& turn,
+                          const Positions& positions, const TensorView<const X>& x,
+                          const TensorView<Y>& y) {
+  simd::dispatch<Y>([&]<class Level>(Level) {
+    rotate_rows<Level, LayoutT, X, Y>(rotary, table, turn, positions, x, y);
+  });
+}
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT void rotate_rows_at_level<HalfSplit, float, float>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const float>&, const TensorView<float>&);
+POSENC_DETAIL_FLOAT void rotate_rows_at_level<Interleaved, float, float>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const float>&, const TensorView<float>&);
+POSENC_DETAIL_FLOAT void rotate_rows_at_level<AnyLayout, float, float>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const float>&, const TensorView<float>&);
+POSENC_DETAIL_DOUBLE void rotate_rows_at_level<HalfSplit, double, double>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const double>&, const TensorView<double>&);
+POSENC_DETAIL_DOUBLE void rotate_rows_at_level<Interleaved, double, double>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const double>&, const TensorView<double>&);
+POSENC_DETAIL_DOUBLE void rotate_rows_at_level<AnyLayout, double, double>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const double>&, const TensorView<double>&);
+POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<HalfSplit, Eigen::bfloat16, Eigen::bfloat16>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const Eigen::bfloat16>&, const TensorView<Eigen::bfloat16>&);
+POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<Interleaved, Eigen::bfloat16, Eigen::bfloat16>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const Eigen::bfloat16>&, const TensorView<Eigen::bfloat16>&);
+POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<AnyLayout, Eigen::bfloat16, Eigen::bfloat16>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const Eigen::bfloat16>&, const TensorView<Eigen::bfloat16>&);
+POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<HalfSplit, float, Eigen::bfloat16>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const float>&, const TensorView<Eigen::bfloat16>&);
+POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<Interleaved, float, Eigen::bfloat16>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const float>&, const TensorView<Eigen::bfloat16>&);
+POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<AnyLayout, float, Eigen::bfloat16>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const float>&, const TensorView<Eigen::bfloat16>&);
+POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<HalfSplit, Eigen::half, Eigen::half>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const Eigen::half>&, const TensorView<Eigen::half>&);
+POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<Interleaved, Eigen::half, Eigen::half>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const Eigen::half>&, const TensorView<Eigen::half>&);
+POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<AnyLayout, Eigen::half, Eigen::half>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const Eigen::half>&, const TensorView<Eigen::half>&);
+POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<HalfSplit, float, Eigen::half>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const float>&, const TensorView<Eigen::half>&);
+POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<Interleaved, float, Eigen::half>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const float>&, const TensorView<Eigen::half>&);
+POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<AnyLayout, float, Eigen::half>(
+    const Rotary&, const AngleTable&, const Turn&, const Positions&,
+    const TensorView<const float>&, const TensorView<Eigen::half>&);
+#endif
+
+/// fill_angles at the level that runs.
+template <class U>
+void fill_angles_at_level(const Rotary& rotary, const AngleTable& table, const Turn& turn,
+                          const Positions& positions, Index tokens, U* cos, U* sin, Index row) {
+  simd::dispatch<U>([&]<class Level>(Level) {
+    fill_angles<Level, U>(rotary, table, turn, positions, tokens, cos, sin, row);
+  });
+}
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT void fill_angles_at_level<float>(const Rotary&, const AngleTable&, const Turn&,
+                                                     const Positions&, Index, float*, float*,
+                                                     Index);
+POSENC_DETAIL_DOUBLE void fill_angles_at_level<double>(const Rotary&, const AngleTable&,
+                                                       const Turn&, const Positions&, Index,
+                                                       double*, double*, Index);
+#endif
+
 }  // namespace detail
 
 POSENC_NAMESPACE_END

@@ -46,11 +46,15 @@ decltype(auto) dispatch(Body&& body) {
   }
 }
 
-/// A value for each level of the program, by its number: make(L{}) for tensors of T.
+/// A value for each level of the program, by its number.
+template <class Value>
+using ByLevel = std::array<Value, num_levels>;
+
+/// make(L{}) for tensors of T, for each level.
 template <Element T, class Make>
 constexpr auto by_level(const Make& make) {
   using Value = decltype(make(Scalar{}));
-  std::array<Value, num_levels> values{};
+  ByLevel<Value> values{};
   const auto set = [&](Level level) -> Value& { return values[static_cast<std::size_t>(level)]; };
   set(Level::scalar) = make(Scalar{});
 #if defined(POSENC_DETAIL_LEVEL_AVX512)

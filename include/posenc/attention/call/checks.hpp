@@ -14,6 +14,12 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
+template <class U, class... Ts>
+concept are_elements_of = (Element<std::remove_const_t<Ts>> && ...) &&
+                          (std::same_as<arithmetic_t<std::remove_const_t<Ts>>, U> && ...);
+template <class U, class... Ts>
+inline constexpr bool are_computed_in = are_elements_of<U, Ts...>;
+
 /// Elements that meet in one call are all computed in one type, U.
 template <class U, class... Ts>
 constexpr void require_elements() {

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <posenc/attention/prefill/leaves.hpp>
+#include <posenc/bind/bind.hpp>
 #include <posenc/core/arena.hpp>
+#include <posenc/core/key_state.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -24,7 +26,8 @@ struct RowLeaves {
 
 /// By level, of elements T.
 template <class T>
-inline constexpr auto row_leaves = simd::by_level<T>([]<class Level>(Level) {
+const simd::ByLevel<RowLeaves<arithmetic_t<T>>>& row_leaves() {
+  static constexpr auto table = simd::by_level<T>([]<class Level>(Level) {
   using U = arithmetic_t<T>;
   RowLeaves<U> leaves;
   leaves.dots = [](Index rows, Index keys, Index width, const U* q, Index q_row, const void* k,
@@ -44,7 +47,15 @@ inline constexpr auto row_leaves = simd::by_level<T>([]<class Level>(Level) {
                                         static_cast<const T*>(values), out, out_row, next);
   };
   return leaves;
-});
+  });
+  return table;
+}
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT const simd::ByLevel<RowLeaves<float>>& row_leaves<float>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<RowLeaves<double>>& row_leaves<double>();
+POSENC_DETAIL_BFLOAT16 const simd::ByLevel<RowLeaves<float>>& row_leaves<Eigen::bfloat16>();
+POSENC_DETAIL_FLOAT16 const simd::ByLevel<RowLeaves<float>>& row_leaves<Eigen::half>();
+#endif
 
 /// Products of rows of queries with stored keys that are rotated in registers on their way.
 template <class U>
@@ -60,39 +71,45 @@ void rotated_dots_of(Index rows, Index keys, Index width, const arithmetic_t<T>*
                                            angles, scores, scores_row, next);
 }
 
-/// By layout and level; null where it is compiled for another layout, and for layouts of a user's own.
+/// By level, of a layout.
+template <class LayoutT, class T>
+const simd::ByLevel<RotatedDots<arithmetic_t<T>>>& rotated_dots_leaves() {
+  static constexpr auto table =
+      simd::by_level<T>([]<class Level>(Level) -> RotatedDots<arithmetic_t<T>> {
+        return &rotated_dots_of<Level, LayoutT, T>;
+      });
+  return table;
+}
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT const simd::ByLevel<RotatedDots<float>>&
+rotated_dots_leaves<HalfSplit, float>();
+POSENC_DETAIL_FLOAT const simd::ByLevel<RotatedDots<float>>&
+rotated_dots_leaves<Interleaved, float>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<RotatedDots<double>>&
+rotated_dots_leaves<HalfSplit, double>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<RotatedDots<double>>&
+rotated_dots_leaves<Interleaved, double>();
+POSENC_DETAIL_BFLOAT16 const simd::ByLevel<RotatedDots<float>>&
+rotated_dots_leaves<HalfSplit, Eigen::bfloat16>();
+POSENC_DETAIL_BFLOAT16 const simd::ByLevel<RotatedDots<float>>&
+rotated_dots_leaves<Interleaved, Eigen::bfloat16>();
+POSENC_DETAIL_FLOAT16 const simd::ByLevel<RotatedDots<float>>&
+rotated_dots_leaves<HalfSplit, Eigen::half>();
+POSENC_DETAIL_FLOAT16 const simd::ByLevel<RotatedDots<float>>&
+rotated_dots_leaves<Interleaved, Eigen::half>();
+#endif
+
+/// Null for layouts of a user's own.
 template <class LayoutT, class T>
 RotatedDots<arithmetic_t<T>> rotated_dots(const Rotary& rotary, std::size_t level) {
-  const auto of = [&]<class L>(std::type_identity<L>) {
-    static constexpr auto table = simd::by_level<T>(
-        []<class Level>(Level) -> RotatedDots<arithmetic_t<T>> {
-          return &rotated_dots_of<Level, L, T>;
-        });
-    return table[level];
-  };
   constexpr bool any = std::is_same_v<LayoutT, AnyLayout>;
   if constexpr (any || std::is_same_v<LayoutT, HalfSplit>)
-    if (rotary.layout == &layout_rule<HalfSplit>) return of(std::type_identity<HalfSplit>{});
+    if (rotary.layout == &layout_rule<HalfSplit>)
+      return rotated_dots_leaves<HalfSplit, T>()[level];
   if constexpr (any || std::is_same_v<LayoutT, Interleaved>)
-    if (rotary.layout == &layout_rule<Interleaved>) return of(std::type_identity<Interleaved>{});
+    if (rotary.layout == &layout_rule<Interleaved>)
+      return rotated_dots_leaves<Interleaved, T>()[level];
   return nullptr;
-}
-
-/// Cosines and sines of all pairs of some tokens, `row` apart, with zeros behind the last pair: there
-/// may be anything, and the leaf multiplies the zeros by it.
-template <class Level, class U>
-void fill_angles(const Rotary& rotary, const AngleTable& table, const Turn& turn,
-                 const Positions& positions, Index tokens, U* cos, U* sin, Index row) {
-  const auto copy = [](Index pairs, const U* from, U* to) {
-    std::fill(std::copy_n(from, pairs, to), to + round_up(pairs, AngleTable::pair_block), U{0});
-  };
-  for_angle_runs<Level, U>(rotary, table, turn, positions, 0, tokens,
-                           [&](Index t, Index n, Index pair, Index pairs, const auto& angles) {
-                             for (Index i = 0; i < n; ++i) {
-                               copy(pairs, angles.cos + i * angles.row, cos + (t + i) * row + pair);
-                               copy(pairs, angles.sin + i * angles.row, sin + (t + i) * row + pair);
-                             }
-                           });
 }
 
 /// Rotates rows of one head in place by angles at hand.
@@ -100,7 +117,8 @@ template <class U>
 using TurnRows = void (*)(const Rotary& rotary, const TensorView<U>& x,
                           const AngleRows<U>& angles);
 template <class LayoutT, class U>
-inline constexpr auto turn_leaves = simd::by_level<U>([]<class Level>(Level) -> TurnRows<U> {
+const simd::ByLevel<TurnRows<U>>& turn_leaves() {
+  static constexpr auto table = simd::by_level<U>([]<class Level>(Level) -> TurnRows<U> {
   if constexpr (Layout<LayoutT> || std::is_same_v<LayoutT, AnyLayout>)
     return [](const Rotary& rotary, const TensorView<U>& x, const AngleRows<U>& angles) {
       for_pair_chunks(rotary.pairs(), [&](Index pair, Index pairs) {
@@ -110,7 +128,17 @@ inline constexpr auto turn_leaves = simd::by_level<U>([]<class Level>(Level) -> 
     };
   else
     return nullptr;
-});
+  });
+  return table;
+}
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT const simd::ByLevel<TurnRows<float>>& turn_leaves<HalfSplit, float>();
+POSENC_DETAIL_FLOAT const simd::ByLevel<TurnRows<float>>& turn_leaves<Interleaved, float>();
+POSENC_DETAIL_FLOAT const simd::ByLevel<TurnRows<float>>& turn_leaves<AnyLayout, float>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<TurnRows<double>>& turn_leaves<HalfSplit, double>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<TurnRows<double>>& turn_leaves<Interleaved, double>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<TurnRows<double>>& turn_leaves<AnyLayout, double>();
+#endif
 
 /// What depends on nothing but the type that is computed in.
 template <class U>
@@ -122,10 +150,17 @@ struct SumLeaves {
                  const Positions& positions, Index tokens, U* cos, U* sin, Index row) = nullptr;
 };
 template <class U>
-inline constexpr auto sum_leaves = simd::by_level<U>([]<class Level>(Level) {
-  return SumLeaves<U>{&Level::template softmax_row<U>, &Level::template combine<U>,
-                      &Level::template copy_finite<U>, &fill_angles<Level, U>};
-});
+const simd::ByLevel<SumLeaves<U>>& sum_leaves() {
+  static constexpr auto table = simd::by_level<U>([]<class Level>(Level) {
+    return SumLeaves<U>{&Level::template softmax_row<U>, &Level::template combine<U>,
+                        &Level::template copy_finite<U>, &fill_angles<Level, U>};
+  });
+  return table;
+}
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT const simd::ByLevel<SumLeaves<float>>& sum_leaves<float>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<SumLeaves<double>>& sum_leaves<double>();
+#endif
 
 /// All that a call needs of the level that runs.
 template <class U>
@@ -139,17 +174,25 @@ struct DecodeLeaves {
   std::size_t level = 0;
 };
 
-/// For keys and values of elements T.
-template <class LayoutT, class T>
+/// For keys and values of elements T in this state, and encodings E. What they cannot need is left null,
+/// and not compiled.
+template <class E, KeyState State, class T>
 DecodeLeaves<arithmetic_t<T>> decode_leaves(const Rotary& rotary, std::size_t level) {
   using U = arithmetic_t<T>;
-  return {&row_leaves<T>[level],
-          &row_leaves<U>[level],
-          &sum_leaves<U>[level],
-          rotated_dots<LayoutT, T>(rotary, level),
-          rotation_leaves<LayoutT, U>[level],
-          turn_leaves<LayoutT, U>[level],
-          level};
+  using LayoutT = typename Bound<E>::layout;
+  constexpr EncodingFacts facts = Bound<E>::encoding_facts;
+  constexpr bool turns = State == KeyState::raw && !std::is_same_v<LayoutT, NoLayout>;
+  constexpr bool in_registers =
+      std::is_same_v<LayoutT, HalfSplit> || std::is_same_v<LayoutT, Interleaved>;
+  constexpr bool by_buffers = turns && (!in_registers || facts.rotates_values);
+  DecodeLeaves<U> leaves{.stored = &row_leaves<T>()[level],
+                         .sums = &sum_leaves<U>()[level],
+                         .rotate = rotation_leaves<LayoutT, U>()[level],
+                         .level = level};
+  if constexpr (by_buffers || facts.has_relative_vectors) leaves.plain = &row_leaves<U>()[level];
+  if constexpr (turns) leaves.rotated_dots = rotated_dots<LayoutT, T>(rotary, level);
+  if constexpr (by_buffers) leaves.turn = turn_leaves<LayoutT, U>()[level];
+  return leaves;
 }
 
 }  // namespace detail

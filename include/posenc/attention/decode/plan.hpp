@@ -200,6 +200,11 @@ Index decode_bytes(const Answers& answers, const DecodeShape& shape, Index worke
   return fits ? bytes + measure.used() : -1;
 }
 
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT Index decode_bytes<float>(const Answers&, const DecodeShape&, Index);
+POSENC_DETAIL_DOUBLE Index decode_bytes<double>(const Answers&, const DecodeShape&, Index);
+#endif
+
 }  // namespace detail
 
 POSENC_NAMESPACE_END

@@ -505,6 +505,13 @@ void run_decode(const DecodeCall<U>& call, Index workers, const AnyExecutor& exe
   });
 }
 
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT void run_decode<float>(const DecodeCall<float>&, Index, const AnyExecutor&,
+                                           std::byte*);
+POSENC_DETAIL_DOUBLE void run_decode<double>(const DecodeCall<double>&, Index, const AnyExecutor&,
+                                             std::byte*);
+#endif
+
 }  // namespace detail
 
 POSENC_NAMESPACE_END

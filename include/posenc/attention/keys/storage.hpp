@@ -28,7 +28,8 @@ struct Storage {
 
 /// How elements T are read and written, by level.
 template <Element T>
-inline constexpr auto storage = simd::by_level<T>([]<class Level>(Level) {
+const simd::ByLevel<Storage<arithmetic_t<T>>>& storage() {
+  static constexpr auto table = simd::by_level<T>([]<class Level>(Level) {
   using U = arithmetic_t<T>;
   Storage<U> storage;
   storage.bytes = sizeof(T);
@@ -46,7 +47,15 @@ inline constexpr auto storage = simd::by_level<T>([]<class Level>(Level) {
     for (Index i = 0; i < n; ++i) elements[i * stride] = narrow<T>(from[i]);
   };
   return storage;
-});
+  });
+  return table;
+}
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT const simd::ByLevel<Storage<float>>& storage<float>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<Storage<double>>& storage<double>();
+POSENC_DETAIL_BFLOAT16 const simd::ByLevel<Storage<float>>& storage<Eigen::bfloat16>();
+POSENC_DETAIL_FLOAT16 const simd::ByLevel<Storage<float>>& storage<Eigen::half>();
+#endif
 
 /// A tensor of any element, [tokens, heads, width]; strides count elements.
 template <class U, class Byte = const std::byte>
@@ -62,7 +71,7 @@ struct Rows {
       : data(reinterpret_cast<Byte*>(view.data)), tokens(view.tokens), heads(view.heads),
         width(view.width), token_stride(view.token_stride), head_stride(view.head_stride),
         channel_stride(view.channel_stride),
-        storage(&detail::storage<std::remove_const_t<T>>[level]) {}
+        storage(&detail::storage<std::remove_const_t<T>>()[level]) {}
 
   [[nodiscard]] Byte* row(Index token, Index head) const {
     return data + (token * token_stride + head * head_stride) * storage->bytes;

@@ -167,6 +167,13 @@ Index prefill_bytes(const Answers& answers, const PrefillLeaves<T>& leaves,
   return fits ? bytes + shared : -1;
 }
 
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT Index prefill_bytes<float>(const Answers&, const PrefillLeaves<float>&,
+                                               const AttentionShape&, Index);
+POSENC_DETAIL_DOUBLE Index prefill_bytes<double>(const Answers&, const PrefillLeaves<double>&,
+                                                 const AttentionShape&, Index);
+#endif
+
 }  // namespace detail
 
 POSENC_NAMESPACE_END

@@ -40,7 +40,8 @@ struct TileLeaves {
 };
 
 template <class T>
-inline constexpr auto tile_leaves = simd::by_level<T>([]<class Level>(Level) {
+const simd::ByLevel<TileLeaves<T>>& tile_leaves() {
+  static constexpr auto table = simd::by_level<T>([]<class Level>(Level) {
   static_assert(Level::template panel<T> <= TileBuckets::most_lanes);
   return TileLeaves<T>{
       Level::template panel<T>,
@@ -58,7 +59,13 @@ inline constexpr auto tile_leaves = simd::by_level<T>([]<class Level>(Level) {
       &add_key_products<Level, T>,
       &add_bucket_weights<Level, T>,
   };
-});
+  });
+  return table;
+}
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT const simd::ByLevel<TileLeaves<float>>& tile_leaves<float>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<TileLeaves<double>>& tile_leaves<double>();
+#endif
 
 /// Rotates rows of T by the layout of an encoding.
 template <class T>
@@ -68,12 +75,24 @@ using RotateRows = void (*)(const Rotary& rotary, const AngleTable& table, const
 
 /// By level; null for encodings without a rotary base.
 template <class LayoutT, class T>
-inline constexpr auto rotation_leaves = simd::by_level<T>([]<class Level>(Level) -> RotateRows<T> {
-  if constexpr (Layout<LayoutT> || std::is_same_v<LayoutT, AnyLayout>)
-    return &rotate_rows<Level, LayoutT, T, T>;
-  else
-    return nullptr;
-});
+const simd::ByLevel<RotateRows<T>>& rotation_leaves() {
+  static constexpr auto table = simd::by_level<T>([]<class Level>(Level) -> RotateRows<T> {
+    if constexpr (Layout<LayoutT> || std::is_same_v<LayoutT, AnyLayout>)
+      return &rotate_rows<Level, LayoutT, T, T>;
+    else
+      return nullptr;
+  });
+  return table;
+}
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT const simd::ByLevel<RotateRows<float>>& rotation_leaves<HalfSplit, float>();
+POSENC_DETAIL_FLOAT const simd::ByLevel<RotateRows<float>>& rotation_leaves<Interleaved, float>();
+POSENC_DETAIL_FLOAT const simd::ByLevel<RotateRows<float>>& rotation_leaves<AnyLayout, float>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<RotateRows<double>>& rotation_leaves<HalfSplit, double>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<RotateRows<double>>&
+rotation_leaves<Interleaved, double>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<RotateRows<double>>& rotation_leaves<AnyLayout, double>();
+#endif
 
 /// All that a call needs of the level that runs.
 template <class T>
@@ -85,7 +104,7 @@ struct PrefillLeaves {
 
 template <class LayoutT, class T>
 PrefillLeaves<T> prefill_leaves(std::size_t level) {
-  return {&tile_leaves<T>[level], rotation_leaves<LayoutT, T>[level], level};
+  return {&tile_leaves<T>()[level], rotation_leaves<LayoutT, T>()[level], level};
 }
 
 }  // namespace detail

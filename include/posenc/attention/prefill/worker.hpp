@@ -392,6 +392,13 @@ void run_prefill(const PrefillCall<T>& call, Index concurrency, const AnyExecuto
   });
 }
 
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT void run_prefill<float>(const PrefillCall<float>&, Index, const AnyExecutor&,
+                                            std::byte*);
+POSENC_DETAIL_DOUBLE void run_prefill<double>(const PrefillCall<double>&, Index,
+                                              const AnyExecutor&, std::byte*);
+#endif
+
 }  // namespace detail
 
 POSENC_NAMESPACE_END

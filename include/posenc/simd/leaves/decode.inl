@@ -83,7 +83,8 @@ struct DecodeLeaves {
                          Index weights_row, const T* values, arithmetic_t<T>* out, Index out_row,
                          simd::ReadNext next) {
     for (Index first = 0; first < keys; first += chunk<T>)
-      in_rows<4>(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
+      // Skipping zeros is rare, and not worth several rows at a time.
+      in_rows<SkipZeros ? 1 : 4>(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
         Prefetcher prefetcher(values, keys * width * Index{sizeof(T)}, r == 0 ? next : simd::ReadNext{});
         prefetcher.go_to(first * width * Index{sizeof(T)});
         values_of_rows<SkipZeros, Rows>(std::min(chunk<T>, keys - first), width,
