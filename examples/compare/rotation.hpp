@@ -47,43 +47,30 @@ inline bool full_turn(double inv_freq, Position trained) {
   return inv_freq * static_cast<double>(trained) >= 2 * std::numbers::pi;
 }
 
-/// Is this key visible to the last query?
-template <class E>
-bool visible(const posenc::Bound<E>& bound, Position query, Position key) {
-  bool all = true;
-  std::apply(
-      [&](const auto&... stage) {
-        const auto ask = [&]<class S>(const S& s) {
-          if constexpr (posenc::Mask<S>) all = all && s.visible({query, key, query, key, 0});
-        };
-        (ask(stage), ...);
-      },
-      bound.stages());
-  return all;
-}
-
-template <class E>
-RotationReport rotation_report(const posenc::Bound<E>& bound, const Setting& at) {
+inline RotationReport rotation_report(const posenc::AnyBound& bound, const Setting& at) {
   RotationReport report;
   const Position query = at.target - 1;
   report.score_factor = bound.temperature(query);
+  const auto visible = [&](Position key) {
+    return bound.answers().visible({query, key, query, key, 0});
+  };
   Position key = 0;
-  while (key < query && !visible(bound, query, key)) ++key;
+  while (key < query && !visible(key)) ++key;
   report.reach = query - key;
-  report.rewrites_distances = posenc::Bound<E>::has_distance_map;
+  report.rewrites_distances = bound.has_distance_map();
   // A map means nothing where a mask hides the key (StreamingLLM): there the last distance stays.
   double used = 0;
   for (const Position d : distance_grid(at.target)) {
-    if (!report.rewrites_distances || visible(bound, query, query - d))
+    if (!report.rewrites_distances || visible(query - d))
       used = bound.distance_map().distance(query, query - d);
     report.distances.push_back(used);
   }
 
-  if constexpr (posenc::Bound<E>::has_rotary) {
+  if (bound.has_rotary()) {
     const posenc::RotaryState& state = bound.rotary().state;
-    bound.encoding().for_each([&]<class C>(const C& component) {
-      if constexpr (posenc::RotaryBase<C>) report.before = component.rotary_state().inv_freq;
-    });
+    for (const auto& component : bound.encoding().components())
+      if (component.describe->rotary_state)
+        report.before = component.describe->rotary_state(component.self.get()).inv_freq;
     report.after = state.inv_freq;
     report.attention_factor = state.attention_factor;
     report.score_factor *= state.attention_factor * state.attention_factor * state.score_factor;

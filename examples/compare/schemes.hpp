@@ -10,6 +10,7 @@
 #include "rotation.hpp"
 #include "scores.hpp"
 
+#include <posenc/bind/any.hpp>
 #include <posenc/gallery.hpp>
 
 #include <functional>
@@ -150,91 +151,54 @@ auto adapt(const C& component, const Setting& at, const Sample&, std::string& no
   return adapt(component, at, note);
 }
 
-template <class... Ts>
-auto adapt_all(const posenc::Encoding<Ts...>& encoding, const Setting& at, const Sample& sample,
-               std::string& note) {
-  return std::apply([&](const Ts&... c) { return posenc::encoding(adapt(c, at, sample, note)...); },
-                    encoding.components());
-}
-
-/// What a frequency table leaves of a rotation: XPos's magnitudes.
-struct Magnitudes {
-  posenc::Frequencies growth;
-  Position centre = 0;
-  void transform(posenc::RotaryState& state) const {
-    state.growth = growth;
-    state.centre = centre;
-  }
+/// An encoding, and what of it has a part in the scores: the same without what only changes values.
+struct Adapted {
+  posenc::AnyEncoding encoding, of_scores;
 };
 
-template <bool KeepValues, class C, class BoundT>
-auto reduced_part(const C& component, const BoundT& bound) {
-  if constexpr (posenc::RotaryBase<C>) {
-    const posenc::RotaryState& state = bound.rotary().state;
-    return std::tuple(component,
-                      posenc::FrequencyTable{{state.inv_freq.begin(), state.inv_freq.end()},
-                                             state.attention_factor},
-                      Magnitudes{state.growth, state.centre});
-  } else if constexpr (posenc::FrequencyTransform<C> ||
-                       ((posenc::ValueRotation<C> || std::is_same_v<C, posenc::ShawValues>) &&
-                        !KeepValues)) {
-    return std::tuple<>();
-  } else {
-    return std::tuple<C>(component);
-  }
-}
-
-/// The same scores from fewer types: frequency transforms become the one table in which they all
-/// end, so that a dozen schemes are one kernel, and values, which have no part in the scores, stay
-/// as they are.
-template <bool KeepValues, class... Ts>
-auto reduce(const posenc::Bound<posenc::Encoding<Ts...>>& bound) {
-  return std::apply(
-      [](const auto&... c) { return posenc::encoding(c...); },
-      std::apply(
-          [&](const Ts&... c) { return std::tuple_cat(reduced_part<KeepValues>(c, bound)...); },
-          bound.encoding().components()));
+template <class... Ts>
+Adapted adapt_all(const posenc::Encoding<Ts...>& encoding, const Setting& at, const Sample& sample,
+                  std::string& note) {
+  Adapted adapted;
+  encoding.for_each([&]<class C>(const C& component) {
+    const auto own = adapt(component, at, sample, note);
+    adapted.encoding |= own;
+    if constexpr (!posenc::ValueRotation<C> && !std::is_same_v<C, posenc::ShawValues>)
+      adapted.of_scores |= own;
+  });
+  return adapted;
 }
 
 // --- Measuring one ------------------------------------------------------------------------------
 
-template <class E>
-BiasCurves bias_curves(const posenc::Bound<E>& bound, const std::vector<DistanceBin>& bins) {
+inline BiasCurves bias_curves(const posenc::AnyBound& bound,
+                              const std::vector<DistanceBin>& bins) {
   BiasCurves curves;
-  std::apply(
-      [&](const auto&... stage) {
-        const auto tabulate = [&]<class S>(const S& s) {
-          if constexpr (posenc::RelativeBias<S>) {
-            curves.resize(static_cast<std::size_t>(bound.shape().num_heads));
-            for (std::size_t h = 0; h < curves.size(); ++h)
-              for (const DistanceBin& bin : bins)
-                curves[h].push_back(
-                    static_cast<double>(s.relative_bias(static_cast<Index>(h), bin.first)));
-          }
-        };
-        (tabulate(stage), ...);
-      },
-      bound.stages());
+  for (const auto& [self, ask] : bound.answers().asked()) {
+    if (!ask->relative_bias) continue;
+    curves.resize(static_cast<std::size_t>(bound.shape().num_heads));
+    for (std::size_t h = 0; h < curves.size(); ++h)
+      for (const DistanceBin& bin : bins) {
+        double bias = 0;
+        ask->relative_bias(self, static_cast<Index>(h), bin.first, 1, &bias);
+        curves[h].push_back(bias);
+      }
+  }
   return curves;
 }
 
 /// Throws posenc::Error where the scheme does not fit the setting.
-template <class E>
-Row measure(Row row, const E& encoding, const Setting& at, const Sample& sample) {
-  posenc::BindOptions options{.num_heads = at.num_heads,
-                              .num_kv_heads = at.num_kv_heads,
-                              .head_dim = at.layer.head_dim,
-                              .scale = at.scale,
-                              .length = at.target};
-  const auto described = posenc::bind(encoding, options);
-  if constexpr (decltype(described)::has_rotary)
-    *options.scale *= described.rotary().state.score_factor;
+inline Row measure(Row row, const Adapted& adapted, const Setting& at, const Sample& sample) {
+  const posenc::BindOptions options{.num_heads = at.num_heads,
+                                    .num_kv_heads = at.num_kv_heads,
+                                    .head_dim = at.layer.head_dim,
+                                    .scale = at.scale,
+                                    .length = at.target};
   const auto bound =
-      std::make_shared<const decltype(posenc::bind(reduce<true>(described), options))>(
-          posenc::bind(reduce<true>(described), options));
-  row.rotation = rotation_report(described, at);
-  row.scores = score_statistics(posenc::bind(reduce<false>(described), options), at, sample);
-  row.biases = bias_curves(described, row.scores.decay);
+      std::make_shared<const posenc::AnyBound>(posenc::bind(adapted.encoding, options));
+  row.rotation = rotation_report(*bound, at);
+  row.scores = score_statistics(posenc::bind(adapted.of_scores, options), at, sample);
+  row.biases = bias_curves(*bound, row.scores.decay);
 
   // Timed on as many keys as the sample holds, as if they were the last of the sequence.
   const auto out = std::make_shared<std::vector<float>>(

@@ -17,6 +17,7 @@
 #include "sample.hpp"
 
 #include <posenc/attention/attention.hpp>
+#include <posenc/bind/any.hpp>
 
 #include <array>
 #include <limits>
@@ -150,9 +151,8 @@ class ScoreCollector {
   ScoreStatistics statistics_;
 };
 
-template <class E>
-ScoreStatistics score_statistics(const posenc::Bound<E>& bound, const Setting& at,
-                                 const Sample& sample) {
+inline ScoreStatistics score_statistics(const posenc::AnyBound& bound, const Setting& at,
+                                        const Sample& sample) {
   constexpr Index n = Sample::slice_keys;
   std::vector<float> identity(n * n), weights,
       lse(static_cast<std::size_t>(sample.num_queries() * sample.num_heads()));

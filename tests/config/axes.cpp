@@ -20,14 +20,11 @@ json wide(const char* model_type, const json& rope) {
 /// The coordinate of each pair of the encoding that the layers get.
 std::vector<int> axis_map(const Model& model, const std::string& name = "full_attention") {
   std::vector<int> axes;
-  kind(model, name).visit([&](const auto& encoding) {
-    const auto bound = posenc::bind(encoding);
-    if constexpr (std::remove_cvref_t<decltype(bound)>::has_rotary) {
-      const posenc::RotaryState& state = bound.rotary().state;
-      axes = state.axis;
-      CHECK(state.axes == (axes.empty() ? 1 : 3));
-    }
-  });
+  const posenc::AnyBound bound = posenc::bind(kind(model, name).encoding());
+  if (bound.has_rotary()) {
+    axes = bound.rotary().state.axis;
+    CHECK(bound.rotary().state.axes == (axes.empty() ? 1 : 3));
+  }
   return axes;
 }
 

@@ -254,9 +254,24 @@ TEST_CASE("the language part of a multimodal model") {
   CHECK(parse(outer).layers.size() == 1);  // four layers, and every sixth is full
 }
 
+/// The same components, to the number and to the frequencies that they end in.
+template <class E>
+bool same_encoding(const posenc::AnyEncoding& any, const E& known) {
+  const posenc::AnyBound a = posenc::bind(any, {.num_heads = 8, .head_dim = 64}),
+                         b = posenc::bind(posenc::AnyEncoding(known), {.num_heads = 8, .head_dim = 64});
+  return any.size() == std::tuple_size_v<std::remove_cvref_t<decltype(known.components())>> &&
+         a.rotary().layout == b.rotary().layout && a.scale(64) == b.scale(64) &&
+         a.rotary().state.inv_freq.size() == b.rotary().state.inv_freq.size() &&
+         (a.rotary().state.inv_freq == b.rotary().state.inv_freq).all() &&
+         a.answers().visible({9, 3, 9, 3, 0}) == b.answers().visible({9, 3, 9, 3, 0});
+}
+
 TEST_CASE("visit calls once, with the encoding of the layer") {
   const auto name = [](const json& config) {
-    return parse(config).layers.front().visit([](const auto& encoding) {
+    const Model model = parse(config);
+    const LayerKind& layer = model.layers.front();
+    return layer.visit([&](const auto& encoding) {
+      CHECK(same_encoding(layer.encoding(), encoding));
       std::string components;
       encoding.for_each([&]<class T>(const T&) {
         if constexpr (posenc::RotaryBase<T>)

@@ -4,7 +4,8 @@
 # CMakeLists.txt.
 list(TRANSFORM include_dirs PREPEND "-isystem" OUTPUT_VARIABLE includes)
 execute_process(
-  COMMAND "${compiler}" -std=c++20 -O2 -S ${includes} "${file}" -o "${assembly}"
+  # With compiled kernels the loops of the user's component are all that there are.
+  COMMAND "${compiler}" -std=c++20 -O2 "-D${kernels}" -S ${includes} "${file}" -o "${assembly}"
   RESULT_VARIABLE failed ERROR_VARIABLE errors)
 if(failed)
   message(FATAL_ERROR "${file} does not compile:\n${errors}")

@@ -7,7 +7,7 @@
 //   const auto model = huggingface::read("Qwen2.5-7B-Instruct/config.json");
 //   std::cout << explain(model);
 //   for (const auto& layer : model.layers)
-//     layer.visit([&](const auto& encoding) { ... bind(encoding, {...}) ... });
+//     const AnyBound bound = bind(layer.encoding(), {.num_heads = layer.num_heads, ...});
 //
 // Whatever is wrong is reported at once, by one Error with a sentence each: missing keys, wrong
 // types, values that contradict each other (both are named), schemes and spellings that are not

@@ -5,22 +5,22 @@
 //
 //   const config::Model model = huggingface::read("Llama-3.1-8B/config.json");
 //   for (const auto& layer : model.layers)
-//     layer.visit([&](const auto& encoding) {
-//       auto bound = bind(encoding, {.num_heads = layer.num_heads});
-//       ...
-//     });
+//     const AnyBound bound = bind(layer.encoding(), {.num_heads = layer.num_heads});
 //
-// The names of schemes and layers end here: visit() calls once, with a concrete pipeline
+// The names of schemes and layers end here: encoding() is an AnyEncoding, one type for all layers, which
+// the caller may go on composing (`layer.encoding() | SoftCap{50}`). visit(f) calls f once, with the
+// same as a concrete pipeline, for those who want it compiled for what it is:
 //
 //   RoPE<L> | Scheme or LengthScheme | Axes | ScoreRule | Causal, SlidingWindow or ChunkedCausal
 //   ALiBi | ScoreRule | Causal
 //   ScoreRule | Causal, SlidingWindow or ChunkedCausal                (layers without position)
 //
-// which the caller may go on composing (`encoding | SoftCap{50}`); `notes` names what a checkpoint
-// needs besides. These are 14 types: keep what is compiled for each of them small.
+// `notes` names what a checkpoint needs besides. These are 14 types: keep what is compiled for each of
+// them small.
 #pragma once
 
 #include <posenc/bias/alibi.hpp>
+#include <posenc/bind/any.hpp>
 #include <posenc/config/architectures.hpp>
 #include <posenc/config/components.hpp>
 #include <posenc/core/pipeline.hpp>
@@ -98,7 +98,32 @@ struct LayerKind {
   Position chunk = 0;   ///< tokens of a chunk of chunked attention; 0: not chunked
   std::vector<std::string> notes{};  ///< which key won and what was derived, a sentence each
 
-  /// Calls f with the encoding of these layers, and returns what f returns.
+  /// The encoding of these layers.
+  [[nodiscard]] AnyEncoding encoding() const {
+    AnyEncoding all;
+    if (alibi) {
+      all = *alibi | score | Causal{};
+      return all;
+    }
+    if (rotary) {
+      if (rotary->layout == LayoutName::half_split)
+        all |= rotary->rope<HalfSplit>();
+      else
+        all |= rotary->rope<Interleaved>();
+      std::visit([&](const auto& scheme) { all |= scheme; }, rotary->scheme);
+      all |= rotary->axes;
+    }
+    all |= score;
+    if (chunk != 0)
+      all |= ChunkedCausal{chunk};
+    else if (window != 0)
+      all |= SlidingWindow::from_token_count(window);
+    else
+      all |= Causal{};
+    return all;
+  }
+
+  /// Calls f with the encoding of these layers as a type of its own, and returns what f returns.
   template <class F>
   decltype(auto) visit(F&& f) const {
     if (alibi) return f(*alibi | score | Causal{});
