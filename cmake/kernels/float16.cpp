@@ -9,5 +9,6 @@
 #define POSENC_DETAIL_FLOAT16 template
 
 #include <posenc/attention/decode.hpp>
+#include <posenc/attention/ragged.hpp>
 #include <posenc/cache/rerotate.hpp>
 #include <posenc/rotate/rotations.hpp>

@@ -171,8 +171,7 @@ Adapted adapt_all(const posenc::Encoding<Ts...>& encoding, const Setting& at, co
 
 // --- Measuring one ------------------------------------------------------------------------------
 
-inline BiasCurves bias_curves(const posenc::AnyBound& bound,
-                              const std::vector<DistanceBin>& bins) {
+inline BiasCurves bias_curves(const posenc::AnyBound& bound, const std::vector<DistanceBin>& bins) {
   BiasCurves curves;
   for (const auto& [self, ask] : bound.answers().asked()) {
     if (!ask->relative_bias) continue;

@@ -32,17 +32,17 @@
 #include <posenc/simd/dispatch.hpp>
 #include <posenc/simd/level.hpp>
 
-#include <posenc/rotary/angles.hpp>
-#include <posenc/rotate/rotate.hpp>
-#include <posenc/rotary/axial_2d.hpp>
 #include <posenc/core/layout.hpp>
+#include <posenc/rotary/angles.hpp>
+#include <posenc/rotary/axial_2d.hpp>
 #include <posenc/rotary/m_rope.hpp>
-#include <posenc/rotate/ragged.hpp>
 #include <posenc/rotary/rope.hpp>
 #include <posenc/rotary/rotate_values.hpp>
+#include <posenc/rotary/xpos.hpp>
+#include <posenc/rotate/ragged.hpp>
+#include <posenc/rotate/rotate.hpp>
 #include <posenc/rotate/rotations.hpp>
 #include <posenc/rotate/token_angles.hpp>
-#include <posenc/rotary/xpos.hpp>
 
 #include <posenc/frequency/abf.hpp>
 #include <posenc/frequency/dynamic.hpp>
@@ -95,12 +95,12 @@
 #include <posenc/score/step_temperature.hpp>
 
 #include <posenc/attention/attention.hpp>
-#include <posenc/bind/any.hpp>
-#include <posenc/bind/bind.hpp>
 #include <posenc/attention/decode.hpp>
 #include <posenc/attention/merge.hpp>
 #include <posenc/attention/ragged.hpp>
 #include <posenc/attention/reference.hpp>
+#include <posenc/bind/any.hpp>
+#include <posenc/bind/bind.hpp>
 
 #include <posenc/cache/key_value_cache.hpp>
 #include <posenc/cache/rerotate.hpp>

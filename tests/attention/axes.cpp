@@ -12,10 +12,10 @@
 #include <posenc/frequency/yarn.hpp>
 #include <posenc/mask/causal.hpp>
 #include <posenc/mask/sliding_window.hpp>
-#include <posenc/rotate/rotate.hpp>
 #include <posenc/rotary/axial_2d.hpp>
 #include <posenc/rotary/m_rope.hpp>
 #include <posenc/rotary/xpos.hpp>
+#include <posenc/rotate/rotate.hpp>
 #include <posenc/score/log_n.hpp>
 
 namespace attention_test {

@@ -98,7 +98,8 @@ std::vector<AnyBound> encodings() {
   const BindOptions options{.num_heads = heads, .num_kv_heads = kv_heads};
   const RoPE<HalfSplit> rope{.head_dim = width};
   DeBERTa deberta{.position_buckets = 16, .max_position = 64};
-  deberta.keys = deberta.queries = noise<float, float>(2 * deberta.span() * heads * width, 9, -1, 1);
+  deberta.keys = deberta.queries =
+      noise<float, float>(2 * deberta.span() * heads * width, 9, -1, 1);
   return {bind(AnyEncoding(Causal{}), options),
           bind(AnyEncoding(rope | ALiBi{} | SlidingWindow{.left = 40}), options),
           bind(AnyEncoding(RoPE<Interleaved>{.head_dim = width} | ReRoPE{.window = 24} | Causal{}),

@@ -200,8 +200,7 @@ std::vector<RowBound> error_bounds_of(const Arguments<T>& call, const BoundT& bo
 template <class T, class BoundT>
 std::vector<RowBound> error_bounds(const Arguments<T>& call, const BoundT& bound) {
   if constexpr (BoundT::depends_on_length)
-    if (bound.options().length == 0)
-      return error_bounds_of(call, bound.at_length(call.length()));
+    if (bound.options().length == 0) return error_bounds_of(call, bound.at_length(call.length()));
   return error_bounds_of(call, bound);
 }
 

@@ -558,8 +558,7 @@ class Session {
         const auto& rotary = bounds_[encoding].rotary();
         const RotaryState& state = rotary.state;
         const Index pairs = state.pairs();
-        constexpr bool is_half_split =
-            std::is_same_v<typename BoundT::layout, HalfSplit>;
+        constexpr bool is_half_split = std::is_same_v<typename BoundT::layout, HalfSplit>;
         for (Index i = 0; i < pairs; ++i) {
           const int axis = state.axis.empty() || setting_.axes == 1 ? 0 : state.axis[size(i)];
           Position at = token.at[size(axis)];

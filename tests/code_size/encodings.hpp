@@ -5,6 +5,7 @@
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/bias/t5_bias.hpp>
+#include <posenc/core/pipeline.hpp>
 #include <posenc/distance/rerope.hpp>
 #include <posenc/mask/causal.hpp>
 #include <posenc/mask/sliding_window.hpp>

@@ -71,7 +71,8 @@ TEST_CASE("AnyEncoding: a wrong composition is a sentence") {
   CHECK_THAT(problems(rope | AnyEncoding(rope)), ContainsSubstring("one rotary base"));
   CHECK_THAT(problems(AnyEncoding(rope | ReRoPE{.window = 4}) | LeakyReRoPE{.window = 4}),
              ContainsSubstring("one distance map"));
-  CHECK_THAT(problems(YaRN{.factor = 2, .original_context = 8}), ContainsSubstring("no rotary base"));
+  CHECK_THAT(problems(YaRN{.factor = 2, .original_context = 8}),
+             ContainsSubstring("no rotary base"));
   CHECK_THAT(problems(ReRoPE{.window = 4}), ContainsSubstring("rewrites rotary distances"));
   CHECK_THAT(problems(AnyEncoding(RotateValues{})), ContainsSubstring("rotates values"));
   CHECK_THAT(problems(AnyEncoding(rope | RotateValues{}) | ReRoPE{.window = 4}),
@@ -89,7 +90,8 @@ TEST_CASE("AnyEncoding: calls that do not exist for an encoding are refused") {
   const TensorView view(x.data(), 1, 4, 16);
   CHECK_THROWS_WITH(rotate(view, 0, bind(AnyEncoding(Causal{}), {.num_heads = 4})),
                     ContainsSubstring("nothing to rotate"));
-  CHECK_THROWS_WITH(rotate(view, 0, bind(AnyEncoding(rope | ReRoPE{.window = 4}), {.num_heads = 4})),
+  CHECK_THROWS_WITH(rotate(view, 0,
+                           bind(AnyEncoding(rope | ReRoPE{.window = 4}), {.num_heads = 4})),
                     ContainsSubstring("no single rotation"));
   std::vector<float> out(4 * 16);
   const auto attend = [&](const AnyEncoding& e) {

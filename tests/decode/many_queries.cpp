@@ -57,9 +57,11 @@ void check_all(const BoundT& bound) {
 
 TEST_CASE("decode: many queries over raw keys") {
   check_all<KeyState::raw>(bind(rope | ALiBi{} | Causal{}, options));
-  check_all<KeyState::raw>(bind(rope | ReRoPE{.window = 60} | SinkLogit{.logits = std::vector<float>(heads, 0.5F)} | Causal{}, options));
-  check_all<KeyState::raw>(bind(rope | RotateValues{} | SlidingWindow{.left = 70}, options)
-                           );
+  check_all<KeyState::raw>(bind(rope | ReRoPE{.window = 60} |
+                                    SinkLogit{.logits = std::vector<float>(heads, 0.5F)} | Causal{},
+                                options));
+  const RoPE<HalfSplit> narrow{.head_dim = width, .rotary_dim = 16};
+  check_all<KeyState::raw>(bind(narrow | RotateValues{} | SlidingWindow{.left = 70}, options));
 }
 
 TEST_CASE("decode: many queries over rotated and reduced keys") {
@@ -71,11 +73,13 @@ TEST_CASE("decode: many queries over rotated and reduced keys") {
 TEST_CASE("decode: many queries, sequences of different lengths, frequencies by length") {
   const auto bound = bind(rope | DynamicNTK{.original_context = 64} | Causal{}, options);
   using Cache = KeyValueCache<KeyState::raw, float>;
-  Cache cache = Cache::contiguous({.sequences = 3, .kv_heads = kv_heads, .head_dim = width, .capacity = tokens});
+  Cache cache = Cache::contiguous(
+      {.sequences = 3, .kv_heads = kv_heads, .head_dim = width, .capacity = tokens});
   std::vector<Sequence<float>> sequences;
   const std::vector<Index> lengths{150, 40, 300}, starts{0, 30, 31, 81};
   for (Index s = 0; s < 3; ++s) {
-    sequences.emplace_back(tokens, heads, kv_heads, width, width, 10 * static_cast<std::uint64_t>(s));
+    sequences.emplace_back(tokens, heads, kv_heads, width, width,
+                           10 * static_cast<std::uint64_t>(s));
     append(cache, s, sequences.back(), 0, lengths[size(s)], bound);
   }
   Tensor<float> q(81, heads, width);
@@ -83,7 +87,8 @@ TEST_CASE("decode: many queries, sequences of different lengths, frequencies by 
     for (Index i = starts[size(s)]; i < starts[size(s) + 1]; ++i)
       for (Index h = 0; h < heads; ++h)
         for (Index c = 0; c < width; ++c)
-          q.view()(i, h, c) = sequences[size(s)].q.view()(lengths[size(s)] - starts[size(s) + 1] + i, h, c);
+          q.view()(i, h, c) =
+              sequences[size(s)].q.view()(lengths[size(s)] - starts[size(s) + 1] + i, h, c);
   const Output<float> got = decoded<KeyState::raw, float>(q, cache, bound, {.starts = starts});
   for (Index s = 0; s < 3; ++s) {
     const Index queries = starts[size(s) + 1] - starts[size(s)];
@@ -92,7 +97,8 @@ TEST_CASE("decode: many queries, sequences of different lengths, frequencies by 
     for (Index i = 0; i < queries; ++i)
       for (Index h = 0; h < heads; ++h)
         for (Index c = 0; c < width; ++c)
-          CHECK(std::abs(got.out.view()(starts[size(s)] + i, h, c) - expected.out.view()(i, h, c)) <= 3e-6F);
+          CHECK(std::abs(got.out.view()(starts[size(s)] + i, h, c) -
+                         expected.out.view()(i, h, c)) <= 3e-6F);
   }
 }
 

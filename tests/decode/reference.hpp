@@ -17,14 +17,14 @@ ReferenceResult reference_of(const TensorView<const U>& q, const TensorView<cons
                              const std::vector<Position>& index, const BoundT& bound) {
   const std::size_t first = size(k.tokens - q.tokens);
   const detail::reference::Call<U, U, U> call{bound.answers(),
-                                                bound.answers().rotary(),
-                                                q,
-                                                k,
-                                                v,
-                                                Positions(std::span(at).subspan(first)),
-                                                Positions(at),
-                                                Positions(std::span(index).subspan(first)),
-                                                Positions(index)};
+                                              bound.answers().rotary(),
+                                              q,
+                                              k,
+                                              v,
+                                              Positions(std::span(at).subspan(first)),
+                                              Positions(at),
+                                              Positions(std::span(index).subspan(first)),
+                                              Positions(index)};
   ReferenceResult result;
   result.out.resize(size(q.tokens * q.heads * v.width));
   result.lse.resize(size(q.tokens * q.heads));

@@ -424,7 +424,8 @@ class PipelineOf final : public Pipeline {
     bool all = std::equal(lse.begin(), lse.end(), call.options.lse.begin(), same);
     for (Index t = 0; t < out.tokens; ++t)
       for (Index h = 0; h < out.heads; ++h)
-        for (Index c = 0; c < out.width; ++c) all = all && same(out(t, h, c), other.view()(t, h, c));
+        for (Index c = 0; c < out.width; ++c)
+          all = all && same(out(t, h, c), other.view()(t, h, c));
     if (!all && out.tokens > 0) out(0, 0, 0) = std::numeric_limits<T>::quiet_NaN();
   }
   template <class T>

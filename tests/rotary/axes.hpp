@@ -81,9 +81,9 @@ struct Turned {
 /// formula. Inputs lie in [-1, 1]: cosine and sine are within 3.5e-8 in float (in double the angle
 /// is rounded, relative to its size), and two products and a sum round by 2^-24 (2^-53) of at most
 /// 2.
-template <class T, class LayoutT, class F>
+template <class T, class F>
 double worst_ratio(const std::vector<T>& x, const std::vector<T>& y, Index tokens,
-                   const Rotary<LayoutT>& rotary, F&& turned) {
+                   const Rotary& rotary, F&& turned) {
   constexpr bool is_float = std::is_same_v<T, float>;
   const Index width = rotary.state.head_dim, pairs = rotary.pairs();
   const Index heads = heads_of(std::ssize(x), tokens, width);
@@ -96,8 +96,8 @@ double worst_ratio(const std::vector<T>& x, const std::vector<T>& y, Index token
           return HUGE_VAL;
       for (Index i = 0; i < pairs; ++i) {
         const Turned f = turned(i, t);
-        const std::size_t a = at(rotary.offset + LayoutT::first(i, pairs)),
-                          b = at(rotary.offset + LayoutT::second(i, pairs));
+        const std::size_t a = at(rotary.offset + rotary.layout->first(i, pairs)),
+                          b = at(rotary.offset + rotary.layout->second(i, pairs));
         const Real x0 = static_cast<Real>(x[a]), x1 = static_cast<Real>(x[b]);
         const Real y0 = f.magnitude * (x0 * std::cos(f.angle) - x1 * std::sin(f.angle)),
                    y1 = f.magnitude * (x0 * std::sin(f.angle) + x1 * std::cos(f.angle));

@@ -3,8 +3,8 @@
 // What 16-bit elements are read as and rounded to: by widen() and narrow() in portable code, and by
 // the instructions of every level within rotate().
 #include <posenc/core/element.hpp>
-#include <posenc/rotate/rotate.hpp>
 #include <posenc/rotary/rope.hpp>
+#include <posenc/rotate/rotate.hpp>
 
 #include "../support/catch.hpp"
 #include "numbers.hpp"
@@ -166,9 +166,9 @@ std::vector<T> stored(const std::vector<float>& x, bool in_second) {
     std::vector<float> from(2 * pairs, in_second ? -0.0F : 0.0F);
     std::vector<T> to(2 * pairs);
     for (Index i = 0; i < count; ++i) from[channel(i)] = x[done + static_cast<std::size_t>(i)];
-    detail::rotate_rows<Level>(bound.rotary(), bound.rotary().angles, {}, 0,
-                               TensorView<const float>(from.data(), 1, 1, 2 * pairs),
-                               TensorView<T>(to.data(), 1, 1, 2 * pairs));
+    detail::rotate_rows<Level, AnyLayout>(bound.rotary(), bound.rotary().angles, {}, 0,
+                                          TensorView<const float>(from.data(), 1, 1, 2 * pairs),
+                                          TensorView<T>(to.data(), 1, 1, 2 * pairs));
     for (Index i = 0; i < count; ++i) y.push_back(to[channel(i)]);
   }
   return y;

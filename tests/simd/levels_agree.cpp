@@ -295,8 +295,8 @@ TEMPLATE_TEST_CASE("a head of 16-bit elements is rotated into floats as floats a
       std::ranges::transform(x.memory, expected.memory.begin(), value_of<TestType>);
       rotate(expected.view(), 321, bound);
       simd::dispatch<TestType>([&]<class Level>(Level) {
-        detail::rotate_rows<Level>(bound.rotary(), bound.rotary().angles, {}, 321,
-                                   TensorView<const TestType>(x.view()), y.view());
+        detail::rotate_rows<Level, AnyLayout>(bound.rotary(), bound.rotary().angles, {}, 321,
+                                              TensorView<const TestType>(x.view()), y.view());
       });
       check_same_bits(y.view(), expected.view());
     });

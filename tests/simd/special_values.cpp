@@ -2,8 +2,8 @@
 //
 // rotate() where numbers end, at every level: infinities, NaN, zeros of either sign, numbers below
 // the normal range and results beyond the greatest number.
-#include <posenc/rotate/rotate.hpp>
 #include <posenc/rotary/rope.hpp>
+#include <posenc/rotate/rotate.hpp>
 
 #include "../support/catch.hpp"
 #include "rotation.hpp"

@@ -72,8 +72,7 @@ void attend(const TensorView<Q>& q, const TensorView<K>& k, const TensorView<V>&
   Problems problems;
   if (keys == KeyState::rotated) check_rotated_keys(problems, answers);
   check_shapes(problems, q, k, v, out, answers, options.lse);
-  const Coordinates at =
-      coordinates(problems, q.tokens, k.tokens, options, answers.rotary().state);
+  const Coordinates at = coordinates(problems, q.tokens, k.tokens, options, answers.rotary().state);
   DistanceCheck(answers, at)(problems, q.tokens, k.tokens);
   const AttentionShape shape{q.tokens, k.tokens, q.width, v.width};
   const Index concurrency = options.executor.concurrency();  // once: the next answer may differ
@@ -88,8 +87,14 @@ void attend(const TensorView<Q>& q, const TensorView<K>& k, const TensorView<V>&
   const RotaryAtLength rotary(answers, [&] { return context_length(at, q.tokens, k.tokens); });
   const TensorKeys<U> source(Rows<U>(k, level), Rows<U>(v, level), keys, at);
   const Workspace workspace(options.workspace, bytes);
-  PrefillCall<U> call{Rows<U>(q, level), source.source(), OutRows<U>(out, level), options.lse,
-                      at.query, Positions(at.query_offset), asked, leaves};
+  PrefillCall<U> call{Rows<U>(q, level),
+                      source.source(),
+                      OutRows<U>(out, level),
+                      options.lse,
+                      at.query,
+                      Positions(at.query_offset),
+                      asked,
+                      leaves};
   call.asked.rotary = &*rotary;
   run_prefill(call, concurrency, options.executor, workspace.data());
 }
@@ -116,10 +121,11 @@ void attend_bound(const TensorView<Ts>&... tensors, KeyState keys, const Bound<E
 
 /// Tensors of one element are taken by the overloads that also accept braces.
 template <class... Ts>
-concept MixedElements = (Element<std::remove_const_t<Ts>> && ...) &&
-                        !(std::same_as<std::remove_const_t<Ts>,
-                                       std::remove_const_t<std::tuple_element_t<0, std::tuple<Ts...>>>> &&
-                          ...);
+concept MixedElements =
+    (Element<std::remove_const_t<Ts>> && ...) &&
+    !(std::same_as<std::remove_const_t<Ts>,
+                   std::remove_const_t<std::tuple_element_t<0, std::tuple<Ts...>>>> &&
+      ...);
 
 }  // namespace detail
 
@@ -131,8 +137,7 @@ template <class T, class E>
 [[nodiscard]] std::size_t attention_workspace(const Bound<E>& bound, const AttentionShape& shape,
                                               const AnyExecutor& executor = {}) {
   using U = arithmetic_t<T>;
-  const auto leaves =
-      detail::prefill_leaves<typename Bound<E>::layout, U>(detail::level_index());
+  const auto leaves = detail::prefill_leaves<typename Bound<E>::layout, U>(detail::level_index());
   const Index bytes =
       detail::prefill_bytes<U>(bound.answers(), leaves, shape, executor.concurrency());
   Problems problems;
@@ -155,8 +160,8 @@ void attention(std::type_identity_t<TensorView<const T>> q,
                std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
                const Bound<E>& bound,
                const std::type_identity_t<AttentionOptions<arithmetic_t<T>>>& options = {}) {
-  detail::attend_bound<arithmetic_t<T>, const T, const T, const T, T>(q, k, v, out, KeyState::raw, bound,
-                                                                      options);
+  detail::attend_bound<arithmetic_t<T>, const T, const T, const T, T>(q, k, v, out, KeyState::raw,
+                                                                      bound, options);
 }
 
 /// The same for tensors of different elements.
@@ -176,8 +181,8 @@ void attention(std::type_identity_t<TensorView<const T>> q, std::type_identity_t
                const Bound<E>& bound,
                const std::type_identity_t<AttentionOptions<arithmetic_t<T>>>& options = {}) {
   detail::require_rotated_keys<E>();
-  detail::attend_bound<arithmetic_t<T>, const T, const T, const T, T>(q, k.keys, v, out, KeyState::rotated, bound,
-                                                                      options);
+  detail::attend_bound<arithmetic_t<T>, const T, const T, const T, T>(
+      q, k.keys, v, out, KeyState::rotated, bound, options);
 }
 
 /// The same for tensors of different elements.
@@ -187,8 +192,8 @@ void attention(TensorView<Q> q, RotatedKeys<K> k, TensorView<V> v, TensorView<O>
                const Bound<E>& bound,
                const std::type_identity_t<AttentionOptions<arithmetic_t<O>>>& options = {}) {
   detail::require_rotated_keys<E>();
-  detail::attend_bound<arithmetic_t<O>, const Q, const K, const V, O>(q, k.keys, v, out, KeyState::rotated,
-                                                                      bound, options);
+  detail::attend_bound<arithmetic_t<O>, const Q, const K, const V, O>(
+      q, k.keys, v, out, KeyState::rotated, bound, options);
 }
 
 /// Binds the encoding and attends, in one call; the heads are those of q and k.

@@ -53,8 +53,8 @@ namespace detail {
 template <class T>
 struct CachedSequence {
   CacheKeys<T> keys;
-  Index first = 0, queries = 0;             ///< rows of q
-  bool has_positions = false;               ///< else queries are the last tokens of the cache
+  Index first = 0, queries = 0;  ///< rows of q
+  bool has_positions = false;    ///< else queries are the last tokens of the cache
   Positions positions{};
 
   [[nodiscard]] Index rank(Index query) const { return keys.slots().tokens() - queries + query; }
@@ -148,16 +148,15 @@ void check_decode(Problems& problems, const TensorView<Q>& q, const CacheT& cach
                      " sequences; there must be one more than sequences.");
   }
   if (options.query_positions)
-    check_attended(problems, "queries", *options.query_positions, q.tokens,
-                   answers.rotary().state);
+    check_attended(problems, "queries", *options.query_positions, q.tokens, answers.rotary().state);
   check_lse(problems, options.lse, q);
 }
 
 /// Reports a ring that has overwritten keys which a query may see: those that were overwritten last
 /// are the first to be missed, and those behind the sinks where the mask has more of these. A
 /// streaming cache forgets on purpose.
-inline void check_overwritten(Problems& problems, Index sequence, const Slots& slots,
-                              Index queries, const Answers& answers) {
+inline void check_overwritten(Problems& problems, Index sequence, const Slots& slots, Index queries,
+                              const Answers& answers) {
   const Position lost = slots.overwritten() - 1;
   if (lost < slots.sinks() || queries == 0) return;
   for (Index rank = slots.tokens() - queries; rank < slots.tokens(); ++rank) {
@@ -198,8 +197,7 @@ void check_sequence(Problems& problems, const CacheT& cache, Index sequence,
                    " queries: append their keys and values before decode().");
   cache.check_rotated_by(problems, sequence, answers);
   if (one.queries > tokens) return;
-  if (!cache.is_streaming())
-    check_overwritten(problems, sequence, slots, one.queries, answers);
+  if (!cache.is_streaming()) check_overwritten(problems, sequence, slots, one.queries, answers);
   const auto source = one.keys.source();
   for (Index q = 0; answers.relative().limited && q < one.queries; ++q)
     source.for_runs(0, tokens, tokens, [&](const KeyRun& run) {
@@ -235,8 +233,7 @@ struct DecodeMemory {
   Index header = 0;  ///< of the sequences
   Index kernels = 0;
   [[nodiscard]] Index bytes() const {
-    return header < 0 || kernels < 0 ||
-                   kernels > std::numeric_limits<Index>::max() - header
+    return header < 0 || kernels < 0 || kernels > std::numeric_limits<Index>::max() - header
                ? -1
                : header + kernels;
   }
@@ -276,13 +273,13 @@ void prefill_sequence(const CachedSequence<T>& one, const Rows<U>& q, const OutR
   for (Index i = 0; i < one.queries; ++i) {
     memory.index[i] = one.index(i);
     const Positions place = one.place(i);
-    for (int axis = 0; axis < axes; ++axis) memory.place[axis * one.queries + i] = place.at(axis, 0);
+    for (int axis = 0; axis < axes; ++axis)
+      memory.place[axis * one.queries + i] = place.at(axis, 0);
   }
   const auto size = [](Index n) { return static_cast<std::size_t>(n); };
   call.query_index = std::span<const Position>(memory.index, size(one.queries));
   call.query = Positions(std::span<const Position>(memory.place, size(axes * one.queries)), axes);
-  if (!lse.empty())
-    call.lse = lse.subspan(size(one.first * q.heads), size(one.queries * q.heads));
+  if (!lse.empty()) call.lse = lse.subspan(size(one.first * q.heads), size(one.queries * q.heads));
   run_prefill(call, concurrency, executor, workspace);
 }
 
@@ -334,24 +331,26 @@ void decode_cached(const TensorView<Q>& q, const KeyValueCache<State, T>& cache,
   for (Index i = 0; i < shape.sequences; ++i) {
     const CachedSequence<T>* const one = new (&memory.cached[i]) CachedSequence<T>(batch[i]);
     const Index few = one->queries <= DecodePlan::few_queries ? one->queries : 0;
-    new (&memory.few[i]) DecodeSequence<U>{
-        one->keys.source(), rotary_of(i), one->first, few, one,
-        [](const void* self, Index query) {
-          return static_cast<const CachedSequence<T>*>(self)->index(query);
-        },
-        [](const void* self, Index query) {
-          return static_cast<const CachedSequence<T>*>(self)->place(query);
-        }};
+    new (&memory.few[i])
+        DecodeSequence<U>{one->keys.source(),
+                          rotary_of(i),
+                          one->first,
+                          few,
+                          one,
+                          [](const void* self, Index query) {
+                            return static_cast<const CachedSequence<T>*>(self)->index(query);
+                          },
+                          [](const void* self, Index query) {
+                            return static_cast<const CachedSequence<T>*>(self)->place(query);
+                          }};
   }
   const Rows<U> q_rows(q, level);
   const OutRows<U> out_rows(out, level);
   if (shape.tasks > 0) {
-    const DecodeCall<U> call{
-        q_rows,      out_rows,
-        options.lse, asked,
-        decode_leaves,
-        {memory.few, static_cast<std::size_t>(shape.sequences)},
-        shape};
+    const DecodeCall<U> call{q_rows,        out_rows,
+                             options.lse,   asked,
+                             decode_leaves, {memory.few, static_cast<std::size_t>(shape.sequences)},
+                             shape};
     run_decode(call, std::clamp<Index>(shape.tasks, 1, concurrency), options.executor, rest);
   }
   for (Index i = 0; i < shape.sequences; ++i) {
@@ -388,11 +387,9 @@ template <KeyState State, class T, class E>
   if (queries_per_sequence > Plan::few_queries)
     many.queries = queries_per_sequence, many.keys = cache.shape().capacity;
   Index blocks = 0;
-  const bool fits =
-      multiply(shape.sequences, Plan::blocks_of(shape.queries), blocks) &&
-      multiply(blocks, Plan::most_parts_of(cache.shape().capacity), shape.tasks);
-  const auto leaves =
-      detail::prefill_leaves<typename Bound<E>::layout, U>(detail::level_index());
+  const bool fits = multiply(shape.sequences, Plan::blocks_of(shape.queries), blocks) &&
+                    multiply(blocks, Plan::most_parts_of(cache.shape().capacity), shape.tasks);
+  const auto leaves = detail::prefill_leaves<typename Bound<E>::layout, U>(detail::level_index());
   const Index bytes =
       fits ? detail::decode_memory<T>(answers, shape, many, leaves, executor.concurrency()).bytes()
            : -1;
@@ -415,17 +412,19 @@ POSENC_DETAIL_FLOAT void decode_cached<const float, KeyState::rotated, float, fl
     const DecodeOptions<float>&);
 POSENC_DETAIL_DOUBLE void decode_cached<const double, KeyState::raw, double, double, double>(
     const TensorView<const double>&, const KeyValueCache<KeyState::raw, double>&,
-    const TensorView<double>&, Asked<double>, const PrefillLeaves<double>&, const DecodeLeaves<double>&,
-    const DecodeOptions<double>&);
+    const TensorView<double>&, Asked<double>, const PrefillLeaves<double>&,
+    const DecodeLeaves<double>&, const DecodeOptions<double>&);
 POSENC_DETAIL_DOUBLE void decode_cached<const double, KeyState::rotated, double, double, double>(
     const TensorView<const double>&, const KeyValueCache<KeyState::rotated, double>&,
-    const TensorView<double>&, Asked<double>, const PrefillLeaves<double>&, const DecodeLeaves<double>&,
-    const DecodeOptions<double>&);
-POSENC_DETAIL_BFLOAT16 void decode_cached<const float, KeyState::raw, Eigen::bfloat16, float, float>(
+    const TensorView<double>&, Asked<double>, const PrefillLeaves<double>&,
+    const DecodeLeaves<double>&, const DecodeOptions<double>&);
+POSENC_DETAIL_BFLOAT16 void
+decode_cached<const float, KeyState::raw, Eigen::bfloat16, float, float>(
     const TensorView<const float>&, const KeyValueCache<KeyState::raw, Eigen::bfloat16>&,
     const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
     const DecodeOptions<float>&);
-POSENC_DETAIL_BFLOAT16 void decode_cached<const float, KeyState::rotated, Eigen::bfloat16, float, float>(
+POSENC_DETAIL_BFLOAT16 void
+decode_cached<const float, KeyState::rotated, Eigen::bfloat16, float, float>(
     const TensorView<const float>&, const KeyValueCache<KeyState::rotated, Eigen::bfloat16>&,
     const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
     const DecodeOptions<float>&);

@@ -102,8 +102,7 @@ void attend_ragged(const TensorView<Q>& q, const TensorView<K>& k, const TensorV
       problems.add("sequence ", i, ": ", sentence);
   }
   const Index concurrency = options.executor.concurrency();
-  const Index bytes =
-      ragged_workspace_bytes(answers, leaves, pairs, q.width, v.width, concurrency);
+  const Index bytes = ragged_workspace_bytes(answers, leaves, pairs, q.width, v.width, concurrency);
   check_workspace(problems, options.workspace, bytes);
   problems.raise_if_any("posenc::attention");
 
@@ -178,8 +177,7 @@ template <class T, class E>
   detail::check_pairs(problems, pairs, tokens(queries), tokens(keys));
   problems.raise_if_any("posenc::attention_workspace");
   using U = arithmetic_t<T>;
-  const auto leaves =
-      detail::prefill_leaves<typename Bound<E>::layout, U>(detail::level_index());
+  const auto leaves = detail::prefill_leaves<typename Bound<E>::layout, U>(detail::level_index());
   const Index bytes = detail::ragged_workspace_bytes<U>(bound.answers(), leaves, pairs, head_dim,
                                                         value_dim, executor.concurrency());
   problems.require(bytes >= 0, "sizes must not be negative and must fit in memory, got widths ",
@@ -199,7 +197,8 @@ void attention(std::type_identity_t<TensorView<const T>> q,
                std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
                const RaggedBatch& queries, const RaggedBatch& keys, const Bound<E>& bound,
                const std::type_identity_t<RaggedAttentionOptions<arithmetic_t<T>>>& options = {}) {
-  detail::attend_ragged_bound<arithmetic_t<T>, const T, const T, const T, T>(q, k, v, out, detail::RaggedPairs{queries, keys}, bound, options);
+  detail::attend_ragged_bound<arithmetic_t<T>, const T, const T, const T, T>(
+      q, k, v, out, detail::RaggedPairs{queries, keys}, bound, options);
 }
 
 /// Attention of whole sequences over themselves.
@@ -209,7 +208,8 @@ void attention(std::type_identity_t<TensorView<const T>> q,
                std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
                const RaggedBatch& batch, const Bound<E>& bound,
                const std::type_identity_t<RaggedAttentionOptions<arithmetic_t<T>>>& options = {}) {
-  detail::attend_ragged_bound<arithmetic_t<T>, const T, const T, const T, T>(q, k, v, out, detail::RaggedPairs{batch, batch}, bound, options);
+  detail::attend_ragged_bound<arithmetic_t<T>, const T, const T, const T, T>(
+      q, k, v, out, detail::RaggedPairs{batch, batch}, bound, options);
 }
 
 /// Both for tensors of different elements.
@@ -218,14 +218,16 @@ template <class Q, class K, class V, class O, class E>
 void attention(TensorView<Q> q, TensorView<K> k, TensorView<V> v, TensorView<O> out,
                const RaggedBatch& queries, const RaggedBatch& keys, const Bound<E>& bound,
                const std::type_identity_t<RaggedAttentionOptions<arithmetic_t<O>>>& options = {}) {
-  detail::attend_ragged_bound<arithmetic_t<O>, const Q, const K, const V, O>(q, k, v, out, detail::RaggedPairs{queries, keys}, bound, options);
+  detail::attend_ragged_bound<arithmetic_t<O>, const Q, const K, const V, O>(
+      q, k, v, out, detail::RaggedPairs{queries, keys}, bound, options);
 }
 template <class Q, class K, class V, class O, class E>
   requires detail::MixedElements<Q, K, V, O>
 void attention(TensorView<Q> q, TensorView<K> k, TensorView<V> v, TensorView<O> out,
                const RaggedBatch& batch, const Bound<E>& bound,
                const std::type_identity_t<RaggedAttentionOptions<arithmetic_t<O>>>& options = {}) {
-  detail::attend_ragged_bound<arithmetic_t<O>, const Q, const K, const V, O>(q, k, v, out, detail::RaggedPairs{batch, batch}, bound, options);
+  detail::attend_ragged_bound<arithmetic_t<O>, const Q, const K, const V, O>(
+      q, k, v, out, detail::RaggedPairs{batch, batch}, bound, options);
 }
 
 POSENC_NAMESPACE_END

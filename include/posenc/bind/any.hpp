@@ -39,8 +39,8 @@ AnyComponent any_component(C component) {
                    .describe = &description<C>};
   if constexpr (AskedInAttention<C>) {
     using S = prepared_t<C>;
-    any.prepare = [](const std::shared_ptr<const void>& self, [[maybe_unused]] const HeadShape& shape)
-        -> std::shared_ptr<const void> {
+    any.prepare = [](const std::shared_ptr<const void>& self,
+                     [[maybe_unused]] const HeadShape& shape) -> std::shared_ptr<const void> {
       if constexpr (Prepares<C>)
         return std::make_shared<const S>(detail::prepare(as<C>(self.get()), shape));
       else
@@ -99,7 +99,7 @@ template <class T>
   return left;
 }
 template <detail::ComponentOrEncoding T>
-[[nodiscard]] AnyEncoding operator|(T left, AnyEncoding right) {
+[[nodiscard]] AnyEncoding operator|(T left, const AnyEncoding& right) {
   AnyEncoding all(left);
   all |= right;
   return all;
@@ -152,15 +152,16 @@ class Bound<AnyEncoding> {
  private:
   /// What the compiler refuses of an Encoding.
   static void check_composition(Problems& problems, const detail::EncodingFacts& facts) {
-    problems.require(facts.rotary_bases <= 1,
-                     "an encoding has one rotary base, but this one has ", facts.rotary_bases,
+    problems.require(facts.rotary_bases <= 1, "an encoding has one rotary base, but this one has ",
+                     facts.rotary_bases,
                      ": keep one, and change its frequencies with ABF, PI, NTK, YaRN, ...");
     problems.require(facts.distance_maps <= 1,
                      "an encoding has one distance map, but this one has ", facts.distance_maps,
                      ": each rewrites the true distance, so keep one.");
-    problems.require(facts.score_scales <= 1, facts.score_scales,
-                     " components of this encoding set the softmax scale (such as two T5Bias): keep "
-                     "one, or give BindOptions::scale and make the other a plain bias.");
+    problems.require(
+        facts.score_scales <= 1, facts.score_scales,
+        " components of this encoding set the softmax scale (such as two T5Bias): keep "
+        "one, or give BindOptions::scale and make the other a plain bias.");
     const auto needs_base = [&](bool asked, const char* what) {
       problems.require(!asked || facts.rotary_bases > 0, "this encoding ", what,
                        " but has no rotary base: begin it with RoPE<HalfSplit>{...} or "

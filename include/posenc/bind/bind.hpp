@@ -74,8 +74,8 @@ struct Components {
 template <class T, class Stages>
 inline constexpr int loops_of = 0;
 template <class T, class... S>
-inline constexpr std::array<const LoopsByLevel<T>*, sizeof...(S) + 1> loops_of<T, std::tuple<S...>> =
-    {&score_loops<S, T>..., nullptr};
+inline constexpr std::array<const LoopsByLevel<T>*, sizeof...(S) + 1>
+    loops_of<T, std::tuple<S...>> = {&score_loops<S, T>..., nullptr};
 
 }  // namespace detail
 
@@ -154,8 +154,8 @@ class Bound<Encoding<Ts...>> {
   }
   [[nodiscard]] const auto& distance_map() const {
     if constexpr (has_distance_map)
-      return std::apply(
-          [](const auto&... stage) -> const auto& { return first_map(stage...); }, stages());
+      return std::apply([](const auto&... stage) -> const auto& { return first_map(stage...); },
+                        stages());
     else
       return true_distance;
   }
@@ -168,8 +168,7 @@ class Bound<Encoding<Ts...>> {
   [[nodiscard]] const detail::Answers& answers() const { return answers_; }
   template <class T>
   [[nodiscard]] detail::Asked<T> asked() const {
-    return {&answers_, &answers_.rotary(),
-            detail::loops_of<T, typename Components::Stages>.data()};
+    return {&answers_, &answers_.rotary(), detail::loops_of<T, typename Components::Stages>.data()};
   }
 
  private:

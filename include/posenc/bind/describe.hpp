@@ -80,7 +80,9 @@ constexpr Description make_description() {
     };
   if constexpr (RotaryBase<C>) {
     d.rotary_state = [](const void* self) { return as<C>(self).rotary_state(); };
-    d.rotary_offset = [](const void* self) { return static_cast<Index>(as<C>(self).rotary_offset); };
+    d.rotary_offset = [](const void* self) {
+      return static_cast<Index>(as<C>(self).rotary_offset);
+    };
     d.layout = &layout_rule<typename C::layout>;
   }
   if constexpr (FrequencyTransform<C>) {

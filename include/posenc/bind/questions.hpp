@@ -77,7 +77,9 @@ constexpr MapQuestions make_map_questions() {
   ask.occurring = [](const void* self, const Tile& tile) {
     return static_cast<RegionSet>(as<M>(self).regions(tile));
   };
-  ask.step = [](const void* self, int region) { return static_cast<double>(as<M>(self).step(region)); };
+  ask.step = [](const void* self, int region) {
+    return static_cast<double>(as<M>(self).step(region));
+  };
   ask.key_copy = []([[maybe_unused]] const void* self, int region) {
     if constexpr (requires(const M& map) { map.key_copy(region); })
       return static_cast<int>(as<M>(self).key_copy(region));
@@ -95,8 +97,8 @@ constexpr MapQuestions make_map_questions() {
   ask.region = [](const void* self, Index n, const Position* query, Index query_step,
                   const Position* key, Index key_step, std::uint8_t* out) {
     for (Index i = 0; i < n; ++i)
-      out[i] = static_cast<std::uint8_t>(
-          as<M>(self).region(query[i * query_step], key[i * key_step]));
+      out[i] =
+          static_cast<std::uint8_t>(as<M>(self).region(query[i * query_step], key[i * key_step]));
   };
   return ask;
 }

@@ -92,7 +92,7 @@ inline void check_frequencies(Problems& problems, const RotaryState& state, bool
 
 /// Frequencies, attention factor and channels of an encoding at a length, without angles.
 inline Rotary resolve_frequencies(Problems& problems, std::span<const Described> components,
-                                        Position length) {
+                                  Position length) {
   Rotary rotary;
   RotaryState& state = rotary.state;
   bool has_distance_map = false;
@@ -115,8 +115,7 @@ inline Rotary resolve_frequencies(Problems& problems, std::span<const Described>
 }
 
 /// Tables of all angles that attention asks for; `map` is null without a distance map.
-inline void tabulate_angles(Rotary& rotary, Angles mode, const void* map,
-                            const MapQuestions* ask) {
+inline void tabulate_angles(Rotary& rotary, Angles mode, const void* map, const MapQuestions* ask) {
   rotary.angles = AngleTable(rotary.state, mode);
   if (!ask) return;
   rotary.table_of_region.assign(static_cast<std::size_t>(ask->regions), -1);

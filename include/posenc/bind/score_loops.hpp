@@ -113,9 +113,8 @@ void change_row(const void* component, const KeyRow& row, T* scores) noexcept {
                      [=](T x, const Score& at) { return x + static_cast<T>(bias(at)); });
     });
   else if constexpr (ScoreBias<S>)
-    map_row<Level>(row, scores, [&](T x, const Score& at) {
-      return x + static_cast<T>(stage.score_bias(at));
-    });
+    map_row<Level>(row, scores,
+                   [&](T x, const Score& at) { return x + static_cast<T>(stage.score_bias(at)); });
   if constexpr (ScoreMap<S>)
     map_row<Level>(row, scores,
                    [&](T x, const Score& at) { return static_cast<T>(stage.map_score(x, at)); });

@@ -49,7 +49,9 @@ struct KeyRow {
   const Position* key_index = nullptr;
   Tile where{};  ///< of the query
 
-  [[nodiscard]] Score score(Index k) const { return {query, key[k], query_index, key_index[k], head}; }
+  [[nodiscard]] Score score(Index k) const {
+    return {query, key[k], query_index, key_index[k], head};
+  }
 };
 
 /// A relative bias of one head, tabulated by distance; null: ask for each score.

@@ -175,7 +175,8 @@ class KeyValueCache {
   /// Reports keys of a sequence that another encoding than this has rotated.
   void check_rotated_by(Problems& problems, Index sequence, const detail::Answers& answers) const {
     const Sequence& s = sequences_[size(sequence)];
-    problems.require(State == KeyState::raw || s.slots.tokens() == 0 || s.rotated_by.matches(answers),
+    problems.require(State == KeyState::raw || s.slots.tokens() == 0 ||
+                         s.rotated_by.matches(answers),
                      "the keys of sequence ", sequence,
                      " were rotated by another encoding (other frequencies, layout or channels): "
                      "rebase() them to this one, or clear the sequence.");

@@ -116,37 +116,38 @@ void shift(KeyValueCache<State, T>& cache, Index sequence, Position first, Posit
   using LayoutT = typename Bound<E>::layout;
   constexpr bool may_rotate =
       State == KeyState::rotated && !std::is_same_v<LayoutT, detail::NoLayout>;
-  if constexpr (may_rotate) if (answers.rotates()) {
-    const Index from = slots.rank_of(first), to = slots.rank_of(last);
-    detail::check_exact(problems, answers.angles());
-    const RotaryState& state = answers.rotary().state;
-    for (Index rank = from; rank < to && state.growth.size() != 0 && problems.empty(); ++rank)
-      detail::check_growth<T>(problems, state, Positions(slots.position(rank) + by), 1);
-    problems.raise_if_any("posenc::shift");
-    // All rows turn by one angle: to the leaf they are the heads of one token. Magnitudes of xPos
-    // may need two steps: from one end of their reach to the other no float has the factor.
-    const double reach = detail::growth_reach(state);
-    const auto step = [&](Position left) {
-      if (std::abs(static_cast<double>(left)) <= reach) return left;
-      return left < 0 ? -static_cast<Position>(reach) : static_cast<Position>(reach);
-    };
-    Rotary rotary{state, answers.rotary().offset, answers.rotary().layout};
-    rotary.state.centre = 0;  // growth by the same distance wherever they stand
-    {
-      const auto turn = [&](T* rows, Index n, Index width, const Turn& how) {
-        const TensorView<T> x(rows, 1, n, width, 0, width);
-        for (Position left = by; left != 0; left -= step(left))
-          detail::rotate_rows_at_level<LayoutT, T, T>(rotary, answers.rotary().angles, how,
-                                                    Positions(step(left)), x, x);
+  if constexpr (may_rotate)
+    if (answers.rotates()) {
+      const Index from = slots.rank_of(first), to = slots.rank_of(last);
+      detail::check_exact(problems, answers.angles());
+      const RotaryState& state = answers.rotary().state;
+      for (Index rank = from; rank < to && state.growth.size() != 0 && problems.empty(); ++rank)
+        detail::check_growth<T>(problems, state, Positions(slots.position(rank) + by), 1);
+      problems.raise_if_any("posenc::shift");
+      // All rows turn by one angle: to the leaf they are the heads of one token. Magnitudes of xPos
+      // may need two steps: from one end of their reach to the other no float has the factor.
+      const double reach = detail::growth_reach(state);
+      const auto step = [&](Position left) {
+        if (std::abs(static_cast<double>(left)) <= reach) return left;
+        return left < 0 ? -static_cast<Position>(reach) : static_cast<Position>(reach);
       };
-      detail::for_rows(executor, cache, slots, from, to, [&](Index slot, Index n, Index head) {
-        turn(cache.rows().key(sequence, slot, head), n, cache.shape().head_dim,
-             {.side = Side::key});
-        if (answers.facts().rotates_values)
-          turn(cache.rows().value(sequence, slot, head), n, cache.shape().value_dim, {});
-      });
+      Rotary rotary{state, answers.rotary().offset, answers.rotary().layout};
+      rotary.state.centre = 0;  // growth by the same distance wherever they stand
+      {
+        const auto turn = [&](T* rows, Index n, Index width, const Turn& how) {
+          const TensorView<T> x(rows, 1, n, width, 0, width);
+          for (Position left = by; left != 0; left -= step(left))
+            detail::rotate_rows_at_level<LayoutT, T, T>(rotary, answers.rotary().angles, how,
+                                                        Positions(step(left)), x, x);
+        };
+        detail::for_rows(executor, cache, slots, from, to, [&](Index slot, Index n, Index head) {
+          turn(cache.rows().key(sequence, slot, head), n, cache.shape().head_dim,
+               {.side = Side::key});
+          if (answers.facts().rotates_values)
+            turn(cache.rows().value(sequence, slot, head), n, cache.shape().value_dim, {});
+        });
+      }
     }
-  }
   slots.shift(first, last, by);
 }
 
@@ -170,13 +171,13 @@ void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bo
   detail::require_state<KeyState::rotated, E>();
   detail::require_state<KeyState::rotated, F>();
   if constexpr (detail::is_static<E> && detail::is_static<F>) {
-  static_assert(Bound<E>::has_rotary && Bound<F>::has_rotary,
-                "posenc: rebase rotates keys from one rotary encoding to another, so both need a "
-                "rotary base.");
-  static_assert(std::is_same_v<LayoutT, typename Bound<F>::layout>,
-                "posenc: rebase cannot change the layout of keys (HalfSplit, Interleaved).");
-  static_assert(Bound<E>::rotates_values == Bound<F>::rotates_values,
-                "posenc: rebase cannot begin or end to rotate values (RotateValues).");
+    static_assert(Bound<E>::has_rotary && Bound<F>::has_rotary,
+                  "posenc: rebase rotates keys from one rotary encoding to another, so both need a "
+                  "rotary base.");
+    static_assert(std::is_same_v<LayoutT, typename Bound<F>::layout>,
+                  "posenc: rebase cannot change the layout of keys (HalfSplit, Interleaved).");
+    static_assert(Bound<E>::rotates_values == Bound<F>::rotates_values,
+                  "posenc: rebase cannot begin or end to rotate values (RotateValues).");
   }
   const RotaryState &a = from.rotary().state, &b = to.rotary().state;
   const detail::Slots& slots = cache.slots("rebase", sequence);
@@ -223,8 +224,7 @@ void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bo
       slots.for_runs(first, last, [&](const detail::SlotRun& run) {
         const Positions positions = slots.positions(run.slot, run.tokens);
         turn(cache.rows().keys(sequence, run.slot, run.tokens), positions);
-        if (rotates_values)
-          turn(cache.rows().values(sequence, run.slot, run.tokens), positions);
+        if (rotates_values) turn(cache.rows().values(sequence, run.slot, run.tokens), positions);
       });
     });
   }

@@ -7,8 +7,8 @@
 #pragma once
 
 #include <posenc/bind/bind.hpp>
-#include <posenc/rotate/rows.hpp>
 #include <posenc/core/key_state.hpp>
+#include <posenc/rotate/rows.hpp>
 #include <posenc/rotate/tokens.hpp>
 
 #include <type_traits>
@@ -50,9 +50,10 @@ constexpr void require_state() {
 inline void check_state(Problems& problems, KeyState state, const Answers& answers) {
   const EncodingFacts& facts = answers.facts();
   if (state == KeyState::raw) return;
-  problems.require(!facts.depends_on_length,
-                   "a scheme whose frequencies depend on the length (DynamicNTK, ...) needs a cache "
-                   "of raw keys (KeyState::raw).");
+  problems.require(
+      !facts.depends_on_length,
+      "a scheme whose frequencies depend on the length (DynamicNTK, ...) needs a cache "
+      "of raw keys (KeyState::raw).");
   problems.require(facts.stored_keys == state,
                    "this encoding cannot read the keys of this cache: KeyState::rotated is for "
                    "encodings without a distance map, KeyState::reduced for maps that see each key "

@@ -54,20 +54,20 @@ class SentencePart {
     requires std::is_arithmetic_v<N>
   SentencePart(N number) {
     if constexpr (std::is_floating_point_v<N>)
-      kind_ = Kind::real, real_ = static_cast<double>(number);
+      kind_ = Kind::real, value_.real = static_cast<double>(number);
     else if constexpr (std::is_same_v<N, char>)
       kind_ = Kind::text, character_ = number, text_ = std::string_view(&character_, 1);
     else if constexpr (std::is_signed_v<N>)
-      kind_ = Kind::integer, integer_ = number;
+      kind_ = Kind::integer, value_.integer = number;
     else
-      kind_ = Kind::natural, natural_ = number;
+      kind_ = Kind::natural, value_.natural = number;
   }
   template <class X>
     requires(!std::is_arithmetic_v<X> && !std::is_convertible_v<const X&, std::string_view>)
   SentencePart(const X& other)
-      : kind_(Kind::other), other_(&other), write_([](std::ostream& out, const void* object) {
-          out << *static_cast<const X*>(object);
-        }) {}
+      : kind_(Kind::other), value_{.other = &other},
+        write_(
+            [](std::ostream& out, const void* object) { out << *static_cast<const X*>(object); }) {}
   SentencePart(const SentencePart&) = delete;
   SentencePart& operator=(const SentencePart&) = delete;
 
@@ -77,16 +77,16 @@ class SentencePart {
         out << text_;
         break;
       case Kind::integer:
-        out << integer_;
+        out << value_.integer;
         break;
       case Kind::natural:
-        out << natural_;
+        out << value_.natural;
         break;
       case Kind::real:
-        out << real_;
+        out << value_.real;
         break;
       case Kind::other:
-        write_(out, other_);
+        write_(out, value_.other);
     }
   }
 
@@ -95,12 +95,12 @@ class SentencePart {
   Kind kind_;
   char character_ = 0;
   std::string_view text_;
-  union {
-    long long integer_ = 0;
-    unsigned long long natural_;
-    double real_;
-    const void* other_;
-  };
+  union Value {
+    long long integer = 0;
+    unsigned long long natural;
+    double real;
+    const void* other;
+  } value_{};
   void (*write_)(std::ostream&, const void*) = nullptr;
 };
 

@@ -84,7 +84,8 @@ struct SelfExtend {
  private:
   /// What makes grouped distances go on where exact ones end.
   [[nodiscard]] constexpr double shift() const {
-    return static_cast<double>(window - window / group);
+    const Position groups = window / group;
+    return static_cast<double>(window - groups);
   }
 };
 

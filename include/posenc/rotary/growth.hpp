@@ -31,8 +31,8 @@ inline void check_growth(Problems& problems, const char* what, const RotaryState
   for (Index t = 0; t < tokens; ++t) {
     const double p = positions.is_real() ? positions.real(t) : static_cast<double>(positions[t]);
     if (std::abs(p - static_cast<double>(state.centre)) <= reach) continue;
-    return problems.add(what, ": position ", p, " is more than ", reach,
-                        " tokens from the centre ", state.centre,
+    return problems.add(what, ": position ", p, " is more than ", reach, " tokens from the centre ",
+                        state.centre,
                         ", where the magnitudes of this encoding (XPos) overflow: choose a centre "
                         "nearer to the tokens.");
   }

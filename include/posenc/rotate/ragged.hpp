@@ -81,8 +81,8 @@ void rotate_ragged(const RotateTensors<T, N>& tensors, const RaggedBatch& batch,
   problems.raise_if_any(inverse ? "posenc::unrotate" : "posenc::rotate");
   rotate_ragged<typename Bound<E>::layout>(tensors, batch, options, inverse,
                                            [&](Index i) -> const Rotary& {
-    return bounds[static_cast<std::size_t>(i)].rotary();
-  });
+                                             return bounds[static_cast<std::size_t>(i)].rotary();
+                                           });
 }
 
 }  // namespace detail
@@ -97,7 +97,8 @@ template <class T, class E>
 void rotate(std::type_identity_t<TensorView<const T>> x, TensorView<T> y, const RaggedBatch& batch,
             const Bound<E>& bound, const RotateOptions& options = {}) {
   detail::require_rotation<E>();
-  detail::rotate_ragged<typename Bound<E>::layout, 1, T>({{{x, y, options.side}}}, batch, bound.answers(), options, false);
+  detail::rotate_ragged<typename Bound<E>::layout, 1, T>({{{x, y, options.side}}}, batch,
+                                                         bound.answers(), options, false);
 }
 
 /// Rotates a ragged batch in place.
@@ -112,8 +113,8 @@ template <class T, class E>
 void rotate(TensorView<T> q, TensorView<T> k, const RaggedBatch& batch, const Bound<E>& bound,
             const RotateOptions& options = {}) {
   detail::require_rotation<E>();
-  detail::rotate_ragged<typename Bound<E>::layout, 2, T>({{{q, q, Side::query}, {k, k, Side::key}}}, batch, bound.answers(), options,
-                              false);
+  detail::rotate_ragged<typename Bound<E>::layout, 2, T>({{{q, q, Side::query}, {k, k, Side::key}}},
+                                                         batch, bound.answers(), options, false);
 }
 
 /// Undoes rotate of a ragged batch, in place.
@@ -121,7 +122,8 @@ template <class T, class E>
 void unrotate(TensorView<T> x, const RaggedBatch& batch, const Bound<E>& bound,
               const RotateOptions& options = {}) {
   detail::require_rotation<E>();
-  detail::rotate_ragged<typename Bound<E>::layout, 1, T>({{{x, x, options.side}}}, batch, bound.answers(), options, true);
+  detail::rotate_ragged<typename Bound<E>::layout, 1, T>({{{x, x, options.side}}}, batch,
+                                                         bound.answers(), options, true);
 }
 
 /// Rotates a ragged batch in place, each sequence by an encoding of its own.
@@ -136,7 +138,7 @@ void rotate(TensorView<T> q, TensorView<T> k, const RaggedBatch& batch,
             std::span<const Bound<E>> bounds, const RotateOptions& options = {}) {
   detail::require_rotation<E>();
   detail::rotate_ragged<2, T, E>({{{q, q, Side::query}, {k, k, Side::key}}}, batch, bounds, options,
-                              false);
+                                 false);
 }
 
 POSENC_NAMESPACE_END

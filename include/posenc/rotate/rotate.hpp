@@ -79,7 +79,8 @@ template <class T, class E>
 void rotate(std::type_identity_t<TensorView<const T>> x, TensorView<T> y,
             const Positions& positions, const Bound<E>& bound, const RotateOptions& options = {}) {
   detail::require_rotation<E>();
-  detail::rotate_all<typename Bound<E>::layout, 1, T>({{{x, y, options.side}}}, positions, bound.answers(), options, false);
+  detail::rotate_all<typename Bound<E>::layout, 1, T>({{{x, y, options.side}}}, positions,
+                                                      bound.answers(), options, false);
 }
 
 /// Rotates in place.
@@ -95,8 +96,8 @@ template <class T, class E>
 void rotate(TensorView<T> q, TensorView<T> k, const Positions& positions, const Bound<E>& bound,
             const RotateOptions& options = {}) {
   detail::require_rotation<E>();
-  detail::rotate_all<typename Bound<E>::layout, 2, T>({{{q, q, Side::query}, {k, k, Side::key}}}, positions, bound.answers(), options,
-                           false);
+  detail::rotate_all<typename Bound<E>::layout, 2, T>({{{q, q, Side::query}, {k, k, Side::key}}},
+                                                      positions, bound.answers(), options, false);
 }
 
 /// Undoes rotate: y = R^-1 x / A.
@@ -105,7 +106,8 @@ void unrotate(std::type_identity_t<TensorView<const T>> x, TensorView<T> y,
               const Positions& positions, const Bound<E>& bound,
               const RotateOptions& options = {}) {
   detail::require_rotation<E>();
-  detail::rotate_all<typename Bound<E>::layout, 1, T>({{{x, y, options.side}}}, positions, bound.answers(), options, true);
+  detail::rotate_all<typename Bound<E>::layout, 1, T>({{{x, y, options.side}}}, positions,
+                                                      bound.answers(), options, true);
 }
 
 /// Undoes rotate in place.
@@ -120,8 +122,8 @@ template <class T, class E>
 void unrotate(TensorView<T> q, TensorView<T> k, const Positions& positions, const Bound<E>& bound,
               const RotateOptions& options = {}) {
   detail::require_rotation<E>();
-  detail::rotate_all<typename Bound<E>::layout, 2, T>({{{q, q, Side::query}, {k, k, Side::key}}}, positions, bound.answers(), options,
-                           true);
+  detail::rotate_all<typename Bound<E>::layout, 2, T>({{{q, q, Side::query}, {k, k, Side::key}}},
+                                                      positions, bound.answers(), options, true);
 }
 
 /// Binds the encoding and rotates in place, in one call.

@@ -63,8 +63,7 @@ class Rotations {
     side_ = call.grows ? options.side : std::nullopt;
     angles_.resize(static_cast<std::size_t>(all));
     detail::fill_angles_at_level<U>(rotary, rotary.angles, call.turn(options.side), positions,
-                                    tokens, angles_.data(), angles_.data() + stride_,
-                                    2 * stride_);
+                                    tokens, angles_.data(), angles_.data() + stride_, 2 * stride_);
   }
 
   [[nodiscard]] Index tokens() const { return tokens_; }

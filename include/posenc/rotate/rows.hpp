@@ -53,9 +53,8 @@ struct AngleRows {
 /// Rotates pairs [first, first + count), at most most_angle_pairs, of all heads of x into y, which
 /// may be the same. The same numbers come out whatever the strides are.
 template <class Level, class LayoutT, class X, class Y>
-void rotate_pairs(const Rotary& rotary, Index first, Index count,
-                  const TensorView<const X>& x, const TensorView<Y>& y,
-                  const AngleRows<arithmetic_t<X>>& angles) {
+void rotate_pairs(const Rotary& rotary, Index first, Index count, const TensorView<const X>& x,
+                  const TensorView<Y>& y, const AngleRows<arithmetic_t<X>>& angles) {
   const Index pairs = rotary.pairs();
   const X* from = x.data + rotary.offset * x.channel_stride;
   Y* to = y.data + rotary.offset * y.channel_stride;
@@ -134,7 +133,7 @@ void rotate_rows(const Rotary& rotary, const AngleTable& table, const Turn& turn
       rotary, table, turn, positions, 0, x.tokens,
       [&](Index t, Index tokens, Index pair, Index pairs, const auto& angles) {
         rotate_pairs<Level, LayoutT>(rotary, pair, pairs, tokens_of(x, t, tokens),
-                            tokens_of(y, t, tokens), angles);
+                                     tokens_of(y, t, tokens), angles);
       });
   if (x.width == 2 * rotary.pairs()) return;
   for (Index t = 0; t < x.tokens; ++t)
@@ -172,14 +171,14 @@ void rotate_rows_at_level(const Rotary& rotary, const AngleTable& table, const T
 }
 #if defined(POSENC_DETAIL_FLOAT)
 POSENC_DETAIL_FLOAT void rotate_rows_at_level<HalfSplit, float, float>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&,
-    const TensorView<const float>&, const TensorView<float>&);
+    const Rotary&, const AngleTable&, const Turn&, const Positions&, const TensorView<const float>&,
+    const TensorView<float>&);
 POSENC_DETAIL_FLOAT void rotate_rows_at_level<Interleaved, float, float>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&,
-    const TensorView<const float>&, const TensorView<float>&);
+    const Rotary&, const AngleTable&, const Turn&, const Positions&, const TensorView<const float>&,
+    const TensorView<float>&);
 POSENC_DETAIL_FLOAT void rotate_rows_at_level<AnyLayout, float, float>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&,
-    const TensorView<const float>&, const TensorView<float>&);
+    const Rotary&, const AngleTable&, const Turn&, const Positions&, const TensorView<const float>&,
+    const TensorView<float>&);
 POSENC_DETAIL_DOUBLE void rotate_rows_at_level<HalfSplit, double, double>(
     const Rotary&, const AngleTable&, const Turn&, const Positions&,
     const TensorView<const double>&, const TensorView<double>&);
@@ -199,14 +198,14 @@ POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<AnyLayout, Eigen::bfloat16, Eig
     const Rotary&, const AngleTable&, const Turn&, const Positions&,
     const TensorView<const Eigen::bfloat16>&, const TensorView<Eigen::bfloat16>&);
 POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<HalfSplit, float, Eigen::bfloat16>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&,
-    const TensorView<const float>&, const TensorView<Eigen::bfloat16>&);
+    const Rotary&, const AngleTable&, const Turn&, const Positions&, const TensorView<const float>&,
+    const TensorView<Eigen::bfloat16>&);
 POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<Interleaved, float, Eigen::bfloat16>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&,
-    const TensorView<const float>&, const TensorView<Eigen::bfloat16>&);
+    const Rotary&, const AngleTable&, const Turn&, const Positions&, const TensorView<const float>&,
+    const TensorView<Eigen::bfloat16>&);
 POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<AnyLayout, float, Eigen::bfloat16>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&,
-    const TensorView<const float>&, const TensorView<Eigen::bfloat16>&);
+    const Rotary&, const AngleTable&, const Turn&, const Positions&, const TensorView<const float>&,
+    const TensorView<Eigen::bfloat16>&);
 POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<HalfSplit, Eigen::half, Eigen::half>(
     const Rotary&, const AngleTable&, const Turn&, const Positions&,
     const TensorView<const Eigen::half>&, const TensorView<Eigen::half>&);
@@ -217,14 +216,14 @@ POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<AnyLayout, Eigen::half, Eigen::h
     const Rotary&, const AngleTable&, const Turn&, const Positions&,
     const TensorView<const Eigen::half>&, const TensorView<Eigen::half>&);
 POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<HalfSplit, float, Eigen::half>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&,
-    const TensorView<const float>&, const TensorView<Eigen::half>&);
+    const Rotary&, const AngleTable&, const Turn&, const Positions&, const TensorView<const float>&,
+    const TensorView<Eigen::half>&);
 POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<Interleaved, float, Eigen::half>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&,
-    const TensorView<const float>&, const TensorView<Eigen::half>&);
+    const Rotary&, const AngleTable&, const Turn&, const Positions&, const TensorView<const float>&,
+    const TensorView<Eigen::half>&);
 POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<AnyLayout, float, Eigen::half>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&,
-    const TensorView<const float>&, const TensorView<Eigen::half>&);
+    const Rotary&, const AngleTable&, const Turn&, const Positions&, const TensorView<const float>&,
+    const TensorView<Eigen::half>&);
 #endif
 
 /// fill_angles at the level that runs.

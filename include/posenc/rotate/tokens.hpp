@@ -105,9 +105,8 @@ void check_growth(Problems& problems, const RotaryState& state, const Positions&
 
 /// Rotates some pairs of all heads of tokens [t, t + tokens), in all tensors.
 template <class Level, class LayoutT, class T, std::size_t N>
-void rotate_some(const RotateTensors<T, N>& tensors, Index t, Index tokens,
-                 const Rotary& rotary, Index first, Index count,
-                 const AngleRows<arithmetic_t<T>>& angles) {
+void rotate_some(const RotateTensors<T, N>& tensors, Index t, Index tokens, const Rotary& rotary,
+                 Index first, Index count, const AngleRows<arithmetic_t<T>>& angles) {
   const RotaryBlock block = rotary.block();
   for (const auto& [x, y, side] : tensors) {
     if (x.heads == 0) continue;  // there may be no memory to point into
@@ -139,8 +138,8 @@ void rotate_sides(const RotateTensors<T, N>& tensors, const Positions& positions
   if (!call.grows)
     return rotate_range<Level, LayoutT>(tensors, positions, rotary, call.turn({}), first, last);
   for (const RotateTensor<T>& tensor : tensors)
-    rotate_range<Level, LayoutT>(RotateTensors<T, 1>{{tensor}}, positions, rotary, call.turn(tensor.side),
-                        first, last);
+    rotate_range<Level, LayoutT>(RotateTensors<T, 1>{{tensor}}, positions, rotary,
+                                 call.turn(tensor.side), first, last);
 }
 
 /// Calls body(first, last) for ranges of tokens, in parallel where that is worth a thread's start.
@@ -175,85 +174,125 @@ void rotate_by_angles(const RotateTensors<T, N>& tensors, Index t, Index tokens,
 }
 #if defined(POSENC_DETAIL_FLOAT)
 POSENC_DETAIL_FLOAT void rotate_span<HalfSplit, float, 1>(const RotateTensors<float, 1>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_FLOAT void rotate_by_angles<HalfSplit, float, 1>(const RotateTensors<float, 1>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<float>>&);
+                                                          const Positions&, const Rotary&,
+                                                          const RotateCall&, Index, Index);
+POSENC_DETAIL_FLOAT void rotate_by_angles<HalfSplit, float, 1>(
+    const RotateTensors<float, 1>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<float>>&);
 POSENC_DETAIL_FLOAT void rotate_span<HalfSplit, float, 2>(const RotateTensors<float, 2>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_FLOAT void rotate_by_angles<HalfSplit, float, 2>(const RotateTensors<float, 2>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<float>>&);
+                                                          const Positions&, const Rotary&,
+                                                          const RotateCall&, Index, Index);
+POSENC_DETAIL_FLOAT void rotate_by_angles<HalfSplit, float, 2>(
+    const RotateTensors<float, 2>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<float>>&);
 POSENC_DETAIL_FLOAT void rotate_span<Interleaved, float, 1>(const RotateTensors<float, 1>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_FLOAT void rotate_by_angles<Interleaved, float, 1>(const RotateTensors<float, 1>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<float>>&);
+                                                            const Positions&, const Rotary&,
+                                                            const RotateCall&, Index, Index);
+POSENC_DETAIL_FLOAT void rotate_by_angles<Interleaved, float, 1>(
+    const RotateTensors<float, 1>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<float>>&);
 POSENC_DETAIL_FLOAT void rotate_span<Interleaved, float, 2>(const RotateTensors<float, 2>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_FLOAT void rotate_by_angles<Interleaved, float, 2>(const RotateTensors<float, 2>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<float>>&);
+                                                            const Positions&, const Rotary&,
+                                                            const RotateCall&, Index, Index);
+POSENC_DETAIL_FLOAT void rotate_by_angles<Interleaved, float, 2>(
+    const RotateTensors<float, 2>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<float>>&);
 POSENC_DETAIL_FLOAT void rotate_span<AnyLayout, float, 1>(const RotateTensors<float, 1>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
+                                                          const Positions&, const Rotary&,
+                                                          const RotateCall&, Index, Index);
 POSENC_DETAIL_FLOAT void rotate_span<AnyLayout, float, 2>(const RotateTensors<float, 2>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
+                                                          const Positions&, const Rotary&,
+                                                          const RotateCall&, Index, Index);
 POSENC_DETAIL_DOUBLE void rotate_span<HalfSplit, double, 1>(const RotateTensors<double, 1>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_DOUBLE void rotate_by_angles<HalfSplit, double, 1>(const RotateTensors<double, 1>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<double>>&);
+                                                            const Positions&, const Rotary&,
+                                                            const RotateCall&, Index, Index);
+POSENC_DETAIL_DOUBLE void rotate_by_angles<HalfSplit, double, 1>(
+    const RotateTensors<double, 1>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<double>>&);
 POSENC_DETAIL_DOUBLE void rotate_span<HalfSplit, double, 2>(const RotateTensors<double, 2>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_DOUBLE void rotate_by_angles<HalfSplit, double, 2>(const RotateTensors<double, 2>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<double>>&);
+                                                            const Positions&, const Rotary&,
+                                                            const RotateCall&, Index, Index);
+POSENC_DETAIL_DOUBLE void rotate_by_angles<HalfSplit, double, 2>(
+    const RotateTensors<double, 2>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<double>>&);
 POSENC_DETAIL_DOUBLE void rotate_span<Interleaved, double, 1>(const RotateTensors<double, 1>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_DOUBLE void rotate_by_angles<Interleaved, double, 1>(const RotateTensors<double, 1>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<double>>&);
+                                                              const Positions&, const Rotary&,
+                                                              const RotateCall&, Index, Index);
+POSENC_DETAIL_DOUBLE void rotate_by_angles<Interleaved, double, 1>(
+    const RotateTensors<double, 1>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<double>>&);
 POSENC_DETAIL_DOUBLE void rotate_span<Interleaved, double, 2>(const RotateTensors<double, 2>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_DOUBLE void rotate_by_angles<Interleaved, double, 2>(const RotateTensors<double, 2>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<double>>&);
+                                                              const Positions&, const Rotary&,
+                                                              const RotateCall&, Index, Index);
+POSENC_DETAIL_DOUBLE void rotate_by_angles<Interleaved, double, 2>(
+    const RotateTensors<double, 2>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<double>>&);
 POSENC_DETAIL_DOUBLE void rotate_span<AnyLayout, double, 1>(const RotateTensors<double, 1>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
+                                                            const Positions&, const Rotary&,
+                                                            const RotateCall&, Index, Index);
 POSENC_DETAIL_DOUBLE void rotate_span<AnyLayout, double, 2>(const RotateTensors<double, 2>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_BFLOAT16 void rotate_span<HalfSplit, Eigen::bfloat16, 1>(const RotateTensors<Eigen::bfloat16, 1>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_BFLOAT16 void rotate_by_angles<HalfSplit, Eigen::bfloat16, 1>(const RotateTensors<Eigen::bfloat16, 1>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<Eigen::bfloat16>>&);
-POSENC_DETAIL_BFLOAT16 void rotate_span<HalfSplit, Eigen::bfloat16, 2>(const RotateTensors<Eigen::bfloat16, 2>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_BFLOAT16 void rotate_by_angles<HalfSplit, Eigen::bfloat16, 2>(const RotateTensors<Eigen::bfloat16, 2>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<Eigen::bfloat16>>&);
-POSENC_DETAIL_BFLOAT16 void rotate_span<Interleaved, Eigen::bfloat16, 1>(const RotateTensors<Eigen::bfloat16, 1>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_BFLOAT16 void rotate_by_angles<Interleaved, Eigen::bfloat16, 1>(const RotateTensors<Eigen::bfloat16, 1>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<Eigen::bfloat16>>&);
-POSENC_DETAIL_BFLOAT16 void rotate_span<Interleaved, Eigen::bfloat16, 2>(const RotateTensors<Eigen::bfloat16, 2>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_BFLOAT16 void rotate_by_angles<Interleaved, Eigen::bfloat16, 2>(const RotateTensors<Eigen::bfloat16, 2>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<Eigen::bfloat16>>&);
-POSENC_DETAIL_BFLOAT16 void rotate_span<AnyLayout, Eigen::bfloat16, 1>(const RotateTensors<Eigen::bfloat16, 1>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_BFLOAT16 void rotate_span<AnyLayout, Eigen::bfloat16, 2>(const RotateTensors<Eigen::bfloat16, 2>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_FLOAT16 void rotate_span<HalfSplit, Eigen::half, 1>(const RotateTensors<Eigen::half, 1>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_FLOAT16 void rotate_by_angles<HalfSplit, Eigen::half, 1>(const RotateTensors<Eigen::half, 1>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<Eigen::half>>&);
-POSENC_DETAIL_FLOAT16 void rotate_span<HalfSplit, Eigen::half, 2>(const RotateTensors<Eigen::half, 2>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_FLOAT16 void rotate_by_angles<HalfSplit, Eigen::half, 2>(const RotateTensors<Eigen::half, 2>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<Eigen::half>>&);
-POSENC_DETAIL_FLOAT16 void rotate_span<Interleaved, Eigen::half, 1>(const RotateTensors<Eigen::half, 1>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_FLOAT16 void rotate_by_angles<Interleaved, Eigen::half, 1>(const RotateTensors<Eigen::half, 1>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<Eigen::half>>&);
-POSENC_DETAIL_FLOAT16 void rotate_span<Interleaved, Eigen::half, 2>(const RotateTensors<Eigen::half, 2>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_FLOAT16 void rotate_by_angles<Interleaved, Eigen::half, 2>(const RotateTensors<Eigen::half, 2>&,
-    Index, Index, const Rotary&, const AngleRows<arithmetic_t<Eigen::half>>&);
-POSENC_DETAIL_FLOAT16 void rotate_span<AnyLayout, Eigen::half, 1>(const RotateTensors<Eigen::half, 1>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
-POSENC_DETAIL_FLOAT16 void rotate_span<AnyLayout, Eigen::half, 2>(const RotateTensors<Eigen::half, 2>&,
-    const Positions&, const Rotary&, const RotateCall&, Index, Index);
+                                                            const Positions&, const Rotary&,
+                                                            const RotateCall&, Index, Index);
+POSENC_DETAIL_BFLOAT16 void rotate_span<HalfSplit, Eigen::bfloat16, 1>(
+    const RotateTensors<Eigen::bfloat16, 1>&, const Positions&, const Rotary&, const RotateCall&,
+    Index, Index);
+POSENC_DETAIL_BFLOAT16 void rotate_by_angles<HalfSplit, Eigen::bfloat16, 1>(
+    const RotateTensors<Eigen::bfloat16, 1>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<Eigen::bfloat16>>&);
+POSENC_DETAIL_BFLOAT16 void rotate_span<HalfSplit, Eigen::bfloat16, 2>(
+    const RotateTensors<Eigen::bfloat16, 2>&, const Positions&, const Rotary&, const RotateCall&,
+    Index, Index);
+POSENC_DETAIL_BFLOAT16 void rotate_by_angles<HalfSplit, Eigen::bfloat16, 2>(
+    const RotateTensors<Eigen::bfloat16, 2>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<Eigen::bfloat16>>&);
+POSENC_DETAIL_BFLOAT16 void rotate_span<Interleaved, Eigen::bfloat16, 1>(
+    const RotateTensors<Eigen::bfloat16, 1>&, const Positions&, const Rotary&, const RotateCall&,
+    Index, Index);
+POSENC_DETAIL_BFLOAT16 void rotate_by_angles<Interleaved, Eigen::bfloat16, 1>(
+    const RotateTensors<Eigen::bfloat16, 1>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<Eigen::bfloat16>>&);
+POSENC_DETAIL_BFLOAT16 void rotate_span<Interleaved, Eigen::bfloat16, 2>(
+    const RotateTensors<Eigen::bfloat16, 2>&, const Positions&, const Rotary&, const RotateCall&,
+    Index, Index);
+POSENC_DETAIL_BFLOAT16 void rotate_by_angles<Interleaved, Eigen::bfloat16, 2>(
+    const RotateTensors<Eigen::bfloat16, 2>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<Eigen::bfloat16>>&);
+POSENC_DETAIL_BFLOAT16 void rotate_span<AnyLayout, Eigen::bfloat16, 1>(
+    const RotateTensors<Eigen::bfloat16, 1>&, const Positions&, const Rotary&, const RotateCall&,
+    Index, Index);
+POSENC_DETAIL_BFLOAT16 void rotate_span<AnyLayout, Eigen::bfloat16, 2>(
+    const RotateTensors<Eigen::bfloat16, 2>&, const Positions&, const Rotary&, const RotateCall&,
+    Index, Index);
+POSENC_DETAIL_FLOAT16 void rotate_span<HalfSplit, Eigen::half, 1>(
+    const RotateTensors<Eigen::half, 1>&, const Positions&, const Rotary&, const RotateCall&, Index,
+    Index);
+POSENC_DETAIL_FLOAT16 void rotate_by_angles<HalfSplit, Eigen::half, 1>(
+    const RotateTensors<Eigen::half, 1>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<Eigen::half>>&);
+POSENC_DETAIL_FLOAT16 void rotate_span<HalfSplit, Eigen::half, 2>(
+    const RotateTensors<Eigen::half, 2>&, const Positions&, const Rotary&, const RotateCall&, Index,
+    Index);
+POSENC_DETAIL_FLOAT16 void rotate_by_angles<HalfSplit, Eigen::half, 2>(
+    const RotateTensors<Eigen::half, 2>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<Eigen::half>>&);
+POSENC_DETAIL_FLOAT16 void rotate_span<Interleaved, Eigen::half, 1>(
+    const RotateTensors<Eigen::half, 1>&, const Positions&, const Rotary&, const RotateCall&, Index,
+    Index);
+POSENC_DETAIL_FLOAT16 void rotate_by_angles<Interleaved, Eigen::half, 1>(
+    const RotateTensors<Eigen::half, 1>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<Eigen::half>>&);
+POSENC_DETAIL_FLOAT16 void rotate_span<Interleaved, Eigen::half, 2>(
+    const RotateTensors<Eigen::half, 2>&, const Positions&, const Rotary&, const RotateCall&, Index,
+    Index);
+POSENC_DETAIL_FLOAT16 void rotate_by_angles<Interleaved, Eigen::half, 2>(
+    const RotateTensors<Eigen::half, 2>&, Index, Index, const Rotary&,
+    const AngleRows<arithmetic_t<Eigen::half>>&);
+POSENC_DETAIL_FLOAT16 void rotate_span<AnyLayout, Eigen::half, 1>(
+    const RotateTensors<Eigen::half, 1>&, const Positions&, const Rotary&, const RotateCall&, Index,
+    Index);
+POSENC_DETAIL_FLOAT16 void rotate_span<AnyLayout, Eigen::half, 2>(
+    const RotateTensors<Eigen::half, 2>&, const Positions&, const Rotary&, const RotateCall&, Index,
+    Index);
 #endif
 
 template <class LayoutT, class T, std::size_t N>

@@ -139,7 +139,8 @@ inline void require(Level level, const char* who) {
   else
     problems.add("this program has no level ", name(level),
                  ", because it was compiled for a baseline above or beside it, or without it "
-                 "(POSENC_LEVELS); it has ", have, ".");
+                 "(POSENC_LEVELS); it has ",
+                 have, ".");
   problems.raise_if_any(who);
 }
 

@@ -5,9 +5,9 @@
 
 #include <posenc/core/element.hpp>
 #include <posenc/core/layout.hpp>
-#include <posenc/simd/row_access.hpp>
 #include <posenc/simd/level.hpp>
 #include <posenc/simd/region.hpp>
+#include <posenc/simd/row_access.hpp>
 
 #include <algorithm>
 #include <cmath>

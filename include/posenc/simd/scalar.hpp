@@ -3,8 +3,8 @@
 // The portable level: no instruction set beyond the one the program was compiled for.
 #pragma once
 
-#include <posenc/simd/row_access.hpp>
 #include <posenc/simd/level.hpp>
+#include <posenc/simd/row_access.hpp>
 #include <posenc/simd/scalar/rotary.hpp>
 
 #include <cmath>

@@ -23,9 +23,10 @@ inline constexpr bool are_computed_in = are_elements_of<U, Ts...>;
 /// Elements that meet in one call are all computed in one type, U.
 template <class U, class... Ts>
 constexpr void require_elements() {
-  static_assert((Element<std::remove_const_t<Ts>> && ...),
-                "posenc: attention takes float, double, Eigen::bfloat16 or Eigen::half, or a type of "
-                "your own with an ElementTraits (core/element.hpp).");
+  static_assert(
+      (Element<std::remove_const_t<Ts>> && ...),
+      "posenc: attention takes float, double, Eigen::bfloat16 or Eigen::half, or a type of "
+      "your own with an ElementTraits (core/element.hpp).");
   if constexpr ((Element<std::remove_const_t<Ts>> && ...))
     static_assert((std::is_same_v<arithmetic_t<std::remove_const_t<Ts>>, U> && ...),
                   "posenc: attention computes in float or in double: tensors of double cannot be "

@@ -28,25 +28,25 @@ struct RowLeaves {
 template <class T>
 const simd::ByLevel<RowLeaves<arithmetic_t<T>>>& row_leaves() {
   static constexpr auto table = simd::by_level<T>([]<class Level>(Level) {
-  using U = arithmetic_t<T>;
-  RowLeaves<U> leaves;
-  leaves.dots = [](Index rows, Index keys, Index width, const U* q, Index q_row, const void* k,
-                   Index k_row, U* scores, Index scores_row, simd::ReadNext next) {
-    Level::template dots<T>(rows, keys, width, q, q_row, static_cast<const T*>(k), k_row, scores,
-                            scores_row, next);
-  };
-  leaves.add_values = [](Index rows, Index keys, Index width, const U* weights, Index weights_row,
-                         const void* values, U* out, Index out_row, simd::ReadNext next) {
-    Level::template add_values<false, T>(rows, keys, width, weights, weights_row,
-                                         static_cast<const T*>(values), out, out_row, next);
-  };
-  leaves.add_values_skipping_zeros = [](Index rows, Index keys, Index width, const U* weights,
-                                        Index weights_row, const void* values, U* out,
-                                        Index out_row, simd::ReadNext next) {
-    Level::template add_values<true, T>(rows, keys, width, weights, weights_row,
-                                        static_cast<const T*>(values), out, out_row, next);
-  };
-  return leaves;
+    using U = arithmetic_t<T>;
+    RowLeaves<U> leaves;
+    leaves.dots = [](Index rows, Index keys, Index width, const U* q, Index q_row, const void* k,
+                     Index k_row, U* scores, Index scores_row, simd::ReadNext next) {
+      Level::template dots<T>(rows, keys, width, q, q_row, static_cast<const T*>(k), k_row, scores,
+                              scores_row, next);
+    };
+    leaves.add_values = [](Index rows, Index keys, Index width, const U* weights, Index weights_row,
+                           const void* values, U* out, Index out_row, simd::ReadNext next) {
+      Level::template add_values<false, T>(rows, keys, width, weights, weights_row,
+                                           static_cast<const T*>(values), out, out_row, next);
+    };
+    leaves.add_values_skipping_zeros = [](Index rows, Index keys, Index width, const U* weights,
+                                          Index weights_row, const void* values, U* out,
+                                          Index out_row, simd::ReadNext next) {
+      Level::template add_values<true, T>(rows, keys, width, weights, weights_row,
+                                          static_cast<const T*>(values), out, out_row, next);
+    };
+    return leaves;
   });
   return table;
 }
@@ -104,8 +104,7 @@ template <class LayoutT, class T>
 RotatedDots<arithmetic_t<T>> rotated_dots(const Rotary& rotary, std::size_t level) {
   constexpr bool any = std::is_same_v<LayoutT, AnyLayout>;
   if constexpr (any || std::is_same_v<LayoutT, HalfSplit>)
-    if (rotary.layout == &layout_rule<HalfSplit>)
-      return rotated_dots_leaves<HalfSplit, T>()[level];
+    if (rotary.layout == &layout_rule<HalfSplit>) return rotated_dots_leaves<HalfSplit, T>()[level];
   if constexpr (any || std::is_same_v<LayoutT, Interleaved>)
     if (rotary.layout == &layout_rule<Interleaved>)
       return rotated_dots_leaves<Interleaved, T>()[level];
@@ -114,20 +113,19 @@ RotatedDots<arithmetic_t<T>> rotated_dots(const Rotary& rotary, std::size_t leve
 
 /// Rotates rows of one head in place by angles at hand.
 template <class U>
-using TurnRows = void (*)(const Rotary& rotary, const TensorView<U>& x,
-                          const AngleRows<U>& angles);
+using TurnRows = void (*)(const Rotary& rotary, const TensorView<U>& x, const AngleRows<U>& angles);
 template <class LayoutT, class U>
 const simd::ByLevel<TurnRows<U>>& turn_leaves() {
   static constexpr auto table = simd::by_level<U>([]<class Level>(Level) -> TurnRows<U> {
-  if constexpr (Layout<LayoutT> || std::is_same_v<LayoutT, AnyLayout>)
-    return [](const Rotary& rotary, const TensorView<U>& x, const AngleRows<U>& angles) {
-      for_pair_chunks(rotary.pairs(), [&](Index pair, Index pairs) {
-        rotate_pairs<Level, LayoutT, U, U>(rotary, pair, pairs, x, x,
-                                           {angles.cos + pair, angles.sin + pair, angles.row});
-      });
-    };
-  else
-    return nullptr;
+    if constexpr (Layout<LayoutT> || std::is_same_v<LayoutT, AnyLayout>)
+      return [](const Rotary& rotary, const TensorView<U>& x, const AngleRows<U>& angles) {
+        for_pair_chunks(rotary.pairs(), [&](Index pair, Index pairs) {
+          rotate_pairs<Level, LayoutT, U, U>(rotary, pair, pairs, x, x,
+                                             {angles.cos + pair, angles.sin + pair, angles.row});
+        });
+      };
+    else
+      return nullptr;
   });
   return table;
 }

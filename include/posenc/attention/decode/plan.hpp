@@ -106,11 +106,11 @@ template <class U>
 struct DecodeRelativeBuffers {
   static constexpr Index few = 4;  ///< buckets that keys meet at a time
 
-  U* queries = nullptr;      ///< [row][query_row], scaled only
-  U* factor = nullptr;       ///< [query in block], scale and temperature
-  Index* buckets = nullptr;  ///< [component][query in block][key in block]
-  U* of_queries = nullptr;   ///< [relative keys][row][bucket], products
-  U* of_keys = nullptr;      ///< [one of few buckets][key in block], products
+  U* queries = nullptr;         ///< [row][query_row], scaled only
+  U* factor = nullptr;          ///< [query in block], scale and temperature
+  Index* buckets = nullptr;     ///< [component][query in block][key in block]
+  U* of_queries = nullptr;      ///< [relative keys][row][bucket], products
+  U* of_keys = nullptr;         ///< [one of few buckets][key in block], products
   Interval* windows = nullptr;  ///< [relative keys], the buckets that `of_queries` holds
   U* plain = nullptr;           ///< [key in block][head_dim], keys as they were passed
   U* outputs = nullptr;         ///< [row][value_row], set aside

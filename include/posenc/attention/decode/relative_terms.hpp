@@ -40,9 +40,8 @@ class DecodeRelative {
   DecodeRelative(const Answers& answers, const DecodeShape& shape, const DecodeLeaves<U>& leaves,
                  const DecodeBuffers<U>& buffers, Index group)
       : in_scores(answers.relative().keys + answers.relative().queries > 0),
-        in_values(answers.relative().values > 0), asks(in_scores || in_values),
-        answers_(answers), shape_(shape), leaves_(leaves), buffers_(buffers),
-        own_(buffers.relative), group_(group) {}
+        in_values(answers.relative().values > 0), asks(in_scores || in_values), answers_(answers),
+        shape_(shape), leaves_(leaves), buffers_(buffers), own_(buffers.relative), group_(group) {}
 
   const bool in_scores, in_values, asks;
 
@@ -136,9 +135,10 @@ class DecodeRelative {
         for_heads(table, 0, shape_.heads, [&](Index head, Index rows) {
           U* const output = sums.outputs + head * queries_ * shape_.output_row();
           // Buckets that nobody sees have no effect, whatever their vectors are.
-          leaves_.plain->add_values_skipping_zeros(
-              rows, size(some), table.width, output + at + first, shape_.output_row(),
-              vectors(table, head, some, table.width).first, output, shape_.output_row(), {});
+          leaves_.plain->add_values_skipping_zeros(rows, size(some), table.width,
+                                                   output + at + first, shape_.output_row(),
+                                                   vectors(table, head, some, table.width).first,
+                                                   output, shape_.output_row(), {});
         });
       }
       at += table.buckets;

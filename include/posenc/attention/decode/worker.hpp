@@ -171,8 +171,7 @@ class DecodeWorker {
         const double factor = rotary_->state.attention_factor;
         const Turn turn{.amplitude = factor * factor, .side = Side::query};
         const double at = map_.query_position(region, buffers_.query[i]);
-        const Positions positions =
-            map_ ? Positions(std::span<const double>(&at, 1)) : place(i);
+        const Positions positions = map_ ? Positions(std::span<const double>(&at, 1)) : place(i);
         leaves_.rotate(*rotary_, rotary_->region_angles(region), turn, positions, y, y);
       }
       scale(y, i);
@@ -253,8 +252,7 @@ class DecodeWorker {
       change_scores(block, head, r, scores);
       std::fill(scores + block.keys(), scores + padded, -std::numeric_limits<U>::infinity());
       const Index row = first_row + r;
-      const U factor =
-          leaves_.sums->softmax_row(padded, scores, sums_.shift[row], sums_.sum[row]);
+      const U factor = leaves_.sums->softmax_row(padded, scores, sums_.shift[row], sums_.sum[row]);
       if (factor == 1) continue;
       U* const output = sums_.outputs + row * shape_.output_row();
       leaves_.sums->combine(shape_.output_row(), factor, output, U{0}, output);
@@ -292,14 +290,14 @@ class DecodeWorker {
     const std::span<const Stage> stages = answers_.asked();
     const Index i = r % queries_;
     const Position query = buffers_.query[i], index = buffers_.query_index[i];
-    const KeyRow row{.keys = padded(block.keys()),
-                     .query = query,
-                     .query_index = index,
-                     .head = head * group_ + r / queries_,
-                     .key = buffers_.key,
-                     .key_index = buffers_.key_index,
-                     .where = {{query, query}, block.where.key, {index, index},
-                               block.where.key_index}};
+    const KeyRow row{
+        .keys = padded(block.keys()),
+        .query = query,
+        .query_index = index,
+        .head = head * group_ + r / queries_,
+        .key = buffers_.key,
+        .key_index = buffers_.key_index,
+        .where = {{query, query}, block.where.key, {index, index}, block.where.key_index}};
     const auto loops = [&](std::size_t stage) -> const ScoreLoops<U>& {
       return (*call_.asked.loops[stage])[leaves_.level];
     };
@@ -337,9 +335,9 @@ class DecodeWorker {
       if (leaves_.rotated_dots) {
         const AngleRows<U> at = angles(copy);
         const RotaryBlock turned = rotary_->block();
-        return leaves_.rotated_dots(rows(), block.keys(), shape_.head_dim, q, shape_.query_row(),
-                                    k, {at.cos, at.sin, at.row, turned.offset, turned.pairs},
-                                    scores, block_keys, next);
+        return leaves_.rotated_dots(rows(), block.keys(), shape_.head_dim, q, shape_.query_row(), k,
+                                    {at.cos, at.sin, at.row, turned.offset, turned.pairs}, scores,
+                                    block_keys, next);
       }
       if (turned_ != copy) {
         turned_ = copy;
@@ -357,8 +355,8 @@ class DecodeWorker {
     const Rows<U>& keys = sequence_->keys.keys;
     const simd::ReadNext next{head + 1 < shape_.kv_heads
                                   ? stored_keys(block, head + 1)
-                                  : block.run.keys + block.keys() * shape_.head_dim *
-                                                         keys.storage->bytes};
+                                  : block.run.keys +
+                                        block.keys() * shape_.head_dim * keys.storage->bytes};
     const auto add = [&](const RowLeaves<U>& leaves, const void* values) {
       (skip_zeros_ ? leaves.add_values_skipping_zeros
                    : leaves.add_values)(rows(), block.keys(), shape_.value_dim, buffers_.scores,
@@ -496,13 +494,13 @@ void run_decode(const DecodeCall<U>& call, Index workers, const AnyExecutor& exe
   shared.first_task[0] = 0;
   for (Index i = 0; i < shape.sequences; ++i) {
     const DecodeSequence<U>& sequence = call.sequences[static_cast<std::size_t>(i)];
-    shared.first_task[i + 1] = shared.first_task[i] + DecodePlan::blocks_of(sequence.queries) *
-                                                          DecodePlan::parts_of(sequence.keys.tokens);
+    shared.first_task[i + 1] =
+        shared.first_task[i] +
+        DecodePlan::blocks_of(sequence.queries) * DecodePlan::parts_of(sequence.keys.tokens);
   }
   for (Index task = 0; task < shape.tasks; ++task) new (&shared.arrived[task]) std::atomic_flag;
-  run_tasks(executor, workers, shape.tasks, [&](Index w) {
-    return DecodeWorker<U>(call, shared, workspace + w * each);
-  });
+  run_tasks(executor, workers, shape.tasks,
+            [&](Index w) { return DecodeWorker<U>(call, shared, workspace + w * each); });
 }
 
 #if defined(POSENC_DETAIL_FLOAT)

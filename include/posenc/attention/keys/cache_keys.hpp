@@ -26,7 +26,12 @@ class CacheKeys {
 
   /// To be read as long as this is.
   [[nodiscard]] KeySource<U> source() const {
-    return {slots_->tokens(), keys_, values_, state_, state_ != KeyState::raw, this,
+    return {slots_->tokens(),
+            keys_,
+            values_,
+            state_,
+            state_ != KeyState::raw,
+            this,
             [](const void* self, Index rank, Index most) {
               return static_cast<const CacheKeys*>(self)->find(rank, most);
             }};

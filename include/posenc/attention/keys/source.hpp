@@ -27,8 +27,8 @@ struct KeyRun {
 template <class U>
 struct KeySource {
   Index tokens = 0;
-  Rows<U> keys, values;            ///< widths, strides and storage; the memory is that of a run
-  KeyState state = KeyState::raw;  ///< not raw: keys are not rotated any more
+  Rows<U> keys, values;             ///< widths, strides and storage; the memory is that of a run
+  KeyState state = KeyState::raw;   ///< not raw: keys are not rotated any more
   bool values_are_rotated = false;  ///< under RotateValues, as caches of rotated keys keep them
 
   const void* self = nullptr;
@@ -55,7 +55,12 @@ class TensorKeys {
 
   /// To be read as long as this is.
   [[nodiscard]] KeySource<U> source() const {
-    return {keys_.tokens, keys_, values_, state_, false, this,
+    return {keys_.tokens,
+            keys_,
+            values_,
+            state_,
+            false,
+            this,
             [](const void* self, Index rank, Index most) {
               return static_cast<const TensorKeys*>(self)->find(rank, most);
             }};

@@ -30,23 +30,23 @@ struct Storage {
 template <Element T>
 const simd::ByLevel<Storage<arithmetic_t<T>>>& storage() {
   static constexpr auto table = simd::by_level<T>([]<class Level>(Level) {
-  using U = arithmetic_t<T>;
-  Storage<U> storage;
-  storage.bytes = sizeof(T);
-  storage.is_plain = std::is_same_v<T, U>;
-  storage.load = [](Index n, const void* from, U* to) {
-    return Level::copy_finite(n, static_cast<const T*>(from), to);
-  };
-  storage.load_apart = [](Index n, const void* from, Index stride, U* to) {
-    for (Index i = 0; i < n; ++i) to[i] = widen(static_cast<const T*>(from)[i * stride]);
-    return Level::copy_finite(n, to, to);
-  };
-  storage.store = [](Index n, const U* from, void* to, Index stride) {
-    T* const elements = static_cast<T*>(to);
-    if (stride == 1) return Level::narrow_row(n, from, elements);
-    for (Index i = 0; i < n; ++i) elements[i * stride] = narrow<T>(from[i]);
-  };
-  return storage;
+    using U = arithmetic_t<T>;
+    Storage<U> storage;
+    storage.bytes = sizeof(T);
+    storage.is_plain = std::is_same_v<T, U>;
+    storage.load = [](Index n, const void* from, U* to) {
+      return Level::copy_finite(n, static_cast<const T*>(from), to);
+    };
+    storage.load_apart = [](Index n, const void* from, Index stride, U* to) {
+      for (Index i = 0; i < n; ++i) to[i] = widen(static_cast<const T*>(from)[i * stride]);
+      return Level::copy_finite(n, to, to);
+    };
+    storage.store = [](Index n, const U* from, void* to, Index stride) {
+      T* const elements = static_cast<T*>(to);
+      if (stride == 1) return Level::narrow_row(n, from, elements);
+      for (Index i = 0; i < n; ++i) elements[i * stride] = narrow<T>(from[i]);
+    };
+    return storage;
   });
   return table;
 }

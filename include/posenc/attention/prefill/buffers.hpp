@@ -50,7 +50,16 @@ struct RelativeBuffers {
     if (counts.keys > 0 && (answers.rotates() || counts.query_biases > 0))
       queries = arena.take<T>(plan.group * plan.block, shape.head_dim);
     factor = arena.take<T>(1, plan.panel);
-    rows = arena.take<T>(most_rows, std::max(shape.head_dim, shape.value_dim));
+    // Vectors of double calls become numbers there, and keys that meet vectors without their rotation.
+    bool copies_rows = false;
+    for (const auto& [self, ask] : answers.asked()) {
+      const bool has_keys = ask->relative_queries && ask->relative_queries(self).data;
+      const bool has_others = (ask->relative_keys && ask->relative_keys(self).data) ||
+                              (ask->relative_values && ask->relative_values(self).data);
+      copies_rows = copies_rows || (has_keys && answers.rotates()) ||
+                    ((has_keys || has_others) && !std::is_same_v<T, float>);
+    }
+    if (copies_rows) rows = arena.take<T>(most_rows, std::max(shape.head_dim, shape.value_dim));
     query_tables = take<QueryTable>(counts.keys, arena);
     key_tables = take<KeyTable>(counts.queries, arena);
     std::size_t of_queries = 0, of_keys = 0;
@@ -125,8 +134,9 @@ struct PrefillBuffers {
       query_copy = arena.take<double>(1, plan.panel);
       region_of = arena.take<std::uint8_t>(1, plan.panel);
     }
-    const Index biases = std::ranges::count_if(
-        answers.asked(), [](const Stage& stage) { return stage.ask->relative_bias != nullptr; });
+    const Index biases = std::ranges::count_if(answers.asked(), [](const Stage& stage) {
+      return stage.ask->relative_bias != nullptr;
+    });
     if (biases > 0) {
       // Lanes beyond the last query read past the last distance.
       bias = arena.take<T>(biases * group, shape.queries + shape.keys + plan.panel);

@@ -42,23 +42,23 @@ struct TileLeaves {
 template <class T>
 const simd::ByLevel<TileLeaves<T>>& tile_leaves() {
   static constexpr auto table = simd::by_level<T>([]<class Level>(Level) {
-  static_assert(Level::template panel<T> <= TileBuckets::most_lanes);
-  return TileLeaves<T>{
-      Level::template panel<T>,
-      Level::template panel_step<T>,
-      Level::tile_keys,
-      &Level::template product<false, false, T>,
-      &Level::template product<true, false, T>,
-      &Level::template product<true, true, T>,
-      &Level::template softmax<T>,
-      &Level::template scale_rows<T>,
-      &Level::template copy_finite<T>,
-      &Level::template to_panel<T>,
-      &Level::template from_panel<T>,
-      &add_query_products<Level, T>,
-      &add_key_products<Level, T>,
-      &add_bucket_weights<Level, T>,
-  };
+    static_assert(Level::template panel<T> <= TileBuckets::most_lanes);
+    return TileLeaves<T>{
+        Level::template panel<T>,
+        Level::template panel_step<T>,
+        Level::tile_keys,
+        &Level::template product<false, false, T>,
+        &Level::template product<true, false, T>,
+        &Level::template product<true, true, T>,
+        &Level::template softmax<T>,
+        &Level::template scale_rows<T>,
+        &Level::template copy_finite<T>,
+        &Level::template to_panel<T>,
+        &Level::template from_panel<T>,
+        &add_query_products<Level, T>,
+        &add_key_products<Level, T>,
+        &add_bucket_weights<Level, T>,
+    };
   });
   return table;
 }

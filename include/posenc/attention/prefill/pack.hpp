@@ -106,8 +106,8 @@ class Packing {
   /// The same keys as they were passed, not rotated; in buffers that the next call overwrites.
   [[nodiscard]] const T* plain_keys(Index c, Index keys) {
     if (!rotary_.layout) return this->keys(0, c, keys);
-    load_rows(keys_.keys, [](const KeyRun& run) { return run.keys; }, c, keys,
-              buffers_.relative.rows);
+    load_rows(
+        keys_.keys, [](const KeyRun& run) { return run.keys; }, c, keys, buffers_.relative.rows);
     return buffers_.relative.rows;
   }
 

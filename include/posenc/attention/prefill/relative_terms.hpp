@@ -166,8 +166,8 @@ class RelativeTerms {
     const T* const rows = packing_.plain_keys(c, keys);
     const Index end = round_up(buckets.last + 1, step);
     for (Index lane = buckets.first / step * step; lane < end; lane += tile_.panel)
-      tile_.scores(keys, own.table.width, std::min(tile_.panel, end - lane), rows,
-                   call_.q.width, 1, vectors + lane, out + lane, own.lanes);
+      tile_.scores(keys, own.table.width, std::min(tile_.panel, end - lane), rows, call_.q.width, 1,
+                   vectors + lane, out + lane, own.lanes);
     for (Index k = 0; own.table.constants && k < keys; ++k)
       for (Index b = buckets.first; b <= buckets.last; ++b)
         out[k * own.lanes + b] += static_cast<T>(own.table.constant(head, b));
@@ -181,8 +181,7 @@ class RelativeTerms {
       multiply(own, p, g, part);
       for (Index k = 0; k < tile.keys; ++k)
         for (Index j = 0; j < tile.queries; ++j) {
-          const Index bucket =
-              own.stage.ask->bucket(own.stage.self, tile.query[j] - tile.key[k]);
+          const Index bucket = own.stage.ask->bucket(own.stage.self, tile.query[j] - tile.key[k]);
           if (bucket >= part.first && bucket <= part.last)
             scores[k * tile.width + j] += own.products[(bucket - first) * tile.width + j];
         }

@@ -57,8 +57,8 @@ class PrefillWorker {
       chunk(key, std::min(plan_.chunk, end - key));
     if (plan_.parts > 1) {
       const Index first = task * plan_.parts;
-      const bool is_last = merge_parts(
-          part, plan_.parts, shared_.arrived + first, [&](Index left, Index right) {
+      const bool is_last =
+          merge_parts(part, plan_.parts, shared_.arrived + first, [&](Index left, Index right) {
             sums_ = sums_of(first + left);
             merge(sums_of(first + right));
           });
@@ -316,15 +316,13 @@ class PrefillWorker {
       // A row that sees no key is zero already.
       buffers_.factor[i] = sum == 0 ? T{1} : 1 / sum;
       if (!call_.lse.empty())
-        call_.lse[size((first + i) * q_.heads + head)] =
-            log_sum_exp(sums_.shift[at + i], sum);
+        call_.lse[size((first + i) * q_.heads + head)] = log_sum_exp(sums_.shift[at + i], sum);
     }
     prefetch_rows<true>(call_.out, first + plan_.panel, plan_.panel, head);
     T* const outputs = output_panel(p, g);
     T* const sums_by_bucket = outputs + value_dim_ * p.width;
     const bool rotates = answers_.facts().rotates_values;
-    if (relative_.in_values && !rotates)
-      relative_.add_to_outputs(p, head, sums_by_bucket, outputs);
+    if (relative_.in_values && !rotates) relative_.add_to_outputs(p, head, sums_by_bucket, outputs);
     if (!rotates && call_.out.storage->is_plain) {
       T* const y = reinterpret_cast<T*>(call_.out.row(first, head));
       return tile_.from_panel(p.queries, value_dim_, p.width, outputs, buffers_.factor, y,
@@ -370,11 +368,11 @@ class PrefillWorker {
   RelativeTerms<T> relative_;
 
   Index kv_head_ = -1;
-  Index distances_ = 0;                   ///< of the tables of relative biases; 0: there are none
+  Index distances_ = 0;  ///< of the tables of relative biases; 0: there are none
   Position least_distance_ = 0;
-  Index query_ = 0, queries_ = 0;         ///< the block
-  Places query_places_, query_indices_;   ///< of the block
-  Places key_places_, key_indices_;       ///< of the chunk
+  Index query_ = 0, queries_ = 0;        ///< the block
+  Places query_places_, query_indices_;  ///< of the block
+  Places key_places_, key_indices_;      ///< of the chunk
 };
 
 /// Runs a call in memory of prefill_bytes().
@@ -387,16 +385,15 @@ void run_prefill(const PrefillCall<T>& call, Index concurrency, const AnyExecuto
   const SharedSums<T> shared(plan, call.shape(), rest);
   for (Index item = 0; plan.parts > 1 && item < plan.tasks * plan.parts; ++item)
     new (&shared.arrived[item]) std::atomic_flag;
-  run_tasks(executor, plan.workers(), plan.tasks * plan.parts, [&](Index w) {
-    return PrefillWorker<T>(call, plan, shared, workspace + w * each);
-  });
+  run_tasks(executor, plan.workers(), plan.tasks * plan.parts,
+            [&](Index w) { return PrefillWorker<T>(call, plan, shared, workspace + w * each); });
 }
 
 #if defined(POSENC_DETAIL_FLOAT)
 POSENC_DETAIL_FLOAT void run_prefill<float>(const PrefillCall<float>&, Index, const AnyExecutor&,
                                             std::byte*);
-POSENC_DETAIL_DOUBLE void run_prefill<double>(const PrefillCall<double>&, Index,
-                                              const AnyExecutor&, std::byte*);
+POSENC_DETAIL_DOUBLE void run_prefill<double>(const PrefillCall<double>&, Index, const AnyExecutor&,
+                                              std::byte*);
 #endif
 
 }  // namespace detail

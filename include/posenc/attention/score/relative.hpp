@@ -48,8 +48,7 @@ class TileBuckets {
   static constexpr Index most_lanes = 64;
 
   TileBuckets(const Stage& stage, const ScoreTile& tile)
-      : stage_(stage), tile_(tile), query_(tile.where.query),
-        least_(tile.where.least_distance()),
+      : stage_(stage), tile_(tile), query_(tile.where.query), least_(tile.where.least_distance()),
         all_(buckets_between(stage, least_, tile.where.greatest_distance())) {
     const Position reach = tile.where.key.last - tile.where.key.first;
     const Position greatest = tile.where.greatest_distance();
@@ -111,8 +110,8 @@ class TileBuckets {
 
 /// Adds a component's products of queries to a tile of scores.
 template <class Level, class T>
-void add_query_products(const Stage& stage, const QueryProducts<T>& products,
-                        const ScoreTile& tile, T* scores) noexcept {
+void add_query_products(const Stage& stage, const QueryProducts<T>& products, const ScoreTile& tile,
+                        T* scores) noexcept {
   const Index width = tile.width;
   TileBuckets(stage, tile)
       .visit(

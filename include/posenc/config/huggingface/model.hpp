@@ -89,7 +89,7 @@ class ModelReader {
                     ") is not a multiple of num_attention_heads (", num_heads_, ").");
   }
 
-  config::LayerKind new_layer(std::string name) const {
+  [[nodiscard]] config::LayerKind new_layer(std::string name) const {
     config::LayerKind layer;
     layer.name = std::move(name);
     layer.num_heads = num_heads_;

@@ -81,22 +81,22 @@ struct AttentionLeaves {
     if constexpr (SkipZeros) {  // rare, so not worth a width of its own
       for (Index j = 0; j < width; j += lanes<T>)
         product_of_panel<Accumulate, true, 1>(rows, inner, a, a_row, a_inner, b + j, c + j, stride);
-      return;
-    }
-    if constexpr (!SkipZeros) switch (width / lanes<T>) {
-      case 1:
-        return product_of_panel<Accumulate, SkipZeros, 1>(rows, inner, a, a_row, a_inner, b, c,
-                                                          stride);
-      case 2:
-        return product_of_panel<Accumulate, SkipZeros, 2>(rows, inner, a, a_row, a_inner, b, c,
-                                                          stride);
-      case 3:
-        if constexpr (panel_vectors >= 3)
-          product_of_panel<Accumulate, SkipZeros, 3>(rows, inner, a, a_row, a_inner, b, c, stride);
-        return;
-      default:
-        if constexpr (panel_vectors >= 4)
-          product_of_panel<Accumulate, SkipZeros, 4>(rows, inner, a, a_row, a_inner, b, c, stride);
+    } else {
+      const auto of = [&]<int Vectors>(std::integral_constant<int, Vectors>) {
+        if constexpr (Vectors <= panel_vectors)
+          product_of_panel<Accumulate, false, Vectors>(rows, inner, a, a_row, a_inner, b, c,
+                                                       stride);
+      };
+      switch (width / lanes<T>) {
+        case 1:
+          return of(std::integral_constant<int, 1>{});
+        case 2:
+          return of(std::integral_constant<int, 2>{});
+        case 3:
+          return of(std::integral_constant<int, 3>{});
+        default:
+          return of(std::integral_constant<int, 4>{});
+      }
     }
   }
 

@@ -64,8 +64,8 @@ struct DecodeLeaves {
   /// channels of the rotary block. Rows of keys have no gaps.
   template <class LayoutT, class T>
   static void rotated_dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q,
-                          Index q_row, const T* k, const simd::KeyAngles<arithmetic_t<T>>& turn,
-                          arithmetic_t<T>* scores, Index scores_row, simd::ReadNext next) {
+                           Index q_row, const T* k, const simd::KeyAngles<arithmetic_t<T>>& turn,
+                           arithmetic_t<T>* scores, Index scores_row, simd::ReadNext next) {
     in_chunks_of_keys<T>(rows, keys, [&]<class D>(std::type_identity<D>, Index r, Index first) {
       const U_<T>* const from = q + r * q_row;
       D dots(k, width, first, keys, r == 0 ? next : simd::ReadNext{});
@@ -85,11 +85,13 @@ struct DecodeLeaves {
     for (Index first = 0; first < keys; first += chunk<T>)
       // Skipping zeros is rare, and not worth several rows at a time.
       in_rows<SkipZeros ? 1 : 4>(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
-        Prefetcher prefetcher(values, keys * width * Index{sizeof(T)}, r == 0 ? next : simd::ReadNext{});
+        Prefetcher prefetcher(values, keys * width * Index{sizeof(T)},
+                              r == 0 ? next : simd::ReadNext{});
         prefetcher.go_to(first * width * Index{sizeof(T)});
         values_of_rows<SkipZeros, Rows>(std::min(chunk<T>, keys - first), width,
                                         weights + r * weights_row + first, weights_row,
-                                        values + first * width, out + r * out_row, out_row, prefetcher);
+                                        values + first * width, out + r * out_row, out_row,
+                                        prefetcher);
       });
   }
 
@@ -211,12 +213,12 @@ struct DecodeLeaves {
     /// Keys [first, first + columns); beyond the last key the last one is read again.
     __attribute__((always_inline)) Dots(const T* k, Index k_row, Index first, Index keys,
                                         simd::ReadNext next)
-        : prefetcher(k, keys * k_row * Index{sizeof(T)}, next) {
-      prefetcher.go_to(first * k_row * Index{sizeof(T)});
+        : prefetcher_(k, keys * k_row * Index{sizeof(T)}, next) {
+      prefetcher_.go_to(first * k_row * Index{sizeof(T)});
 #pragma GCC unroll 16
-      for (int i = 0; i < columns; ++i) row[i] = k + std::min(first + i, keys - 1) * k_row;
+      for (int i = 0; i < columns; ++i) row_[i] = k + std::min(first + i, keys - 1) * k_row;
 #pragma GCC unroll 16
-      for (int i = 0; i < sums; ++i) sum[i] = broadcast(U{0});
+      for (int i = 0; i < sums; ++i) sum_[i] = broadcast(U{0});
     }
 
     /// Channels [begin, end) as they are, a line at a time.
@@ -239,8 +241,8 @@ struct DecodeLeaves {
 
     /// All pairs of the rotary block. Angles beyond those of the last key are read and not used.
     template <class LayoutT>
-    __attribute__((always_inline)) void pairs(const simd::KeyAngles<U>& turn, Index first, const U* q,
-                                              Index q_row) {
+    __attribute__((always_inline)) void pairs(const simd::KeyAngles<U>& turn, Index first,
+                                              const U* q, Index q_row) {
 #pragma GCC unroll 8
       for (int k = 0; k < columns; k += turned) {
         const U *cos[turned], *sin[turned];
@@ -262,8 +264,8 @@ struct DecodeLeaves {
       U result[sums];
 #pragma GCC unroll 4
       for (int i = 0; i < sums; i += int{lanes<U>}) {
-        sum_across<U>(sum + i);
-        store(result + i, sum[i]);
+        sum_across<U>(sum_ + i);
+        store(result + i, sum_[i]);
       }
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r)
@@ -274,7 +276,7 @@ struct DecodeLeaves {
     /// So many bytes of each of the keys that are read together have been read.
     __attribute__((always_inline)) void prefetch(Index bytes) {
 #pragma GCC unroll 4
-      for (int i = 0; i < together; ++i) prefetcher.advance(bytes);
+      for (int i = 0; i < together; ++i) prefetcher_.advance(bytes);
     }
 
     /// A vector of some keys, from channel c on.
@@ -284,7 +286,7 @@ struct DecodeLeaves {
       Vec<U> key[together];
 #pragma GCC unroll 4
       for (int i = 0; i < together; ++i) {
-        key[i] = Whole ? load(row[k + i] + c) : load_first(row[k + i] + c, n);
+        key[i] = Whole ? load(row_[k + i] + c) : load_first(row_[k + i] + c, n);
         pin(key[i]);
       }
 #pragma GCC unroll 4
@@ -294,7 +296,7 @@ struct DecodeLeaves {
         pin(query);
 #pragma GCC unroll 4
         for (int i = 0; i < together; ++i) {
-          Vec<U>& to = sum[r * columns + k + i];
+          Vec<U>& to = sum_[r * columns + k + i];
           to = fma(query, key[i], to);
         }
       }
@@ -331,10 +333,10 @@ struct DecodeLeaves {
 #pragma GCC unroll 4
       for (int key = 0; key < turned; ++key) {
         constexpr Index bytes = 2 * lanes<U> * Index{sizeof(T)};
-        prefetcher.advance(std::min(bytes, line));
-        if constexpr (bytes > line) prefetcher.advance(line);
+        prefetcher_.advance(std::min(bytes, line));
+        if constexpr (bytes > line) prefetcher_.advance(line);
         Vec<U> a, b;
-        load_pairs<LayoutT, Whole>(row[k + key] + turn.offset, i, n, turn.pairs, a, b);
+        load_pairs<LayoutT, Whole>(row_[k + key] + turn.offset, i, n, turn.pairs, a, b);
         Vec<U> c = load_angles<LayoutT>(cos[key] + i), s = load_angles<LayoutT>(sin[key] + i);
         // Pinned operands are loaded once, which pays where there is more to compute.
         if constexpr (Rows > 1) pin(a), pin(b), pin(c), pin(s);
@@ -348,15 +350,15 @@ struct DecodeLeaves {
         if constexpr (Rows > 1) pin(a), pin(b);
 #pragma GCC unroll 4
         for (int key = 0; key < turned; ++key) {
-          Vec<U>& to = sum[r * columns + k + key];
+          Vec<U>& to = sum_[r * columns + k + key];
           to = fma(b, turned_b[key], fma(a, turned_a[key], to));
         }
       }
     }
 
-    const T* row[columns];
-    Vec<U> sum[sums];
-    Prefetcher prefetcher;
+    const T* row_[columns];
+    Vec<U> sum_[sums];
+    Prefetcher prefetcher_;
   };
 
   template <bool SkipZeros, int Rows, class T>
@@ -384,7 +386,8 @@ struct DecodeLeaves {
         for (int v = 0; v < Vectors; ++v) {
           const T* const from = row + v * lanes<U>;
           if (v % line_vectors<T> == 0)
-            prefetcher.advance(std::min(Vectors - v, line_vectors<T>) * lanes<U> * Index{sizeof(T)});
+            prefetcher.advance(std::min(Vectors - v, line_vectors<T>) * lanes<U> *
+                               Index{sizeof(T)});
           Vec<U> value = Whole ? load(from) : load_first(from, width - c);
           pin(value);
 #pragma GCC unroll 4
