@@ -137,6 +137,16 @@ TEST_CASE("attention: rotated keys of 16 bits") {
     REQUIRE(widen(got.data[i]) == widen(narrow<bf16>(expected.data[i])));
 }
 
+TEST_CASE("attention: results do not overwrite queries of another size") {
+  std::vector<float> memory(2 * 4 * 8, 0.0F);
+  const TensorView<const bf16> q(reinterpret_cast<const bf16*>(memory.data()), 2, 4, 8);
+  std::vector<float> k(2 * 4 * 8);
+  const TensorView keys(k.data(), 2, 4, 8);
+  CHECK_THROWS_WITH(attention(q, keys, keys, TensorView(memory.data(), 2, 4, 8),
+                              bind(Causal{}, {.num_heads = 4})),
+                    ContainsSubstring("must be the same view as q or must not overlap"));
+}
+
 TEST_CASE("attention: 16-bit values that are not finite reach those who see them alone") {
   const auto bound = bind(Causal{}, {.num_heads = heads, .num_kv_heads = kv_heads});
   const Numbers<fp16> q(heads, width, 1, false), k(kv_heads, width, 2, false);

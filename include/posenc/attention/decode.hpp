@@ -384,8 +384,10 @@ template <KeyState State, class T, class E>
   shape.sequences = cache.shape().sequences;
   shape.queries = std::min(queries_per_sequence, Plan::few_queries);
   AttentionShape many{0, 0, shape.head_dim, shape.value_dim};
-  if (queries_per_sequence > Plan::few_queries)
-    many.queries = queries_per_sequence, many.keys = cache.shape().capacity;
+  // No sequence has more queries than tokens.
+  const Index most_queries = std::min(queries_per_sequence, cache.shape().capacity);
+  if (most_queries > Plan::few_queries)
+    many.queries = most_queries, many.keys = cache.shape().capacity;
   Index blocks = 0;
   const bool fits = multiply(shape.sequences, Plan::blocks_of(shape.queries), blocks) &&
                     multiply(blocks, Plan::most_parts_of(cache.shape().capacity), shape.tasks);

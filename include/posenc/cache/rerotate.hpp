@@ -179,13 +179,14 @@ void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bo
     static_assert(Bound<E>::rotates_values == Bound<F>::rotates_values,
                   "posenc: rebase cannot begin or end to rotate values (RotateValues).");
   }
-  const RotaryState &a = from.rotary().state, &b = to.rotary().state;
+  const Rotary &own = from.answers().rotary(), &next = to.answers().rotary();
+  const RotaryState &a = own.state, &b = next.state;
   const detail::Slots& slots = cache.slots("rebase", sequence);
   Problems problems;
   problems.require(from.answers().rotates() && to.answers().rotates(),
                    "rebase rotates keys from one rotary encoding to another, so both need a rotary "
                    "base.");
-  problems.require(from.rotary().layout == to.rotary().layout,
+  problems.require(own.layout == next.layout,
                    "rebase cannot change the layout of keys (HalfSplit, Interleaved).");
   const bool rotates_values = from.answers().facts().rotates_values;
   problems.require(rotates_values == to.answers().facts().rotates_values,
@@ -197,19 +198,18 @@ void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bo
   detail::check_change(problems, cache, sequence, 0, slots.next_index(), slots);
   detail::check_exact(problems, from.answers().angles());
   detail::check_exact(problems, to.answers().angles());
-  problems.require(from.rotary().offset == to.rotary().offset && a.rotary_dim == b.rotary_dim &&
-                       a.axis == b.axis,
+  problems.require(own.offset == next.offset && a.rotary_dim == b.rotary_dim && a.axis == b.axis,
                    "both encodings must rotate the same channels by the same coordinates, but one "
                    "rotates ",
-                   a.rotary_dim, " from channel ", from.rotary().offset, " and the other ",
-                   b.rotary_dim, " from ", to.rotary().offset, ".");
+                   a.rotary_dim, " from channel ", own.offset, " and the other ", b.rotary_dim,
+                   " from ", next.offset, ".");
   const bool same_growth = a.growth.size() == b.growth.size() && (a.growth == b.growth).all() &&
                            (a.growth.size() == 0 || a.centre == b.centre);
   problems.require(same_growth,
                    "rebase changes angles, but the two encodings have other magnitudes (XPos).");
   problems.raise_if_any("posenc::rebase");
 
-  Rotary rotary{a, from.rotary().offset, from.rotary().layout};
+  Rotary rotary{a, own.offset, own.layout};
   rotary.state.inv_freq = b.inv_freq - a.inv_freq;
   rotary.state.growth.resize(0);
   rotary.angles = AngleTable(rotary.state);

@@ -65,21 +65,16 @@
 #if !defined(POSENC_LEVEL_NEON)
 #define POSENC_LEVEL_NEON 1
 #endif
-#if POSENC_LEVEL_AVX2 && POSENC_LEVEL_AVX512 && POSENC_LEVEL_NEON
-#define POSENC_DETAIL_LEVELS all
-#elif POSENC_LEVEL_AVX2
-#define POSENC_DETAIL_LEVELS avx2_only
-#elif POSENC_LEVEL_AVX512
-#define POSENC_DETAIL_LEVELS avx512_only
-#else
-#define POSENC_DETAIL_LEVELS scalar_only
-#endif
+#define POSENC_DETAIL_LEVELS_(a, b, c) levels##a##b##c
+#define POSENC_DETAIL_LEVELS__(a, b, c) POSENC_DETAIL_LEVELS_(a, b, c)
+#define POSENC_DETAIL_LEVELS \
+  POSENC_DETAIL_LEVELS__(POSENC_LEVEL_AVX2, POSENC_LEVEL_AVX512, POSENC_LEVEL_NEON)
 
 // Kernels that are compiled once for a program (the CMake target posenc::kernels, which defines
 // POSENC_KERNELS as the baseline that it was compiled for) are declared where they are used and defined
 // in its sources. Units of another baseline, executor or set of levels do without it: they define what
 // they need themselves, as every unit does where there is no such library.
-#if defined(POSENC_KERNELS) && !defined(POSENC_KERNELS_SOURCE)
+#if defined(POSENC_KERNELS)
 #define POSENC_DETAIL_BASELINE_avx512 9
 #define POSENC_DETAIL_BASELINE_avx512f 8
 #define POSENC_DETAIL_BASELINE_avx2_fma 7
@@ -91,12 +86,23 @@
 #define POSENC_DETAIL_BASELINE_generic 1
 #define POSENC_DETAIL_BASELINE__(isa) POSENC_DETAIL_BASELINE_##isa
 #define POSENC_DETAIL_BASELINE_(isa) POSENC_DETAIL_BASELINE__(isa)
+#if !defined(POSENC_KERNELS_LEVELS)
+#define POSENC_KERNELS_LEVELS 111
+#endif
 #if POSENC_DETAIL_BASELINE_(POSENC_KERNELS) == POSENC_DETAIL_BASELINE_(POSENC_DETAIL_ISA) && \
+    POSENC_KERNELS_LEVELS ==                                                                 \
+        POSENC_LEVEL_AVX2 * 100 + POSENC_LEVEL_AVX512 * 10 + POSENC_LEVEL_NEON &&            \
     !defined(POSENC_EXECUTOR_OPENMP) && !defined(POSENC_EXECUTOR_TBB)
+#if !defined(POSENC_KERNELS_SOURCE)
 #define POSENC_DETAIL_FLOAT extern template
 #define POSENC_DETAIL_DOUBLE extern template
 #define POSENC_DETAIL_BFLOAT16 extern template
 #define POSENC_DETAIL_FLOAT16 extern template
+#endif
+#elif defined(POSENC_KERNELS_SOURCE) && !defined(POSENC_EXECUTOR_OPENMP) && \
+    !defined(POSENC_EXECUTOR_TBB)
+#error \
+    "posenc::kernels is compiled for another baseline or other levels than CMake took it for: set -m flags by CMAKE_CXX_FLAGS or add_compile_options() before posenc is added."
 #endif
 #endif
 

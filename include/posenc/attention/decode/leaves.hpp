@@ -101,13 +101,15 @@ rotated_dots_leaves<Interleaved, Eigen::half>();
 
 /// Null for layouts of a user's own.
 template <class LayoutT, class T>
-RotatedDots<arithmetic_t<T>> rotated_dots(const Rotary& rotary, std::size_t level) {
-  constexpr bool any = std::is_same_v<LayoutT, AnyLayout>;
-  if constexpr (any || std::is_same_v<LayoutT, HalfSplit>)
+RotatedDots<arithmetic_t<T>> rotated_dots([[maybe_unused]] const Rotary& rotary,
+                                          std::size_t level) {
+  if constexpr (std::is_same_v<LayoutT, HalfSplit> || std::is_same_v<LayoutT, Interleaved>)
+    return rotated_dots_leaves<LayoutT, T>()[level];
+  if constexpr (std::is_same_v<LayoutT, AnyLayout>) {
     if (rotary.layout == &layout_rule<HalfSplit>) return rotated_dots_leaves<HalfSplit, T>()[level];
-  if constexpr (any || std::is_same_v<LayoutT, Interleaved>)
     if (rotary.layout == &layout_rule<Interleaved>)
       return rotated_dots_leaves<Interleaved, T>()[level];
+  }
   return nullptr;
 }
 
