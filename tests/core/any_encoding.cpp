@@ -31,7 +31,8 @@ TEST_CASE("AnyEncoding: components join in the order written") {
   e = Causal{} | e;
   e |= AnyEncoding(rope);
   CHECK(e.size() == 5);
-  e |= e;
+  const AnyEncoding& self = e;
+  e |= self;
   CHECK(e.size() == 10);
   const AnyBound bound = bind(Causal{} | AnyEncoding(rope | ALiBi{}), {.num_heads = 8});
   CHECK(bound.has_rotary());
