@@ -37,7 +37,7 @@ constexpr Real roundoff = static_cast<Real>(std::numeric_limits<T>::epsilon()) /
 /// The leaves of the level that runs.
 template <class T>
 detail::TileLeaves<T> leaves() {
-  return simd::dispatch<T>([]<class Level>(Level) { return detail::tile_leaves<Level, T>; });
+  return detail::tile_leaves<T>()[static_cast<std::size_t>(simd::level())];
 }
 
 /// Widths of panels at the level that runs.
