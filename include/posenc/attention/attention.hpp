@@ -114,7 +114,7 @@ template <class U, class... Ts, class E>
 void attend_bound(const TensorView<Ts>&... tensors, KeyState keys, const Bound<E>& bound,
                   const AttentionOptions<U>& options) {
   require_elements<U, Ts...>();
-  if constexpr (are_computed_in<U, Ts...>)
+  if constexpr (ComputedIn<U, Ts...>)
     attend(tensors..., keys, bound.template asked<U>(),
            prefill_leaves<typename Bound<E>::layout, U>(level_index()), options);
 }
@@ -155,13 +155,12 @@ template <class T, class E>
 /// rebuild of its tables.
 /// Throws Error for shapes that do not fit together, with every problem at once.
 template <class T, class E>
-void attention(std::type_identity_t<TensorView<const T>> q,
-               std::type_identity_t<TensorView<const T>> k,
-               std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
-               const Bound<E>& bound,
-               const std::type_identity_t<AttentionOptions<arithmetic_t<T>>>& options = {}) {
-  detail::attend_bound<arithmetic_t<T>, const T, const T, const T, T>(q, k, v, out, KeyState::raw,
-                                                                      bound, options);
+void attention(
+    std::type_identity_t<TensorView<const T>> q, std::type_identity_t<TensorView<const T>> k,
+    std::type_identity_t<TensorView<const T>> v, TensorView<T> out, const Bound<E>& bound,
+    const std::type_identity_t<AttentionOptions<detail::computed_in_t<T>>>& options = {}) {
+  detail::attend_bound<detail::computed_in_t<T>, const T, const T, const T, T>(
+      q, k, v, out, KeyState::raw, bound, options);
 }
 
 /// The same for tensors of different elements.
@@ -176,12 +175,12 @@ void attention(TensorView<Q> q, TensorView<K> k, TensorView<V> v, TensorView<O> 
 
 /// Attention over keys that were rotated at their own positions, as a cache may hold them.
 template <class T, class E>
-void attention(std::type_identity_t<TensorView<const T>> q, std::type_identity_t<RotatedKeys<T>> k,
-               std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
-               const Bound<E>& bound,
-               const std::type_identity_t<AttentionOptions<arithmetic_t<T>>>& options = {}) {
+void attention(
+    std::type_identity_t<TensorView<const T>> q, std::type_identity_t<RotatedKeys<T>> k,
+    std::type_identity_t<TensorView<const T>> v, TensorView<T> out, const Bound<E>& bound,
+    const std::type_identity_t<AttentionOptions<detail::computed_in_t<T>>>& options = {}) {
   detail::require_rotated_keys<E>();
-  detail::attend_bound<arithmetic_t<T>, const T, const T, const T, T>(
+  detail::attend_bound<detail::computed_in_t<T>, const T, const T, const T, T>(
       q, k.keys, v, out, KeyState::rotated, bound, options);
 }
 
@@ -198,11 +197,10 @@ void attention(TensorView<Q> q, RotatedKeys<K> k, TensorView<V> v, TensorView<O>
 
 /// Binds the encoding and attends, in one call; the heads are those of q and k.
 template <class T, class... Ts>
-void attention(std::type_identity_t<TensorView<const T>> q,
-               std::type_identity_t<TensorView<const T>> k,
-               std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
-               const Encoding<Ts...>& encoding,
-               const std::type_identity_t<AttentionOptions<arithmetic_t<T>>>& options = {}) {
+void attention(
+    std::type_identity_t<TensorView<const T>> q, std::type_identity_t<TensorView<const T>> k,
+    std::type_identity_t<TensorView<const T>> v, TensorView<T> out, const Encoding<Ts...>& encoding,
+    const std::type_identity_t<AttentionOptions<detail::computed_in_t<T>>>& options = {}) {
   attention(q, k, v, out, bind(encoding, {.num_heads = q.heads, .num_kv_heads = k.heads}), options);
 }
 

@@ -218,14 +218,12 @@ struct CallSequences {
   DecodeSequence<U>* few = nullptr;  ///< those of few queries, which the decode kernel serves
   Position* index = nullptr;         ///< [query], of one sequence of many queries
   Position* place = nullptr;         ///< [axis][query]
-  Index most_queries = 0;
 
-  CallSequences(Index sequences, Index most_queries_, Arena& arena)
+  CallSequences(Index sequences, Index most_queries, Arena& arena)
       : cached(arena.take<CachedSequence<T>>(1, sequences)),
         few(arena.take<DecodeSequence<U>>(1, sequences)),
-        index(arena.take<Position>(1, most_queries_)),
-        place(arena.take<Position>(Positions::most_axes, most_queries_)),
-        most_queries(most_queries_) {}
+        index(arena.take<Position>(1, most_queries)),
+        place(arena.take<Position>(Positions::most_axes, most_queries)) {}
 };
 
 /// How much memory a call needs of which kind.
@@ -447,7 +445,7 @@ void decode_bound(const TensorView<Q>& q, const KeyValueCache<State, T>& cache,
   require_elements<U, Q, O>();
   require_state<State, E>();
   const std::size_t level = level_index();
-  if constexpr (are_computed_in<U, Q, O>)
+  if constexpr (ComputedIn<U, Q, O>)
     decode_cached(q, cache, out, bound.template asked<U>(),
                   prefill_leaves<typename Bound<E>::layout, U>(level),
                   decode_leaves<E, State, T>(bound.answers().rotary(), level), options);

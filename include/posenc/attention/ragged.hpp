@@ -156,7 +156,7 @@ template <class U, class... Ts, class E>
 void attend_ragged_bound(const TensorView<Ts>&... tensors, const RaggedPairs& pairs,
                          const Bound<E>& bound, const RaggedAttentionOptions<U>& options) {
   require_elements<U, Ts...>();
-  if constexpr (are_computed_in<U, Ts...>)
+  if constexpr (ComputedIn<U, Ts...>)
     attend_ragged(tensors..., pairs, bound.template asked<U>(),
                   prefill_leaves<typename Bound<E>::layout, U>(level_index()), options);
 }
@@ -192,23 +192,23 @@ template <class T, class E>
 /// keys begin at 0.
 /// Throws Error for shapes and starts that do not fit together, with every problem at once.
 template <class T, class E>
-void attention(std::type_identity_t<TensorView<const T>> q,
-               std::type_identity_t<TensorView<const T>> k,
-               std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
-               const RaggedBatch& queries, const RaggedBatch& keys, const Bound<E>& bound,
-               const std::type_identity_t<RaggedAttentionOptions<arithmetic_t<T>>>& options = {}) {
-  detail::attend_ragged_bound<arithmetic_t<T>, const T, const T, const T, T>(
+void attention(
+    std::type_identity_t<TensorView<const T>> q, std::type_identity_t<TensorView<const T>> k,
+    std::type_identity_t<TensorView<const T>> v, TensorView<T> out, const RaggedBatch& queries,
+    const RaggedBatch& keys, const Bound<E>& bound,
+    const std::type_identity_t<RaggedAttentionOptions<detail::computed_in_t<T>>>& options = {}) {
+  detail::attend_ragged_bound<detail::computed_in_t<T>, const T, const T, const T, T>(
       q, k, v, out, detail::RaggedPairs{queries, keys}, bound, options);
 }
 
 /// Attention of whole sequences over themselves.
 template <class T, class E>
-void attention(std::type_identity_t<TensorView<const T>> q,
-               std::type_identity_t<TensorView<const T>> k,
-               std::type_identity_t<TensorView<const T>> v, TensorView<T> out,
-               const RaggedBatch& batch, const Bound<E>& bound,
-               const std::type_identity_t<RaggedAttentionOptions<arithmetic_t<T>>>& options = {}) {
-  detail::attend_ragged_bound<arithmetic_t<T>, const T, const T, const T, T>(
+void attention(
+    std::type_identity_t<TensorView<const T>> q, std::type_identity_t<TensorView<const T>> k,
+    std::type_identity_t<TensorView<const T>> v, TensorView<T> out, const RaggedBatch& batch,
+    const Bound<E>& bound,
+    const std::type_identity_t<RaggedAttentionOptions<detail::computed_in_t<T>>>& options = {}) {
+  detail::attend_ragged_bound<detail::computed_in_t<T>, const T, const T, const T, T>(
       q, k, v, out, detail::RaggedPairs{batch, batch}, bound, options);
 }
 

@@ -14,19 +14,29 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
+/// arithmetic_t; what is no element stays as it is, so that require_elements() can say so.
+template <class T>
+struct computed_in {
+  using type = T;
+};
+template <Element T>
+struct computed_in<T> {
+  using type = arithmetic_t<T>;
+};
+template <class T>
+using computed_in_t = typename computed_in<T>::type;
+
 template <class U, class... Ts>
-concept are_elements_of = (Element<std::remove_const_t<Ts>> && ...) &&
-                          (std::same_as<arithmetic_t<std::remove_const_t<Ts>>, U> && ...);
-template <class U, class... Ts>
-inline constexpr bool are_computed_in = are_elements_of<U, Ts...>;
+concept ComputedIn = (Element<std::remove_const_t<Ts>> && ...) &&
+                     (std::same_as<arithmetic_t<std::remove_const_t<Ts>>, U> && ...);
 
 /// Elements that meet in one call are all computed in one type, U.
 template <class U, class... Ts>
 constexpr void require_elements() {
-  static_assert(
-      (Element<std::remove_const_t<Ts>> && ...),
-      "posenc: attention takes float, double, Eigen::bfloat16 or Eigen::half, or a type of "
-      "your own with an ElementTraits (core/element.hpp).");
+  static_assert((Element<std::remove_const_t<Ts>> && ...),
+                "posenc: attention takes float or double, or 16-bit elements: Eigen::bfloat16, "
+                "Eigen::half, or "
+                "a type of your own with an ElementTraits (core/element.hpp).");
   if constexpr ((Element<std::remove_const_t<Ts>> && ...))
     static_assert((std::is_same_v<arithmetic_t<std::remove_const_t<Ts>>, U> && ...),
                   "posenc: attention computes in float or in double: tensors of double cannot be "
