@@ -99,8 +99,8 @@
 #include <posenc/attention/merge.hpp>
 #include <posenc/attention/ragged.hpp>
 #include <posenc/attention/reference.hpp>
-#include <posenc/bind/any.hpp>
 #include <posenc/bind/bind.hpp>
+#include <posenc/bind/compiled_components.hpp>
 
 #include <posenc/cache/key_value_cache.hpp>
 #include <posenc/cache/rerotate.hpp>

@@ -3,8 +3,9 @@
 // Attention over positions of several coordinates (MRoPE, Axial2D) and with magnitudes that grow
 // (XPos): the reference against sums written out here and against rotate(), the kernel against the
 // reference, and what is refused.
+#include "../support/bind_any.hpp"
 #include "../support/catch.hpp"
-#include "oracle.hpp"
+#include "../support/oracle.hpp"
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/distance/rerope.hpp>
@@ -88,7 +89,7 @@ constexpr BindOptions grouped{.num_heads = 4, .num_kv_heads = 2};
 /// Prefill, the last tokens alone, and queries or keys of text only.
 template <class T, class E>
 void check_kernel(const E& encoding, int axes) {
-  const auto bound = bind(encoding, grouped);
+  const auto bound = posenc_test::bind_any(encoding, grouped);
   const std::vector<Position> ids = prompt(axes, tokens, 9);
   const Positions all(ids, axes);
   CHECK(ratio<T>(bound, tokens, tokens, {.query_positions = all, .key_positions = all}) <= 1);
@@ -104,8 +105,8 @@ void check_kernel(const E& encoding, int axes) {
 TEST_CASE("reference: each pair turns by its own coordinate", "[attention][reference]") {
   // Pairs (0, 2) and (1, 3) of equal vectors: the score is cos(d0 w0) + cos(d1 w1).
   const Vec x = {1, 1, 0, 0};
-  const auto bound =
-      bind(RoPE<HalfSplit>{.head_dim = 4, .base = 100} | MRoPE{.sections = {1, 1}}, {.scale = 1.0});
+  const auto bound = posenc_test::bind_any(
+      RoPE<HalfSplit>{.head_dim = 4, .base = 100} | MRoPE{.sections = {1, 1}}, {.scale = 1.0});
   const std::vector<Position> query = {7, 20}, key = {2, 29};
   CHECK_THAT(score(bound, x, Positions(query, 2), x, Positions(key, 2)),
              WithinAbs(std::cos(5.0) + std::cos(-9 * 0.1), 1e-14));
@@ -113,18 +114,18 @@ TEST_CASE("reference: each pair turns by its own coordinate", "[attention][refer
   CHECK_THAT(score(bound, x, Positions(10), x, Positions(key, 2)),
              WithinAbs(std::cos(8.0) + std::cos(-19 * 0.1), 1e-14));
 
-  const auto columns_first =
-      bind(RoPE<HalfSplit>{.head_dim = 4} | Axial2D{.first = ImageAxis::column, .multiplier = 2},
-           {.scale = 1.0});
+  const auto columns_first = posenc_test::bind_any(
+      RoPE<HalfSplit>{.head_dim = 4} | Axial2D{.first = ImageAxis::column, .multiplier = 2},
+      {.scale = 1.0});
   CHECK_THAT(score(columns_first, x, Positions(query, 2), x, Positions(key, 2)),
              WithinAbs(std::cos(-18.0) + std::cos(10.0), 1e-14));
 }
 
 TEST_CASE("reference: a growing pair is damped by the distance", "[attention][reference]") {
   const Vec q = {1, 0, 0, 1}, k = {0.5, 0, 0, 1};  // interleaved pairs (0, 1) and (2, 3)
-  const auto bound =
-      bind(RoPE<Interleaved>{.head_dim = 4, .base = 100} | XPos{.scale_base = 8, .centre = 1000},
-           {.scale = 1.0});
+  const auto bound = posenc_test::bind_any(RoPE<Interleaved>{.head_dim = 4, .base = 100} |
+                                               XPos{.scale_base = 8, .centre = 1000},
+                                           {.scale = 1.0});
   const double zeta0 = 0.4 / 1.4, zeta1 = 0.9 / 1.4;
   for (const auto& [n, m] :
        {std::pair<Position, Position>{1003, 1001}, {990, 1001}, {1004, 1004}}) {
@@ -143,7 +144,7 @@ TEST_CASE("reference: scores are those of rotated queries and keys", "[attention
   for (double& x : q) x = random.real(-1, 1);
   for (double& x : k) x = random.real(-1, 1);
   const auto check = [&](const auto& encoding, int axes) {
-    const auto bound = bind(encoding, {.scale = 0.25});
+    const auto bound = posenc_test::bind_any(encoding, {.scale = 0.25});
     for (int round = 0; round < 20; ++round) {
       std::vector<Position> n(size(axes)), m(size(axes));
       for (Position& p : n) p = random.integer(-50, 400);
@@ -201,23 +202,25 @@ TEMPLATE_TEST_CASE("kernel equals reference: xPos", "[attention]", float, double
   const RoPE<Interleaved> rope{.head_dim = 64};
   for (const Position centre : {Position{0}, Position{75}, Position{-400}}) {
     const XPos xpos{.scale_base = 64, .centre = centre};
-    const auto causal = bind(rope | xpos | Causal{}, grouped);
+    const auto causal = posenc_test::bind_any(rope | xpos | Causal{}, grouped);
     CHECK(ratio<TestType>(causal, tokens, tokens, {}) <= 1);
     CHECK(ratio<TestType>(causal, 1, tokens, {}) <= 1);
-    CHECK(ratio<TestType>(bind(rope | xpos | RotateValues{} | Causal{}, grouped), tokens, tokens,
-                          {}) <= 1);
-    CHECK(ratio<TestType>(bind(rope | YaRN{.factor = 4, .original_context = 64} | xpos | Causal{},
-                               grouped),
+    CHECK(ratio<TestType>(posenc_test::bind_any(rope | xpos | RotateValues{} | Causal{}, grouped),
+                          tokens, tokens, {}) <= 1);
+    CHECK(ratio<TestType>(posenc_test::bind_any(rope | YaRN{.factor = 4, .original_context = 64} |
+                                                    xpos | Causal{},
+                                                grouped),
                           tokens, tokens, {}, 16) <= 1);
   }
-  const auto distant = bind(rope | XPos{.centre = 1'000'000} | Causal{}, grouped);
+  const auto distant = posenc_test::bind_any(rope | XPos{.centre = 1'000'000} | Causal{}, grouped);
   CHECK(ratio<TestType>(distant, 40, 150, {.key_offset = 980'000}) <= 1);
   CHECK(ratio<TestType>(distant, 40, 150, {.key_offset = 1'030'000}) <= 1);
 }
 
 TEST_CASE("kernel: the bound notices a coordinate that is off by one", "[attention]") {
   const MRoPE in_turns{.sections = {12, 10, 10}, .interleaved = true};  // fast pairs on every axis
-  const auto bound = bind(RoPE<HalfSplit>{.head_dim = 64} | in_turns | Causal{}, grouped);
+  const auto bound =
+      posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = 64} | in_turns | Causal{}, grouped);
   std::vector<Position> ids = prompt(3, tokens, 9);
   Tensor<float> q(tokens, 4, 64), k(tokens, 2, 64), v(tokens, 2, 64);
   q.fill(Random(1)), k.fill(Random(2)), v.fill(Random(3));
@@ -236,7 +239,7 @@ TEST_CASE("kernel: the bound notices a coordinate that is off by one", "[attenti
 
 TEST_CASE("kernel: keys rotated beforehand, with their coordinates or magnitudes", "[attention]") {
   const auto check = [](const auto& encoding, int axes) {
-    const auto bound = bind(encoding, grouped);
+    const auto bound = posenc_test::bind_any(encoding, grouped);
     const std::vector<Position> ids = prompt(axes, tokens, 9);
     const Positions all(ids, axes);
     Tensor<double> q(tokens, 4, 64), k(tokens, 2, 64), v(tokens, 2, 64);
@@ -262,9 +265,10 @@ TEST_CASE("kernel: keys rotated beforehand, with their coordinates or magnitudes
 
 TEST_CASE("kernel: biases, masks and temperatures go by the first coordinate", "[attention]") {
   // Coordinates of no rotary pair matter to nothing else.
-  const auto bound = bind(RoPE<HalfSplit>{.head_dim = 64} | MRoPE{.sections = {32, 0, 0}} |
-                              LogN{.base_length = 10} | ALiBi{} | Causal{},
-                          grouped);
+  const auto bound =
+      posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = 64} | MRoPE{.sections = {32, 0, 0}} |
+                                LogN{.base_length = 10} | ALiBi{} | Causal{},
+                            grouped);
   std::vector<Position> ids = prompt(3, tokens, 9), other = ids;
   for (Index t = 0; t < 2 * tokens; ++t) other[size(tokens + t)] = (7 * t) % 31;
   Tensor<float> q(tokens, 4, 64), k(tokens, 2, 64), v(tokens, 2, 64);
@@ -287,7 +291,7 @@ TEST_CASE("positions that do not fit the encoding are refused", "[attention]") {
   const std::vector<double> real_ids(4, 0.5);
   const auto says = [&](const auto& encoding, const AttentionOptions<float>& options,
                         const std::string& why) {
-    const auto bound = bind(encoding);
+    const auto bound = posenc_test::bind_any(encoding);
     for (const std::string& got :
          {complaint(
               [&] { attention(in, in, in, TensorView<float>(y.data(), 4, 1, 8), bound, options); }),
@@ -312,13 +316,16 @@ TEST_CASE("positions that do not fit the encoding are refused", "[attention]") {
 
 TEST_CASE("distance maps are refused with coordinates and with growth", "[attention]") {
   const RoPE<HalfSplit> rope{.head_dim = 8};
+  CHECK_THAT(complaint([&] {
+               (void)posenc_test::bind_any(rope | MRoPE{.sections = {2, 1, 1}} |
+                                           ReRoPE{.window = 4});
+             }),
+             ContainsSubstring("positions of this encoding have 3 coordinates"));
   CHECK_THAT(
-      complaint([&] { (void)bind(rope | MRoPE{.sections = {2, 1, 1}} | ReRoPE{.window = 4}); }),
-      ContainsSubstring("positions of this encoding have 3 coordinates"));
-  CHECK_THAT(complaint([&] { (void)bind(rope | ReRoPE{.window = 4} | Axial2D{}); }),
-             ContainsSubstring("positions of this encoding have 2 coordinates"));
+      complaint([&] { (void)posenc_test::bind_any(rope | ReRoPE{.window = 4} | Axial2D{}); }),
+      ContainsSubstring("positions of this encoding have 2 coordinates"));
   CHECK_THAT(
-      complaint([&] { (void)bind(rope | XPos{} | ReRoPE{.window = 4}); }),
+      complaint([&] { (void)posenc_test::bind_any(rope | XPos{} | ReRoPE{.window = 4}); }),
       ContainsSubstring("cannot be combined with magnitudes that grow with position (XPos)"));
 }
 
@@ -336,7 +343,8 @@ struct Spoiled {
 TEST_CASE("bind: what a transform leaves has to fit", "[attention]") {
   const auto says = [](auto spoil, const char* why) {
     CHECK_THAT(complaint([&] {
-                 (void)bind(RoPE<HalfSplit>{.head_dim = 8} | Spoiled<decltype(spoil)>{spoil});
+                 (void)posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = 8} |
+                                             Spoiled<decltype(spoil)>{spoil});
                }),
                ContainsSubstring(why));
   };

@@ -243,11 +243,9 @@ TEST_CASE("bind: transforms apply in the order written, to the state so far") {
 
 TEST_CASE("bind: components are prepared in the order written") {
   const auto bound = bind(ALiBi{} | SoftCap{5} | Causal{}, {.num_heads = 8});
-  STATIC_REQUIRE(
-      RelativeBias<std::tuple_element_t<0, std::remove_cvref_t<decltype(bound.stages())>>>);
-  STATIC_REQUIRE(
-      std::is_same_v<std::tuple_element_t<2, std::remove_cvref_t<decltype(bound.stages())>>,
-                     Causal>);
+  using Stages = decltype(bound.stages());
+  STATIC_REQUIRE(RelativeBias<std::remove_cvref_t<std::tuple_element_t<0, Stages>>>);
+  STATIC_REQUIRE(std::is_same_v<std::tuple_element_t<2, Stages>, const Causal&>);
   CHECK(std::get<1>(bound.stages()).cap == 5);
   CHECK_THAT(std::get<0>(bound.stages()).relative_bias(0, 10), WithinAbs(-5, 1e-12));
 }

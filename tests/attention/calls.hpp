@@ -7,7 +7,7 @@
 #include "../support/bits.hpp"
 #include "../support/catch.hpp"
 #include "../support/guards.hpp"
-#include "oracle.hpp"
+#include "../support/oracle.hpp"
 
 namespace attention_test {
 

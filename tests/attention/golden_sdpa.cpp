@@ -5,8 +5,9 @@
 // double agree to the digits that the file holds; the kernel in float within the bound of oracle.hpp.
 //
 // Cases differ in what they combine, so components that are data are chosen at run time behind one type.
+#include "../support/bind_any.hpp"
 #include "../support/catch.hpp"
-#include "oracle.hpp"
+#include "../support/oracle.hpp"
 
 #include <posenc/posenc.hpp>
 
@@ -203,10 +204,10 @@ double difference(const Numbers& a, const std::vector<double>& b) {
 
 template <class E>
 void check_case(const Json& c, const E& encoding) {
-  const auto bound = bind(encoding, {.num_heads = c.at("heads"),
-                                     .num_kv_heads = c.at("kv_heads"),
-                                     .head_dim = c.at("d"),
-                                     .scale = c.at("scale").get<double>()});
+  const auto bound = posenc_test::bind_any(encoding, {.num_heads = c.at("heads"),
+                                                      .num_kv_heads = c.at("kv_heads"),
+                                                      .head_dim = c.at("d"),
+                                                      .scale = c.at("scale").get<double>()});
   const ReferenceResult expected = expected_of(c);
   const double tolerance = c.at("group") == "large scores" ? 1e-7 : 1e-9;
   const Case<double> in_double(c);
@@ -239,7 +240,7 @@ void check_rotary(const Json& c, const Stages& stages) {
   const auto encoding = rope | scheme_of(rotary);
 
   // The file repeats frequencies and amplitude in full digits.
-  const auto bound = bind(encoding);
+  const auto bound = posenc_test::bind_any(encoding);
   const std::vector<double> inv_freq = rotary.at("inv_freq");
   for (std::size_t i = 0; i < inv_freq.size(); ++i)
     CHECK_THAT(bound.rotary().state.inv_freq[static_cast<Index>(i)], WithinRel(inv_freq[i], 1e-13));

@@ -454,7 +454,7 @@ class Corners {
     for (Index r = 0; r < queries; ++r) {
       double sum = 0, out[value_dim] = {};
       for (Index c = 0; c < keys; ++c)
-        if (visible(bound, call.score(r, c, 0))) {
+        if (bound.answers().visible(call.score(r, c, 0))) {
           const double weight = weights_[size(r * keys + c)];
           sum += weight;
           for (Index d = 0; d < value_dim; ++d)

@@ -3,8 +3,9 @@
 // What must hold of the kernel whatever the numbers are: invariances, and limits in which one encoding
 // becomes another. Two results of the kernel that are equal on paper may differ by the sum of their
 // bounds (oracle.hpp).
+#include "../support/bind_any.hpp"
 #include "../support/catch.hpp"
-#include "oracle.hpp"
+#include "../support/oracle.hpp"
 
 #include <posenc/attention/merge.hpp>
 #include <posenc/bias/alibi.hpp>
@@ -80,7 +81,8 @@ double difference(const Arguments<T>& call_a, const A& a, const Arguments<T>& ca
 
 template <class T, class A, class B>
 double difference(const Arguments<T>& call, const A& a, const B& b) {
-  return difference(call, bind(a, options), call, bind(b, options));
+  return difference(call, posenc_test::bind_any(a, options), call,
+                    posenc_test::bind_any(b, options));
 }
 
 TEMPLATE_TEST_CASE("a shift of all positions changes nothing", "[attention][properties]", float,
@@ -92,7 +94,7 @@ TEMPLATE_TEST_CASE("a shift of all positions changes nothing", "[attention][prop
     return call;
   };
   const auto check = [&](const auto& encoding) {
-    const auto bound = bind(encoding, options);
+    const auto bound = posenc_test::bind_any(encoding, options);
     for (const Position by : {Position{1}, Position{1000}, Position{5'000'003}})
       CHECK(difference(sequence.call, bound, shifted(by), bound) <= 1);
   };
@@ -121,9 +123,9 @@ TEMPLATE_TEST_CASE("ReRoPE does not see the order of far keys", "[attention][pro
   Arguments<TestType> permuted = last;
   permuted.k = k;
   permuted.v = v;
-  const auto rerope = bind(rope | ReRoPE{.window = window} | Causal{}, options);
+  const auto rerope = posenc_test::bind_any(rope | ReRoPE{.window = window} | Causal{}, options);
   CHECK(difference(last, rerope, permuted, rerope) <= 1);
-  const auto plain = bind(rope | Causal{}, options);
+  const auto plain = posenc_test::bind_any(rope | Causal{}, options);
   CHECK(difference(last, plain, permuted, plain) > 100);
 }
 
@@ -198,8 +200,8 @@ TEMPLATE_TEST_CASE("a bias before a cap is not a bias after it", "[attention][pr
   const Sequence<TestType> sequence;
   const auto before = rope | ALiBi{} | SoftCap{2} | Causal{};
   const auto after = rope | SoftCap{2} | ALiBi{} | Causal{};
-  CHECK(kernel_ratio(sequence.call, bind(before, options)) <= 1);
-  CHECK(kernel_ratio(sequence.call, bind(after, options)) <= 1);
+  CHECK(kernel_ratio(sequence.call, posenc_test::bind_any(before, options)) <= 1);
+  CHECK(kernel_ratio(sequence.call, posenc_test::bind_any(after, options)) <= 1);
   CHECK(difference(sequence.call, before, after) > 100);
 }
 
@@ -214,8 +216,9 @@ TEMPLATE_TEST_CASE("half-split and interleaved are one rotation of permuted chan
       for (Index h = 0; h < kv_heads; ++h) k.view()(t, h, d) = sequence.call.k(t, h, from);
     }
   const Arguments<TestType> permuted{q, k, sequence.v};
-  CHECK(difference(sequence.call, bind(rope | Causal{}, options), permuted,
-                   bind(RoPE<Interleaved>{.head_dim = width} | Causal{}, options)) <= 1);
+  CHECK(difference(sequence.call, posenc_test::bind_any(rope | Causal{}, options), permuted,
+                   posenc_test::bind_any(RoPE<Interleaved>{.head_dim = width} | Causal{},
+                                         options)) <= 1);
 }
 
 TEMPLATE_TEST_CASE("shared key heads are repeated key heads", "[attention][properties]", float,
@@ -227,8 +230,10 @@ TEMPLATE_TEST_CASE("shared key heads are repeated key heads", "[attention][prope
   repeated.k.heads = repeated.v.heads = heads;
   repeated.k.head_stride = repeated.v.head_stride = 0;
   const auto encoding = rope | ALiBi{} | Causal{};
-  CHECK(difference(shared, bind(encoding, {.num_heads = heads, .num_kv_heads = 1}), repeated,
-                   bind(encoding, {.num_heads = heads, .num_kv_heads = heads})) <= 1);
+  CHECK(difference(shared, posenc_test::bind_any(encoding, {.num_heads = heads, .num_kv_heads = 1}),
+                   repeated,
+                   posenc_test::bind_any(encoding, {.num_heads = heads, .num_kv_heads = heads})) <=
+        1);
 }
 
 TEMPLATE_TEST_CASE("weights sum to one, or to what the sink leaves", "[attention][properties]",
@@ -251,17 +256,18 @@ TEMPLATE_TEST_CASE("weights sum to one, or to what the sink leaves", "[attention
     }
     CHECK(worst_ratio<TestType>(result.out, result.lse, expected, bounds) <= 1);
   };
-  check(bind(rope | ALiBi{} | Causal{}, options), -std::numeric_limits<double>::infinity());
-  check(bind(rope | SinkLogit{{1.5F}} | Causal{}, options), 1.5);
+  check(posenc_test::bind_any(rope | ALiBi{} | Causal{}, options),
+        -std::numeric_limits<double>::infinity());
+  check(posenc_test::bind_any(rope | SinkLogit{{1.5F}} | Causal{}, options), 1.5);
 }
 
 TEMPLATE_TEST_CASE("parts of the keys merge into the whole", "[attention][properties]", float,
                    double) {
   const Sequence<TestType> sequence;
   const auto check = [&](const auto& whole, const auto& first_part, const auto& other_part) {
-    const auto bound = bind(whole, options);
-    const auto first = bind(first_part, options);
-    const auto other = bind(other_part, options);
+    const auto bound = posenc_test::bind_any(whole, options);
+    const auto first = posenc_test::bind_any(first_part, options);
+    const auto other = posenc_test::bind_any(other_part, options);
     const ReferenceResult expected = reference_attention(
         sequence.call.q, sequence.call.k, sequence.call.v, bound, sequence.call.options);
     std::vector<RowBound> bounds = error_bounds(sequence.call, bound);

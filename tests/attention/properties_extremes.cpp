@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // Rows that see nothing, inputs that are not finite, scores of extreme size: the documented effects.
+#include "../support/bind_any.hpp"
 #include "../support/catch.hpp"
-#include "oracle.hpp"
+#include "../support/oracle.hpp"
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/bias/bias.hpp>
@@ -66,7 +67,7 @@ TEMPLATE_TEST_CASE("rows that see nothing are zero", "[attention][extremes]", fl
   const auto hidden =
       mask([](const Score& at) { return at.query_index < 10 || at.query_index >= 20; });
   const auto check = [&](const auto& encoding, double lse) {
-    const Output<TestType> result = attend(sequence.call(), bind(encoding));
+    const Output<TestType> result = attend(sequence.call(), posenc_test::bind_any(encoding));
     for (Index r = 0; r < tokens; ++r) {
       const bool empty = r >= 10 && r < 20;
       if (is_zero(result, r) != empty) FAIL_CHECK("row " << r);
@@ -83,7 +84,7 @@ TEMPLATE_TEST_CASE("rows that see nothing are zero", "[attention][extremes]", fl
   none.k = none.k.slice(0, 0);
   none.v = none.v.slice(0, 0);
   none.options.query_offset = 3;
-  const Output<TestType> empty = attend(none, bind(rope | Causal{}));
+  const Output<TestType> empty = attend(none, posenc_test::bind_any(rope | Causal{}));
   for (Index r = 0; r < tokens; ++r) {
     CHECK(is_zero(empty, r));
     CHECK(empty.lse[size(r)] == -infinity<TestType>);
@@ -92,9 +93,10 @@ TEMPLATE_TEST_CASE("rows that see nothing are zero", "[attention][extremes]", fl
 
 TEMPLATE_TEST_CASE("what is not finite stays where it belongs", "[attention][extremes]", float,
                    double) {
-  const Output<TestType> clean = attend(Sequence<TestType>().call(), bind(rope | Causal{}));
+  const Output<TestType> clean =
+      attend(Sequence<TestType>().call(), posenc_test::bind_any(rope | Causal{}));
   const auto check = [&](const Sequence<TestType>& sequence, auto&& affected) {
-    const Output<TestType> result = attend(sequence.call(), bind(rope | Causal{}));
+    const Output<TestType> result = attend(sequence.call(), posenc_test::bind_any(rope | Causal{}));
     for (Index r = 0; r < tokens; ++r) {
       if (affected(r)) {
         if (!is_nan(result, r)) FAIL_CHECK("row " << r << " should be NaN");
@@ -121,7 +123,7 @@ TEMPLATE_TEST_CASE("what is not finite stays where it belongs", "[attention][ext
   SECTION("a value that is not finite reaches its channel") {
     Sequence<TestType> sequence;
     sequence.v.view()(20, 0, 3) = nan<TestType>;
-    const Output<TestType> result = attend(sequence.call(), bind(rope | Causal{}));
+    const Output<TestType> result = attend(sequence.call(), posenc_test::bind_any(rope | Causal{}));
     for (Index r = 0; r < tokens; ++r)
       for (Index d = 0; d < value_dim; ++d) {
         const TestType x = result.out.view()(r, 0, d);
@@ -136,8 +138,9 @@ TEMPLATE_TEST_CASE("what is not finite stays where it belongs", "[attention][ext
 TEMPLATE_TEST_CASE("scores that are not finite", "[attention][extremes]", float, double) {
   const Sequence<TestType> sequence;
   const auto with_score = [&](auto score_of_key) {
-    return attend(sequence.call(),
-                  bind(rope | bias([=](const Score& at) { return score_of_key(at.key_index); })));
+    return attend(sequence.call(), posenc_test::bind_any(rope | bias([=](const Score& at) {
+                                                           return score_of_key(at.key_index);
+                                                         })));
   };
   const Output<TestType> infinite =
       with_score([](Position key) { return key == 50 ? infinity<double> : 0.0; });
@@ -149,8 +152,9 @@ TEMPLATE_TEST_CASE("scores that are not finite", "[attention][extremes]", float,
       with_score([](Position key) { return key == 50 ? 0.0 : -infinity<double>; });
   const Output<TestType> tail =
       with_score([](Position key) { return key < 65 ? -infinity<double> : 0.0; });
-  const Output<TestType> tail_hidden = attend(
-      sequence.call(), bind(rope | mask([](const Score& at) { return at.key_index >= 65; })));
+  const Output<TestType> tail_hidden =
+      attend(sequence.call(), posenc_test::bind_any(
+                                  rope | mask([](const Score& at) { return at.key_index >= 65; })));
   for (Index r = 0; r < tokens; ++r) {
     CHECK(is_nan(infinite, r));
     CHECK(is_nan(not_a_number, r));
@@ -167,7 +171,8 @@ TEMPLATE_TEST_CASE("scores that are not finite", "[attention][extremes]", float,
   // A score of minus infinity beside a sink is still a weight of zero.
   const Output<TestType> sunk =
       attend(sequence.call(),
-             bind(rope | bias([](const Score&) { return -infinity<double>; }) | SinkLogit{{2}}));
+             posenc_test::bind_any(rope | bias([](const Score&) { return -infinity<double>; }) |
+                                   SinkLogit{{2}}));
   CHECK(is_zero(sunk, 5));
   CHECK(sunk.lse[5] == 2);
 }
@@ -177,7 +182,7 @@ TEMPLATE_TEST_CASE("scores of extreme size", "[attention][extremes]", float, dou
   const double eps = static_cast<double>(std::numeric_limits<T>::epsilon());
   Tensor<T> q(tokens, 1, 1), k(tokens, 1, 1), v(tokens, 1, value_dim);
   v.fill(Random(3));
-  const auto plain = bind(encoding(Causal{}));
+  const auto plain = posenc_test::bind_any(encoding(Causal{}));
   const Arguments<T> call{q, k, v};
   const auto run = [&](auto query, auto key) {
     for (Index t = 0; t < tokens; ++t) {
@@ -228,7 +233,8 @@ TEMPLATE_TEST_CASE("scores of extreme size", "[attention][extremes]", float, dou
   SECTION("random scores of ten thousand, against the reference") {
     Sequence<T> sequence;
     sequence.q.fill(Random(9), 16384);
-    const auto bound = bind(RoPE<Interleaved>{.head_dim = width} | ALiBi{} | Causal{});
+    const auto bound =
+        posenc_test::bind_any(RoPE<Interleaved>{.head_dim = width} | ALiBi{} | Causal{});
     CHECK(kernel_ratio(sequence.call(), bound) <= 1);
   }
 }
@@ -241,7 +247,8 @@ TEMPLATE_TEST_CASE("positions beyond a million are exact", "[attention][extremes
     k.view()(c, 0, 0) = v.view()(c, 0, c) = 1;
     k.view()(c, 0, 1) = v.view()(c, 0, 1 - c) = 0;
   }
-  const auto bound = bind(encoding(RoPE<HalfSplit>{.head_dim = 2}), {.scale = 1.0});
+  const auto bound =
+      posenc_test::bind_any(encoding(RoPE<HalfSplit>{.head_dim = 2}), {.scale = 1.0});
   for (const Position at : {Position{1} << 20, (Position{1} << 21) + 77, (Position{1} << 24) - 1}) {
     const std::array<Position, 1> query = {at};
     const std::array<Position, 2> keys = {at - 1, 3};
@@ -263,19 +270,20 @@ TEMPLATE_TEST_CASE("frequencies that depend on the length go by the length",
     prefix.q = sequence.call().q.slice(0, length);
     prefix.k = sequence.call().k.slice(0, length);
     prefix.v = sequence.call().v.slice(0, length);
-    CHECK(kernel_ratio(prefix, bind(dynamic)) <= 1);
+    CHECK(kernel_ratio(prefix, posenc_test::bind_any(dynamic)) <= 1);
   }
   // The greatest position counts, be it a query's or a key's, not the number of tokens.
   Arguments<TestType> far = sequence.call();
   far.options.key_offset = 1000;
-  CHECK(kernel_ratio(far, bind(dynamic)) <= 1);
+  CHECK(kernel_ratio(far, posenc_test::bind_any(dynamic)) <= 1);
   far.options.query_offset = 5000;
-  CHECK(kernel_ratio(far, bind(dynamic)) <= 1);
+  CHECK(kernel_ratio(far, posenc_test::bind_any(dynamic)) <= 1);
 
   // A length that was given at bind stands, whatever the call's.
-  const auto at_40 = bind(dynamic, {.length = 40});
+  const auto at_40 = posenc_test::bind_any(dynamic, {.length = 40});
   const Output<TestType> given = attend(far, at_40);
-  const Output<TestType> by_hand = attend(far, bind(rope | NTK{.alpha = 40.0 / 16} | Causal{}));
+  const Output<TestType> by_hand =
+      attend(far, posenc_test::bind_any(rope | NTK{.alpha = 40.0 / 16} | Causal{}));
   for (Index r = 0; r < tokens; ++r)
     if (!is_same(given, by_hand, r)) FAIL_CHECK("row " << r);
 }

@@ -3,6 +3,7 @@
 // Schemes that follow the length, on raw caches: at each length they are the static scheme of that
 // length, each sequence of a call at its own.
 #include "../decode/calls.hpp"
+#include "../support/bind_any.hpp"
 
 #include <posenc/frequency/dynamic.hpp>
 #include <posenc/frequency/dynamic_ntk.hpp>
@@ -71,28 +72,37 @@ double factor_at(Index length) {
 
 TEST_CASE("schemes by length are the static scheme of each sequence's length") {
   check_lengths("Dynamic<PI>",
-                bind(rope | Dynamic<PI>{.scheme = {}, .original_context = context} | Causal{},
-                     shape),
-                [](Index n) { return bind(rope | PI{.factor = factor_at(n)} | Causal{}, shape); });
+                posenc_test::bind_any(
+                    rope | Dynamic<PI>{.scheme = {}, .original_context = context} | Causal{},
+                    shape),
+                [](Index n) {
+                  return posenc_test::bind_any(rope | PI{.factor = factor_at(n)} | Causal{}, shape);
+                });
   check_lengths(
       "Dynamic<YaRN>",
-      bind(rope | Dynamic<YaRN>{.scheme = {.original_context = context}} | Causal{}, shape),
+      posenc_test::bind_any(
+          rope | Dynamic<YaRN>{.scheme = {.original_context = context}} | Causal{}, shape),
       [](Index n) {
-        return bind(rope | YaRN{.factor = factor_at(n), .original_context = context} | Causal{},
-                    shape);
+        return posenc_test::bind_any(
+            rope | YaRN{.factor = factor_at(n), .original_context = context} | Causal{}, shape);
       });
   // alpha = s of the paper: NTK by the factor of the length.
   check_lengths("DynamicNTK",
-                bind(rope | DynamicNTK{.original_context = context, .form = DynamicNTKForm::paper} |
-                         Causal{},
-                     shape),
-                [](Index n) { return bind(rope | NTK{.alpha = factor_at(n)} | Causal{}, shape); });
+                posenc_test::bind_any(
+                    rope | DynamicNTK{.original_context = context, .form = DynamicNTKForm::paper} |
+                        Causal{},
+                    shape),
+                [](Index n) {
+                  return posenc_test::bind_any(rope | NTK{.alpha = factor_at(n)} | Causal{}, shape);
+                });
 }
 
 TEST_CASE("lengths are those of what is held") {
-  const auto dynamic =
-      bind(rope | Dynamic<PI>{.scheme = {}, .original_context = context} | Causal{}, shape);
-  const auto at = [](Index n) { return bind(rope | PI{.factor = factor_at(n)} | Causal{}, shape); };
+  const auto dynamic = posenc_test::bind_any(
+      rope | Dynamic<PI>{.scheme = {}, .original_context = context} | Causal{}, shape);
+  const auto at = [](Index n) {
+    return posenc_test::bind_any(rope | PI{.factor = factor_at(n)} | Causal{}, shape);
+  };
   const Sequence<float> sequence(60, heads, kv_heads, width, width);
   auto cache = KeyValueCache<KeyState::raw, float>::contiguous(shape_for(sequence));
   append(cache, 0, sequence, 0, 60, dynamic);
@@ -105,10 +115,10 @@ TEST_CASE("lengths are those of what is held") {
 
   // A ring forgets how far its sequence once reached.
   const auto window = SlidingWindow::from_token_count(4);
-  const auto near =
-      bind(rope | Dynamic<PI>{.scheme = {}, .original_context = context} | window, shape);
+  const auto near = posenc_test::bind_any(
+      rope | Dynamic<PI>{.scheme = {}, .original_context = context} | window, shape);
   const auto near_at = [&](Index n) {
-    return bind(rope | PI{.factor = factor_at(n)} | window, shape);
+    return posenc_test::bind_any(rope | PI{.factor = factor_at(n)} | window, shape);
   };
   CacheShape small = shape_for(sequence);
   small.capacity = 4;

@@ -8,10 +8,11 @@
 // as a Mismatch, with the last calls.
 #pragma once
 
-#include "../attention/oracle.hpp"
+#include "../support/oracle.hpp"
 
 #include <posenc/attention/decode.hpp>
 #include <posenc/cache/rerotate.hpp>
+#include <posenc/distance/dual_chunk.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -98,17 +99,16 @@ struct Setting {
 
 // --- The session ---------------------------------------------------------------------------------
 
-template <KeyState State, class T, class E>
+template <KeyState State, class T>
 class Session {
  public:
   using U = arithmetic_t<T>;
-  using BoundT = Bound<E>;
   using CacheT = KeyValueCache<State, T>;
   static constexpr Index sequences = 3, page_tokens = 4, pages = 12;
 
   /// `a` and `b` rotate the same channels by other frequencies. Elements of tensors follow from the
   /// seed.
-  Session(Choices& choices, const Setting& setting, const BoundT& a, const BoundT& b,
+  Session(Choices& choices, const Setting& setting, const AnyBound& a, const AnyBound& b,
           std::uint64_t seed = 0)
       : choices_(choices), numbers_(seed), setting_(setting), bounds_{a, b},
         capacity_(choices.integer(6, 19)),
@@ -293,7 +293,7 @@ class Session {
   /// Has a ring overwritten a key that one of some queries would see? Of those behind its
   /// sinks, the 64 that were lost last and the 64 that were lost first are asked for; one that was
   /// evicted among them counts as lost.
-  [[nodiscard]] bool is_missing_keys(const List& l, Index queries, const BoundT& bound) const {
+  [[nodiscard]] bool is_missing_keys(const List& l, Index queries, const AnyBound& bound) const {
     if (!is_ring() || is_streaming() || queries == 0 || queries > std::ssize(l.tokens))
       return false;
     for (Position key = sinks_; key < l.overwritten; ++key) {
@@ -301,7 +301,7 @@ class Session {
       if (std::ranges::any_of(l.tokens, [&](const Token& t) { return t.index == key; })) continue;
       for (std::size_t i = l.tokens.size() - size(queries); i < l.tokens.size(); ++i) {
         const Position query = l.tokens[i].index;
-        if (attention_test::visible(bound, Score{query, key, query, key, 0})) return true;
+        if (bound.answers().visible(Score{query, key, query, key, 0})) return true;
       }
     }
     return false;
@@ -535,7 +535,8 @@ class Session {
           compare_row("key", cache_.key(s, rank, h), token.k.data() + h * setting_.head_dim, token,
                       l.encoding, State != KeyState::raw, true);
           compare_row("value", cache_.value(s, rank, h), token.v.data() + h * setting_.value_dim,
-                      token, l.encoding, State != KeyState::raw && BoundT::rotates_values, false);
+                      token, l.encoding,
+                      State != KeyState::raw && bounds_[l.encoding].rotates_values(), false);
         }
       }
     }
@@ -553,17 +554,19 @@ class Session {
                    int encoding, bool is_turned, bool is_key) const {
     std::vector<long double> wanted(raw, raw + got.size());
     std::vector<double> bound(got.size(), 0);
-    if constexpr (BoundT::has_rotary)
+    if (bounds_[encoding].has_rotary())
       if (is_turned) {
         const auto& rotary = bounds_[encoding].rotary();
         const RotaryState& state = rotary.state;
         const Index pairs = state.pairs();
-        constexpr bool is_half_split = std::is_same_v<typename BoundT::layout, HalfSplit>;
+        const bool is_half_split = rotary.layout == &layout_rule<HalfSplit>;
         for (Index i = 0; i < pairs; ++i) {
           const int axis = state.axis.empty() || setting_.axes == 1 ? 0 : state.axis[size(i)];
           Position at = token.at[size(axis)];
           if constexpr (State == KeyState::reduced) {
-            const Position chunk = bounds_[encoding].distance_map().chunk;
+            // The one map that asks for this state.
+            const void* map = bounds_[encoding].distance_map().self;
+            const Position chunk = static_cast<const DualChunk*>(map)->chunk;
             at = (at % chunk + chunk) % chunk;
           }
           const long double angle = static_cast<long double>(state.inv_freq[i]) * at;
@@ -613,14 +616,14 @@ class Session {
     std::vector<Position> query_at;
     for (int axis = 0; axis < setting_.axes; ++axis)
       query_at.insert(query_at.end(), at.begin() + axis * n + first, at.begin() + (axis + 1) * n);
-    const BoundT* bound = &bounds_[encoding];
-    std::optional<BoundT> by_length;
-    if constexpr (BoundT::depends_on_length) {
+    const AnyBound* bound = &bounds_[encoding];
+    std::optional<AnyBound> by_length;
+    if (bound->depends_on_length()) {
       const Position length = *std::ranges::max_element(at) + 1;
       if (length > 0) bound = &by_length.emplace(bound->at_length(length));
     }
     double amplitude = 1;
-    if constexpr (BoundT::has_rotary) {
+    if (bound->has_rotary()) {
       const RotaryState& state = bound->rotary().state;
       amplitude = state.attention_factor * state.attention_factor;
       const auto [least, most] = std::ranges::minmax(at);
@@ -646,7 +649,7 @@ class Session {
         std::abs(bound->scale(setting_.head_dim)) * std::max(1.0, amplitude) * grown * query * key;
     const double weight = std::expm1(2 * score * stored) + (sizeof(T) == 8 ? 1e-11 : 2e-5);
     const double of_lse = weight,
-                 of_out = 3 * value * weight + (BoundT::rotates_values ? 3 * value * stored : 0);
+                 of_out = 3 * value * weight + (bound->rotates_values() ? 3 * value * stored : 0);
     std::vector<double> wanted(size(setting_.heads * setting_.value_dim)),
         wanted_lse(size(setting_.heads));
     const auto check = [&](double got, double expected, double tolerance, Index r) {
@@ -668,7 +671,7 @@ class Session {
   Choices& choices_;
   SeededChoices numbers_;  ///< what tensors hold
   Setting setting_;
-  BoundT bounds_[2];
+  AnyBound bounds_[2];
   Index capacity_, sinks_;
   std::vector<T> pool_keys_, pool_values_;
   CacheT cache_;

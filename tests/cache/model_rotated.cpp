@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Caches of rotated and reduced keys against a plain list of tokens.
+#include "../support/bind_any.hpp"
 #include "sessions.hpp"
 
 #include <posenc/bias/alibi.hpp>
@@ -20,7 +21,7 @@ constexpr BindOptions heads{.num_heads = 2, .num_kv_heads = 1};
 
 TEST_CASE("rotated keys of float, partial rotary and YaRN: as a list") {
   const auto encoding = [](double base) {
-    return bind(
+    return posenc_test::bind_any(
         RoPE<Interleaved>{.head_dim = 8, .base = base, .rotary_dim = 6, .rotary_offset = 1} |
             YaRN{.factor = 4, .original_context = 64} | ALiBi{} |
             SlidingWindow::from_token_count(7),
@@ -31,9 +32,9 @@ TEST_CASE("rotated keys of float, partial rotary and YaRN: as a list") {
 
 TEST_CASE("rotated keys of double, three coordinates: as a list") {
   const auto encoding = [](double base) {
-    return bind(RoPE<HalfSplit>{.head_dim = 12, .base = base} |
-                    MRoPE{.sections = {2, 2, 2}, .interleaved = true} | Causal{},
-                {.num_heads = 4, .num_kv_heads = 2});
+    return posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = 12, .base = base} |
+                                     MRoPE{.sections = {2, 2, 2}, .interleaved = true} | Causal{},
+                                 {.num_heads = 4, .num_kv_heads = 2});
   };
   run_sessions<rotated, double>(
       encoding(100), encoding(10'000),
@@ -42,27 +43,29 @@ TEST_CASE("rotated keys of double, three coordinates: as a list") {
 
 TEST_CASE("rotated keys and values of bfloat16: as a list") {
   const auto encoding = [](double base) {
-    return bind(RoPE<HalfSplit>{.head_dim = 8, .base = base} | RotateValues{} |
-                    SlidingWindow::from_token_count(5),
-                heads);
+    return posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = 8, .base = base} | RotateValues{} |
+                                     SlidingWindow::from_token_count(5),
+                                 heads);
   };
   run_sessions<rotated, Eigen::bfloat16>(encoding(100), encoding(10'000), {.value_dim = 9});
 }
 
 TEST_CASE("rotated keys of float16 that grow: as a list") {
   const auto encoding = [](double base) {
-    return bind(RoPE<HalfSplit>{.head_dim = 8, .base = base} |
-                    XPos{.scale_base = 32'768, .centre = 10} | SlidingWindow::from_token_count(4),
-                heads);
+    return posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = 8, .base = base} |
+                                     XPos{.scale_base = 32'768, .centre = 10} |
+                                     SlidingWindow::from_token_count(4),
+                                 heads);
   };
   run_sessions<rotated, Eigen::half>(encoding(100), encoding(10'000), {});
 }
 
 TEST_CASE("reduced keys of float: as a list") {
   const auto encoding = [](double base) {
-    return bind(RoPE<HalfSplit>{.head_dim = 8, .base = base} | DualChunk{.chunk = 5, .cap = 7} |
-                    SlidingWindow::from_token_count(6),
-                heads);
+    return posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = 8, .base = base} |
+                                     DualChunk{.chunk = 5, .cap = 7} |
+                                     SlidingWindow::from_token_count(6),
+                                 heads);
   };
   run_sessions<KeyState::reduced, float>(encoding(100), encoding(10'000), {});
 }

@@ -3,6 +3,7 @@
 // shift and rebase: keys end as if they had been appended at their new places, or under the other
 // encoding, however often they moved.
 #include "../decode/calls.hpp"
+#include "../support/bind_any.hpp"
 
 #include <posenc/cache/rerotate.hpp>
 #include <posenc/executor/executor.hpp>
@@ -96,34 +97,37 @@ std::vector<Position> in_a_row(Position from) {
 TEST_CASE("shift: once by a and once by b is once by a + b") {
   const RoPE<HalfSplit> rope{.head_dim = width};
   const auto places = in_a_row(40);
-  check_shifts<float>("RoPE", bind(rope, shape), places);
-  check_shifts<double>("RoPE", bind(rope, shape), places);
-  check_shifts<Eigen::bfloat16>("RoPE", bind(rope, shape), places);
-  check_shifts<Eigen::half>("RoPE", bind(rope, shape), places);
+  check_shifts<float>("RoPE", posenc_test::bind_any(rope, shape), places);
+  check_shifts<double>("RoPE", posenc_test::bind_any(rope, shape), places);
+  check_shifts<Eigen::bfloat16>("RoPE", posenc_test::bind_any(rope, shape), places);
+  check_shifts<Eigen::half>("RoPE", posenc_test::bind_any(rope, shape), places);
   const RoPE<Interleaved> some{.head_dim = width, .rotary_dim = 14, .rotary_offset = 5};
-  check_shifts<float>("partial, Interleaved, YaRN",
-                      bind(some | YaRN{.factor = 4, .original_context = 64}, shape), places);
-  check_shifts<double>("RotateValues", bind(some | RotateValues{}, shape), places);
-  check_shifts<float>("XPos", bind(rope | XPos{.scale_base = 4'096, .centre = 50}, shape), places);
-  check_shifts<double>("XPos, RotateValues",
-                       bind(rope | XPos{.scale_base = 4'096, .centre = 50} | RotateValues{}, shape),
-                       places);
+  check_shifts<float>(
+      "partial, Interleaved, YaRN",
+      posenc_test::bind_any(some | YaRN{.factor = 4, .original_context = 64}, shape), places);
+  check_shifts<double>("RotateValues", posenc_test::bind_any(some | RotateValues{}, shape), places);
+  check_shifts<float>(
+      "XPos", posenc_test::bind_any(rope | XPos{.scale_base = 4'096, .centre = 50}, shape), places);
+  check_shifts<double>(
+      "XPos, RotateValues",
+      posenc_test::bind_any(rope | XPos{.scale_base = 4'096, .centre = 50} | RotateValues{}, shape),
+      places);
 }
 
 TEST_CASE("shift: all coordinates move") {
   std::vector<Position> places;
   for (int axis = 0; axis < 3; ++axis)
     for (Index t = 0; t < tokens; ++t) places.push_back(30 + (t * (axis + 2)) % 11);
-  const auto bound =
-      bind(RoPE<HalfSplit>{.head_dim = width} | MRoPE{.sections = {4, 4, 4}, .interleaved = true},
-           shape);
+  const auto bound = posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width} |
+                                               MRoPE{.sections = {4, 4, 4}, .interleaved = true},
+                                           shape);
   check_shifts<float>("MRoPE", bound, places, 3);
   check_shifts<double>("MRoPE", bound, places, 3);
 }
 
 TEST_CASE("shift: magnitudes of xPos from one end of their reach to the other") {
   const XPos x{.scale_base = 512, .centre = 100};
-  const auto bound = bind(RoPE<HalfSplit>{.head_dim = width} | x, shape);
+  const auto bound = posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width} | x, shape);
   const auto reach = static_cast<Position>(x.reach());
   const Sequence<float> sequence(1, heads, kv_heads, width, width);
   for (const Position from : {100 - reach, 100 + reach}) {
@@ -148,10 +152,11 @@ TEST_CASE("shift: magnitudes of xPos from one end of their reach to the other") 
 TEST_CASE("magnitudes stay what they are, however often keys move") {
   const RoPE<HalfSplit> rope{.head_dim = width};
   // An attention factor of 1.28 twice would be seen at once.
-  const auto near = bind(rope | YaRN{.factor = 16, .original_context = 64} | Causal{}, shape),
-             far = bind(rope | YaRN{.factor = 4, .original_context = 32, .attention_factor = 3} |
-                            Causal{},
-                        shape);
+  const auto near = posenc_test::bind_any(
+                 rope | YaRN{.factor = 16, .original_context = 64} | Causal{}, shape),
+             far = posenc_test::bind_any(
+                 rope | YaRN{.factor = 4, .original_context = 32, .attention_factor = 3} | Causal{},
+                 shape);
   const Sequence<double> sequence(tokens, heads, kv_heads, width, width);
   auto cache = cache_for<double>(sequence);
   append(cache, 0, sequence, 0, tokens, near);
@@ -181,7 +186,7 @@ TEST_CASE("magnitudes stay what they are, however often keys move") {
 }
 
 TEST_CASE("shift of raw keys says where they stand, and changes nothing else") {
-  const auto bound = bind(RoPE<HalfSplit>{.head_dim = width} | Causal{}, shape);
+  const auto bound = posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width} | Causal{}, shape);
   const Sequence<float> sequence(tokens, heads, kv_heads, width, width);
   auto cache = KeyValueCache<KeyState::raw, float>::contiguous(shape_for(sequence));
   append(cache, 0, sequence, 0, tokens, bound);
@@ -223,7 +228,7 @@ TEST_CASE("LongRoPE: the switch is a rebase, at the length where it happens") {
     scheme.original_context = context;
     scheme.short_mscale = 1.1;
     scheme.long_mscale = 1.3;
-    return bind(RoPE<HalfSplit>{.head_dim = width} | scheme | Causal{}, shape);
+    return posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width} | scheme | Causal{}, shape);
   };
   const auto near = with(LongRoPEShort{});
   const auto far = with(LongRoPELong{});
@@ -269,18 +274,19 @@ TEST_CASE("rebase there and back") {
     rebase(cache, 0, b, a);
     CHECK(difference(cache, 0, 1) <= allowed);
   };
-  const auto a = bind(rope, shape);
-  const auto b = bind(rope | ABF{.beta = 50}, shape);
+  const auto a = posenc_test::bind_any(rope, shape);
+  const auto b = posenc_test::bind_any(rope | ABF{.beta = 50}, shape);
   check(0.0F, 2e-6, a, b, 1);
   check(0.0, 1e-10, a, b, 1);
   check(Eigen::bfloat16{}, 4 * 0x1p-8, a, b, 1);
   check(Eigen::half{}, 4 * 0x1p-11, a, b, 1);
-  check(0.0, 1e-10, bind(rope | RotateValues{}, shape),
-        bind(rope | ABF{.beta = 50} | RotateValues{}, shape), 1);
-  check(0.0, 1e-10, bind(rope | XPos{.scale_base = 1 << 20}, shape),
-        bind(rope | XPos{.scale_base = 1 << 20} | ABF{.beta = 50}, shape), 1);
+  check(0.0, 1e-10, posenc_test::bind_any(rope | RotateValues{}, shape),
+        posenc_test::bind_any(rope | ABF{.beta = 50} | RotateValues{}, shape), 1);
+  check(0.0, 1e-10, posenc_test::bind_any(rope | XPos{.scale_base = 1 << 20}, shape),
+        posenc_test::bind_any(rope | XPos{.scale_base = 1 << 20} | ABF{.beta = 50}, shape), 1);
   const MRoPE axes{.sections = {4, 3, 3}};
-  check(0.0, 1e-10, bind(rope | axes, shape), bind(rope | axes | ABF{.beta = 50}, shape), 3);
+  check(0.0, 1e-10, posenc_test::bind_any(rope | axes, shape),
+        posenc_test::bind_any(rope | axes | ABF{.beta = 50}, shape), 3);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // The arguments of decode(): several sequences and their order, positions of queries, workspace,
 // threads; and what is wrong with them.
 #include "calls.hpp"
+#include "../support/bind_any.hpp"
 
 #include "../attention/calls.hpp"
 #include "../support/allocations.hpp"
@@ -25,7 +26,8 @@ using posenc_test::allocations;
 
 constexpr Index heads = 4, kv_heads = 2, width = 16;
 constexpr BindOptions shape{.num_heads = heads, .num_kv_heads = kv_heads};
-const auto rotary = bind(RoPE<HalfSplit>{.head_dim = width} | ALiBi{} | Causal{}, shape);
+const auto rotary =
+    posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width} | ALiBi{} | Causal{}, shape);
 using RotaryBound = std::remove_const_t<decltype(rotary)>;
 
 /// Five sequences of different lengths in one cache; the last one is empty.
@@ -104,10 +106,10 @@ TEST_CASE("decode: sequences in any order, each with as many queries as it has")
 
 TEST_CASE("decode: each sequence is evaluated at its own length") {
   const auto by_length =
-      bind(RoPE<Interleaved>{.head_dim = width} |
-               DynamicNTK{.original_context = 20, .form = DynamicNTKForm::paper} |
-               LogN{.base_length = 16} | Causal{},
-           shape);
+      posenc_test::bind_any(RoPE<Interleaved>{.head_dim = width} |
+                                DynamicNTK{.original_context = 20, .form = DynamicNTKForm::paper} |
+                                LogN{.base_length = 16} | Causal{},
+                            shape);
   const Batch batch(by_length);
   check_batch(batch, by_length, {3, 0, 2, 1}, {3, 2, 9, 1}, false);
   check_batch(batch, by_length.at_length(77), {3, 0, 2, 1}, {3, 2, 9, 1}, false);
@@ -145,8 +147,8 @@ TEST_CASE("decode: queries stand where they are said to; masks go by the last to
   CHECK(ratio(decoded(call.q, *cache, rotary, {.query_positions = Positions(1'000'000)}), call,
               rotary) <= 1);
 
-  const auto spatial =
-      bind(RoPE<HalfSplit>{.head_dim = width} | MRoPE{.sections = {4, 2, 2}} | Causal{}, shape);
+  const auto spatial = posenc_test::bind_any(
+      RoPE<HalfSplit>{.head_dim = width} | MRoPE{.sections = {4, 2, 2}} | Causal{}, shape);
   Holder<KeyState::rotated, float> images(Kind::contiguous, [&] {
     CacheShape s = shape_for(sequence);
     s.axes = 3;
@@ -166,9 +168,10 @@ TEST_CASE("decode: queries stand where they are said to; masks go by the last to
 
 TEST_CASE("decode: lengths count the queries' positions too") {
   const auto by_length =
-      bind(RoPE<HalfSplit>{.head_dim = width} |
-               DynamicNTK{.original_context = 20, .form = DynamicNTKForm::paper} | Causal{},
-           shape);
+      posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width} |
+                                DynamicNTK{.original_context = 20, .form = DynamicNTKForm::paper} |
+                                Causal{},
+                            shape);
   const Sequence<float> sequence(30, heads, kv_heads, width, width);
   Holder<KeyState::raw, float> cache(Kind::contiguous, shape_for(sequence));
   append(*cache, 0, sequence, 0, 30, by_length);
@@ -332,13 +335,13 @@ TEST_CASE("decode: what is wrong is said") {
   const Workspace odd(1 << 20);
   check(good, result, {.sequences = first, .workspace = odd.memory().subspan(8)}, {"aligned"});
 
-  const auto other =
-      bind(RoPE<HalfSplit>{.head_dim = width} | Causal{}, {.num_heads = 6, .num_kv_heads = 3});
+  const auto other = posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width} | Causal{},
+                                           {.num_heads = 6, .num_kv_heads = 3});
   CHECK_THROWS_WITH(decode(good, *batch.cache, result, other, {.sequences = first}),
                     ContainsSubstring("the cache has 2 key heads but the encoding is bound to 3."));
   CHECK_THROWS_WITH(static_cast<void>(decode_workspace(other, *batch.cache)),
                     ContainsSubstring("the cache has 2 key heads"));
-  const auto wide = bind(RoPE<HalfSplit>{.head_dim = 32} | Causal{}, shape);
+  const auto wide = posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = 32} | Causal{}, shape);
   CHECK_THROWS_WITH(
       decode(good, *batch.cache, result, wide, {.sequences = first}),
       ContainsSubstring("keys of 16 channels but the encoding is bound to heads of 32"));
@@ -364,17 +367,20 @@ TEST_CASE("decode: keys that another encoding rotated are refused") {
                       ContainsSubstring("the keys of sequence 0 were rotated by another encoding"));
   };
   const RoPE<HalfSplit> rope{.head_dim = width};
-  const auto plain = bind(rope, shape);
-  check(plain, bind(RoPE<HalfSplit>{.head_dim = width, .base = 500'000}, shape));
-  check(plain, bind(RoPE<Interleaved>{.head_dim = width}, shape));
-  check(plain, bind(RoPE<HalfSplit>{.head_dim = width, .rotary_dim = 8}, shape));
-  check(bind(RoPE<HalfSplit>{.head_dim = width, .rotary_dim = 8}, shape),
-        bind(RoPE<HalfSplit>{.head_dim = width, .rotary_dim = 8, .rotary_offset = 8}, shape));
-  check(plain, bind(rope | XPos{}, shape));
-  check(bind(rope | XPos{}, shape), bind(rope | XPos{.centre = 5}, shape));
-  check(plain, bind(rope | MRoPE{.sections = {4, 2, 2}}, shape));
-  check(plain, bind(rope, {.num_heads = heads, .num_kv_heads = kv_heads, .angles = Angles::ggml}));
-  check(plain, bind(ALiBi{}, shape));  // which rotates nothing
+  const auto plain = posenc_test::bind_any(rope, shape);
+  check(plain, posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width, .base = 500'000}, shape));
+  check(plain, posenc_test::bind_any(RoPE<Interleaved>{.head_dim = width}, shape));
+  check(plain, posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width, .rotary_dim = 8}, shape));
+  check(posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width, .rotary_dim = 8}, shape),
+        posenc_test::bind_any(
+            RoPE<HalfSplit>{.head_dim = width, .rotary_dim = 8, .rotary_offset = 8}, shape));
+  check(plain, posenc_test::bind_any(rope | XPos{}, shape));
+  check(posenc_test::bind_any(rope | XPos{}, shape),
+        posenc_test::bind_any(rope | XPos{.centre = 5}, shape));
+  check(plain, posenc_test::bind_any(rope | MRoPE{.sections = {4, 2, 2}}, shape));
+  check(plain, posenc_test::bind_any(
+                   rope, {.num_heads = heads, .num_kv_heads = kv_heads, .angles = Angles::ggml}));
+  check(plain, posenc_test::bind_any(ALiBi{}, shape));  // which rotates nothing
 }
 
 }  // namespace

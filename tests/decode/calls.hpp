@@ -4,8 +4,8 @@
 // the bound of attention/oracle.hpp.
 #pragma once
 
-#include "../attention/oracle.hpp"
 #include "../support/catch.hpp"
+#include "../support/oracle.hpp"
 
 #include <posenc/attention/decode.hpp>
 

@@ -2,6 +2,7 @@
 //
 // Keys and values of 16 bits: what is stored is read as it is, so raw caches keep the bound of
 // float.
+#include "../support/bind_any.hpp"
 #include "shapes.hpp"
 
 #include <posenc/bias/alibi.hpp>
@@ -33,7 +34,8 @@ TEST_CASE("decode: rotated keys of 16 bits are rounded once") {
   const auto check = [&]<class T>(T) {
     constexpr Index tokens = 130, heads = 4, width = 34;
     const Sequence<T> sequence(tokens, heads, 2, width, 17);
-    const auto bound = bind(rotary(width), {.num_heads = heads, .num_kv_heads = 2});
+    const auto bound =
+        posenc_test::bind_any(rotary(width), {.num_heads = heads, .num_kv_heads = 2});
     Holder<KeyState::rotated, T> cache(Kind::contiguous, shape_for(sequence));
     append(*cache, 0, sequence, 0, tokens, bound);
     Sequence<T> turned(tokens, heads, 2, width, 17);

@@ -2,6 +2,7 @@
 //
 // Rows that see nothing, numbers that are not finite, scores of extreme size, many parts of the
 // keys, gaps and rings under windows.
+#include "../support/bind_any.hpp"
 #include "calls.hpp"
 
 #include "../attention/calls.hpp"
@@ -26,9 +27,8 @@ constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 const RoPE<HalfSplit> rope{.head_dim = width};
 
 /// Everything in raw caches and in rotated ones, in pages and whole, and the last queries of it.
-template <class BoundT>
 std::vector<Output<float>> both_states(const Sequence<float>& sequence, Index queries,
-                                       const BoundT& bound) {
+                                       const AnyBound& bound) {
   std::vector<Output<float>> results;
   const auto run = [&]<KeyState State>(std::integral_constant<KeyState, State>) {
     for (const Kind kind : {Kind::paged, Kind::contiguous}) {
@@ -38,8 +38,7 @@ std::vector<Output<float>> both_states(const Sequence<float>& sequence, Index qu
     }
   };
   run(std::integral_constant<KeyState, KeyState::raw>{});
-  if constexpr (!BoundT::has_distance_map)
-    run(std::integral_constant<KeyState, KeyState::rotated>{});
+  if (!bound.has_distance_map()) run(std::integral_constant<KeyState, KeyState::rotated>{});
   return results;
 }
 
@@ -75,7 +74,7 @@ TEST_CASE("decode: rows that see nothing are zero") {
       if (poisoned)
         for (Index c = 0; c < width; ++c) sequence.q.view()(last, 4, c) = nan;
       for (const Output<float>& result :
-           both_states(sequence, 3, bind(rope | blind | Causal{}, shape))) {
+           both_states(sequence, 3, posenc_test::bind_any(rope | blind | Causal{}, shape))) {
         check_rows(result, expect, "no sink");
         for (Index h = 0; h < heads; ++h) CHECK(result.lse[size(2 * heads + h)] == -infinity);
         CHECK(result.lse[2] == -infinity);
@@ -83,7 +82,7 @@ TEST_CASE("decode: rows that see nothing are zero") {
       }
       const SinkLogit sink{.logits = {0.5F, -1, 0.625F, 2, 0, -infinity}};
       for (const Output<float>& result :
-           both_states(sequence, 3, bind(rope | blind | sink | Causal{}, shape))) {
+           both_states(sequence, 3, posenc_test::bind_any(rope | blind | sink | Causal{}, shape))) {
         check_rows(result, expect, "sink");
         CHECK(result.lse[size(2 * heads + 0)] == 0.5F);
         CHECK(result.lse[size(2 * heads + 1)] == -1);
@@ -114,15 +113,16 @@ TEST_CASE("decode: what is hidden has no effect, whatever it holds") {
         CHECK(ratio(expected[i], call, bound) <= 1);
       }
     };
-    check(bind(rope | window, shape));
-    check(bind(rope | mask([=](const Score& at) { return window.visible(at); }), shape));
-    check(bind(rope | ReRoPE{.window = 7} | window, shape));
+    check(posenc_test::bind_any(rope | window, shape));
+    check(posenc_test::bind_any(rope | mask([=](const Score& at) { return window.visible(at); }),
+                                shape));
+    check(posenc_test::bind_any(rope | ReRoPE{.window = 7} | window, shape));
   }
 }
 
 TEST_CASE("decode: what is visible and not finite stays where it belongs") {
   constexpr Index tokens = 1300;
-  const auto bound = bind(rope | Causal{}, shape);
+  const auto bound = posenc_test::bind_any(rope | Causal{}, shape);
   for (const Index at : {3, 700, 1299}) {
     INFO("token " << at);
     Sequence<float> sequence(tokens, heads, kv_heads, width, value_dim);
@@ -162,10 +162,11 @@ TEST_CASE("decode: scores that are not finite") {
   const Sequence<float> sequence(tokens, heads, kv_heads, width, value_dim);
   const auto with = [&](auto score_of) {
     return both_states(sequence, 2,
-                       bind(rope | bias([=](const Score& at) {
-                              return static_cast<double>(score_of(at.key_index, at.head));
-                            }),
-                            shape));
+                       posenc_test::bind_any(rope | bias([=](const Score& at) {
+                                               return static_cast<double>(
+                                                   score_of(at.key_index, at.head));
+                                             }),
+                                             shape));
   };
   const auto one_head = [](Row row) {
     return [=](Index, Index h) { return h == 1 ? row : Row::as_before; };
@@ -194,7 +195,7 @@ TEST_CASE("decode: scores that are not finite") {
   // Falls by 1e4 from one end to the other, either way: parts that weigh nothing merge with one
   // that does.
   for (const double slope : {1e4 / tokens, -1e4 / tokens, 2e5 / tokens}) {
-    const auto bound = bind(
+    const auto bound = posenc_test::bind_any(
         rope | bias([=](const Score& at) { return slope * static_cast<double>(at.key_index); }),
         shape);
     for (const auto& r : both_states(sequence, 2, bound))
@@ -203,7 +204,7 @@ TEST_CASE("decode: scores that are not finite") {
 }
 
 TEST_CASE("decode: thousands of keys, in parts") {
-  const auto bound = bind(rope | RotateValues{} | SinkLogit{} | Causal{}, shape);
+  const auto bound = posenc_test::bind_any(rope | RotateValues{} | SinkLogit{} | Causal{}, shape);
   for (const Index tokens : {511, 512, 513, 1024, 3001, 33'000}) {
     INFO(tokens << " tokens");
     const Sequence<float> sequence(tokens, heads, kv_heads, width, width);
@@ -241,12 +242,12 @@ void check_held(CacheT& cache, const Sequence<float>& sequence, Index queries,
   CHECK(attention_test::worst_ratio<float>(
             decoded(call.q, cache, bound).out, decoded(call.q, cache, bound).lse,
             reference_of<float>(call.q, call.k, call.v, at, index, bound),
-            attention_test::error_bounds(call, bind(rope, shape))) <= 1);
+            attention_test::error_bounds(call, posenc_test::bind_any(rope, shape))) <= 1);
 }
 
 TEST_CASE("decode: windows count indices, also where tokens are missing") {
-  const auto window = bind(rope | SlidingWindow::from_token_count(40), shape);
-  const auto sinks = bind(rope | SinkWindow{.sinks = 3, .window = 30}, shape);
+  const auto window = posenc_test::bind_any(rope | SlidingWindow::from_token_count(40), shape);
+  const auto sinks = posenc_test::bind_any(rope | SinkWindow{.sinks = 3, .window = 30}, shape);
   const Sequence<float> sequence(400, heads, kv_heads, width, value_dim);
   for (const auto& [first, last] : std::vector<std::pair<Position, Position>>{
            {380, 399}, {370, 390}, {300, 362}, {0, 395}, {10, 20}, {1, 2}, {399, 400}}) {
@@ -276,9 +277,9 @@ TEST_CASE("decode: a ring as large as the window gives what the whole cache give
       CHECK(ratio(decoded(call.q, ring, bound), call, bound) <= 1);
     }
   };
-  check(bind(rope | SlidingWindow::from_token_count(17), shape), 0, 17);
-  check(bind(rope | SlidingWindow::from_token_count(64), shape), 0, 70);
-  check(bind(rope | SinkWindow{.sinks = 4, .window = 20}, shape), 4, 24);
+  check(posenc_test::bind_any(rope | SlidingWindow::from_token_count(17), shape), 0, 17);
+  check(posenc_test::bind_any(rope | SlidingWindow::from_token_count(64), shape), 0, 70);
+  check(posenc_test::bind_any(rope | SinkWindow{.sinks = 4, .window = 20}, shape), 4, 24);
 }
 
 TEST_CASE("decode: what a workspace held before has no effect") {
@@ -297,18 +298,19 @@ TEST_CASE("decode: what a workspace held before has no effect") {
   // Five pairs: whole vectors of angles and of channels go beyond them.
   const RoPE<HalfSplit> some{.head_dim = width, .rotary_dim = 10};
   const RoPE<Interleaved> others{.head_dim = width, .rotary_dim = 10, .rotary_offset = 3};
-  check(raw, bind(some | Causal{}, shape));
-  check(raw, bind(others | Causal{}, shape));
-  check(rotated, bind(others | Causal{}, shape));
-  check(raw, bind(some | ReRoPE{.window = 9} | Causal{}, shape));
-  check(raw, bind(rope | SlidingWindow::from_token_count(20) | SinkLogit{} | Causal{}, shape));
+  check(raw, posenc_test::bind_any(some | Causal{}, shape));
+  check(raw, posenc_test::bind_any(others | Causal{}, shape));
+  check(rotated, posenc_test::bind_any(others | Causal{}, shape));
+  check(raw, posenc_test::bind_any(some | ReRoPE{.window = 9} | Causal{}, shape));
+  check(raw, posenc_test::bind_any(
+                 rope | SlidingWindow::from_token_count(20) | SinkLogit{} | Causal{}, shape));
 }
 
 TEST_CASE("decode: streaming counts places in the cache") {
   const Sequence<float> sequence(120, heads, kv_heads, width, value_dim);
   CacheShape small = shape_for(sequence);
   small.capacity = 30;
-  const auto bound = bind(rope | ReRoPE{.window = 9} | Causal{}, shape);
+  const auto bound = posenc_test::bind_any(rope | ReRoPE{.window = 9} | Causal{}, shape);
   auto cache = KeyValueCache<KeyState::raw, float>::streaming(small, 4);
   for (Index n = 0; n < 120; n += 3) {
     append(cache, 0, sequence, n, n + 3, bound);

@@ -2,9 +2,8 @@
 //
 // Decode equals prefill, for every encoding of the gallery: a token is appended and decoded at a
 // time, and what comes out is its row of attention() over the whole.
-//
-// What differs between schemes of frequencies is data, and so it is here: encodings that are
-// nothing but a table of frequencies share one kernel. The others are divided among several files.
+// The encodings are composed at run time; that their types decode to the same bits is checked at the end of
+// each. One file for each layout.
 #pragma once
 
 #include "calls.hpp"
@@ -12,41 +11,18 @@
 #include <posenc/gallery.hpp>
 
 #include <functional>
-#include <set>
 #include <string>
 
 namespace decode_test {
 
-/// The table that another encoding ends with.
-struct Resolved {
-  RotaryState resolved;
-  void transform(RotaryState& state) const { state = resolved; }
-};
-/// The same for one that depends on the length.
-struct ResolvedByLength {
-  static constexpr bool depends_on_length = true;
-  std::function<RotaryState(Position)> resolve;
-  void transform(RotaryState& state) const { state = resolve(state.length); }
-};
-
-/// Which of the gallery a file runs.
-enum class Part { frequencies, maps, biases, others };
-
-template <class... Ts>
-constexpr Part part_of(const Encoding<Ts...>*) {
-  using E = Encoding<Ts...>;
-  constexpr bool is_only_causal =
-      (int(RotaryBase<Ts> || FrequencyTransform<Ts>) + ... + 0) + 1 == sizeof...(Ts) &&
-      (std::is_same_v<Ts, Causal> || ...);
-  if (E::num_distance_maps > 0) return Part::maps;
-  if (E::num_rotary_bases == 0) return Part::biases;
-  return is_only_causal && !E::rotates_values ? Part::frequencies : Part::others;
-}
-
 constexpr Index gallery_tokens = 70, gallery_heads = 4, gallery_width = 16;
 
-template <KeyState State, class BoundT>
-void check_steps(const std::string& name, const BoundT& bound) {
+using Known = std::function<Output<float>(TensorView<const float>,
+                                          const KeyValueCache<KeyState::raw, float>&)>;
+
+/// `known` decodes by the type of the encoding.
+template <KeyState State>
+void check_steps(const std::string& name, const AnyBound& bound, const Known& known) {
   INFO(name << ", keys " << static_cast<int>(State));
   const Sequence<float> sequence(gallery_tokens, gallery_heads, 2, gallery_width, gallery_width);
   const TensorView<const float> q = sequence.q.view();
@@ -81,42 +57,36 @@ void check_steps(const std::string& name, const BoundT& bound) {
     const Output<float> expected = attention_test::attend(call, bound);
     for (Index r = 0; r < queries; ++r) CHECK(off(some, r, expected, r) <= 2e-6);
   }
+  if constexpr (State == KeyState::raw) {
+    const Output<float> a = decoded(q.slice(gallery_tokens - 3, 3), *by_length, bound),
+                        b = known(q.slice(gallery_tokens - 3, 3), *by_length);
+    for (Index r = 0; r < 3; ++r) CHECK(off(a, r, b, r) == 0);
+  }
 }
 
-/// Every encoding of one part; returns how many there are.
-template <class LayoutT, Part part>
+inline void check_entry(const std::string& name, const AnyBound& bound, const Known& known) {
+  check_steps<KeyState::raw>(name, bound, known);
+  if (!bound.has_rotary() || bound.depends_on_length()) return;
+  // The state that the map of distances asks for; rotated where there is none.
+  const KeyState kept = bound.answers().facts().stored_keys;
+  if (kept == KeyState::rotated) check_steps<KeyState::rotated>(name, bound, known);
+  if (kept == KeyState::reduced) check_steps<KeyState::reduced>(name, bound, known);
+}
+
+/// Every encoding; returns how many there are.
+template <class LayoutT>
 int check_gallery() {
   int entries = 0;
   for_each_in_gallery<LayoutT>(
       {.head_dim = gallery_width, .num_heads = gallery_heads, .trained = 32, .target = 64},
-      [&]<class E>(const GalleryEntry& entry, const E& encoding) {
-        if constexpr (part_of(static_cast<const E*>(nullptr)) == part) {
-          ++entries;
-          const std::string name(entry.name);
-          const BindOptions options{.num_heads = gallery_heads, .num_kv_heads = 2};
-          const auto bound = bind(encoding, options);
-          if constexpr (part == Part::frequencies) {
-            const RoPE<LayoutT> rope{.head_dim = gallery_width,
-                                     .rotary_dim = bound.rotary().state.rotary_dim};
-            if constexpr (E::depends_on_length) {
-              const auto resolve = [bound](Position length) {
-                return bound.at_length(length).rotary().state;
-              };
-              check_steps<KeyState::raw>(name, bind(rope | ResolvedByLength{resolve} | Causal{},
-                                                    options));
-            } else {
-              const auto same = bind(rope | Resolved{bound.rotary().state} | Causal{}, options);
-              check_steps<KeyState::raw>(name, same);
-              check_steps<KeyState::rotated>(name, same);
-            }
-          } else {
-            check_steps<KeyState::raw>(name, bound);
-            // The state that the map of distances asks for; rotated where there is none.
-            constexpr KeyState kept = Bound<E>::encoding_facts.stored_keys;
-            if constexpr (kept != KeyState::raw && part != Part::biases)
-              check_steps<kept>(name, bound);
-          }
-        }
+      [&](const GalleryEntry& entry, const auto& encoding) {
+        ++entries;
+        const BindOptions options{.num_heads = gallery_heads, .num_kv_heads = 2};
+        check_entry(std::string(entry.name), bind(AnyEncoding(encoding), options),
+                    [bound = bind(encoding, options)](TensorView<const float> q,
+                                                      const auto& cache) {
+                      return decoded(q, cache, bound);
+                    });
       });
   return entries;
 }

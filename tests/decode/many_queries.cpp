@@ -2,6 +2,7 @@
 //
 // Several queries over a cache: a chunk of prompt, a draft of some tokens. Few go through the decode
 // kernel and more through the tiles of prefill; either is attention() over the same tokens.
+#include "../support/bind_any.hpp"
 #include "calls.hpp"
 
 #include <posenc/bias/alibi.hpp>
@@ -56,22 +57,24 @@ void check_all(const BoundT& bound) {
 }
 
 TEST_CASE("decode: many queries over raw keys") {
-  check_all<KeyState::raw>(bind(rope | ALiBi{} | Causal{}, options));
-  check_all<KeyState::raw>(bind(rope | ReRoPE{.window = 60} |
-                                    SinkLogit{.logits = std::vector<float>(heads, 0.5F)} | Causal{},
-                                options));
+  check_all<KeyState::raw>(posenc_test::bind_any(rope | ALiBi{} | Causal{}, options));
+  check_all<KeyState::raw>(posenc_test::bind_any(
+      rope | ReRoPE{.window = 60} | SinkLogit{.logits = std::vector<float>(heads, 0.5F)} | Causal{},
+      options));
   const RoPE<HalfSplit> narrow{.head_dim = width, .rotary_dim = 16};
-  check_all<KeyState::raw>(bind(narrow | RotateValues{} | SlidingWindow{.left = 70}, options));
+  check_all<KeyState::raw>(
+      posenc_test::bind_any(narrow | RotateValues{} | SlidingWindow{.left = 70}, options));
 }
 
 TEST_CASE("decode: many queries over rotated and reduced keys") {
-  check_all<KeyState::rotated>(bind(rope | ALiBi{} | Causal{}, options));
-  check<KeyState::reduced, float>(bind(rope | DualChunk::chunk_llama(64) | Causal{}, options),
-                                  Kind::paged);
+  check_all<KeyState::rotated>(posenc_test::bind_any(rope | ALiBi{} | Causal{}, options));
+  check<KeyState::reduced, float>(
+      posenc_test::bind_any(rope | DualChunk::chunk_llama(64) | Causal{}, options), Kind::paged);
 }
 
 TEST_CASE("decode: many queries, sequences of different lengths, frequencies by length") {
-  const auto bound = bind(rope | DynamicNTK{.original_context = 64} | Causal{}, options);
+  const auto bound =
+      posenc_test::bind_any(rope | DynamicNTK{.original_context = 64} | Causal{}, options);
   using Cache = KeyValueCache<KeyState::raw, float>;
   Cache cache = Cache::contiguous(
       {.sequences = 3, .kv_heads = kv_heads, .head_dim = width, .capacity = tokens});
@@ -103,7 +106,7 @@ TEST_CASE("decode: many queries, sequences of different lengths, frequencies by 
 }
 
 TEST_CASE("decode: queries and outputs of 16 bits") {
-  const auto bound = bind(rope | Causal{}, options);
+  const auto bound = posenc_test::bind_any(rope | Causal{}, options);
   const Sequence<Eigen::bfloat16> sequence(tokens, heads, kv_heads, width, 24);
   Holder<KeyState::raw, Eigen::bfloat16> cache(Kind::paged, shape_for(sequence));
   append(*cache, 0, sequence, 0, tokens, bound);
@@ -129,8 +132,8 @@ TEST_CASE("decode: queries and outputs of 16 bits") {
 
 TEST_CASE("decode: an encoding that is composed at run time") {
   const auto encoding = rope | ALiBi{} | Causal{};
-  const auto bound = bind(encoding, options);
-  const AnyBound any = bind(AnyEncoding(encoding), options);
+  const auto bound = posenc_test::bind_any(encoding, options);
+  const AnyBound any = posenc_test::bind_any(AnyEncoding(encoding), options);
   const Sequence<float> sequence(tokens, heads, kv_heads, width, 24);
   Holder<KeyState::rotated, float> cache(Kind::ring, shape_for(sequence)),
       other(Kind::ring, shape_for(sequence));
@@ -145,7 +148,8 @@ TEST_CASE("decode: an encoding that is composed at run time") {
     CHECK(a.lse == b.lse);
   }
   // What the compiler refuses of a known encoding is a sentence here.
-  const AnyBound map = bind(AnyEncoding(rope | ReRoPE{.window = 8} | Causal{}), options);
+  const AnyBound map =
+      posenc_test::bind_any(AnyEncoding(rope | ReRoPE{.window = 8} | Causal{}), options);
   CHECK_THROWS_WITH(decoded(sequence.last(1).q, *other, map),
                     ContainsSubstring("cannot read the keys of this cache"));
 }

@@ -3,7 +3,7 @@
 // The dense reference for tokens with indices of their own, which attention() does not take.
 #pragma once
 
-#include "../attention/oracle.hpp"
+#include "../support/oracle.hpp"
 
 namespace decode_test {
 

@@ -2,6 +2,7 @@
 //
 // Vectors by distance in decode: rows are those of attention() over the whole, alone and with
 // everything else that an encoding may have, for every kind of cache, at every level.
+#include "../support/bind_any.hpp"
 #include "calls.hpp"
 
 #include "../relative/formula.hpp"
@@ -70,7 +71,7 @@ double off(const Arguments<arithmetic_t<T>>& call, KeyValueCache<State, T>& cach
 template <KeyState State, class T, class E>
 void check(const char* name, const E& encoding) {
   INFO(name);
-  const auto bound = bind(encoding, options);
+  const auto bound = posenc_test::bind_any(encoding, options);
   for (const auto& [tokens, queries] :
        {std::pair<Index, Index>{1, 1}, {30, 9}, {700, 3}, {1100, 1}})
     for (const Kind kind : {Kind::contiguous, Kind::paged}) {
@@ -116,9 +117,10 @@ TEST_CASE("decode: vectors by distance meet queries without rotation, whatever t
 }
 
 TEST_CASE("decode: vectors by distance, whoever runs the parts") {
-  const auto bound = bind(RoPE<HalfSplit>{.head_dim = width} | shaw_keys(30) | shaw_values(600) |
-                              xl(1700) | deberta() | SoftCap{20} | Causal{},
-                          options);
+  const auto bound =
+      posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width} | shaw_keys(30) | shaw_values(600) |
+                                xl(1700) | deberta() | SoftCap{20} | Causal{},
+                            options);
   const Sequence<float> sequence(1700, heads, kv_heads, width, value_dim);
   Holder<KeyState::raw, float> cache(Kind::contiguous, shape_for(sequence));
   append(*cache, 0, sequence, 0, 1700, bound);
@@ -131,7 +133,8 @@ TEST_CASE("decode: vectors by distance, whoever runs the parts") {
 }
 
 TEST_CASE("decode: buckets go by position ids") {
-  const auto bound = bind(shaw_keys(30) | PairsOfDistances(4000) | deberta(), options);
+  const auto bound =
+      posenc_test::bind_any(shaw_keys(30) | PairsOfDistances(4000) | deberta(), options);
   constexpr Index tokens = 600, queries = 10;
   const Sequence<float> sequence(tokens, heads, kv_heads, width, value_dim);
   std::vector<Position> ids(size(tokens));
@@ -152,9 +155,10 @@ TEST_CASE("decode: buckets go by position ids") {
 }
 
 TEST_CASE("decode: vectors by distance in rings and streaming caches") {
-  const auto bound = bind(RoPE<HalfSplit>{.head_dim = width} | shaw_keys(30) | shaw_values(100) |
-                              xl(650) | deberta() | SinkWindow{.sinks = 4, .window = 590},
-                          options);
+  const auto bound =
+      posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width} | shaw_keys(30) | shaw_values(100) |
+                                xl(650) | deberta() | SinkWindow{.sinks = 4, .window = 590},
+                            options);
   const Sequence<float> sequence(650, heads, kv_heads, width, value_dim);
   CacheShape shape = shape_for(sequence);
   shape.capacity = 600;
@@ -167,9 +171,9 @@ TEST_CASE("decode: vectors by distance in rings and streaming caches") {
   CHECK(off(sequence.last(5), ring, bound) <= 1);
 
   // Those that are left, one after another.
-  const auto places = bind(RoPE<HalfSplit>{.head_dim = width} | shaw_keys(30) | shaw_values(100) |
-                               xl(599) | deberta() | Causal{},
-                           options);
+  const auto places = posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width} | shaw_keys(30) |
+                                                shaw_values(100) | xl(599) | deberta() | Causal{},
+                                            options);
   Sequence<float> left(600, heads, kv_heads, width, value_dim);
   for (Index t = 0; t < 600; ++t) {
     const Index from = t < 4 ? t : t + 50;
@@ -185,7 +189,7 @@ TEST_CASE("decode: vectors by distance in rings and streaming caches") {
 
 TEST_CASE("decode: weights of zero meet no vector and no value") {
   // Keys that the mask hides hold NaN, which shows as soon as anything of them is used.
-  const auto bound = bind(
+  const auto bound = posenc_test::bind_any(
       shaw_keys(3) | shaw_values(9) | deberta() | SlidingWindow{.left = 20, .right = 0}, options);
   const Sequence<float> clean(700, heads, kv_heads, width, value_dim);
   Sequence<float> sequence(700, heads, kv_heads, width, value_dim);
@@ -213,9 +217,11 @@ TEST_CASE("decode: weights of zero meet no vector and no value") {
   };
   const auto call = clean.last(2);
   const auto with =
-      decoded(call.q, *cache, bind(Farthest{} | SlidingWindow{.left = 20, .right = 0}, options));
+      decoded(call.q, *cache,
+              posenc_test::bind_any(Farthest{} | SlidingWindow{.left = 20, .right = 0}, options));
   const auto without =
-      decoded(call.q, *cache, bind(encoding(SlidingWindow{.left = 20, .right = 0}), options));
+      decoded(call.q, *cache,
+              posenc_test::bind_any(encoding(SlidingWindow{.left = 20, .right = 0}), options));
   for (Index i = 0; i < 2; ++i)
     for (Index h = 0; h < heads; ++h)
       for (Index c = 0; c < value_dim; ++c)
@@ -224,11 +230,11 @@ TEST_CASE("decode: weights of zero meet no vector and no value") {
 
 TEST_CASE("decode: distances without a vector are refused") {
   const Sequence<float> sequence(100, heads, kv_heads, width, value_dim);
-  const auto wide = bind(xl(99) | Causal{}, options);
+  const auto wide = posenc_test::bind_any(xl(99) | Causal{}, options);
   Holder<KeyState::raw, float> cache(Kind::paged, shape_for(sequence));
   append(*cache, 0, sequence, 0, 100, wide);
   const auto thrown = [&](const auto& encoding, Index queries) {
-    const auto bound = bind(encoding, options);
+    const auto bound = posenc_test::bind_any(encoding, options);
     return sentences_thrown([&] { (void)decoded(sequence.last(queries).q, *cache, bound); });
   };
   CHECK(thrown(xl(99) | Causal{}, 3) == "nothing thrown");
@@ -249,7 +255,7 @@ TEST_CASE("decode: no room for vectors by distance where nobody has them") {
   const Sequence<float> sequence(100, heads, kv_heads, width, value_dim);
   Holder<KeyState::raw, float> cache(Kind::contiguous, shape_for(sequence));
   const auto bytes = [&](const auto& encoding) {
-    return decode_workspace(bind(encoding, options), *cache);
+    return decode_workspace(posenc_test::bind_any(encoding, options), *cache);
   };
   const std::size_t plain = bytes(encoding(Causal{}));
   CHECK(bytes(ALiBi{} | Causal{}) == plain);

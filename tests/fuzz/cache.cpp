@@ -35,14 +35,14 @@ class Bytes : public Choices {
   std::size_t left_;
 };
 
-template <KeyState State, class T, class E>
-void run(Bytes& bytes, const Bound<E>& a, const Bound<E>& b, Setting setting) {
+template <KeyState State, class T>
+void run(Bytes& bytes, const AnyBound& a, const AnyBound& b, Setting setting) {
   const bool has_streaming = State == KeyState::raw && setting.axes == 1;
   constexpr Kind kinds[] = {Kind::contiguous, Kind::ring, Kind::ring_with_sinks, Kind::paged,
                             Kind::streaming};
   setting.kind = kinds[bytes.integer(0, has_streaming ? 4 : 3)];
   // Numbers of k, v and q have nothing to tell a fuzzer: they follow from one byte.
-  Session<State, T, E> session(bytes, setting, a, b, static_cast<std::uint64_t>(bytes.bits()));
+  Session<State, T> session(bytes, setting, a, b, static_cast<std::uint64_t>(bytes.bits()));
   for (int call = 0; call < 200 && bytes.are_left(); ++call) {
     session.step();
     if (bytes.one_in(4)) session.decode();
@@ -50,14 +50,14 @@ void run(Bytes& bytes, const Bound<E>& a, const Bound<E>& b, Setting setting) {
 }
 
 template <class Encode>
-auto bound_to(const Encode& encode, double base) {
-  return bind(encode(base), {.num_heads = 2, .num_kv_heads = 1});
+AnyBound bound_to(const Encode& encode, double base) {
+  return bind(AnyEncoding(encode(base)), {.num_heads = 2, .num_kv_heads = 1});
 }
 
 /// Bound once: binding takes longer than a session.
 template <KeyState State, class T, class Encode>
 void run(Bytes& bytes, const Encode& encode, const Setting& setting = {}) {
-  static const auto a = bound_to(encode, 100), b = bound_to(encode, 10'000);
+  static const AnyBound a = bound_to(encode, 100), b = bound_to(encode, 10'000);
   run<State, T>(bytes, a, b, setting);
 }
 

@@ -4,6 +4,7 @@
 // sanitizer.
 #include "../attention/calls.hpp"
 #include "../executor/pools.hpp"
+#include "../support/bind_any.hpp"
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/executor/pool.hpp>
@@ -32,7 +33,8 @@ const std::vector<Shape> shared_shapes{{40, 41, 16, 16, 64, 64},  {201, 333, 1, 
 template <class T, class E>
 void check_same_whoever_runs_it(const E& encoding, const Shape& s) {
   INFO(s.queries << " x " << s.keys << ", heads " << s.heads << "/" << s.kv_heads);
-  const auto bound = bind(encoding, {.num_heads = s.heads, .num_kv_heads = s.kv_heads});
+  const auto bound =
+      posenc_test::bind_any(encoding, {.num_heads = s.heads, .num_kv_heads = s.kv_heads});
   const Inputs<T> inputs(s.queries, s.keys, s.heads, s.kv_heads, s.width, s.value_dim);
   Arguments<T> call = inputs.call();
   call.options.executor = Serial{};

@@ -4,6 +4,7 @@
 // run under a thread sanitizer.
 #include "../decode/calls.hpp"
 #include "../executor/pools.hpp"
+#include "../support/bind_any.hpp"
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/cache/rerotate.hpp>
@@ -56,13 +57,15 @@ void check_same_whoever_runs_it(const BoundT& bound) {
 TEST_CASE("decode: the same bits on several threads") {
   const BindOptions shape{.num_heads = heads, .num_kv_heads = kv_heads};
   const RoPE<HalfSplit> rope{.head_dim = width};
-  check_same_whoever_runs_it<KeyState::rotated>(bind(rope | ALiBi{} | Causal{}, shape));
-  check_same_whoever_runs_it<KeyState::raw>(bind(rope | ReRoPE{.window = 100} | Causal{}, shape));
+  check_same_whoever_runs_it<KeyState::rotated>(
+      posenc_test::bind_any(rope | ALiBi{} | Causal{}, shape));
+  check_same_whoever_runs_it<KeyState::raw>(
+      posenc_test::bind_any(rope | ReRoPE{.window = 100} | Causal{}, shape));
 }
 
 TEST_CASE("shift: the same bits on several threads") {
-  const auto bound = bind(RoPE<HalfSplit>{.head_dim = width} | Causal{},
-                          {.num_heads = heads, .num_kv_heads = kv_heads});
+  const auto bound = posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width} | Causal{},
+                                           {.num_heads = heads, .num_kv_heads = kv_heads});
   const Sequence<float> sequence(3000, heads, kv_heads, width, width);
   auto cache = KeyValueCache<KeyState::rotated, float>::ring(shape_for(sequence, 2), 5);
   for (const Index s : {0, 1}) {

@@ -22,9 +22,8 @@ double run(const Scenario& scenario, const Pipeline& pipeline, const ReferenceRe
   call.options.lse = result.lse;
   std::vector<std::byte> memory;
   if (scenario.own_workspace) {
-    const std::size_t bytes =
-        pipeline.workspace(std::is_same_v<T, float>, {scenario.queries, scenario.keys,
-                                                      scenario.at.head_dim, scenario.value_dim});
+    const std::size_t bytes = pipeline.workspace<T>(
+        {scenario.queries, scenario.keys, scenario.at.head_dim, scenario.value_dim});
     memory.resize(bytes + 64);
     void* aligned = memory.data();
     std::size_t space = memory.size();

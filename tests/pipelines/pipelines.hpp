@@ -14,7 +14,7 @@
 // kernel is compiled once: pipelines_*.cpp hold the types, the other files run whatever is in the list.
 #pragma once
 
-#include "attention/oracle.hpp"
+#include "support/oracle.hpp"
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/bias/bias.hpp>
@@ -344,82 +344,48 @@ struct Make<RotateValues> {
 
 // --- Pipelines without their types ----------------------------------------------------------------
 
-/// One bound encoding.
+/// One bound encoding: composed at run time, and its attention as the compiler knows it.
 class Pipeline {
  public:
-  bool depends_on_length = false, rotates_values = false, takes_rotated_keys = false;
+  bool depends_on_length, rotates_values, takes_rotated_keys;
 
-  virtual ~Pipeline() = default;
-  [[nodiscard]] virtual bool visible(const Score& at) const = 0;
-  [[nodiscard]] virtual ReferenceResult reference(const Arguments<float>& call) const = 0;
-  [[nodiscard]] virtual ReferenceResult reference(const Arguments<double>& call) const = 0;
-  [[nodiscard]] virtual std::vector<RowBound> bounds(const Arguments<float>& call) const = 0;
-  [[nodiscard]] virtual std::vector<RowBound> bounds(const Arguments<double>& call) const = 0;
-  virtual void attend(const Arguments<float>& call, TensorView<float> out) const = 0;
-  virtual void attend(const Arguments<double>& call, TensorView<double> out) const = 0;
-  /// With keys that are rotated first; only where takes_rotated_keys.
-  virtual void attend_rotated(const Arguments<float>& call, TensorView<float> out) const = 0;
-  virtual void attend_rotated(const Arguments<double>& call, TensorView<double> out) const = 0;
-  [[nodiscard]] virtual std::size_t workspace(bool is_float, const AttentionShape& shape) const = 0;
-};
-
-template <class E>
-class PipelineOf final : public Pipeline {
- public:
-  PipelineOf(const E& encoding, const BindOptions& options) : bound_(bind(encoding, options)) {
-    depends_on_length = Bound<E>::depends_on_length;
-    rotates_values = Bound<E>::rotates_values;
-    takes_rotated_keys = can_take_rotated_keys;
+  template <class... Cs>
+  Pipeline(const Encoding<Cs...>& encoding, const BindOptions& options)
+      : depends_on_length(Encoding<Cs...>::depends_on_length),
+        rotates_values(Encoding<Cs...>::rotates_values),
+        bound_(bind(AnyEncoding(encoding), options)), in_float_(known<float>(encoding, options)),
+        in_double_(known<double>(encoding, options)) {
+    takes_rotated_keys =
+        bound_.has_rotary() && !bound_.depends_on_length() && !bound_.has_distance_map();
   }
 
-  bool visible(const Score& at) const override { return attention_test::visible(bound_, at); }
-  ReferenceResult reference(const Arguments<float>& call) const override {
-    return reference_of(call);
-  }
-  ReferenceResult reference(const Arguments<double>& call) const override {
-    return reference_of(call);
-  }
-  std::vector<RowBound> bounds(const Arguments<float>& call) const override {
-    return error_bounds(call, bound_);
-  }
-  std::vector<RowBound> bounds(const Arguments<double>& call) const override {
-    return error_bounds(call, bound_);
-  }
-  void attend(const Arguments<float>& call, TensorView<float> out) const override {
-    attend_raw(call, out);
-  }
-  void attend(const Arguments<double>& call, TensorView<double> out) const override {
-    attend_raw(call, out);
-  }
-  void attend_rotated(const Arguments<float>& call, TensorView<float> out) const override {
-    rotate_first(call, out);
-  }
-  void attend_rotated(const Arguments<double>& call, TensorView<double> out) const override {
-    rotate_first(call, out);
-  }
-  std::size_t workspace(bool is_float, const AttentionShape& shape) const override {
-    return is_float ? attention_workspace<float>(bound_, shape)
-                    : attention_workspace<double>(bound_, shape);
-  }
-
- private:
-  static constexpr bool can_take_rotated_keys =
-      Bound<E>::has_rotary && !Bound<E>::depends_on_length && !Bound<E>::has_distance_map;
-
+  [[nodiscard]] bool visible(const Score& at) const { return bound_.answers().visible(at); }
   template <class T>
-  ReferenceResult reference_of(const Arguments<T>& call) const {
+  [[nodiscard]] ReferenceResult reference(const Arguments<T>& call) const {
     return reference_attention(call.q, call.k, call.v, bound_, call.options);
   }
+  template <class T>
+  [[nodiscard]] std::vector<RowBound> bounds(const Arguments<T>& call) const {
+    return error_bounds(call, bound_);
+  }
+  template <class T>
+  [[nodiscard]] std::size_t workspace(const AttentionShape& shape) const {
+    return attention_workspace<T>(bound_, shape);
+  }
+
   /// By the encoding that the compiler knows, and by the same composed at run time: to the last bit the
   /// same. Rows that differ become NaN, which no bound lets pass.
   template <class T>
-  void attend_raw(const Arguments<T>& call, TensorView<T> out) const {
-    attention(call.q, call.k, call.v, out, bound_, call.options);
+  void attend(const Arguments<T>& call, TensorView<T> out) const {
+    if constexpr (std::is_same_v<T, float>)
+      in_float_(call, out);
+    else
+      in_double_(call, out);
     Tensor<T> other(out.tokens, out.heads, out.width);
     std::vector<T> lse(call.options.lse.size());
     AttentionOptions<T> options = call.options;
     options.lse = lse;
-    attention(call.q, call.k, call.v, other.view(), any_bound_, options);
+    attention(call.q, call.k, call.v, other.view(), bound_, options);
     const auto same = [](T a, T b) { return a == b || (std::isnan(a) && std::isnan(b)); };
     bool all = std::equal(lse.begin(), lse.end(), call.options.lse.begin(), same);
     for (Index t = 0; t < out.tokens; ++t)
@@ -428,20 +394,31 @@ class PipelineOf final : public Pipeline {
           all = all && same(out(t, h, c), other.view()(t, h, c));
     if (!all && out.tokens > 0) out(0, 0, 0) = std::numeric_limits<T>::quiet_NaN();
   }
+  /// With keys that are rotated first; only where takes_rotated_keys.
   template <class T>
-  void rotate_first(const Arguments<T>& call, TensorView<T> out) const {
-    if constexpr (can_take_rotated_keys) {
-      Tensor<T> rotated(call.k.tokens, call.k.heads, call.k.width);
-      const Positions positions = !call.options.key_positions
-                                      ? Positions(call.options.key_offset)
-                                      : Positions(*call.options.key_positions);
-      rotate(call.k, rotated.view(), positions, bound_, {.attention_factor = false});
-      attention(call.q, RotatedKeys<T>{rotated}, call.v, out, bound_, call.options);
-    }
+  void attend_rotated(const Arguments<T>& call, TensorView<T> out) const {
+    Tensor<T> rotated(call.k.tokens, call.k.heads, call.k.width);
+    const Positions positions = !call.options.key_positions
+                                    ? Positions(call.options.key_offset)
+                                    : Positions(*call.options.key_positions);
+    rotate(call.k, rotated.view(), positions, bound_, {.attention_factor = false});
+    attention(call.q, RotatedKeys<T>{rotated}, call.v, out, bound_, call.options);
   }
 
-  Bound<E> bound_;
-  AnyBound any_bound_ = bind(AnyEncoding(bound_.encoding()), bound_.options());
+ private:
+  template <class T>
+  using Attend = std::function<void(const Arguments<T>&, TensorView<T>)>;
+
+  template <class T, class... Cs>
+  static Attend<T> known(const Encoding<Cs...>& encoding, const BindOptions& options) {
+    return [bound = bind(encoding, options)](const Arguments<T>& call, TensorView<T> out) {
+      attention(call.q, call.k, call.v, out, bound, call.options);
+    };
+  }
+
+  AnyBound bound_;
+  Attend<float> in_float_;
+  Attend<double> in_double_;
 };
 
 struct PipelineType {
@@ -457,8 +434,7 @@ PipelineType pipeline() {
             // Braces, because they are evaluated from left to right.
             const std::tuple<Cs...> components{Make<Cs>::make(random, at)...};
             const BindOptions options{.num_heads = at.num_heads, .num_kv_heads = at.num_kv_heads};
-            return std::make_unique<PipelineOf<Encoding<Cs...>>>(Encoding<Cs...>(components),
-                                                                 options);
+            return std::make_unique<Pipeline>(Encoding<Cs...>(components), options);
           }};
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <posenc/relative/deberta.hpp>
 
+#include "../support/bind_any.hpp"
 #include "../support/sentences.hpp"
 #include "formula.hpp"
 
@@ -92,20 +93,22 @@ TEMPLATE_TEST_CASE("DeBERTa: the formula of the programs", "[relative]", float, 
                           .queries = p2c ? q_r : std::vector<float>{},
                           .position_buckets = buckets,
                           .max_position = max_position};
-    check_formula(call, bind(deberta, {.num_heads = heads, .num_kv_heads = kv_heads}), f);
+    check_formula(
+        call, posenc_test::bind_any(deberta, {.num_heads = heads, .num_kv_heads = kv_heads}), f);
   }
 }
 
 TEST_CASE("DeBERTa: without tables it is plain attention", "[relative]") {
   const Inputs<float> inputs(100, 100, 2, 2, 16, 8);
-  CHECK(differing_rows(attend(inputs.call(), bind(DeBERTa{}, {.num_heads = 2})),
-                       attend(inputs.call(), bind(encoding(), {.num_heads = 2}))) == 0);
+  CHECK(differing_rows(attend(inputs.call(), posenc_test::bind_any(DeBERTa{}, {.num_heads = 2})),
+                       attend(inputs.call(),
+                              posenc_test::bind_any(encoding(), {.num_heads = 2}))) == 0);
 }
 
 TEST_CASE("DeBERTa: a token decoded alone", "[relative]") {
   const DeBERTa deberta{noise(64 * 4 * 16, 1), noise(64 * 4 * 16, 2), 32, 64};
   check_decode(Inputs<float>(150, 150, 4, 2, 16, 8),
-               bind(deberta | Causal{}, {.num_heads = 4, .num_kv_heads = 2}));
+               posenc_test::bind_any(deberta | Causal{}, {.num_heads = 4, .num_kv_heads = 2}));
 }
 
 TEST_CASE("DeBERTa: wrong values are sentences", "[relative]") {

@@ -2,6 +2,7 @@
 //
 // Vectors by distance in the kernel: with everything else that an encoding may have, at every level,
 // in calls of every kind.
+#include "../support/bind_any.hpp"
 #include "formula.hpp"
 #include "pairs_of_distances.hpp"
 
@@ -64,7 +65,8 @@ const std::vector<Shape> shapes{{1, 1, 0},     {1, 77, 0},    {65, 65, 0},     {
 template <class T, class E>
 void check_all(const char* name, const E& encoding) {
   INFO(name);
-  const auto bound = bind(encoding, {.num_heads = heads, .num_kv_heads = kv_heads});
+  const auto bound =
+      posenc_test::bind_any(encoding, {.num_heads = heads, .num_kv_heads = kv_heads});
   using Memory = typename Tensor<T>::Memory;
   int n = 0;
   for (const Shape& s : shapes) {
@@ -108,9 +110,10 @@ TEST_CASE("vectors by distance: kernel and reference in double", "[relative]") {
 }
 
 TEST_CASE("vectors by distance: parts of the keys, whoever runs them", "[relative]") {
-  const auto bound = bind(RoPE<HalfSplit>{.head_dim = width} | shaw_keys(30) | shaw_values(3000) |
-                              xl(5000) | deberta() | PrefixLM{20} | SoftCap{20},
-                          {.num_heads = heads, .num_kv_heads = kv_heads});
+  const auto bound =
+      posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width} | shaw_keys(30) | shaw_values(3000) |
+                                xl(5000) | deberta() | PrefixLM{20} | SoftCap{20},
+                            {.num_heads = heads, .num_kv_heads = kv_heads});
   for (const auto& [queries, keys] : {std::pair<Index, Index>{3, 9000}, {70, 5000}}) {
     CAPTURE(queries, keys);
     const Inputs<float> inputs(queries, keys, heads, kv_heads, width, value_dim);
@@ -133,18 +136,18 @@ TEST_CASE("vectors by distance: a long run of equal weights", "[relative]") {
     for (Index c = 0; c < 4; ++c) inputs.k.view()(j, 0, c) = -0.37F;
   for (Index r = 0; r < 20; ++r) inputs.q.view()(r, 0, 0) = 1;
   inputs.k.view()(0, 0, 0) = 0;
-  const auto bound = bind(ShawValues{std::vector<float>(9, 1.0F), 1});
+  const auto bound = posenc_test::bind_any(ShawValues{std::vector<float>(9, 1.0F), 1});
   const Output<float> got = attend(inputs.call(), bound);
-  const Output<float> plain = attend(inputs.call(), bind(encoding()));
+  const Output<float> plain = attend(inputs.call(), posenc_test::bind_any(encoding()));
   for (Index r = 0; r < 20; ++r)
     for (Index c = 0; c < 3; ++c)
       CHECK(std::abs(got.out.view()(r, 0, c) - plain.out.view()(r, 0, c) - 1) <= 1e-6F);
 }
 
 TEST_CASE("vectors by distance: other queries have no effect", "[relative]") {
-  const auto bound = bind(RoPE<HalfSplit>{.head_dim = width} | shaw_keys(5) | shaw_values(20) |
-                              xl(500) | deberta() | Causal{},
-                          {.num_heads = heads, .num_kv_heads = kv_heads});
+  const auto bound = posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width} | shaw_keys(5) |
+                                               shaw_values(20) | xl(500) | deberta() | Causal{},
+                                           {.num_heads = heads, .num_kv_heads = kv_heads});
   const Inputs<float> inputs(300, 400, heads, kv_heads, width, value_dim);
   const Arguments<float> call = inputs.call();
   const Output<float> all = attend(call, bound);
@@ -167,18 +170,18 @@ TEST_CASE("vectors by distance: tiles with more buckets than there is room for",
   for (Index j = 0; j < 192; ++j)
     if (j / 64 != 1) key[size(j)] = j % 64;
   call.options.key_positions = Positions(key);
-  CHECK(off_reference(call, bind(xl(2500), {.num_heads = heads, .num_kv_heads = kv_heads})) <=
+  CHECK(off_reference(call, posenc_test::bind_any(xl(2500), {.num_heads = heads,
+                                                             .num_kv_heads = kv_heads})) <=
         close<float>);
 }
 
 TEST_CASE("vectors by distance: what is hidden has no effect", "[relative]") {
   constexpr Index tokens = 140, hidden = 70;
   Inputs<float> inputs(tokens, tokens, heads, kv_heads, width, value_dim);
-  const auto bound =
-      bind(RoPE<HalfSplit>{.head_dim = width} | shaw_keys(5) | shaw_values(5) | xl(200) |
-               deberta() |
-               mask([](const Score& at) { return at.key_index != hidden && at.query_index != 3; }),
-           {.num_heads = heads, .num_kv_heads = kv_heads});
+  const auto bound = posenc_test::bind_any(
+      RoPE<HalfSplit>{.head_dim = width} | shaw_keys(5) | shaw_values(5) | xl(200) | deberta() |
+          mask([](const Score& at) { return at.key_index != hidden && at.query_index != 3; }),
+      {.num_heads = heads, .num_kv_heads = kv_heads});
   const Output<float> before = attend(inputs.call(), bound);
   for (const float bad : {std::nanf(""), HUGE_VALF}) {
     for (Index h = 0; h < kv_heads; ++h) {
@@ -194,8 +197,9 @@ TEST_CASE("vectors by distance: what is hidden has no effect", "[relative]") {
 }
 
 TEST_CASE("vectors by distance: sequences of a batch", "[relative]") {
-  const auto bound = bind(shaw_keys(5) | shaw_values(30) | xl(90) | deberta() | Causal{},
-                          {.num_heads = heads, .num_kv_heads = kv_heads});
+  const auto bound =
+      posenc_test::bind_any(shaw_keys(5) | shaw_values(30) | xl(90) | deberta() | Causal{},
+                            {.num_heads = heads, .num_kv_heads = kv_heads});
   const std::vector<Index> starts{0, 17, 17, 100, 190};
   const Inputs<float> inputs(190, 190, heads, kv_heads, width, value_dim);
   const Arguments<float> call = inputs.call();
@@ -222,8 +226,8 @@ TEST_CASE("vectors by distance: sequences of a batch", "[relative]") {
 }
 
 TEST_CASE("vectors by distance: in place", "[relative]") {
-  const auto bound = bind(RoPE<HalfSplit>{.head_dim = width} | xl(60) | deberta(),
-                          {.num_heads = heads, .num_kv_heads = kv_heads});
+  const auto bound = posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = width} | xl(60) | deberta(),
+                                           {.num_heads = heads, .num_kv_heads = kv_heads});
   Inputs<float> inputs(130, 130, heads, kv_heads, width, width);
   const Arguments<float> call = inputs.call();
   const Output<float> expected = attend(call, bound);
@@ -238,7 +242,8 @@ TEST_CASE("vectors by distance: in place", "[relative]") {
 
 TEST_CASE("vectors by distance: room for what is asked and no more", "[relative]") {
   const auto bytes = [](const auto& encoding, Index queries, Index keys) {
-    const auto bound = bind(encoding, {.num_heads = heads, .num_kv_heads = kv_heads});
+    const auto bound =
+        posenc_test::bind_any(encoding, {.num_heads = heads, .num_kv_heads = kv_heads});
     return attention_workspace<float>(bound, {queries, keys, width, value_dim}, Serial{});
   };
   const std::size_t plain = bytes(encoding(Causal{}), 2000, 2000);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <posenc/relative/shaw.hpp>
 
+#include "../support/bind_any.hpp"
 #include "../support/sentences.hpp"
 #include "formula.hpp"
 
@@ -42,10 +43,12 @@ TEMPLATE_TEST_CASE("Shaw: the formula of the paper", "[relative]", float, double
   const BindOptions shape{.num_heads = heads, .num_kv_heads = kv_heads};
   const ShawKeys shaw_keys{a_k, clip};
   const ShawValues shaw_values{a_v, clip};
-  check_formula(call, bind(shaw_keys, shape), formula(true, false, false));
-  check_formula(call, bind(shaw_values, shape), formula(false, true, false));
-  check_formula(call, bind(shaw_keys | shaw_values, shape), formula(true, true, false));
-  check_formula(call, bind(shaw_values | Causal{} | shaw_keys, shape), formula(true, true, true));
+  check_formula(call, posenc_test::bind_any(shaw_keys, shape), formula(true, false, false));
+  check_formula(call, posenc_test::bind_any(shaw_values, shape), formula(false, true, false));
+  check_formula(call, posenc_test::bind_any(shaw_keys | shaw_values, shape),
+                formula(true, true, false));
+  check_formula(call, posenc_test::bind_any(shaw_values | Causal{} | shaw_keys, shape),
+                formula(true, true, true));
 }
 
 TEST_CASE("Shaw: rows run from keys behind the query to keys ahead", "[relative]") {
@@ -62,10 +65,13 @@ TEST_CASE("Shaw: one vector for all distances", "[relative]") {
   const Inputs<float> inputs(90, 90, 2, 2, 16, 8);
   const Arguments<float> call = inputs.call();
   const std::vector<float> a_k = noise(16, 5, 3), a_v = noise(8, 6);
-  const Output<float> plain = attend(call, bind(encoding(Causal{}), {.num_heads = 2})),
-                      with_keys = attend(call, bind(ShawKeys{a_k, 0} | Causal{}, {.num_heads = 2})),
+  const Output<float> plain =
+                          attend(call, posenc_test::bind_any(encoding(Causal{}), {.num_heads = 2})),
+                      with_keys = attend(call, posenc_test::bind_any(ShawKeys{a_k, 0} | Causal{},
+                                                                     {.num_heads = 2})),
                       with_values =
-                          attend(call, bind(ShawValues{a_v, 0} | Causal{}, {.num_heads = 2}));
+                          attend(call, posenc_test::bind_any(ShawValues{a_v, 0} | Causal{},
+                                                             {.num_heads = 2}));
   float off_keys = 0, off_values = 0, off_lse = 0;
   for (Index r = 0; r < 90; ++r)
     for (Index h = 0; h < 2; ++h) {
@@ -92,7 +98,8 @@ TEST_CASE("Shaw: a clip beyond the tokens is none", "[relative]") {
   const std::vector<float> narrow(wide.begin() + 21 * width, wide.begin() + (21 + 39) * width);
   const Inputs<float> inputs(tokens, tokens, 1, 1, width, width);
   const auto with = [&](const std::vector<float>& table, Position clip) {
-    return attend(inputs.call(), bind(ShawKeys{table, clip} | ShawValues{table, clip}));
+    return attend(inputs.call(),
+                  posenc_test::bind_any(ShawKeys{table, clip} | ShawValues{table, clip}));
   };
   const Output<float> a = with(wide, 40), b = with(narrow, tokens - 1);
   CHECK(worst_ratio<float>(a.out, a.lse,
@@ -102,8 +109,9 @@ TEST_CASE("Shaw: a clip beyond the tokens is none", "[relative]") {
 }
 
 TEST_CASE("Shaw: a token decoded alone", "[relative]") {
-  const auto bound = bind(ShawKeys{noise(33 * 16, 1)} | ShawValues{noise(33 * 8, 2)} | Causal{},
-                          {.num_heads = 4, .num_kv_heads = 2});
+  const auto bound =
+      posenc_test::bind_any(ShawKeys{noise(33 * 16, 1)} | ShawValues{noise(33 * 8, 2)} | Causal{},
+                            {.num_heads = 4, .num_kv_heads = 2});
   check_decode(Inputs<float>(130, 130, 4, 2, 16, 8), bound);
 }
 
@@ -124,7 +132,7 @@ TEST_CASE("Shaw: wrong tables are sentences", "[relative]") {
 
   const Inputs<float> inputs(3, 3, 1, 1, 8, 5);
   const auto run = [&](const auto& encoding) {
-    const auto bound = bind(encoding);
+    const auto bound = posenc_test::bind_any(encoding);
     return std::pair{sentences_thrown([&] { attend(inputs.call(), bound); }), sentences_thrown([&] {
                        const Arguments<float> call = inputs.call();
                        (void)reference_attention(call.q, call.k, call.v, bound);

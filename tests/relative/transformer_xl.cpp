@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <posenc/relative/transformer_xl.hpp>
 
+#include "../support/bind_any.hpp"
 #include "../support/sentences.hpp"
 #include "formula.hpp"
 
@@ -78,8 +79,8 @@ TEMPLATE_TEST_CASE("TransformerXL: the formula of the paper", "[relative]", floa
     if (causal) f.visible = [](Index r, Index j) { return j <= r; };
     // Rows are float here and long double in the formula: they differ by their rounding.
     const auto [kernel, reference] =
-        causal ? differences(call, bind(xl | Causal{}, {.num_heads = heads}), f)
-               : differences(call, bind(xl, {.num_heads = heads}), f);
+        causal ? differences(call, posenc_test::bind_any(xl | Causal{}, {.num_heads = heads}), f)
+               : differences(call, posenc_test::bind_any(xl, {.num_heads = heads}), f);
     CHECK(kernel <= 5e-6);
     CHECK(reference <= 5e-6);
   };
@@ -109,9 +110,12 @@ TEST_CASE("TransformerXL: without vectors it is plain attention", "[relative]") 
                             .rows = nothing.rows,
                             .u = std::vector<float>(4 * 16),
                             .v = std::vector<float>(4 * 16)};
-  const Output<float> plain = attend(inputs.call(), bind(encoding(Causal{}), shape));
-  CHECK(differing_rows(attend(inputs.call(), bind(nothing | Causal{}, shape)), plain) == 0);
-  CHECK(differing_rows(attend(inputs.call(), bind(zeros | Causal{}, shape)), plain) == 0);
+  const Output<float> plain =
+      attend(inputs.call(), posenc_test::bind_any(encoding(Causal{}), shape));
+  CHECK(differing_rows(attend(inputs.call(), posenc_test::bind_any(nothing | Causal{}, shape)),
+                       plain) == 0);
+  CHECK(differing_rows(attend(inputs.call(), posenc_test::bind_any(zeros | Causal{}, shape)),
+                       plain) == 0);
 }
 
 TransformerXL some(Index count, Index heads, Index width) {
@@ -123,7 +127,7 @@ TransformerXL some(Index count, Index heads, Index width) {
 
 TEST_CASE("TransformerXL: only distances count", "[relative]") {
   const Inputs<float> inputs(150, 150, 2, 2, 16, 8);
-  const auto bound = bind(some(150, 2, 16) | Causal{}, {.num_heads = 2});
+  const auto bound = posenc_test::bind_any(some(150, 2, 16) | Causal{}, {.num_heads = 2});
   const Output<float> here = attend(inputs.call(), bound);
   Arguments<float> call = inputs.call();
   call.options.key_offset = 1'000'000'007;
@@ -135,7 +139,7 @@ TEST_CASE("TransformerXL: only distances count", "[relative]") {
 
 TEST_CASE("TransformerXL: segments with memory are the sequence", "[relative]") {
   const Inputs<float> inputs(192, 192, 2, 2, 16, 8);
-  const auto bound = bind(some(192, 2, 16) | Causal{}, {.num_heads = 2});
+  const auto bound = posenc_test::bind_any(some(192, 2, 16) | Causal{}, {.num_heads = 2});
   const Arguments<float> call = inputs.call();
   const Output<float> all = attend(call, bound);
   for (const Index begin : {Index{0}, Index{64}, Index{128}}) {
@@ -157,18 +161,20 @@ TEST_CASE("TransformerXL: a pair that is seen needs a row", "[relative]") {
   };
   const TransformerXL rows_of_ten = some(10, 2, 8), enough = some(tokens, 2, 8);
 
-  CHECK(thrown(bind(enough | Causal{}, shape), call) == "nothing thrown");
-  CHECK(thrown(bind(enough, shape), call) ==
+  CHECK(thrown(posenc_test::bind_any(enough | Causal{}, shape), call) == "nothing thrown");
+  CHECK(thrown(posenc_test::bind_any(enough, shape), call) ==
         "the query at position 0 sees the key at position 1, at a distance of -1, but the encoding "
         "has vectors for distances 0 to 39: hide the key with a mask, or give more of them.\n");
-  const std::string beyond = thrown(bind(rows_of_ten | Causal{}, shape), call);
+  const std::string beyond = thrown(posenc_test::bind_any(rows_of_ten | Causal{}, shape), call);
   CHECK_THAT(beyond, ContainsSubstring("at a distance of 10, but the encoding has vectors for "
                                        "distances 0 to 9"));
 
   // A window hides what has no row, one that is a token too wide does not, whoever says so.
-  CHECK(thrown(bind(rows_of_ten | SlidingWindow{.left = 9}, shape), call) == "nothing thrown");
-  CHECK(off_reference(call, bind(rows_of_ten | SlidingWindow{.left = 9}, shape)) <= close<float>);
-  CHECK_THAT(thrown(bind(rows_of_ten | SlidingWindow{.left = 10}, shape), call),
+  CHECK(thrown(posenc_test::bind_any(rows_of_ten | SlidingWindow{.left = 9}, shape), call) ==
+        "nothing thrown");
+  CHECK(off_reference(call, posenc_test::bind_any(rows_of_ten | SlidingWindow{.left = 9}, shape)) <=
+        close<float>);
+  CHECK_THAT(thrown(posenc_test::bind_any(rows_of_ten | SlidingWindow{.left = 10}, shape), call),
              ContainsSubstring("distance of 10"));
   const auto window = [](Position width, Index head) {
     return mask([=](const Score& at) {
@@ -176,8 +182,9 @@ TEST_CASE("TransformerXL: a pair that is seen needs a row", "[relative]") {
       return d >= 0 && d < width + (at.head == head ? 1 : 0);
     });
   };
-  CHECK(thrown(bind(rows_of_ten | window(10, -1), shape), call) == "nothing thrown");
-  CHECK_THAT(thrown(bind(rows_of_ten | window(10, 1), shape), call),
+  CHECK(thrown(posenc_test::bind_any(rows_of_ten | window(10, -1), shape), call) ==
+        "nothing thrown");
+  CHECK_THAT(thrown(posenc_test::bind_any(rows_of_ten | window(10, 1), shape), call),
              ContainsSubstring("distance of 10"));
 
   // Positions count, not indices.
@@ -188,25 +195,27 @@ TEST_CASE("TransformerXL: a pair that is seen needs a row", "[relative]") {
   }();
   Arguments<float> spread = call;
   spread.options.query_positions = spread.options.key_positions = Positions(twice);
-  CHECK_THAT(thrown(bind(enough | Causal{}, shape), spread), ContainsSubstring("distance of 40"));
+  CHECK_THAT(thrown(posenc_test::bind_any(enough | Causal{}, shape), spread),
+             ContainsSubstring("distance of 40"));
 
   // clamp_len needs no row beyond it.
   TransformerXL clamped = rows_of_ten;
   clamped.clamp_len = 9;
-  CHECK(thrown(bind(clamped | Causal{}, shape), spread) == "nothing thrown");
-  CHECK_THAT(thrown(bind(clamped, shape), call), ContainsSubstring("distance of -1"));
+  CHECK(thrown(posenc_test::bind_any(clamped | Causal{}, shape), spread) == "nothing thrown");
+  CHECK_THAT(thrown(posenc_test::bind_any(clamped, shape), call),
+             ContainsSubstring("distance of -1"));
 
   // The reference, and each sequence of a batch.
   CHECK_THAT(sentences_thrown([&] {
                (void)reference_attention(call.q, call.k, call.v,
-                                         bind(rows_of_ten | Causal{}, shape));
+                                         posenc_test::bind_any(rows_of_ten | Causal{}, shape));
              }),
              ContainsSubstring("the distance of 10 from position 10 to 0 has no vector"));
   const std::vector<Index> starts{0, 10, 21, 40};
   Tensor<float> out(tokens, 2, 8);
   CHECK(sentences_thrown([&] {
           attention(call.q, call.k, call.v, out.view(), RaggedBatch{starts},
-                    bind(rows_of_ten | Causal{}, shape));
+                    posenc_test::bind_any(rows_of_ten | Causal{}, shape));
         }).find("sequence 1: the query at position 10 sees the key at position 0") == 0);
 }
 
@@ -216,8 +225,10 @@ TEST_CASE("TransformerXL: clamp_len is the last row, again and again", "[relativ
   clamped.clamp_len = 12;
   for (Index d = 13; d < 100; ++d)
     repeated.rows.insert(repeated.rows.end(), clamped.rows.end() - 16, clamped.rows.end());
-  CHECK(differing_rows(attend(inputs.call(), bind(clamped | Causal{}, {.num_heads = 2})),
-                       attend(inputs.call(), bind(repeated | Causal{}, {.num_heads = 2}))) == 0);
+  CHECK(differing_rows(
+            attend(inputs.call(), posenc_test::bind_any(clamped | Causal{}, {.num_heads = 2})),
+            attend(inputs.call(), posenc_test::bind_any(repeated | Causal{}, {.num_heads = 2}))) ==
+        0);
 }
 
 TEST_CASE("TransformerXL: wrong values are sentences", "[relative]") {

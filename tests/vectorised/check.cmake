@@ -2,10 +2,12 @@
 #
 # Compiles ${file} to ${assembly} and looks at the loops that apply a function to scores; see
 # CMakeLists.txt.
+list(FILTER include_dirs EXCLUDE REGEX "^$")
 list(TRANSFORM include_dirs PREPEND "-isystem" OUTPUT_VARIABLE includes)
+list(TRANSFORM definitions PREPEND "-D")
 execute_process(
   # With compiled kernels the loops of the user's component are all that there are.
-  COMMAND "${compiler}" -std=c++20 -O2 "-D${kernels}" -S ${includes} "${file}" -o "${assembly}"
+  COMMAND "${compiler}" -std=c++20 -O2 ${definitions} -S ${includes} "${file}" -o "${assembly}"
   RESULT_VARIABLE failed ERROR_VARIABLE errors)
 if(failed)
   message(FATAL_ERROR "${file} does not compile:\n${errors}")

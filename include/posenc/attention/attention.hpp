@@ -22,7 +22,7 @@
 #include <posenc/attention/call/checks.hpp>
 #include <posenc/attention/call/distances.hpp>
 #include <posenc/attention/prefill/worker.hpp>
-#include <posenc/bind/any.hpp>
+#include <posenc/bind/bind.hpp>
 
 POSENC_NAMESPACE_BEGIN
 

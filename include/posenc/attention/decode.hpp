@@ -22,7 +22,7 @@
 #include <posenc/attention/decode/worker.hpp>
 #include <posenc/attention/keys/cache_keys.hpp>
 #include <posenc/attention/prefill/worker.hpp>
-#include <posenc/bind/any.hpp>
+#include <posenc/bind/bind.hpp>
 #include <posenc/core/ragged_batch.hpp>
 
 #include <functional>

@@ -175,7 +175,7 @@ template <class T>
 struct Asked {
   const Answers* answers = nullptr;
   const Rotary* rotary = nullptr;
-  const LoopsByLevel<T>* const* loops = nullptr;  ///< of each stage
+  const FindLoops<T>* loops = nullptr;  ///< of each stage
 };
 
 }  // namespace detail

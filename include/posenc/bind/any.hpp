@@ -12,10 +12,11 @@
 // type stands for all of them, and the same kernels run, with results that are the same to the last bit.
 // What the types of an Encoding tell the compiler is checked by bind() and by the calls instead, in
 // sentences. A component is compiled for all calls there are where it joins an AnyEncoding; the
-// encoding itself costs nothing more.
+// encoding itself costs nothing more. A static encoding is bound in the same way (bind/bind.hpp).
 #pragma once
 
-#include <posenc/bind/bind.hpp>
+#include <posenc/bind/answers.hpp>
+#include <posenc/core/pipeline.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -29,30 +30,52 @@ struct AnyComponent {
   std::shared_ptr<const void> (*prepare)(const std::shared_ptr<const void>& self,
                                          const HeadShape& shape) = nullptr;
   const Questions* ask = nullptr;
-  const LoopsByLevel<float>* floats = nullptr;
-  const LoopsByLevel<double>* doubles = nullptr;
+  FindLoops<float> floats = nullptr;
+  FindLoops<double> doubles = nullptr;
 };
 
-template <Component C>
-AnyComponent any_component(C component) {
-  AnyComponent any{.self = std::make_shared<const C>(std::move(component)),
-                   .describe = &description<C>};
+/// A component of type C, without score loops. Not inline, so that a program can have those of the
+/// library's own components compiled once (bind/compiled_components.hpp).
+template <class C>
+AnyComponent any_component(std::shared_ptr<const void> self) {
+  AnyComponent any{.self = std::move(self), .describe = &description<C>};
   if constexpr (AskedInAttention<C>) {
     using S = prepared_t<C>;
-    any.prepare = [](const std::shared_ptr<const void>& self,
+    any.prepare = [](const std::shared_ptr<const void>& written,
                      [[maybe_unused]] const HeadShape& shape) -> std::shared_ptr<const void> {
       if constexpr (Prepares<C>)
-        return std::make_shared<const S>(detail::prepare(as<C>(self.get()), shape));
+        return std::make_shared<const S>(detail::prepare(as<C>(written.get()), shape));
       else
-        return self;
+        return written;
     };
     any.ask = &questions<S>;
-    any.floats = &score_loops<S, float>;
-    any.doubles = &score_loops<S, double>;
   }
   return any;
 }
 
+/// The components of an encoding, which lives as long as any of them.
+template <class... Ts>
+std::vector<AnyComponent> any_components(const std::shared_ptr<const Encoding<Ts...>>& encoding) {
+  std::vector<AnyComponent> all;
+  all.reserve(sizeof...(Ts));
+  encoding->for_each([&]<class C>(const C& component) {
+    all.push_back(any_component<C>(std::shared_ptr<const void>(encoding, &component)));
+  });
+  return all;
+}
+
+}  // namespace detail
+
+/// Encoding<...>, whose types the compiler knows (bind/bind.hpp), or AnyEncoding.
+template <class E>
+class Bound;
+
+namespace detail {
+/// Are the components known to the compiler, so that it can refuse what does not fit?
+template <class E>
+inline constexpr bool is_static = false;
+template <class... Ts>
+inline constexpr bool is_static<Encoding<Ts...>> = true;
 }  // namespace detail
 
 class AnyEncoding {
@@ -81,12 +104,25 @@ class AnyEncoding {
   [[nodiscard]] const std::vector<detail::AnyComponent>& components() const { return components_; }
 
  private:
+  friend class Bound<AnyEncoding>;
+  explicit AnyEncoding(std::vector<detail::AnyComponent> components)
+      : components_(std::move(components)) {}
+
   template <class T>
   void append(const T& part) {
     if constexpr (detail::is_encoding<T>)
-      part.for_each([&](const auto& c) { components_.push_back(detail::any_component(c)); });
+      part.for_each([&](const auto& component) { append(component); });
     else
-      components_.push_back(detail::any_component(part));
+      append_component<T>(std::make_shared<const T>(part));
+  }
+  template <class C>
+  void append_component(std::shared_ptr<const void> component) {
+    detail::AnyComponent any = detail::any_component<C>(std::move(component));
+    if constexpr (AskedInAttention<C>) {
+      any.floats = &detail::score_loops<prepared_t<C>, float>;
+      any.doubles = &detail::score_loops<prepared_t<C>, double>;
+    }
+    components_.push_back(std::move(any));
   }
 
   std::vector<detail::AnyComponent> components_;
@@ -120,6 +156,10 @@ class Bound<AnyEncoding> {
   /// Throws Error with every problem.
   Bound(AnyEncoding encoding, const BindOptions& options)
       : encoding_(std::move(encoding)), answers_(answer(options)) {}
+
+  /// Of components as they are; for encodings that bring their score loops themselves.
+  Bound(std::vector<detail::AnyComponent> components, const BindOptions& options)
+      : Bound(AnyEncoding(std::move(components)), options) {}
 
   [[nodiscard]] const AnyEncoding& encoding() const { return encoding_; }
   [[nodiscard]] const BindOptions& options() const { return answers_.options(); }
@@ -201,8 +241,8 @@ class Bound<AnyEncoding> {
 
   AnyEncoding encoding_;
   std::vector<std::shared_ptr<const void>> prepared_;
-  std::vector<const detail::LoopsByLevel<float>*> floats_;
-  std::vector<const detail::LoopsByLevel<double>*> doubles_;
+  std::vector<detail::FindLoops<float>> floats_;
+  std::vector<detail::FindLoops<double>> doubles_;
   detail::Answers answers_;
 };
 using AnyBound = Bound<AnyEncoding>;

@@ -8,8 +8,7 @@
 // components have built.
 #pragma once
 
-#include <posenc/bind/answers.hpp>
-#include <posenc/core/pipeline.hpp>
+#include <posenc/bind/any.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -36,59 +35,19 @@ struct TrueDistance {
   }
 };
 
-/// The components of an encoding that are asked during attention, bound to heads.
+/// What the components of an encoding are prepared to, as far as attention asks them.
 template <class... Ts>
-auto prepare_stages(const std::tuple<Ts...>& components, const HeadShape& shape) {
-  const auto stage = [&]<class T>([[maybe_unused]] const T& component) {
-    if constexpr (AskedInAttention<T>)
-      return std::tuple<prepared_t<T>>(detail::prepare(component, shape));
-    else
-      return std::tuple<>();
-  };
-  return std::apply([&](const Ts&... c) { return std::tuple_cat(stage(c)...); }, components);
-}
-
-/// An encoding and what its components were prepared to, at an address that copies of a Bound share.
-template <class... Ts>
-struct Components {
-  using Stages = decltype(detail::prepare_stages(std::declval<const std::tuple<Ts...>&>(),
-                                                 std::declval<const HeadShape&>()));
-  Encoding<Ts...> encoding;
-  std::optional<Stages> stages{};
-
-  explicit Components(Encoding<Ts...> from) : encoding(std::move(from)) {}
-
-  [[nodiscard]] std::vector<Described> described() const {
-    return std::apply(
-        [](const Ts&... c) { return std::vector<Described>{{&c, &description<Ts>}...}; },
-        encoding.components());
-  }
-  [[nodiscard]] std::vector<Stage> asked() const {
-    return std::apply(
-        []<class... S>(const S&... s) { return std::vector<Stage>{{&s, &questions<S>}...}; },
-        *stages);
-  }
-};
+using StagesOf = decltype(std::tuple_cat(
+    std::declval<std::conditional_t<
+        AskedInAttention<Ts>, std::tuple<std::type_identity<prepared_t<Ts>>>, std::tuple<>>>()...));
 
 /// The score loops of some components, by stage.
 template <class T, class Stages>
 inline constexpr int loops_of = 0;
 template <class T, class... S>
-inline constexpr std::array<const LoopsByLevel<T>*, sizeof...(S) + 1>
-    loops_of<T, std::tuple<S...>> = {&score_loops<S, T>..., nullptr};
+inline constexpr std::array<FindLoops<T>, sizeof...(S) + 1>
+    loops_of<T, std::tuple<std::type_identity<S>...>> = {&score_loops<S, T>..., nullptr};
 
-}  // namespace detail
-
-/// Encoding<...>, whose types the compiler knows, or AnyEncoding (bind/any.hpp).
-template <class E>
-class Bound;
-
-namespace detail {
-/// Are the components known to the compiler, so that it can refuse what does not fit?
-template <class E>
-inline constexpr bool is_static = false;
-template <class... Ts>
-inline constexpr bool is_static<Encoding<Ts...>> = true;
 }  // namespace detail
 
 template <class... Ts>
@@ -98,7 +57,7 @@ class Bound<Encoding<Ts...>> {
   using layout = typename detail::layout_of<Ts...>::type;
   static constexpr detail::EncodingFacts encoding_facts = [] {
     detail::EncodingFacts facts;
-    (facts.add(detail::description<Ts>.facts), ...);
+    (facts.add(detail::facts_of<Ts>()), ...);
     return facts;
   }();
   static constexpr bool has_rotary = encoding_facts.rotary_bases > 0;
@@ -129,28 +88,32 @@ class Bound<Encoding<Ts...>> {
 
   /// Throws Error with every problem.
   Bound(encoding_type encoding, const BindOptions& options)
-      : components_(std::make_shared<Components>(std::move(encoding))),
-        answers_(answer(*components_, options)) {}
+      : Bound(std::make_shared<const encoding_type>(std::move(encoding)), options) {}
 
-  [[nodiscard]] const encoding_type& encoding() const { return components_->encoding; }
-  [[nodiscard]] const BindOptions& options() const { return answers_.options(); }
-  [[nodiscard]] const HeadShape& shape() const { return answers_.shape(); }
+  [[nodiscard]] const encoding_type& encoding() const { return *encoding_; }
+  [[nodiscard]] const BindOptions& options() const { return bound_.options(); }
+  [[nodiscard]] const HeadShape& shape() const { return bound_.shape(); }
 
   /// The same encoding at another current length.
   [[nodiscard]] Bound at_length(Position length) const {
     BindOptions options = this->options();
     options.length = length;
-    return Bound(encoding(), options);
+    return Bound(encoding_, options);
   }
 
-  /// What answers during attention, in the order written.
-  [[nodiscard]] const auto& stages() const { return *components_->stages; }
+  /// What answers during attention, in the order written: a tuple of references.
+  [[nodiscard]] auto stages() const {
+    return [this]<class... S, std::size_t... I>(std::tuple<std::type_identity<S>...>*,
+                                                std::index_sequence<I...>) {
+      return std::tuple<const S&...>(detail::as<S>(answers().asked()[I].self)...);
+    }(static_cast<Stages*>(nullptr), std::make_index_sequence<std::tuple_size_v<Stages>>());
+  }
 
   /// Frequencies, channels and angles; only for encodings with a rotary base.
   [[nodiscard]] const Rotary& rotary() const
     requires has_rotary
   {
-    return answers_.rotary();
+    return bound_.rotary();
   }
   [[nodiscard]] const auto& distance_map() const {
     if constexpr (has_distance_map)
@@ -160,20 +123,23 @@ class Bound<Encoding<Ts...>> {
       return true_distance;
   }
   /// Softmax scale for heads of this width, and the product of all temperatures of a query row.
-  [[nodiscard]] double scale(Index head_dim) const { return answers_.scale(head_dim); }
-  [[nodiscard]] double temperature(Position query) const { return answers_.temperature(query); }
+  [[nodiscard]] double scale(Index head_dim) const { return bound_.scale(head_dim); }
+  [[nodiscard]] double temperature(Position query) const { return bound_.temperature(query); }
 
   // --- For kernels ------------------------------------------------------------------------------
 
-  [[nodiscard]] const detail::Answers& answers() const { return answers_; }
+  [[nodiscard]] const detail::Answers& answers() const { return bound_.answers(); }
   template <class T>
   [[nodiscard]] detail::Asked<T> asked() const {
-    return {&answers_, &answers_.rotary(), detail::loops_of<T, typename Components::Stages>.data()};
+    return {&answers(), &answers().rotary(), detail::loops_of<T, Stages>.data()};
   }
 
  private:
-  using Components = detail::Components<Ts...>;
+  using Stages = detail::StagesOf<Ts...>;
   static constexpr detail::TrueDistance true_distance{};
+
+  Bound(std::shared_ptr<const encoding_type> encoding, const BindOptions& options)
+      : encoding_(std::move(encoding)), bound_(detail::any_components(encoding_), options) {}
 
   template <class S, class... Rest>
   static const auto& first_map(const S& stage, const Rest&... rest) {
@@ -183,19 +149,8 @@ class Bound<Encoding<Ts...>> {
       return first_map(rest...);
   }
 
-  static detail::Answers answer(Components& components, const BindOptions& options) {
-    Problems problems;
-    std::vector<detail::Described> described = components.described();
-    detail::Resolved resolved = detail::resolve(problems, described, options);
-    components.stages.emplace(
-        detail::prepare_stages(components.encoding.components(), resolved.shape));
-    detail::Answers answers(std::move(described), std::move(resolved), options);
-    answers.ask(components.asked());
-    return answers;
-  }
-
-  std::shared_ptr<Components> components_;
-  detail::Answers answers_;
+  std::shared_ptr<const encoding_type> encoding_;
+  AnyBound bound_;  ///< without score loops: those of this type are known
 };
 
 /// Binds an encoding to heads. Throws Error with every problem of every component.

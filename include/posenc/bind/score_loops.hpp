@@ -128,24 +128,28 @@ void hide_row(const void* component, const KeyRow& row, T* scores) noexcept {
   });
 }
 
-/// The loops of components of type S, by level.
+/// The loops of components of type S at one level. Not inline, so that a program can have those of the
+/// library's own components compiled once (bind/compiled_loops.hpp).
 template <class S, class T>
-inline constexpr auto score_loops = simd::by_level<T>([]<class Level>(Level) {
-  ScoreLoops<T> loops;
-  if constexpr (RelativeBias<S> || ScoreBias<S> || ScoreMap<S>) {
-    loops.change = &change_scores<Level, S, T>;
-    loops.change_row = &detail::change_row<Level, S, T>;
-  }
-  if constexpr (Mask<S>) {
-    loops.hide = &hide_scores<Level, S, T>;
-    loops.hide_row = &detail::hide_row<Level, S, T>;
-  }
-  return loops;
-});
+const ScoreLoops<T>& score_loops(std::size_t level) noexcept {
+  static constexpr auto table = simd::by_level<T>([]<class Level>(Level) {
+    ScoreLoops<T> loops;
+    if constexpr (RelativeBias<S> || ScoreBias<S> || ScoreMap<S>) {
+      loops.change = &change_scores<Level, S, T>;
+      loops.change_row = &detail::change_row<Level, S, T>;
+    }
+    if constexpr (Mask<S>) {
+      loops.hide = &hide_scores<Level, S, T>;
+      loops.hide_row = &detail::hide_row<Level, S, T>;
+    }
+    return loops;
+  });
+  return table[level];
+}
 
-/// All levels of one component.
+/// score_loops of one component.
 template <class T>
-using LoopsByLevel = std::array<ScoreLoops<T>, simd::num_levels>;
+using FindLoops = const ScoreLoops<T>& (*)(std::size_t level) noexcept;
 
 }  // namespace detail
 

@@ -20,7 +20,7 @@
 #pragma once
 
 #include <posenc/bias/alibi.hpp>
-#include <posenc/bind/any.hpp>
+#include <posenc/bind/bind.hpp>
 #include <posenc/config/architectures.hpp>
 #include <posenc/config/components.hpp>
 #include <posenc/core/pipeline.hpp>

@@ -98,6 +98,7 @@
 #define POSENC_DETAIL_DOUBLE extern template
 #define POSENC_DETAIL_BFLOAT16 extern template
 #define POSENC_DETAIL_FLOAT16 extern template
+#define POSENC_DETAIL_COMPONENTS extern template
 #endif
 #elif defined(POSENC_KERNELS_SOURCE) && !defined(POSENC_EXECUTOR_OPENMP) && \
     !defined(POSENC_EXECUTOR_TBB)

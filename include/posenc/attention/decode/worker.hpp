@@ -299,7 +299,7 @@ class DecodeWorker {
         .key_index = buffers_.key_index,
         .where = {{query, query}, block.where.key, {index, index}, block.where.key_index}};
     const auto loops = [&](std::size_t stage) -> const ScoreLoops<U>& {
-      return (*call_.asked.loops[stage])[leaves_.level];
+      return call_.asked.loops[stage](leaves_.level);
     };
     for (std::size_t s = 0; s < stages.size(); ++s)
       if (const auto change = loops(s).change_row) change(stages[s].self, row, scores);

@@ -225,7 +225,7 @@ class PrefillWorker {
     const std::span<const Stage> stages = answers_.asked();
     const T* table = buffers_.bias;
     for (std::size_t i = 0; i < stages.size(); ++i) {
-      const ScoreLoops<T>& loops = (*call_.asked.loops[i])[call_.leaves.level];
+      const ScoreLoops<T>& loops = call_.asked.loops[i](call_.leaves.level);
       BiasTable<T> bias{};
       if (distances_ > 0 && stages[i].ask->relative_bias) {
         bias = {table + g * table_size(), least_distance_};
@@ -234,7 +234,7 @@ class PrefillWorker {
       if (loops.change) loops.change(stages[i].self, tile, bias, buffers_.scores);
     }
     for (std::size_t i = 0; i < stages.size() && is_partial; ++i)
-      if (const auto hide = (*call_.asked.loops[i])[call_.leaves.level].hide)
+      if (const auto hide = call_.asked.loops[i](call_.leaves.level).hide)
         hide(stages[i].self, tile, buffers_.scores);
   }
 

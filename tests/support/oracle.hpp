@@ -38,8 +38,8 @@
 // bound says nothing that |out| <= max|v| did not say, and is replaced by 2 max|v| (3 where values rotate).
 #pragma once
 
-#include "../support/random.hpp"
-#include "../support/tensor.hpp"
+#include "random.hpp"
+#include "tensor.hpp"
 
 #include <posenc/attention/attention.hpp>
 #include <posenc/attention/reference.hpp>
@@ -85,123 +85,22 @@ struct Arguments {
   }
 };
 
-template <class BoundT>
-bool visible(const BoundT& bound, const Score& at) {
-  bool all = true;
-  const auto ask = [&]<class S>(const S& stage) {
-    if constexpr (Mask<S>) all = all && stage.visible(at);
-  };
-  std::apply([&](const auto&... stage) { (ask(stage), ...); }, bound.stages());
-  return all;
-}
-
 struct RowBound {
   double out = 0, lse = 0;
 };
 
-namespace detail_of_bounds {
-
+/// The bound of the head of this file for every row, [query tokens][heads], with the frequencies of the
+/// call. For float and double.
 template <class T>
-double norm(const TensorView<const T>& x, Index token, Index head) {
-  double sum = 0;
-  for (Index d = 0; d < x.width; ++d)
-    sum += static_cast<double>(x(token, head, d)) * static_cast<double>(x(token, head, d));
-  return std::sqrt(sum);
-}
+std::vector<RowBound> error_bounds(const Arguments<T>& call, const detail::Answers& answers,
+                                   const Rotary& rotary);
 
-template <class T>
-double greatest(const TensorView<const T>& x, Index token, Index head) {
-  double most = 0;
-  for (Index d = 0; d < x.width; ++d)
-    most = std::max(most, std::abs(static_cast<double>(x(token, head, d))));
-  return most;
-}
-
-/// Sum of the magnitudes of all biases and of the sink, and the number of score stages.
-template <class BoundT>
-std::pair<double, double> biases(const BoundT& bound, const Score& at) {
-  double magnitude = 0, stages = 0;
-  const auto ask = [&]<class S>(const S& stage) {
-    double b = 0;
-    if constexpr (RelativeBias<S>)
-      b = static_cast<double>(stage.relative_bias(at.head, at.query - at.key));
-    else if constexpr (ScoreBias<S>)
-      b = static_cast<double>(stage.score_bias(at));
-    if constexpr (SoftmaxSink<S>) b = static_cast<double>(stage.sink_logit(at.head));
-    if (std::isfinite(b)) magnitude += std::abs(b);
-    if constexpr (RelativeBias<S> || ScoreBias<S> || ScoreMap<S>) stages += 1;
-  };
-  std::apply([&](const auto&... stage) { (ask(stage), ...); }, bound.stages());
-  return {magnitude, stages};
-}
-
-}  // namespace detail_of_bounds
-
-/// The bound of the head of this file for every row, [query tokens][heads].
-template <class T, class BoundT>
-std::vector<RowBound> error_bounds_of(const Arguments<T>& call, const BoundT& bound) {
-  using namespace detail_of_bounds;
-  const double u = static_cast<double>(std::numeric_limits<T>::epsilon()) / 2;
-  const auto d = static_cast<double>(call.q.width);
-
-  double angle = 0, amplitude = 1;
-  if constexpr (BoundT::has_rotary) {
-    double reach = 0;  // P
-    bool negative = false;
-    for (Index r = 0; r < call.q.tokens; ++r)
-      for (Index c = 0; c < call.k.tokens; ++c) {
-        const Score at = call.score(r, c, 0);
-        reach = std::max({reach, std::abs(static_cast<double>(at.query)),
-                          std::abs(static_cast<double>(at.key)),
-                          std::abs(bound.distance_map().distance(at.query, at.key))});
-        negative = negative || at.query < 0 || at.key < 0 ||
-                   bound.distance_map().distance(at.query, at.key) < 0;
-      }
-    if constexpr (requires { bound.distance_map().window; })
-      reach += static_cast<double>(bound.distance_map().window);
-    if (negative) reach += 0x1p14;
-    const RotaryState& state = bound.rotary().state;
-    const double w = state.inv_freq.size() == 0 ? 0 : state.inv_freq.maxCoeff();
-    angle = (sizeof(T) == sizeof(float) ? 1e-7 : 0) + 0x1p-53 * (8 * reach * w + 16);
-    amplitude = state.attention_factor * state.attention_factor;
-  }
-
-  std::vector<RowBound> rows;
-  const Index group = call.q.heads / call.k.heads;
-  for (Index r = 0; r < call.q.tokens; ++r)
-    for (Index h = 0; h < call.q.heads; ++h) {
-      double dot = 0, magnitude = 0, stages = 0, value = 0, n = 0;
-      for (Index c = 0; c < call.k.tokens; ++c) {
-        const Score at = call.score(r, c, h);
-        if (!visible(bound, at)) continue;
-        const double score = std::abs(bound.scale(call.q.width) * bound.temperature(at.query)) *
-                             std::max(1.0, amplitude) * norm(call.q, r, h) *
-                             norm(call.k, c, h / group);
-        const auto [bias, count] = biases(bound, at);
-        dot = std::max(dot, score);
-        magnitude = std::max(magnitude, score + bias);
-        value = std::max(value, greatest(call.v, c, h / group));
-        stages = count;
-        n += 1;
-      }
-      const double e_dot = dot * ((d + 18) * u + 3 * angle);
-      const double e_weight = e_dot + (10 * stages + 8) * u * magnitude + 4 * u + 4 * n * u;
-      const double e_row = 1.1 * (e_weight + (n + 4) * u);
-      RowBound row{.out = 2 * value * e_row, .lse = e_row + 2 * u * (magnitude + std::log(n + 1))};
-      if (BoundT::rotates_values)
-        row.out = std::sqrt(2) * (row.out + 2 * value * (1.5 * angle + 9 * u));
-      row.out = std::min(row.out, (BoundT::rotates_values ? 3 : 2) * value);
-      rows.push_back(row);
-    }
-  return rows;
-}
-
-/// The same, with an encoding that depends on the length at that of the call.
-template <class T, class BoundT>
-std::vector<RowBound> error_bounds(const Arguments<T>& call, const BoundT& bound) {
-  if constexpr (BoundT::depends_on_length)
-    if (bound.options().length == 0) return error_bounds_of(call, bound.at_length(call.length()));
-  return error_bounds_of(call, bound);
+template <class T, class E>
+std::vector<RowBound> error_bounds(const Arguments<T>& call, const Bound<E>& bound) {
+  const detail::Answers& answers = bound.answers();
+  if (answers.facts().depends_on_length && answers.options().length == 0)
+    return error_bounds<T>(call, answers, answers.rotary_at(call.length()));
+  return error_bounds<T>(call, answers, answers.rotary());
 }
 
 /// The greatest error over its bound; at most 1 where everything agrees. Infinities and NaN must be equal.
