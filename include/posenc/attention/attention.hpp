@@ -21,7 +21,7 @@
 
 #include <posenc/attention/call/checks.hpp>
 #include <posenc/attention/call/distances.hpp>
-#include <posenc/attention/prefill/worker.hpp>
+#include <posenc/attention/prefill/run.hpp>
 #include <posenc/bind/bind.hpp>
 
 POSENC_NAMESPACE_BEGIN

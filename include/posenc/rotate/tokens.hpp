@@ -1,28 +1,20 @@
 // SPDX-License-Identifier: MIT
 //
-// What all forms of rotate() share: their options, their rules, and the loop over tokens.
+// What all forms of rotate() share: their rules, and the loop over tokens.
 //
 // Rotation moves more bytes than it computes, so the loop goes through memory once, token by token:
 // angles of a token, then all heads of all tensors. Threads take contiguous ranges of tokens.
 #pragma once
 
 #include <posenc/core/overlap.hpp>
-#include <posenc/core/positions.hpp>
 #include <posenc/executor/chunks.hpp>
 #include <posenc/rotary/growth.hpp>
+#include <posenc/rotate/options.hpp>
 #include <posenc/rotate/rows.hpp>
 
 #include <array>
 
 POSENC_NAMESPACE_BEGIN
-
-struct RotateOptions {
-  bool attention_factor = true;  ///< multiply by A (divide, in unrotate)
-  /// Whether x holds queries or keys; needed by encodings that scale the two differently (XPos), and
-  /// known where both are rotated in one call.
-  std::optional<Side> side{};
-  AnyExecutor executor{};  ///< who runs long calls in parts
-};
 
 namespace detail {
 

@@ -44,6 +44,19 @@ struct KeySource {
       first += run.tokens;
     }
   }
+  /// Some tokens of a run.
+  [[nodiscard]] KeyRun some_of(const KeyRun& run, Index first, Index count) const {
+    const auto bytes = [&](const Rows<U>& rows) {
+      return first * rows.token_stride * rows.storage->bytes;
+    };
+    return {run.rank + first,
+            count,
+            run.keys + bytes(keys),
+            run.values + bytes(values),
+            run.index + first,
+            run.positions.subspan(static_cast<std::size_t>(first),
+                                  static_cast<std::size_t>(count))};
+  }
 };
 
 /// Keys and values of tensors.

@@ -14,14 +14,6 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Queries side by side: rows [first, first + queries) of the block.
-struct Panel {
-  Index first = 0;
-  Index queries = 0;
-  Index width = 0;  ///< queries, padded to whole vectors
-  bool consecutive = false;
-};
-
 /// Fetches rows of one head before they are needed: those of a head may lie pages apart, where a
 /// processor does not prefetch by itself. Rows beyond the last are left out.
 template <bool ForWriting = false, class T, class Byte>

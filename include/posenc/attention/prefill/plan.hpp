@@ -20,6 +20,14 @@ struct AttentionShape {
 
 namespace detail {
 
+/// Queries side by side: rows [first, first + queries) of the block.
+struct Panel {
+  Index first = 0;
+  Index queries = 0;
+  Index width = 0;  ///< queries, padded to whole vectors
+  bool consecutive = false;
+};
+
 /// How the work of a call is divided.
 ///
 /// A task is a block of queries of one key head, with all query heads of its group. It walks through

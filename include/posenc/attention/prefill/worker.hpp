@@ -17,10 +17,11 @@
 // Nothing larger than a tile is made of the scores; of the keys no more than a chunk is kept rotated.
 #pragma once
 
+#include <posenc/attention/prefill/bias_tables.hpp>
 #include <posenc/attention/prefill/relative_terms.hpp>
+#include <posenc/attention/prefill/visibility.hpp>
 #include <posenc/executor/tasks.hpp>
 
-#include <array>
 #include <bit>
 
 POSENC_NAMESPACE_BEGIN
@@ -37,6 +38,7 @@ class PrefillWorker {
         tile_(*call.leaves.tile), plan_(plan), shared_(shared), arena_(workspace),
         value_dim_(keys_.values.width), output_rows_(value_dim_ + plan_.value_buckets),
         buffers_(answers_, plan_, call.shape(), arena_), packing_(call, plan, buffers_),
+        visibility_(answers_, plan_, buffers_), bias_tables_(call, plan_, buffers_),
         relative_(call, plan, buffers_, packing_) {}
 
   /// A part of a task.
@@ -46,7 +48,7 @@ class PrefillWorker {
     const Index kv_head = task / plan_.blocks;
     const Index query = (plan_.blocks - 1 - task % plan_.blocks) * plan_.block;
     if (kv_head != kv_head_) {
-      tabulate_biases(kv_head);
+      bias_tables_.begin_head(kv_head);
       if (relative_.in_scores) relative_.begin_head(kv_head);
     }
     kv_head_ = kv_head;
@@ -81,39 +83,6 @@ class PrefillWorker {
     return shared_.of(plan_, call_.shape(), item);
   }
 
-  // --- Relative biases --------------------------------------------------------------------------
-
-  /// Tabulates relative biases when many scores share a distance; with position ids that are spread
-  /// wider than the tokens are many, they are evaluated score by score.
-  void tabulate_biases(Index kv_head) {
-    distances_ = 0;
-    constexpr Index worth_a_table = 16;  // queries
-    if (!buffers_.bias || q_.tokens < worth_a_table || keys_.tokens == 0) return;
-    const Interval query = bounds(call_.query, 0, q_.tokens);
-    Interval key{greatest_position, -greatest_position};
-    keys_.for_runs(0, keys_.tokens, keys_.tokens, [&](const KeyRun& run) {
-      const Interval some = bounds(run.positions, 0, run.tokens);
-      key = {std::min(key.first, some.first), std::max(key.last, some.last)};
-    });
-    const Position distances = (query.last - key.first) - (query.first - key.last) + 1;
-    if (distances > q_.tokens + keys_.tokens) return;
-    distances_ = distances;
-    least_distance_ = query.first - key.last;
-    T* table = buffers_.bias;
-    for (const auto& [self, ask] : answers_.asked())
-      for (Index g = 0; ask->relative_bias && g < plan_.group; ++g, table += table_size())
-        tabulate(self, *ask, kv_head * plan_.group + g, table);
-  }
-  void tabulate(const void* self, const Questions& ask, Index head, T* table) const {
-    for (Index d = 0; d < distances_; d += buffers_.bias_step) {
-      const Index some = std::min(buffers_.bias_step, distances_ - d);
-      ask.relative_bias(self, head, least_distance_ + d, some, buffers_.bias_row);
-      for (Index i = 0; i < some; ++i) table[d + i] = static_cast<T>(buffers_.bias_row[i]);
-    }
-    std::fill_n(table + distances_, plan_.panel, T{0});
-  }
-  [[nodiscard]] Index table_size() const { return distances_ + plan_.panel; }
-
   // --- Blocks of queries and chunks of keys -----------------------------------------------------
 
   /// Empty sums for all queries of a block; the first part has the sinks.
@@ -121,9 +90,8 @@ class PrefillWorker {
     query_ = query;
     queries_ = queries;
     packing_.begin_block(kv_head_, query, queries);
-    query_places_ = Places(buffers_.query, queries);
-    query_indices_ = Places(buffers_.query_index, queries);
-    relative_.begin_block(query_places_.bounds(0, queries));
+    visibility_.begin_block(queries);
+    relative_.begin_block(visibility_.queries(queries));
     for (Index g = 0; g < plan_.group; ++g) {
       const SoftmaxStart start =
           is_first_part ? answers_.template softmax_start<T>(kv_head_ * plan_.group + g)
@@ -134,54 +102,28 @@ class PrefillWorker {
     std::fill_n(sums_.outputs, plan_.group * plan_.block * output_rows_, T{0});
   }
 
-  /// Queries [query, query + queries) of the block and keys [key, key + keys) of the chunk.
-  struct Rectangle {
-    Index query = 0, queries = 0;
-    Index key = 0, keys = 0;
-  };
-  [[nodiscard]] Tile tile_of(const Rectangle& r) const {
-    return {query_places_.bounds(r.query, r.queries), key_places_.bounds(r.key, r.keys),
-            query_indices_.bounds(r.query, r.queries), key_indices_.bounds(r.key, r.keys)};
-  }
-  [[nodiscard]] bool is_hidden(const Rectangle& r) const {
-    return answers_.classify(tile_of(r)) == TileClass::none;
-  }
-
   void chunk(Index key, Index keys) {
     // The ends of a tensor tell where its tokens stand; those of a cache have to be asked for.
     packing_.begin_chunk(key, keys);
-    key_places_ = Places(buffers_.key, keys);
-    key_indices_ = Places(buffers_.key_index, keys);
-    if (is_hidden({0, queries_, 0, keys})) return;
+    visibility_.begin_chunk(keys);
+    if (visibility_.is_hidden({0, queries_, 0, keys})) return;
     relative_.begin_chunk();
     for (Index first = 0; first < queries_; first += plan_.panel) {
       const Panel p = packing_.panel(first);
       const Rectangle all{first, p.queries, 0, keys};
-      if (is_hidden(all)) continue;
+      if (visibility_.is_hidden(all)) continue;
       for (Index g = 0; g < plan_.group; ++g) {
-        if (relative_.in_scores) relative_.begin_panel(p, g, tile_of(seen(all)));
+        if (relative_.in_scores)
+          relative_.begin_panel(p, g, visibility_.tile_of(visibility_.seen(all)));
         for (Index c = 0; c < keys; c += plan_.tile) tile(p, g, c, std::min(plan_.tile, keys - c));
       }
     }
   }
 
-  /// The part of a panel and a chunk between the first tile and the last that some query sees.
-  [[nodiscard]] Rectangle seen(Rectangle r) const {
-    while (r.keys > plan_.tile && is_hidden({r.query, r.queries, r.key, plan_.tile})) {
-      r.key += plan_.tile;
-      r.keys -= plan_.tile;
-    }
-    for (Index last; r.keys > plan_.tile; r.keys -= last) {
-      last = (r.keys - 1) % plan_.tile + 1;
-      if (!is_hidden({r.query, r.queries, r.key + r.keys - last, last})) break;
-    }
-    return r;
-  }
-
   /// Keys [c, c + keys) of the chunk meet a panel.
   void tile(const Panel& p, Index g, Index c, Index keys) {
     const Rectangle rows{p.first, p.queries, c, keys};
-    const Tile where = tile_of(rows);
+    const Tile where = visibility_.tile_of(rows);
     const TileClass mask = answers_.classify(where);
     if (mask == TileClass::none) return;
     const ScoreTile scores{.keys = keys,
@@ -194,8 +136,9 @@ class PrefillWorker {
                            .key_index = buffers_.key_index + c,
                            .consecutive = p.consecutive,
                            .where = where};
-    const Halves halves =
-        mask == TileClass::partial ? visible_halves(rows, p) : Halves{{{p.width, 0, keys}}};
+    const TileHalves halves = mask == TileClass::partial
+                                  ? visibility_.halves(rows, p.width, tile_.panel_step)
+                                  : TileHalves{{{p.width, 0, keys}}};
     score_products(map_.occurring(where), p, g, c, scores, halves);
     if (relative_.in_scores) relative_.add_to_scores(p, g, c, scores, buffers_.scores);
     change_scores(scores, g, mask == TileClass::partial);
@@ -223,14 +166,11 @@ class PrefillWorker {
   /// Biases and score maps in the order written, then masks where they hide a part of the tile.
   void change_scores(const ScoreTile& tile, Index g, bool is_partial) {
     const std::span<const Stage> stages = answers_.asked();
-    const T* table = buffers_.bias;
+    Index relative_biases = 0;
     for (std::size_t i = 0; i < stages.size(); ++i) {
       const ScoreLoops<T>& loops = call_.asked.loops[i](call_.leaves.level);
       BiasTable<T> bias{};
-      if (distances_ > 0 && stages[i].ask->relative_bias) {
-        bias = {table + g * table_size(), least_distance_};
-        table += plan_.group * table_size();
-      }
+      if (stages[i].ask->relative_bias) bias = bias_tables_.table(relative_biases++, g);
       if (loops.change) loops.change(stages[i].self, tile, bias, buffers_.scores);
     }
     for (std::size_t i = 0; i < stages.size() && is_partial; ++i)
@@ -238,32 +178,9 @@ class PrefillWorker {
         hide(stages[i].self, tile, buffers_.scores);
   }
 
-  /// Part of a tile: some lanes, and the keys [first, last) that some of their queries see.
-  struct Part {
-    Index width = 0;
-    Index first = 0, last = 0;
-  };
-  using Halves = std::array<Part, 2>;
-
-  /// Half of the panel sees only half of the keys where the edge of a mask cuts off a corner.
-  [[nodiscard]] Halves visible_halves(const Rectangle& tile, const Panel& p) const {
-    const Index half = p.width / 2;
-    if (half % tile_.panel_step != 0 || tile.queries <= half || tile.keys < 2)
-      return {{{p.width, 0, tile.keys}}};
-    const Index middle = tile.keys / 2;
-    const auto part = [&](Index query, Index queries) {
-      const auto hidden = [&](Index key, Index keys) {
-        return is_hidden({tile.query + query, queries, tile.key + key, keys});
-      };
-      return Part{half, hidden(0, middle) ? middle : 0,
-                  hidden(middle, tile.keys - middle) ? middle : tile.keys};
-    };
-    return {part(0, half), part(half, tile.queries - half)};
-  }
-
   /// Scores of one head: the product of each region that occurs, each pair taking its own region's.
   void score_products(RegionSet set, const Panel& p, Index g, Index c, const ScoreTile& tile,
-                      const Halves& halves) {
+                      const TileHalves& halves) {
     const auto product = [&](int region, T* scores) {
       const T* const queries = packing_.queries(p, region, g);
       const T* const keys = packing_.keys(region, c, tile.keys);
@@ -365,36 +282,13 @@ class PrefillWorker {
   PrefillBuffers<T> buffers_;
   PanelSums<T> sums_;
   Packing<T> packing_;
+  Visibility<T> visibility_;
+  BiasTables<T> bias_tables_;
   RelativeTerms<T> relative_;
 
   Index kv_head_ = -1;
-  Index distances_ = 0;  ///< of the tables of relative biases; 0: there are none
-  Position least_distance_ = 0;
-  Index query_ = 0, queries_ = 0;        ///< the block
-  Places query_places_, query_indices_;  ///< of the block
-  Places key_places_, key_indices_;      ///< of the chunk
+  Index query_ = 0, queries_ = 0;  ///< the block
 };
-
-/// Runs a call in memory of prefill_bytes().
-template <class T>
-void run_prefill(const PrefillCall<T>& call, Index concurrency, const AnyExecutor& executor,
-                 std::byte* workspace) {
-  const Plan plan = prefill_plan(call.answers(), call.leaves, call.shape(), concurrency);
-  const Index each = bytes_per_worker<T>(call.answers(), plan, call.shape());
-  Arena rest(workspace + each * plan.workers());
-  const SharedSums<T> shared(plan, call.shape(), rest);
-  for (Index item = 0; plan.parts > 1 && item < plan.tasks * plan.parts; ++item)
-    new (&shared.arrived[item]) std::atomic_flag;
-  run_tasks(executor, plan.workers(), plan.tasks * plan.parts,
-            [&](Index w) { return PrefillWorker<T>(call, plan, shared, workspace + w * each); });
-}
-
-#if defined(POSENC_DETAIL_FLOAT)
-POSENC_DETAIL_FLOAT void run_prefill<float>(const PrefillCall<float>&, Index, const AnyExecutor&,
-                                            std::byte*);
-POSENC_DETAIL_DOUBLE void run_prefill<double>(const PrefillCall<double>&, Index, const AnyExecutor&,
-                                              std::byte*);
-#endif
 
 }  // namespace detail
 

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+//
+// A call of the decode kernel: queries, and the sequences whose keys they meet.
+#pragma once
+
+#include <posenc/attention/decode/leaves.hpp>
+#include <posenc/attention/decode/plan.hpp>
+#include <posenc/attention/keys/source.hpp>
+#include <posenc/bind/answers.hpp>
+
+#include <span>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// A sequence of a call, and where its queries stand.
+template <class U>
+struct DecodeSequence {
+  KeySource<U> keys;
+  const Rotary* rotary = nullptr;  ///< at the length of the sequence
+  Index first = 0, queries = 0;    ///< rows of q
+  const void* self = nullptr;
+  /// Index and position of a query of the sequence.
+  Position (*index)(const void* self, Index query) = nullptr;
+  Positions (*place)(const void* self, Index query) = nullptr;
+};
+
+/// What a call is about; shared by its workers.
+template <class U>
+struct DecodeCall {
+  Rows<U> q;
+  OutRows<U> out;
+  std::span<U> lse{};
+  Asked<U> asked{};
+  DecodeLeaves<U> leaves{};
+  std::span<const DecodeSequence<U>> sequences{};
+  DecodeShape shape{};
+};
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+//
+// What a call to decode has to fulfil, beside what every call has to (call/checks.hpp).
+#pragma once
+
+#include <posenc/attention/call/checks.hpp>
+#include <posenc/attention/call/distances.hpp>
+#include <posenc/attention/decode/sequences.hpp>
+#include <posenc/core/ragged_batch.hpp>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class Q, class O, class CacheT, class U>
+void check_decode(Problems& problems, const TensorView<Q>& q, const CacheT& cache,
+                  const TensorView<O>& out, const Answers& answers,
+                  const DecodeOptions<U>& options) {
+  const CacheShape& shape = cache.shape();
+  const auto dims = [](const auto& x) { return ShapeText(x); };
+  check_view(problems, "q", q);
+  check_view(problems, "out", out);
+  if (problems.empty()) check_out(problems, q, out);
+  check_cache_fits(problems, shape, CacheT::state, answers);
+  check_relative_widths(problems, answers, shape.head_dim, shape.value_dim);
+  problems.require(q.heads == answers.shape().num_heads && q.width == shape.head_dim, "q is ",
+                   dims(q), " but must have ", answers.shape().num_heads, " heads of ",
+                   shape.head_dim, " channels.");
+  problems.require(out.tokens == q.tokens && out.heads == q.heads && out.width == shape.value_dim,
+                   "out is ", dims(out), " but must be [", q.tokens, ", ", q.heads, ", ",
+                   shape.value_dim, "].");
+  const Index sequences =
+      options.sequences.empty() ? shape.sequences : std::ssize(options.sequences);
+  for (const Index s : options.sequences)
+    if (s < 0 || s >= shape.sequences) {
+      problems.add("the cache has sequences 0 to ", shape.sequences - 1, ", got ", s, ".");
+      break;
+    }
+  if (options.starts.empty()) {
+    problems.require(
+        q.tokens % sequences == 0, "q has ", q.tokens, " tokens for ", sequences,
+        " sequences: give each equally many, or say with starts which belong to which.");
+  } else {
+    RaggedBatch{.starts = options.starts}.check(problems, q.tokens);
+    problems.require(std::ssize(options.starts) == sequences + 1, "got ", options.starts.size(),
+                     " starts for ", sequences,
+                     " sequences; there must be one more than sequences.");
+  }
+  if (options.query_positions)
+    check_attended(problems, "queries", *options.query_positions, q.tokens, answers.rotary().state);
+  check_lse(problems, options.lse, q);
+}
+
+/// Reports a ring that has overwritten keys which a query may see: those that were overwritten last
+/// are the first to be missed, and those behind the sinks where the mask has more of these. A
+/// streaming cache forgets on purpose.
+inline void check_overwritten(Problems& problems, Index sequence, const Slots& slots, Index queries,
+                              const Answers& answers) {
+  const Position lost = slots.overwritten() - 1;
+  if (lost < slots.sinks() || queries == 0) return;
+  for (Index rank = slots.tokens() - queries; rank < slots.tokens(); ++rank) {
+    const Position query = slots.index(rank);
+    const auto is_missed = [&](Position key, Index head) {
+      const Index at =
+          slots.rank_of(key);  // those kept as sinks may follow others that were evicted
+      return (at == slots.tokens() || slots.index(at) != key) &&
+             answers.visible(Score{query, key, query, key, head});
+    };
+    Position missed = -1;
+    constexpr Position some = 64;  // a mask may leave out every other one
+    for (Position key = lost; missed < 0 && key >= std::max(slots.sinks(), lost - some); --key)
+      if (is_missed(key, 0)) missed = key;
+    for (Position key = slots.sinks(); missed < 0 && key <= std::min(lost, slots.sinks() + some);
+         ++key)
+      if (is_missed(key, 0)) missed = key;
+    for (Index head = 1; missed < 0 && head < answers.shape().num_heads; ++head)
+      if (is_missed(lost, head)) missed = lost;
+    problems.require(
+        missed < 0, "sequence ", sequence, " is a ring of ", slots.capacity(),
+        " tokens that has overwritten token ", missed, ", which the mask lets query ", query,
+        " see: use a mask of that reach (SlidingWindow, SinkWindow, StreamingLLM, ...), a "
+        "longer ring, or KeyValueCache::streaming, which forgets on purpose.");
+    if (missed >= 0) return;
+  }
+}
+
+/// Reports what is wrong with the tokens of one sequence.
+template <class CacheT, class T>
+void check_sequence(Problems& problems, const CacheT& cache, Index sequence,
+                    const CachedSequence<T>& one, const Answers& answers) {
+  const RotaryState& rotary = answers.rotary().state;
+  const Slots& slots = one.keys.slots();
+  const Index tokens = slots.tokens();
+  problems.require(one.queries <= tokens, "sequence ", sequence, " holds ", tokens,
+                   " tokens but has ", one.queries,
+                   " queries: append their keys and values before decode().");
+  cache.check_rotated_by(problems, sequence, answers);
+  if (one.queries > tokens) return;
+  if (!cache.is_streaming()) check_overwritten(problems, sequence, slots, one.queries, answers);
+  const auto source = one.keys.source();
+  for (Index q = 0; answers.relative().limited && q < one.queries; ++q)
+    source.for_runs(0, tokens, tokens, [&](const KeyRun& run) {
+      const Coordinates at{one.index(q), run.index, one.place(q), run.positions};
+      DistanceCheck(answers, at)(problems, 1, run.tokens);
+    });
+  if (rotary.growth.size() == 0) return;
+  source.for_runs(0, tokens, tokens, [&](const KeyRun& run) {
+    if (problems.empty()) check_attended(problems, "keys", run.positions, run.tokens, rotary);
+  });
+}
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END

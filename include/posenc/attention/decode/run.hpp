@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+//
+// A call to decode: checks, memory, and which kernel serves which sequence. Nothing here knows the type of
+// an encoding.
+#pragma once
+
+#include <posenc/attention/decode/checks.hpp>
+#include <posenc/attention/decode/worker.hpp>
+#include <posenc/attention/prefill/run.hpp>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// Runs a call in memory of decode_bytes().
+template <class U>
+void run_decode(const DecodeCall<U>& call, Index workers, const AnyExecutor& executor,
+                std::byte* workspace) {
+  const DecodeShape& shape = call.shape;
+  const Index each = decode_worker_bytes<U>(*call.asked.answers, shape);
+  Arena rest(workspace + workers * each);
+  const SharedDecode<U> shared(shape, rest);
+  shared.first_task[0] = 0;
+  for (Index i = 0; i < shape.sequences; ++i) {
+    const DecodeSequence<U>& sequence = call.sequences[static_cast<std::size_t>(i)];
+    shared.first_task[i + 1] =
+        shared.first_task[i] +
+        DecodePlan::blocks_of(sequence.queries) * DecodePlan::parts_of(sequence.keys.tokens);
+  }
+  for (Index task = 0; task < shape.tasks; ++task) new (&shared.arrived[task]) std::atomic_flag;
+  run_tasks(executor, workers, shape.tasks,
+            [&](Index w) { return DecodeWorker<U>(call, shared, workspace + w * each); });
+}
+
+/// The sequences of a call, in its workspace.
+template <class T>
+struct CallSequences {
+  using U = arithmetic_t<T>;
+  CachedSequence<T>* cached = nullptr;
+  DecodeSequence<U>* few = nullptr;  ///< those of few queries, which the decode kernel serves
+  Position* index = nullptr;         ///< [query], of one sequence of many queries
+  Position* place = nullptr;         ///< [axis][query]
+
+  CallSequences(Index sequences, Index most_queries, Arena& arena)
+      : cached(arena.take<CachedSequence<T>>(1, sequences)),
+        few(arena.take<DecodeSequence<U>>(1, sequences)),
+        index(arena.take<Position>(1, most_queries)),
+        place(arena.take<Position>(Positions::most_axes, most_queries)) {}
+};
+
+/// How much memory a call needs of which kind.
+struct DecodeMemory {
+  Index header = 0;  ///< of the sequences
+  Index kernels = 0;
+  [[nodiscard]] Index bytes() const {
+    return header < 0 || kernels < 0 || kernels > std::numeric_limits<Index>::max() - header
+               ? -1
+               : header + kernels;
+  }
+};
+
+/// `shape` is that of the decode kernel's call, `many` the queries of the longest sequence of more than
+/// these and the keys of the longest.
+template <class T>
+DecodeMemory decode_memory(const Answers& answers, const DecodeShape& shape,
+                           const AttentionShape& many, const PrefillLeaves<arithmetic_t<T>>& leaves,
+                           Index concurrency) {
+  using U = arithmetic_t<T>;
+  Arena measure(nullptr);
+  CallSequences<T>(shape.sequences, many.queries, measure);
+  DecodeMemory memory{.header = measure.used()};
+  if (shape.tasks > 0)
+    memory.kernels =
+        decode_bytes<U>(answers, shape, std::clamp<Index>(shape.tasks, 1, concurrency));
+  if (many.queries > 0 && memory.kernels >= 0) {
+    const Index tiles = prefill_bytes(answers, leaves, many, concurrency);
+    memory.kernels = tiles < 0 ? -1 : std::max(memory.kernels, tiles);
+  }
+  return memory;
+}
+
+/// One sequence of many queries, through the tiles of prefill.
+template <class T, class U>
+void prefill_sequence(const CachedSequence<T>& one, const Rows<U>& q, const OutRows<U>& out,
+                      std::span<U> lse, const Asked<U>& asked, const PrefillLeaves<U>& leaves,
+                      const CallSequences<T>& memory, Index concurrency,
+                      const AnyExecutor& executor, std::byte* workspace) {
+  PrefillCall<U> call{q, one.keys.source(), out, lse, {}, {}, asked, leaves};
+  call.q.data = q.row(one.first, 0);
+  call.out.data = out.row(one.first, 0);
+  call.q.tokens = call.out.tokens = one.queries;
+  const int axes = one.place(0).axes();
+  for (Index i = 0; i < one.queries; ++i) {
+    memory.index[i] = one.index(i);
+    const Positions place = one.place(i);
+    for (int axis = 0; axis < axes; ++axis)
+      memory.place[axis * one.queries + i] = place.at(axis, 0);
+  }
+  const auto size = [](Index n) { return static_cast<std::size_t>(n); };
+  call.query_index = std::span<const Position>(memory.index, size(one.queries));
+  call.query = Positions(std::span<const Position>(memory.place, size(axes * one.queries)), axes);
+  if (!lse.empty()) call.lse = lse.subspan(size(one.first * q.heads), size(one.queries * q.heads));
+  run_prefill(call, concurrency, executor, workspace);
+}
+
+/// All of a call: checks, memory, kernels.
+template <class Q, KeyState State, class T, class O, class U>
+void decode_cached(const TensorView<Q>& q, const KeyValueCache<State, T>& cache,
+                   const TensorView<O>& out, Asked<U> asked, const PrefillLeaves<U>& leaves,
+                   const DecodeLeaves<U>& decode_leaves, const DecodeOptions<U>& options) {
+  const Answers& answers = *asked.answers;
+  const std::size_t level = leaves.level;
+  const DecodeBatch<KeyValueCache<State, T>, U> batch{cache, options, q.tokens};
+  Problems problems;
+  check_decode(problems, q, cache, out, answers, options);
+  problems.raise_if_any("posenc::decode");
+  DecodeShape shape = decode_shape(cache, answers);
+  shape.sequences = batch.sequences();
+  AttentionShape many{0, 0, shape.head_dim, shape.value_dim};
+  for (Index i = 0; i < shape.sequences; ++i) {
+    const CachedSequence<T> one = batch[i];
+    check_sequence(problems, cache, batch.sequence(i), one, answers);
+    const Index tokens = one.keys.slots().tokens();
+    if (one.queries <= DecodePlan::few_queries) {
+      shape.queries = std::max(shape.queries, one.queries);
+      shape.tasks += DecodePlan::blocks_of(one.queries) * DecodePlan::parts_of(tokens);
+    } else {
+      many.queries = std::max(many.queries, one.queries);
+      many.keys = std::max(many.keys, tokens);
+    }
+  }
+  const Index concurrency = options.executor.concurrency();
+  const DecodeMemory sizes = decode_memory<T>(answers, shape, many, leaves, concurrency);
+  check_workspace(problems, options.workspace, sizes.bytes());
+  problems.raise_if_any("posenc::decode");
+
+  std::vector<RotaryAtLength> rotary;  // of each sequence, where its length matters
+  for (Index i = 0; i < shape.sequences && follows_length(answers); ++i)
+    rotary.emplace_back(answers, [&] {
+      const CachedSequence<T> one = batch[i];
+      return one.queries == 0 ? 0 : one.length(cache.is_streaming());
+    });
+
+  const Workspace workspace(options.workspace, sizes.bytes());
+  Arena header(workspace.data());
+  const CallSequences<T> memory(shape.sequences, many.queries, header);
+  std::byte* const rest = workspace.data() + sizes.header;
+  const auto rotary_of = [&](Index i) {
+    return rotary.empty() ? &answers.rotary() : &*rotary[static_cast<std::size_t>(i)];
+  };
+  for (Index i = 0; i < shape.sequences; ++i) {
+    const CachedSequence<T>* const one = new (&memory.cached[i]) CachedSequence<T>(batch[i]);
+    const Index few = one->queries <= DecodePlan::few_queries ? one->queries : 0;
+    new (&memory.few[i])
+        DecodeSequence<U>{one->keys.source(),
+                          rotary_of(i),
+                          one->first,
+                          few,
+                          one,
+                          [](const void* self, Index query) {
+                            return static_cast<const CachedSequence<T>*>(self)->index(query);
+                          },
+                          [](const void* self, Index query) {
+                            return static_cast<const CachedSequence<T>*>(self)->place(query);
+                          }};
+  }
+  const Rows<U> q_rows(q, level);
+  const OutRows<U> out_rows(out, level);
+  if (shape.tasks > 0) {
+    const DecodeCall<U> call{q_rows,        out_rows,
+                             options.lse,   asked,
+                             decode_leaves, {memory.few, static_cast<std::size_t>(shape.sequences)},
+                             shape};
+    run_decode(call, std::clamp<Index>(shape.tasks, 1, concurrency), options.executor, rest);
+  }
+  for (Index i = 0; i < shape.sequences; ++i) {
+    if (memory.cached[i].queries <= DecodePlan::few_queries) continue;
+    asked.rotary = rotary_of(i);
+    prefill_sequence<T, U>(memory.cached[i], q_rows, out_rows, options.lse, asked, leaves, memory,
+                           concurrency, options.executor, rest);
+  }
+}
+
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT void run_decode<float>(const DecodeCall<float>&, Index, const AnyExecutor&,
+                                           std::byte*);
+POSENC_DETAIL_DOUBLE void run_decode<double>(const DecodeCall<double>&, Index, const AnyExecutor&,
+                                             std::byte*);
+POSENC_DETAIL_FLOAT void decode_cached<const float, KeyState::raw, float, float, float>(
+    const TensorView<const float>&, const KeyValueCache<KeyState::raw, float>&,
+    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
+    const DecodeOptions<float>&);
+POSENC_DETAIL_FLOAT void decode_cached<const float, KeyState::rotated, float, float, float>(
+    const TensorView<const float>&, const KeyValueCache<KeyState::rotated, float>&,
+    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
+    const DecodeOptions<float>&);
+POSENC_DETAIL_DOUBLE void decode_cached<const double, KeyState::raw, double, double, double>(
+    const TensorView<const double>&, const KeyValueCache<KeyState::raw, double>&,
+    const TensorView<double>&, Asked<double>, const PrefillLeaves<double>&,
+    const DecodeLeaves<double>&, const DecodeOptions<double>&);
+POSENC_DETAIL_DOUBLE void decode_cached<const double, KeyState::rotated, double, double, double>(
+    const TensorView<const double>&, const KeyValueCache<KeyState::rotated, double>&,
+    const TensorView<double>&, Asked<double>, const PrefillLeaves<double>&,
+    const DecodeLeaves<double>&, const DecodeOptions<double>&);
+POSENC_DETAIL_BFLOAT16 void
+decode_cached<const float, KeyState::raw, Eigen::bfloat16, float, float>(
+    const TensorView<const float>&, const KeyValueCache<KeyState::raw, Eigen::bfloat16>&,
+    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
+    const DecodeOptions<float>&);
+POSENC_DETAIL_BFLOAT16 void
+decode_cached<const float, KeyState::rotated, Eigen::bfloat16, float, float>(
+    const TensorView<const float>&, const KeyValueCache<KeyState::rotated, Eigen::bfloat16>&,
+    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
+    const DecodeOptions<float>&);
+POSENC_DETAIL_FLOAT16 void decode_cached<const float, KeyState::raw, Eigen::half, float, float>(
+    const TensorView<const float>&, const KeyValueCache<KeyState::raw, Eigen::half>&,
+    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
+    const DecodeOptions<float>&);
+POSENC_DETAIL_FLOAT16 void decode_cached<const float, KeyState::rotated, Eigen::half, float, float>(
+    const TensorView<const float>&, const KeyValueCache<KeyState::rotated, Eigen::half>&,
+    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
+    const DecodeOptions<float>&);
+#endif
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END

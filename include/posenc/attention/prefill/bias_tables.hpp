@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+//
+// Tables of relative biases: what the biases of a key head add at each distance of a call, for the many
+// scores that share one.
+#pragma once
+
+#include <posenc/attention/prefill/buffers.hpp>
+#include <posenc/attention/prefill/call.hpp>
+#include <posenc/attention/score/tile.hpp>
+
+#include <algorithm>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class T>
+class BiasTables {
+ public:
+  BiasTables(const PrefillCall<T>& call, const Plan& plan, const PrefillBuffers<T>& buffers)
+      : call_(call), plan_(plan), buffers_(buffers) {}
+
+  /// With position ids that are spread wider than the tokens are many, there are no tables: biases are
+  /// evaluated score by score.
+  void begin_head(Index kv_head) {
+    distances_ = 0;
+    constexpr Index worth_a_table = 16;  // queries
+    const Index queries = call_.q.tokens, keys = call_.keys.tokens;
+    if (!buffers_.bias || queries < worth_a_table || keys == 0) return;
+    const Interval query = bounds(call_.query, 0, queries);
+    Interval key{greatest_position, -greatest_position};
+    call_.keys.for_runs(0, keys, keys, [&](const KeyRun& run) {
+      const Interval some = bounds(run.positions, 0, run.tokens);
+      key = {std::min(key.first, some.first), std::max(key.last, some.last)};
+    });
+    const Position distances = (query.last - key.first) - (query.first - key.last) + 1;
+    if (distances > queries + keys) return;
+    distances_ = distances;
+    least_distance_ = query.first - key.last;
+    T* table = buffers_.bias;
+    for (const auto& [self, ask] : call_.answers().asked())
+      for (Index g = 0; ask->relative_bias && g < plan_.group; ++g, table += size())
+        fill(self, *ask, kv_head * plan_.group + g, table);
+  }
+
+  /// Of the nth relative bias and a query head of the group; without data where there are none.
+  [[nodiscard]] BiasTable<T> table(Index n, Index g) const {
+    if (distances_ == 0) return {};
+    return {buffers_.bias + (n * plan_.group + g) * size(), least_distance_};
+  }
+
+ private:
+  [[nodiscard]] Index size() const { return distances_ + plan_.panel; }
+  void fill(const void* self, const Questions& ask, Index head, T* table) const {
+    for (Index d = 0; d < distances_; d += buffers_.bias_step) {
+      const Index some = std::min(buffers_.bias_step, distances_ - d);
+      ask.relative_bias(self, head, least_distance_ + d, some, buffers_.bias_row);
+      for (Index i = 0; i < some; ++i) table[d + i] = static_cast<T>(buffers_.bias_row[i]);
+    }
+    std::fill_n(table + distances_, plan_.panel, T{0});
+  }
+
+  const PrefillCall<T>& call_;
+  const Plan& plan_;
+  const PrefillBuffers<T>& buffers_;
+  Index distances_ = 0;
+  Position least_distance_ = 0;
+};
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END
