@@ -20,7 +20,7 @@
 #include <posenc/score/log_n.hpp>
 
 namespace attention_test {
-namespace {
+namespace axes_cases {
 
 using Vec = std::vector<double>;
 
@@ -99,8 +99,6 @@ void check_kernel(const E& encoding, int axes) {
   CHECK(ratio<T>(bound, tokens, tokens, {.query_positions = all}) <= 1);
   CHECK(ratio<T>(bound, tokens, tokens, {}) <= 1);
 }
-
-}  // namespace
 
 TEST_CASE("reference: each pair turns by its own coordinate", "[attention][reference]") {
   // Pairs (0, 2) and (1, 3) of equal vectors: the score is cos(d0 w0) + cos(d1 w1).
@@ -329,16 +327,12 @@ TEST_CASE("distance maps are refused with coordinates and with growth", "[attent
       ContainsSubstring("cannot be combined with magnitudes that grow with position (XPos)"));
 }
 
-namespace {
-
 /// A transform of a user that leaves a state which nothing can run with.
 template <class F>
 struct Spoiled {
   F spoil;
   void transform(RotaryState& state) const { spoil(state); }
 };
-
-}  // namespace
 
 TEST_CASE("bind: what a transform leaves has to fit", "[attention]") {
   const auto says = [](auto spoil, const char* why) {
@@ -363,4 +357,5 @@ TEST_CASE("bind: what a transform leaves has to fit", "[attention]") {
   says([](RotaryState& s) { s.centre = greatest_position + 1; }, "the centre of growth must lie");
 }
 
+}  // namespace axes_cases
 }  // namespace attention_test

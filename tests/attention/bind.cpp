@@ -11,7 +11,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace bind_cases {
 
 template <class E>
 std::vector<std::string> problems_of(const E& encoding, const BindOptions& options) {
@@ -60,8 +60,6 @@ struct BadFactor {
 };
 
 const RoPE<HalfSplit> rope{.head_dim = 8};
-
-}  // namespace
 
 TEST_CASE("bind: what follows from the options") {
   const auto bound = bind(rope | Causal{}, {.num_heads = 12, .num_kv_heads = 4});
@@ -273,3 +271,5 @@ TEST_CASE("bind: partial rotary truncates as Hugging Face does") {
   CHECK(problems_of(encoding(RoPE<HalfSplit>::partial(100, 0.25)), {}).size() == 1);  // 25 channels
   CHECK(bind(RoPE<HalfSplit>::partial(128, 0.5, 1e6)).rotary().state.base == 1e6);
 }
+
+}  // namespace bind_cases

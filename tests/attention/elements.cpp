@@ -20,7 +20,7 @@
 #include <cstring>
 #include <vector>
 
-namespace {
+namespace elements_cases {
 
 using namespace posenc;
 using posenc_test::noise;
@@ -160,4 +160,4 @@ TEST_CASE("attention: 16-bit values that are not finite reach those who see them
       CHECK(std::isfinite(got.view(t, h, 0)) == (t < 50 || h >= heads / kv_heads));
 }
 
-}  // namespace
+}  // namespace elements_cases

@@ -9,7 +9,7 @@
 #include "../support/oracle.hpp"
 
 namespace attention_test {
-namespace {
+namespace extensions_cases {
 
 constexpr Index tokens = 200, heads = 4, kv_heads = 2, width = 32;
 
@@ -41,8 +41,6 @@ Fire random_fire() {
           .output_bias = values(heads),
           .threshold = 64};
 }
-
-}  // namespace
 
 TEST_CASE("SelfExtend: kernel and reference agree") {
   for (const SelfExtend map : {SelfExtend{32, 4}, {48, 16}, {7, 7}, {64, 1}, {256, 8}}) {
@@ -87,4 +85,5 @@ TEST_CASE("Fire: kernel and reference agree at every level, whatever a tile's pi
   }
 }
 
+}  // namespace extensions_cases
 }  // namespace attention_test

@@ -17,7 +17,7 @@
 #include <variant>
 
 namespace attention_test {
-namespace {
+namespace golden_sdpa_cases {
 
 using Json = nlohmann::json;
 
@@ -282,5 +282,5 @@ TEST_CASE("golden: attention equals torch's", "[attention][golden]") {
   }
 }
 
-}  // namespace
+}  // namespace golden_sdpa_cases
 }  // namespace attention_test

@@ -24,7 +24,7 @@ using posenc_test::allocations;
 using posenc_test::noise;
 using posenc_test::Workspace;
 
-namespace {
+namespace interface_cases {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr Index greatest = std::numeric_limits<Index>::max();
@@ -101,8 +101,6 @@ Call<T> call(Index queries, Index keys, Index heads, Index kv_heads, Index width
              Index value_width) {
   return {queries, keys, heads, kv_heads, width, value_width};
 }
-
-}  // namespace
 
 // --- Shapes -------------------------------------------------------------------------------------
 
@@ -531,8 +529,6 @@ TEST_CASE("attention: with a workspace, nothing is allocated") {
 
 // --- What components are asked ------------------------------------------------------------------
 
-namespace {
-
 /// A distance map of two regions that counts how many keys are rotated in each.
 struct CountingMap {
   Position window = 0;
@@ -574,8 +570,6 @@ struct CountingMask {
     return tile.key_index.last < first_visible ? TileClass::none : TileClass::partial;
   }
 };
-
-}  // namespace
 
 TEST_CASE(
     "attention: a tile of one region rotates its keys once, and only mixed tiles rotate them "
@@ -760,8 +754,6 @@ TEST_CASE("attention: score stages act in the order written") {
               })) < 1e-13);
 }
 
-namespace {
-
 /// Answers two questions about scores: a bias and then a map.
 struct BiasAndMap {
   [[nodiscard]] double relative_bias(Index, Position d) const {
@@ -779,8 +771,6 @@ struct OddKeysAndBias {
   }
   [[nodiscard]] double temperature(Position) const { return 2; }
 };
-
-}  // namespace
 
 TEST_CASE("attention: a component may answer several questions") {
   auto c = call<double>(5, 9, 2, 2, 4, 3);
@@ -815,3 +805,5 @@ TEST_CASE("attention: keys that were rotated before are the same keys") {
   check(rope | RotateValues{} | Causal{});
   check(ALiBi{} | Causal{});
 }
+
+}  // namespace interface_cases

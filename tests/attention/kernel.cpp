@@ -21,7 +21,7 @@
 #include <new>
 
 namespace attention_test {
-namespace {
+namespace kernel_cases {
 
 template <class T>
 constexpr T infinity = std::numeric_limits<T>::infinity();
@@ -511,5 +511,5 @@ TEST_CASE("kernel: windows that cut tiles anywhere", "[attention][kernel]") {
   CHECK(worst > 0);
 }
 
-}  // namespace
+}  // namespace kernel_cases
 }  // namespace attention_test

@@ -9,7 +9,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace merge_cases {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
@@ -33,8 +33,6 @@ Row merged(Row a, Row b) {
         Partial<const double>{TensorView<const double>(&b.out, 1, 1, 1), {&b.lse, 1}});
   return a;
 }
-
-}  // namespace
 
 TEST_CASE("merge: two halves are the whole, for any cut and in any order") {
   std::mt19937 random(1);
@@ -160,3 +158,5 @@ TEST_CASE("merge: shapes that differ are refused") {
   CHECK_NOTHROW(merge(Partial<float>{TensorView<float>(nullptr, 0, 2, 5), {}},
                       Partial<float>{TensorView<float>(nullptr, 0, 2, 5), {}}));
 }
+
+}  // namespace merge_cases

@@ -25,7 +25,7 @@
 #include <array>
 
 namespace attention_test {
-namespace {
+namespace properties_cases {
 
 constexpr Index tokens = 77, heads = 4, kv_heads = 2, width = 24;
 
@@ -302,5 +302,5 @@ TEMPLATE_TEST_CASE("parts of the keys merge into the whole", "[attention][proper
   check(rope | SinkLogit{{0.5F}} | Causal{}, rope | SinkLogit{{0.5F}} | Causal{}, rope | Causal{});
 }
 
-}  // namespace
+}  // namespace properties_cases
 }  // namespace attention_test

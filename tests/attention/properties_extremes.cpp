@@ -15,7 +15,7 @@
 #include <posenc/score/sink_logit.hpp>
 
 namespace attention_test {
-namespace {
+namespace properties_extremes_cases {
 
 template <class T>
 constexpr T infinity = std::numeric_limits<T>::infinity();
@@ -288,5 +288,5 @@ TEMPLATE_TEST_CASE("frequencies that depend on the length go by the length",
     if (!is_same(given, by_hand, r)) FAIL_CHECK("row " << r);
 }
 
-}  // namespace
+}  // namespace properties_extremes_cases
 }  // namespace attention_test

@@ -25,7 +25,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace reference_cases {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
@@ -334,4 +334,4 @@ TEST_CASE("reference: float inputs, strides, and refusals", "[attention][referen
                   Error);
 }
 
-}  // namespace
+}  // namespace reference_cases

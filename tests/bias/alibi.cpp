@@ -6,7 +6,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace alibi_cases {
 
 /// The slopes as MPT makes them: over the next power of two, odd places behind even ones, cut off.
 std::vector<double> slopes_of_mpt(int heads, long double max_bias) {
@@ -28,8 +28,6 @@ void has_exponents(Index heads, const std::vector<double>& exponents) {
   for (std::size_t h = 0; h < exponents.size(); ++h)
     CHECK(std::log2(slopes[h]) == Approx(exponents[h]));
 }
-
-}  // namespace
 
 TEST_CASE("ALiBi: slopes of 6, 8, 12 and 71 heads, as in the paper's repository") {
   has_exponents(6, {-2, -4, -6, -8, -1, -3});
@@ -80,3 +78,5 @@ TEST_CASE("ALiBi: what is wrong is said") {
   CHECK_THAT(sentences_of(ALiBi{.slopes = {1, 2, nan, 4}}),
              ContainsSubstring("every slope must be finite"));
 }
+
+}  // namespace alibi_cases

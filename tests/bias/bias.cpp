@@ -8,7 +8,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace bias_cases {
 
 struct RecencyBonus {
   float strength, half_life;
@@ -28,8 +28,6 @@ struct Both {
     return static_cast<float>(head - distance);
   }
 };
-
-}  // namespace
 
 TEST_CASE("bias(f): a function of Score") {
   constexpr auto bonus = bias(RecencyBonus{1.5F, 64});
@@ -65,3 +63,5 @@ TEST_CASE("bias(f): composes, and checks what the functor checks") {
   CHECK_THAT(sentences_of(bias(RecencyBonus{1, -2})),
              ContainsSubstring("half_life must be positive, got -2"));
 }
+
+}  // namespace bias_cases

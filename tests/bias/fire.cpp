@@ -12,7 +12,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace fire_cases {
 
 HeadShape heads(Index num_heads) { return {.num_heads = num_heads, .num_kv_heads = num_heads}; }
 
@@ -71,8 +71,6 @@ void equals_network(const Fire& fire, Index num_heads, const std::vector<Positio
 const std::vector<Position> positions = {0,   1,    2,      3,      7,      20,     100,       511,
                                          512, 513,  1000,   4095,   65'535, 65'536, 1'000'003, -1,
                                          -5,  -700, 33'000, 65'537, 77'777, 8191,   300,       64};
-
-}  // namespace
 
 TEST_CASE("Fire: equals the network, in long double") {
   for (const Index width : {1, 2, 3, 31, 32, 33, 100})
@@ -212,3 +210,5 @@ TEST_CASE("Fire: what is wrong is said") {
   CHECK_THAT(with([](Fire& f) { f.cached_distances = -1; }),
              ContainsSubstring("cached_distances must lie within [0, 16777216], got -1"));
 }
+
+}  // namespace fire_cases

@@ -13,7 +13,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace golden_alibi_cases {
 
 nlohmann::json golden() {
   std::ifstream file(POSENC_GOLDEN_DIR "/alibi.json");
@@ -29,8 +29,6 @@ void equal_slopes(const std::vector<double>& slopes, const std::vector<float>& e
   for (std::size_t h = 0; h < slopes.size(); ++h)
     REQUIRE_THAT(slopes[h], WithinRel(static_cast<double>(expected[h]), tolerance));
 }
-
-}  // namespace
 
 TEST_CASE("golden: ALiBi slopes of BLOOM and MPT") {
   const nlohmann::json file = golden();
@@ -85,3 +83,5 @@ TEST_CASE("golden: ALiBi tensors of BLOOM and MPT, up to a constant of each row"
 }
 
 #endif
+
+}  // namespace golden_alibi_cases

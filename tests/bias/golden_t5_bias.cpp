@@ -13,13 +13,12 @@
 
 using namespace posenc;
 
-namespace {
+namespace golden_t5_bias_cases {
 nlohmann::json golden() {
   std::ifstream file(POSENC_GOLDEN_DIR "/t5_bias.json");
   REQUIRE(file);
   return nlohmann::json::parse(file);
 }
-}  // namespace
 
 TEST_CASE("golden: T5 buckets") {
   const nlohmann::json file = golden();
@@ -70,3 +69,5 @@ TEST_CASE("golden: T5 bias tensors, encoder and decoder, with a cache") {
 }
 
 #endif
+
+}  // namespace golden_t5_bias_cases

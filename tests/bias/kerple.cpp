@@ -7,10 +7,9 @@
 
 using namespace posenc;
 
-namespace {
+namespace kerple_cases {
 constexpr HeadShape four{.num_heads = 4, .num_kv_heads = 4};
 const std::vector<Position> distances = {0, 1, 2, 17, 4096, 1'000'003, -1, -513};
-}  // namespace
 
 TEST_CASE("Kerple: the formulas, in long double") {
   const std::vector<double> r1{0.01, 0.7, 1.3, 2}, r2{0.02, 1, 1.5, 2};
@@ -69,3 +68,5 @@ TEST_CASE("Kerple: what is wrong is said") {
   CHECK_THAT(sentences_of(KerplePower{.r1 = {std::nan("")}}),
              ContainsSubstring("r1 must be positive"));
 }
+
+}  // namespace kerple_cases

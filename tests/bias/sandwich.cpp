@@ -6,7 +6,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace sandwich_cases {
 
 /// Inner product of two sinusoidal encodings without their constant channel pair, in long double.
 long double expected(Position d, int width, long double base, int head, int heads) {
@@ -19,8 +19,6 @@ long double expected(Position d, int width, long double base, int head, int head
   }
   return product * heads / (8.0L * (head + 1));
 }
-
-}  // namespace
 
 TEST_CASE("Sandwich: equals the inner products that it is made of") {
   const std::vector<Position> distances = {0,   1,   2,   3,    255,    256, 257,  299,
@@ -58,3 +56,5 @@ TEST_CASE("Sandwich: what is wrong is said") {
   CHECK_THAT(sentences_of(Sandwich{.cached_distances = -1}),
              ContainsSubstring("cached_distances must be between 0"));
 }
+
+}  // namespace sandwich_cases

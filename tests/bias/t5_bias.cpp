@@ -6,7 +6,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace t5_bias_cases {
 
 constexpr Position far = std::numeric_limits<Position>::max();
 
@@ -35,8 +35,6 @@ std::vector<Position> breakpoints(bool bidirectional) {
     if (t5_bucket(-n, bidirectional) != t5_bucket(1 - n, bidirectional)) found.push_back(n);
   return found;
 }
-
-}  // namespace
 
 TEST_CASE("T5Bias: the breakpoints of the defaults") {
   std::vector<Position> causal, both;
@@ -174,3 +172,5 @@ TEST_CASE("T5Bias: what is wrong is said") {
   CHECK_THAT(sentences_of(T5Bias{.num_buckets = -3}), ContainsSubstring("got -3"));
   CHECK_THROWS_WITH(t5_bucket(1, true, 3), ContainsSubstring("posenc::t5_bucket"));
 }
+
+}  // namespace t5_bias_cases

@@ -14,7 +14,7 @@
 #include <posenc/mask/sliding_window.hpp>
 
 namespace cache_test {
-namespace {
+namespace by_length_cases {
 
 using namespace decode_test;
 
@@ -136,5 +136,5 @@ TEST_CASE("lengths are those of what is held") {
   CHECK(ratio(decoded(call.q, ring, near), call, near_at(4)) <= 1);
 }
 
-}  // namespace
+}  // namespace by_length_cases
 }  // namespace cache_test

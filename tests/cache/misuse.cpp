@@ -13,7 +13,7 @@
 #include <posenc/rotary/xpos.hpp>
 
 namespace cache_test {
-namespace {
+namespace misuse_cases {
 
 using namespace decode_test;
 using Raw = KeyValueCache<KeyState::raw, float>;
@@ -379,5 +379,5 @@ TEST_CASE("cache: rows in its own element are kept to the bit") {
   check(Eigen::half{});
 }
 
-}  // namespace
+}  // namespace misuse_cases
 }  // namespace cache_test

@@ -14,7 +14,7 @@
 #include <posenc/rotary/xpos.hpp>
 
 namespace cache_test {
-namespace {
+namespace model_raw_cases {
 
 constexpr KeyState raw = KeyState::raw;
 constexpr BindOptions heads{.num_heads = 2, .num_kv_heads = 1};
@@ -59,5 +59,5 @@ TEST_CASE("raw keys and values of double, growth and turned values: as a list") 
   run_sessions<raw, double>(encoding(100), encoding(10'000), {.value_dim = 8});
 }
 
-}  // namespace
+}  // namespace model_raw_cases
 }  // namespace cache_test

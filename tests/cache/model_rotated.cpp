@@ -14,7 +14,7 @@
 #include <posenc/rotary/xpos.hpp>
 
 namespace cache_test {
-namespace {
+namespace model_rotated_cases {
 
 constexpr KeyState rotated = KeyState::rotated;
 constexpr BindOptions heads{.num_heads = 2, .num_kv_heads = 1};
@@ -70,5 +70,5 @@ TEST_CASE("reduced keys of float: as a list") {
   run_sessions<KeyState::reduced, float>(encoding(100), encoding(10'000), {});
 }
 
-}  // namespace
+}  // namespace model_rotated_cases
 }  // namespace cache_test

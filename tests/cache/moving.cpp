@@ -16,7 +16,7 @@
 #include <posenc/rotary/xpos.hpp>
 
 namespace cache_test {
-namespace {
+namespace moving_cases {
 
 using namespace decode_test;
 
@@ -289,5 +289,5 @@ TEST_CASE("rebase there and back") {
         posenc_test::bind_any(rope | axes | ABF{.beta = 50}, shape), 3);
 }
 
-}  // namespace
+}  // namespace moving_cases
 }  // namespace cache_test

@@ -16,7 +16,7 @@
 #include <posenc/score/log_n.hpp>
 
 namespace decode_test {
-namespace {
+namespace calls_cases {
 
 using attention_test::Backwards;
 using attention_test::differing_rows;
@@ -383,5 +383,5 @@ TEST_CASE("decode: keys that another encoding rotated are refused") {
   check(plain, posenc_test::bind_any(ALiBi{}, shape));  // which rotates nothing
 }
 
-}  // namespace
+}  // namespace calls_cases
 }  // namespace decode_test

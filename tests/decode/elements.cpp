@@ -10,7 +10,7 @@
 #include <posenc/rotate/rotate.hpp>
 
 namespace decode_test {
-namespace {
+namespace elements_cases {
 
 const auto biased = [](Index) { return ALiBi{} | Causal{}; };
 const auto rotary = [](Index width) {
@@ -58,5 +58,5 @@ TEST_CASE("decode: rotated keys of 16 bits are rounded once") {
   check(Eigen::half{});
 }
 
-}  // namespace
+}  // namespace elements_cases
 }  // namespace decode_test

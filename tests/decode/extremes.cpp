@@ -18,7 +18,7 @@
 #include <posenc/score/sink_logit.hpp>
 
 namespace decode_test {
-namespace {
+namespace extremes_cases {
 
 constexpr Index heads = 6, kv_heads = 2, width = 16, value_dim = 5;
 constexpr BindOptions shape{.num_heads = heads, .num_kv_heads = kv_heads};
@@ -320,5 +320,5 @@ TEST_CASE("decode: streaming counts places in the cache") {
   CHECK(cache.index(0, 4) == 94);
 }
 
-}  // namespace
+}  // namespace extremes_cases
 }  // namespace decode_test

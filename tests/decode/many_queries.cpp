@@ -18,7 +18,7 @@
 #include <posenc/score/sink_logit.hpp>
 
 namespace decode_test {
-namespace {
+namespace many_queries_cases {
 
 constexpr Index heads = 4, kv_heads = 2, width = 32, tokens = 300;
 const BindOptions options{.num_heads = heads, .num_kv_heads = kv_heads};
@@ -154,5 +154,5 @@ TEST_CASE("decode: an encoding that is composed at run time") {
                     ContainsSubstring("cannot read the keys of this cache"));
 }
 
-}  // namespace
+}  // namespace many_queries_cases
 }  // namespace decode_test

@@ -23,7 +23,7 @@
 #include <posenc/score/soft_cap.hpp>
 
 namespace decode_test {
-namespace {
+namespace relative_cases {
 
 using attention_test::Backwards;
 using attention_test::Workspace;
@@ -264,5 +264,5 @@ TEST_CASE("decode: no room for vectors by distance where nobody has them") {
   CHECK(bytes(shaw_values(10) | Causal{}) < bytes(shaw_values(1000) | Causal{}));
 }
 
-}  // namespace
+}  // namespace relative_cases
 }  // namespace decode_test

@@ -7,7 +7,7 @@
 #include <posenc/mask/causal.hpp>
 
 namespace decode_test {
-namespace {
+namespace shapes_cases {
 
 const auto biased = [](Index) { return ALiBi{} | Causal{}; };
 /// All channels but the first and the last few, where there are some to spare.
@@ -35,5 +35,5 @@ TEST_CASE("decode: heads of any shape, double") {
   check_shapes<KeyState::raw, double>(rotary, some);
 }
 
-}  // namespace
+}  // namespace shapes_cases
 }  // namespace decode_test

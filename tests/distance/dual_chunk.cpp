@@ -9,7 +9,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace dual_chunk_cases {
 
 constexpr DualChunk maps[] = {{1, 1},  {1, 5},  {4, 4},   {6, 9},   {6, 11},
                               {6, 12}, {5, 40}, {20, 24}, {16, 20}, {500, 600}};
@@ -22,8 +22,6 @@ Position reference(Position query, Position key, const DualChunk& map) {
   const Position back = query / s - key / s, i = query % s, j = key % s;
   return back == 0 ? i - j : back == 1 ? successive(i) - j : successive(s - 1) - j;
 }
-
-}  // namespace
 
 TEST_CASE("DualChunk: the reference's distances") {
   for (const DualChunk& map : maps) {
@@ -133,3 +131,5 @@ TEST_CASE("DualChunk: what is wrong is said") {
   CHECK_THAT(sentences_of(DualChunk::from_sizes(512, -1)),
              ContainsSubstring("got chunk 513 and cap 512"));
 }
+
+}  // namespace dual_chunk_cases

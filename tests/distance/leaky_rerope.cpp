@@ -7,14 +7,13 @@
 
 using namespace posenc;
 
-namespace {
+namespace leaky_rerope_cases {
 /// g of the article, in long double and made odd.
 long double article(Position d, Position window, long double k) {
   if (d < 0) return -article(-d, window, k);
   return d < window ? static_cast<long double>(d)
                     : static_cast<long double>(window) + (d - window) / k;
 }
-}  // namespace
 
 TEST_CASE("LeakyReRoPE: the article's map, odd") {
   for (const Position window : {1, 5, 16})
@@ -116,3 +115,5 @@ TEST_CASE("LeakyReRoPE: what is wrong is said") {
   CHECK_THAT(sentences_of(LeakyReRoPE::inverse(128, 0)),
              ContainsSubstring("a step beyond the window of 0"));
 }
+
+}  // namespace leaky_rerope_cases

@@ -10,10 +10,9 @@
 
 using namespace posenc;
 
-namespace {
+namespace lm_infinite_cases {
 constexpr auto rope = Sequence::rope;
 constexpr LMInfinite scheme{.window = 12, .sinks = 5};
-}  // namespace
 
 TEST_CASE("LMInfinite: distances, and who is seen") {
   static_assert(scheme.capacity() == 17);
@@ -110,3 +109,5 @@ TEST_CASE("LMInfinite: what is wrong is said") {
   CHECK(!sentences_of(LMInfinite{.window = most}).empty());
   CHECK(!sentences_of(LMInfinite{.sinks = most}).empty());
 }
+
+}  // namespace lm_infinite_cases

@@ -9,7 +9,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace self_extend_cases {
 
 /// The paper's distance for a key that is not in the future, with real floors.
 double paper(Position query, Position key, Position window, Position group) {
@@ -23,8 +23,6 @@ double paper(Position query, Position key, Position window, Position group) {
 
 constexpr SelfExtend maps[] = {{1, 1}, {2, 1},  {2, 2},  {6, 3},   {7, 7},
                                {8, 2}, {16, 4}, {16, 8}, {30, 10}, {500, 5}};
-
-}  // namespace
 
 TEST_CASE("SelfExtend: the paper's distance, odd, at negative positions too") {
   for (const SelfExtend& map : maps) {
@@ -130,3 +128,5 @@ TEST_CASE("SelfExtend: what is wrong is said") {
   CHECK(sentences_of(SelfExtend{.window = 10, .group = 4}) ==
         "SelfExtend: group must divide window, got window 10 and group 4.\n");
 }
+
+}  // namespace self_extend_cases

@@ -10,7 +10,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace streaming_llm_cases {
 
 constexpr auto rope = Sequence::rope;
 constexpr StreamingLLM scheme{.sinks = 4, .recent = 12};
@@ -24,8 +24,6 @@ std::vector<Index> kept_at(Index n) {
 }
 
 bool kept(Index i, Index j) { return j <= i && (j < 4 || i - j < 12); }
-
-}  // namespace
 
 TEST_CASE("StreamingLLM: distances within the cache") {
   static_assert(scheme.capacity() == 16 && StreamingLLM{}.capacity() == 512);
@@ -155,3 +153,5 @@ TEST_CASE("StreamingLLM: what is wrong is said") {
   CHECK(!sentences_of(StreamingLLM{.sinks = most}).empty());
   CHECK(!sentences_of(StreamingLLM{.recent = most}).empty());
 }
+
+}  // namespace streaming_llm_cases

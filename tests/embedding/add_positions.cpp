@@ -7,7 +7,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace add_positions_cases {
 
 /// A user's own encoding: channel c of position n is 100 n + c.
 struct Counting {
@@ -28,8 +28,6 @@ void check_refused(F f, const std::string& fragment) {
     CHECK_THAT(error.what(), ContainsSubstring(fragment));
   }
 }
-
-}  // namespace
 
 TEST_CASE("add_positions adds at contiguous positions") {
   std::vector<float> x(3 * 4, 0.5F);
@@ -89,3 +87,5 @@ TEST_CASE("add_positions refuses what does not fit") {
   const LearnedAbsolute two{.table = std::vector<float>(8, 1.0F), .length = 2, .width = 4};
   check_refused([&] { add_positions(two, view); }, "whole positions 0 to 1, got position 2");
 }
+
+}  // namespace add_positions_cases

@@ -7,7 +7,7 @@ using namespace posenc;
 
 static_assert(InputEmbedding<LearnedAbsolute> && Checks<LearnedAbsolute>);
 
-namespace {
+namespace learned_absolute_cases {
 
 /// Five rows of three channels, none a combination of the others by accident.
 LearnedAbsolute five() {
@@ -41,8 +41,6 @@ void check_sentence(const LearnedAbsolute& encoding, const std::string& fragment
   REQUIRE(found.size() == 1);
   CHECK_THAT(found.front(), ContainsSubstring(fragment));
 }
-
-}  // namespace
 
 TEST_CASE("LearnedAbsolute reads its table") {
   LearnedAbsolute encoding = five();
@@ -112,3 +110,5 @@ TEST_CASE("LearnedAbsolute reports wrong parameters") {
     check_sentence(with([&](auto& e) { e.hierarchical = a; }),
                    "hierarchical must be between 0 and 1 and not 1/2");
 }
+
+}  // namespace learned_absolute_cases

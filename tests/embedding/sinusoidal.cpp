@@ -9,7 +9,7 @@ using namespace posenc;
 
 static_assert(InputEmbedding<Sinusoidal> && Checks<Sinusoidal>);
 
-namespace {
+namespace sinusoidal_cases {
 
 using Real = long double;
 
@@ -39,8 +39,6 @@ void check_sentence(const Sinusoidal& encoding, const std::string& fragment) {
 
 constexpr SinusoidalLayout all_layouts[] = {SinusoidalLayout::interleaved,
                                             SinusoidalLayout::sin_cos, SinusoidalLayout::cos_sin};
-
-}  // namespace
 
 TEST_CASE("Sinusoidal golden frequencies") {
   const Sinusoidal paper{.width = 512};
@@ -135,3 +133,5 @@ TEST_CASE("Sinusoidal reports wrong parameters") {
   check_sentence({.width = 4, .scale = nan}, "scale and offset must be finite, got nan and 0");
   check_sentence({.width = 4, .offset = nan}, "scale and offset must be finite, got 1 and nan");
 }
+
+}  // namespace sinusoidal_cases

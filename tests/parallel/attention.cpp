@@ -10,8 +10,8 @@
 #include <posenc/executor/pool.hpp>
 #include <posenc/mask/causal.hpp>
 
-namespace attention_test {
-namespace {
+namespace attention_cases {
+namespace attention_cases {
 
 AnyExecutor new_threads(int threads) {
   return Pool(threads,
@@ -75,5 +75,5 @@ TEST_CASE("attention: the same bits whatever the threads") {
   check_same_whoever_runs_it<double>(RoPE<HalfSplit>{.head_dim = groups.width} | Causal{}, groups);
 }
 
-}  // namespace
-}  // namespace attention_test
+}  // namespace attention_cases
+}  // namespace attention_cases

@@ -14,8 +14,8 @@
 
 #include <cstring>
 
-namespace decode_test {
-namespace {
+namespace decode_cases {
+namespace decode_cases {
 
 AnyExecutor new_threads(int threads) {
   return Pool(threads,
@@ -81,5 +81,5 @@ TEST_CASE("shift: the same bits on several threads") {
   CHECK(same);
 }
 
-}  // namespace
-}  // namespace decode_test
+}  // namespace decode_cases
+}  // namespace decode_cases

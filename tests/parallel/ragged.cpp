@@ -11,7 +11,7 @@
 #include <posenc/mask/causal.hpp>
 
 namespace attention_test {
-namespace {
+namespace ragged_cases {
 
 constexpr Index width = 16, value_dim = 24, heads = 4, kv_heads = 2;
 
@@ -127,5 +127,5 @@ TEST_CASE("attention over a ragged batch: what is wrong is said of its sequence"
                     ContainsSubstring("the workspace has 64 bytes"));
 }
 
-}  // namespace
+}  // namespace ragged_cases
 }  // namespace attention_test

@@ -15,7 +15,7 @@ constexpr double work = 1.5e6;  // multiplications for scores per combination
 template <class T>
 double run(const Scenario& scenario, const Pipeline& pipeline, const ReferenceResult* known,
            ReferenceResult* keep) {
-  Inputs<T> inputs(scenario);
+  ScenarioInputs<T> inputs(scenario);
   if (scenario.hide_non_finite) inputs.poison_hidden_keys(pipeline);
   Arguments<T> call = inputs.call;
   Output<T> result(call, scenario.memory == 2 ? Tensor<T>::padded : Tensor<T>::token_major);
@@ -63,7 +63,7 @@ TEST_CASE("random combinations: kernel equals reference", "[attention]") {
 TEST_CASE("the bound is not vacuous", "[attention]") {
   // An error of one position, or of one key too many, must not pass.
   Scenario scenario{.at = {}, .queries = 40, .keys = 40, .value_dim = 64, .gain = 1, .seed = 5};
-  const Inputs<float> inputs(scenario);
+  const ScenarioInputs<float> inputs(scenario);
   const auto encoding = RoPE<HalfSplit>{.head_dim = 64} | Causal{};
   const auto bound = bind(encoding);
   const Output<float> shifted =

@@ -14,7 +14,7 @@ namespace {
 template <class T>
 struct Prefill {
   const Pipeline& pipeline;
-  Inputs<T> inputs;
+  ScenarioInputs<T> inputs;
   Output<T> result;
   std::vector<RowBound> bounds;
 
@@ -126,7 +126,7 @@ TEST_CASE("rotated keys in a whole prefill", "[attention]") {
     ++tried;
     Scenario scenario = random_scenario(random, 1e6, at);
     if (pipeline->rotates_values) scenario.value_dim = std::max(scenario.value_dim, at.head_dim);
-    const Inputs<float> inputs(scenario);
+    const ScenarioInputs<float> inputs(scenario);
     Arguments<float> call = inputs.call;
     Output<float> result(call);
     call.options.lse = result.lse;

@@ -549,12 +549,12 @@ inline Scenario random_scenario(Random& random, double work, const Setting& at) 
 
 /// A scenario's inputs; `call` points into this object.
 template <class T>
-struct Inputs {
+struct ScenarioInputs {
   const Scenario& scenario;
   Tensor<T> q, k, v;
   Arguments<T> call;
 
-  explicit Inputs(const Scenario& s)
+  explicit ScenarioInputs(const Scenario& s)
       : scenario(s), q(s.queries, s.at.num_heads, s.at.head_dim, memory(0)),
         k(s.keys, s.at.num_kv_heads, s.at.head_dim, memory(1)),
         v(s.keys, s.at.num_kv_heads, s.value_dim, memory(2)) {
@@ -565,7 +565,7 @@ struct Inputs {
     if (!s.query_positions.empty()) call.options.query_positions = s.query_positions;
     if (!s.key_positions.empty()) call.options.key_positions = s.key_positions;
   }
-  Inputs(const Inputs&) = delete;
+  ScenarioInputs(const ScenarioInputs&) = delete;
 
   /// Keys that no row of their heads sees hold infinities and NaN from here on.
   void poison_hidden_keys(const Pipeline& pipeline) {

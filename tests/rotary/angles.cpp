@@ -21,7 +21,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace angles_cases {
 
 using Real = long double;
 
@@ -75,8 +75,6 @@ std::vector<Position> around_powers(int first, int last) {
     for (const Position d : {-1, 0, 1}) positions.push_back((Position{1} << k) + d);
   return positions;
 }
-
-}  // namespace
 
 TEST_CASE("angles: cosine and sine within 1e-7 at every position to 4096") {
   for (const double base : {1e4, 5e5, 1e6, 1e7})
@@ -290,8 +288,6 @@ TEST_CASE("angles: no pairs") {
 
 // --- The peers ----------------------------------------------------------------------------------
 
-namespace {
-
 /// Distance of the angle whose cosine and sine these are from the exact one.
 Real phase_error(float cos, float sin, Real angle) {
   const Real difference = std::atan2(static_cast<Real>(sin), static_cast<Real>(cos)) - angle;
@@ -309,8 +305,6 @@ Real greatest_phase_error(Angles mode, double base, Index dim, Position p) {
                                  static_cast<Real>(p) * frequency(base, dim, i)));
   return worst;
 }
-
-}  // namespace
 
 TEST_CASE("angles: the peers' errors are as large as measured elsewhere, ours are not") {
   struct Row {
@@ -405,8 +399,6 @@ TEST_CASE("angles: scaled frequencies keep the peers' way of computing") {
 
 // --- Golden files -------------------------------------------------------------------------------
 
-namespace {
-
 nlohmann::json golden() {
   std::ifstream file(POSENC_GOLDEN_DIR "/rope_rotated.json");
   REQUIRE(file);
@@ -457,8 +449,6 @@ double greatest_excess(const nlohmann::json& entry, const AngleTable& table, Tol
   return worst;
 }
 
-}  // namespace
-
 TEST_CASE(
     "golden: frequencies and exact angles of plain RoPE, with a tolerance that grows with "
     "position") {
@@ -504,3 +494,5 @@ TEST_CASE("golden: in Hugging Face's mode its frequencies give its angles") {
 }
 
 #endif
+
+}  // namespace angles_cases

@@ -25,7 +25,7 @@
 using namespace posenc;
 using posenc_test::noise;
 
-namespace {
+namespace apply_cases {
 
 using Real = long double;
 
@@ -139,8 +139,6 @@ void matches_oracle(Index head_dim, Index dim, Index offset, double amplitude,
   unrotate(plain, ids, bound_encoding, {.attention_factor = false});
   CHECK(worst_difference(unitary, x) <= small);
 }
-
-}  // namespace
 
 TEST_CASE("rotate: the formula, both layouts, whole, partial and offset blocks") {
   const std::vector<Position> ids{0, 1, -1, 4095, 131071, 1 << 23, 5};
@@ -420,8 +418,6 @@ TEST_CASE("rotate: heads that share memory cannot be rotated in place") {
 
 #if __has_include(<nlohmann/json.hpp>)
 
-namespace {
-
 /// Greatest difference to the golden q_rotated and k_rotated, in units of what the position allows.
 template <class LayoutT, class Tolerance>
 double golden_excess(const nlohmann::json& entry, Angles angles, Tolerance tolerance) {
@@ -459,8 +455,6 @@ double golden_excess_any(const nlohmann::json& entry, Angles angles, Tolerance t
                                             : golden_excess<Interleaved>(entry, angles, tolerance);
 }
 
-}  // namespace
-
 TEST_CASE("golden: queries and keys of the reference models") {
   std::ifstream stream(POSENC_GOLDEN_DIR "/rope_rotated.json");
   REQUIRE(stream);
@@ -488,3 +482,5 @@ TEST_CASE("rotate: memory that is missing is refused") {
   CHECK_THROWS_WITH(rotate(TensorView<float>(nullptr, 4, 2, 8), 0, encoding),
                     ContainsSubstring("null"));
 }
+
+}  // namespace apply_cases

@@ -10,7 +10,7 @@
 
 using namespace axes_test;
 
-namespace {
+namespace axial_2d_cases {
 
 constexpr double two_pi = 2 * std::numbers::pi;
 
@@ -42,8 +42,6 @@ void matches_formula(Index width, double base, const Axial2D& axial) {
   const Positions real(centres, 2);
   CHECK(ratio(real, [&](int a, Index t) { return static_cast<Real>(real.real(a, t)); }) <= 1);
 }
-
-}  // namespace
 
 TEST_CASE("Axial2D: a ladder per axis is that of half of the head") {
   const RotaryState state = bind(RoPE<HalfSplit>{.head_dim = 80} | Axial2D{}).rotary().state;
@@ -176,3 +174,5 @@ TEST_CASE("Axial2D: wrong parameters are sentences") {
   refused(rope, encoding(Axial2D{}, MRoPE{.sections = {8, 12, 12}}),
           "MRoPE: the pairs have coordinates already, 2 of them");
 }
+
+}  // namespace axial_2d_cases

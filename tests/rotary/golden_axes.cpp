@@ -26,7 +26,7 @@
 using namespace axes_test;
 using Json = nlohmann::json;
 
-namespace {
+namespace golden_axes_cases {
 
 constexpr double eps = 0x1p-24;
 
@@ -135,8 +135,6 @@ double worst(const Json& entry, const Component& component) {
   return errors(entry, component).greatest;
 }
 
-}  // namespace
-
 TEST_CASE("golden: M-RoPE and axial rotations of transformers") {
   std::map<std::string, int> seen;
   for (const Json& entry : golden_cases("axes_rotated.json")) {
@@ -207,3 +205,5 @@ TEST_CASE("golden: xPos of torchscale") {
 }
 
 #endif
+
+}  // namespace golden_axes_cases

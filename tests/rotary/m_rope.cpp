@@ -9,7 +9,7 @@
 
 using namespace axes_test;
 
-namespace {
+namespace m_rope_cases {
 
 std::vector<int> axis_map(const MRoPE& axes, Index pairs) {
   std::vector<int> map;
@@ -59,8 +59,6 @@ void matches_formula(const RoPE<LayoutT>& rope, const MRoPE& axes, Position low,
             x, rotated(x, tokens, real, bound), tokens, bound.rotary(),
             angle([&](int axis, Index t) { return static_cast<Real>(real.real(axis, t)); })) <= 1);
 }
-
-}  // namespace
 
 TEST_CASE("MRoPE: chunked sections, one after the other") {
   CHECK(axis_map({.sections = {16, 24, 24}}, 64) == runs({16, 24, 24}));
@@ -261,3 +259,5 @@ TEST_CASE("MRoPE: positions of another number of coordinates are refused") {
              }),
              ContainsSubstring("positions of 2 coordinates, but the encoding has 1"));
 }
+
+}  // namespace m_rope_cases

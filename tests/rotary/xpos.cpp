@@ -7,7 +7,7 @@
 
 using namespace axes_test;
 
-namespace {
+namespace xpos_cases {
 
 const RotateOptions as_query{.side = Side::query};
 const RotateOptions as_key{.side = Side::key};
@@ -22,8 +22,6 @@ double score(const BoundT& bound, const std::vector<double>& q, Position n,
              const std::vector<double>& k, Position m) {
   return dot(rotated(q, 1, n, bound, as_query), rotated(k, 1, m, bound, as_key));
 }
-
-}  // namespace
 
 TEST_CASE("XPos: growth of magnitudes, published numbers") {
   const RotaryState state = bind(RoPE<Interleaved>{.head_dim = 128} | XPos{}).rotary().state;
@@ -250,3 +248,5 @@ TEST_CASE("XPos: wrong parameters are sentences") {
           "centre must lie within +-2^52, got 4503599627370497");
   refused(encoding(XPos{}, XPos{}), "keep one XPos");
 }
+
+}  // namespace xpos_cases
