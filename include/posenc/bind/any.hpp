@@ -37,8 +37,8 @@ struct AnyComponent {
 /// A component of type C, without score loops. Not inline, so that a program can have those of the
 /// library's own components compiled once (bind/compiled_components.hpp).
 template <class C>
-AnyComponent any_component(std::shared_ptr<const void> self) {
-  AnyComponent any{.self = std::move(self), .describe = &description<C>};
+AnyComponent any_component(const std::shared_ptr<const void>& self) {
+  AnyComponent any{.self = self, .describe = &description<C>};
   if constexpr (AskedInAttention<C>) {
     using S = prepared_t<C>;
     any.prepare = [](const std::shared_ptr<const void>& written,
@@ -116,8 +116,8 @@ class AnyEncoding {
       append_component<T>(std::make_shared<const T>(part));
   }
   template <class C>
-  void append_component(std::shared_ptr<const void> component) {
-    detail::AnyComponent any = detail::any_component<C>(std::move(component));
+  void append_component(const std::shared_ptr<const void>& component) {
+    detail::AnyComponent any = detail::any_component<C>(component);
     if constexpr (AskedInAttention<C>) {
       any.floats = &detail::score_loops<prepared_t<C>, float>;
       any.doubles = &detail::score_loops<prepared_t<C>, double>;
