@@ -10,7 +10,7 @@
 #include <posenc/executor/pool.hpp>
 #include <posenc/mask/causal.hpp>
 
-namespace attention_cases {
+namespace attention_test {
 namespace attention_cases {
 
 AnyExecutor new_threads(int threads) {
@@ -76,4 +76,4 @@ TEST_CASE("attention: the same bits whatever the threads") {
 }
 
 }  // namespace attention_cases
-}  // namespace attention_cases
+}  // namespace attention_test

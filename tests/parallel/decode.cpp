@@ -14,7 +14,7 @@
 
 #include <cstring>
 
-namespace decode_cases {
+namespace decode_test {
 namespace decode_cases {
 
 AnyExecutor new_threads(int threads) {
@@ -82,4 +82,4 @@ TEST_CASE("shift: the same bits on several threads") {
 }
 
 }  // namespace decode_cases
-}  // namespace decode_cases
+}  // namespace decode_test
