@@ -8,7 +8,7 @@
 using posenc::Index;
 using posenc::MRoPE;
 
-namespace {
+namespace axes_cases {
 
 /// A language model whose heads have 128 channels.
 json wide(const char* model_type, const json& rope) {
@@ -35,8 +35,6 @@ std::vector<int> in_chunks(std::initializer_list<Index> sections) {
     axes.insert(axes.end(), static_cast<std::size_t>(pairs), axis++);
   return axes;
 }
-
-}  // namespace
 
 TEST_CASE("axes: of the published models") {
   const Model qwen25 = shipped("qwen2.5-vl-7b");
@@ -126,3 +124,5 @@ TEST_CASE("axes: explain() says how pairs share them") {
              ContainsSubstring("pairs of (time, height, width): 24, 20, 20, in turns\n"));
   CHECK_THAT(explain(shipped("llama-3.1-8b")), !ContainsSubstring("height"));
 }
+
+}  // namespace axes_cases

@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <fstream>
 
-namespace {
+namespace errors_cases {
 
 json rope(const json& dict, const json& more = json::object()) {
   json config = llama({{"rope_scaling", dict}});
@@ -19,8 +19,6 @@ void refuses(const json& config, std::initializer_list<const char*> fragments) {
   INFO(config.dump());
   for (const char* fragment : fragments) CHECK_THAT(wrong, ContainsSubstring(fragment));
 }
-
-}  // namespace
 
 TEST_CASE("a model_type that is not known needs a layout") {
   refuses(llama({{"model_type", "new_model"}}),
@@ -220,3 +218,5 @@ TEST_CASE("files that cannot be read") {
              ContainsSubstring(broken) && ContainsSubstring("model_type is missing"));
   std::remove(broken.c_str());
 }
+
+}  // namespace errors_cases

@@ -5,11 +5,10 @@
 
 using posenc::config::ExplainOptions;
 
-namespace {
+namespace explain_cases {
 void says(const std::string& text, std::initializer_list<const char*> fragments) {
   for (const char* fragment : fragments) CHECK_THAT(text, ContainsSubstring(fragment));
 }
-}  // namespace
 
 TEST_CASE("explain: which key won, the layout and why, the pairs") {
   says(explain(shipped("llama-3.1-8b")),
@@ -39,3 +38,5 @@ TEST_CASE("explain: at a length, and pair by pair") {
   const std::string all = explain(shipped("llama-2-7b"), ExplainOptions{.every_pair = true});
   CHECK(std::count(all.begin(), all.end(), '\n') > 64);
 }
+
+}  // namespace explain_cases

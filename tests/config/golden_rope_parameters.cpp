@@ -7,7 +7,7 @@
 
 #include <fstream>
 
-namespace {
+namespace golden_rope_parameters_cases {
 
 bool refused_on_purpose(const json& test) {
   const std::string name = test.at("name");
@@ -16,8 +16,6 @@ bool refused_on_purpose(const json& test) {
          || name == "ratio below 1: amplitude 1"  // extended length shorter than the original
          || name == "attention_factor zero is honoured";  // scores would vanish
 }
-
-}  // namespace
 
 TEST_CASE("golden: Hugging Face's rotary parameters from its own keys") {
   std::ifstream file(std::string(POSENC_GOLDEN_DIR) + "/rope_parameters.json");
@@ -57,3 +55,5 @@ TEST_CASE("golden: Hugging Face's rotary parameters from its own keys") {
   CHECK(compared > 400);
   CHECK(refused == 7);
 }
+
+}  // namespace golden_rope_parameters_cases

@@ -10,7 +10,7 @@
 #include <numbers>
 #include <set>
 
-namespace {
+namespace models_cases {
 
 using posenc::Frequencies;
 using posenc::Index;
@@ -64,8 +64,6 @@ void require_plain(const posenc::config::Rotation& rotary, Index d, long double 
 
 constexpr auto half = posenc::huggingface::LayoutName::half_split;
 constexpr auto inter = posenc::huggingface::LayoutName::interleaved;
-
-}  // namespace
 
 TEST_CASE("every shipped model is read, explained and bound") {
   int models = 0;
@@ -302,3 +300,5 @@ TEST_CASE("models with ALiBi") {
   CHECK(kind(shipped("falcon-rw-1b"), "full_attention").alibi->slope_factor == Approx(1 / 8.0));
   CHECK(kind(shipped("falcon-rw-1b"), "full_attention").num_kv_heads == 32);
 }
+
+}  // namespace models_cases

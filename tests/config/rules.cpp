@@ -7,7 +7,7 @@ using posenc::Index;
 using posenc::huggingface::LayoutName;
 using posenc::huggingface::parse;
 
-namespace {
+namespace rules_cases {
 
 json scaled(const json& rope, const json& more = json::object()) {
   json config = llama({{"rope_scaling", rope}, {"max_position_embeddings", 16384}});
@@ -30,8 +30,6 @@ template <class T>
 const T& length_scheme(const Model& model) {
   return std::get<T>(std::get<posenc::config::LengthScheme>(rotation(model).scheme).rule);
 }
-
-}  // namespace
 
 TEST_CASE("base: dictionary, file, older spelling, default of the architecture") {
   CHECK(rotation(parse(llama({{"rope_theta", nullptr}}))).base == 10000);
@@ -296,3 +294,5 @@ TEST_CASE("visit calls once, with the encoding of the layer") {
   CHECK(name(llama({{"model_type", "bloom"}})) == "alibi causal");
   CHECK(name(llama({{"model_type", "gpt2"}})) == "causal");
 }
+
+}  // namespace rules_cases

@@ -18,7 +18,7 @@
 
 #include <vector>
 
-namespace {
+namespace any_encoding_cases {
 
 using namespace posenc;
 
@@ -114,4 +114,4 @@ TEST_CASE("AnyEncoding: rotate gives the bits of the static form") {
   CHECK(a == b);
 }
 
-}  // namespace
+}  // namespace any_encoding_cases

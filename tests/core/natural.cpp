@@ -6,13 +6,11 @@
 using namespace posenc;
 using detail::Natural;
 
-namespace {
+namespace natural_cases {
 
 Natural power(Position base, Index exponent) { return Natural().multiply_by_power(base, exponent); }
 
 bool equal(const Natural& a, const Natural& b) { return !(a < b) && !(b < a); }
-
-}  // namespace
 
 TEST_CASE("Natural: the same number by other factors") {
   CHECK(equal(Natural(), power(7, 0)));
@@ -36,3 +34,5 @@ TEST_CASE("Natural: order, also of neighbours") {
     CHECK(!(square < square));
   }
 }
+
+}  // namespace natural_cases

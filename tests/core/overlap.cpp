@@ -14,7 +14,7 @@
 using namespace posenc;
 using posenc_test::integer;
 
-namespace {
+namespace overlap_cases {
 
 template <class T>
 std::set<std::intptr_t> bytes_of(const TensorView<T>& view) {
@@ -39,8 +39,6 @@ bool share_a_byte(const TensorView<A>& a, const TensorView<B>& b) {
     if (bytes_of_a.count(byte)) return true;
   return false;
 }
-
-}  // namespace
 
 TEST_CASE("overlap: never misses a shared element") {
   std::mt19937 random(1);
@@ -190,3 +188,5 @@ TEST_CASE("same_elements: the stride of an axis of one does not matter") {
   const TensorView<float> one_head(memory.data(), 3, 1, 5);
   CHECK(same_elements(one_head, TensorView<float>(memory.data(), 3, 1, 5, 5, 15)));
 }
+
+}  // namespace overlap_cases

@@ -36,7 +36,7 @@ struct Nothing {};
 
 using namespace posenc;
 
-namespace {
+namespace pipeline_cases {
 
 template <class E>
 std::string order(const E& composed) {
@@ -51,8 +51,6 @@ std::string order(const E& composed) {
   });
   return names;
 }
-
-}  // namespace
 
 TEST_CASE("pipeline: composition is flat and keeps the order") {
   const RoPE<HalfSplit> rope{.head_dim = 8};
@@ -169,3 +167,5 @@ TEST_CASE("pipeline: | of everybody else is left alone") {
   CHECK(sum == 50);
 #endif
 }
+
+}  // namespace pipeline_cases

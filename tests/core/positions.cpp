@@ -12,7 +12,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace positions_cases {
 
 std::string complaint(const Positions& positions, Index tokens) {
   Problems problems;
@@ -21,8 +21,6 @@ std::string complaint(const Positions& positions, Index tokens) {
   for (const std::string& sentence : problems.sentences()) all += sentence;
   return all;
 }
-
-}  // namespace
 
 TEST_CASE("Positions: an offset") {
   const Positions from_zero;
@@ -221,3 +219,5 @@ TEST_CASE("Positions: constant expressions") {
   constexpr Positions two(ids, 2);
   STATIC_REQUIRE(two.at(1, 0) == 3);
 }
+
+}  // namespace positions_cases

@@ -12,7 +12,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace view_cases {
 
 constexpr Index greatest = std::numeric_limits<Index>::max();
 
@@ -21,8 +21,6 @@ std::vector<int> counting(std::size_t n) {
   std::iota(values.begin(), values.end(), 0);
   return values;
 }
-
-}  // namespace
 
 TEST_CASE("TensorView: contiguous memory is token, head, channel") {
   std::vector<int> memory = counting(3 * 2 * 5);
@@ -166,3 +164,5 @@ TEST_CASE("TensorView: strides of empty views do not overflow") {
   }
   CHECK(fine);
 }
+
+}  // namespace view_cases

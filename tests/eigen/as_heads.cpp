@@ -14,7 +14,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace as_heads_cases {
 
 using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using ColumnMajor = Eigen::MatrixXf;
@@ -36,8 +36,6 @@ void same(const View& view, const Expression& m, Index heads) {
       for (Index c = 0; c < view.width; ++c)
         CHECK(&view(t, h, c) == &m.coeffRef(t, h * view.width + c));
 }
-
-}  // namespace
 
 TEST_CASE("as_heads: matrices") {
   Matrix m = counting(5, 12);
@@ -192,3 +190,5 @@ TEST_CASE("attention through Eigen, from one packed matrix and back into it") {
   CHECK(qkv.leftCols(width) == out);
   CHECK(qkv.rightCols(2 * width) == before.rightCols(2 * width));
 }
+
+}  // namespace as_heads_cases

@@ -10,7 +10,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace chunks_cases {
 
 using Ranges = std::vector<std::pair<Index, Index>>;
 
@@ -44,8 +44,6 @@ Ranges ranges_of(const AnyExecutor& executor, Index items, Index least) {
   std::sort(ranges.begin(), ranges.end());
   return ranges;
 }
-
-}  // namespace
 
 TEST_CASE("for_chunks: a few examples") {
   CHECK(ranges_of(Pretending{4}, 10, 1) == Ranges{{0, 3}, {3, 6}, {6, 8}, {8, 10}});
@@ -124,3 +122,5 @@ TEST_CASE("for_chunks: wrong numbers are sentences") {
   CHECK(of(5, 0) == "posenc::for_chunks: a range must have at least 1 item, got 0.");
   CHECK_THAT(of(-1, -1), ContainsSubstring("2 problems"));
 }
+
+}  // namespace chunks_cases

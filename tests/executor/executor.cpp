@@ -7,7 +7,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace executor_cases {
 
 /// As large as an executor in options may be; it counts the calls in the caller's memory.
 struct Counting {
@@ -39,8 +39,6 @@ struct NotConst {
   [[nodiscard]] Index concurrency() const { return 1; }
   void operator()(Index, TaskRef) {}
 };
-
-}  // namespace
 
 static_assert(Executor<Serial> && Executor<AnyExecutor> && Executor<Counting> && Executor<Plain>);
 static_assert(!Executor<NoConcurrency> && !Executor<NotConst> && !Executor<int>);
@@ -140,3 +138,5 @@ TEST_CASE("AnyExecutor: left alone it is the default executor") {
   check_each_once({});
   check_same_result({});
 }
+
+}  // namespace executor_cases

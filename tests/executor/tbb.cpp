@@ -11,7 +11,7 @@ using namespace posenc;
 
 static_assert(Executor<TBB>);
 
-namespace {
+namespace tbb_cases {
 
 /// Lets TBB have so many threads whatever the machine has.
 class Allowed {
@@ -22,8 +22,6 @@ class Allowed {
  private:
   tbb::global_control control_;
 };
-
-}  // namespace
 
 TEST_CASE("TBB: each task once, on several threads") {
   const Allowed threads(4);
@@ -80,3 +78,5 @@ TEST_CASE("TBB: a thread that waits for its tasks takes no others") {
     });
   CHECK(interrupted == 0);
 }
+
+}  // namespace tbb_cases

@@ -9,10 +9,9 @@ using namespace oracle;
 static_assert(FrequencyTransform<DynamicNTK> && ChecksState<DynamicNTK> &&
               LengthDependent<DynamicNTK>);
 
-namespace {
+namespace dynamic_ntk_cases {
 constexpr DynamicNTKForm all_forms[] = {DynamicNTKForm::huggingface, DynamicNTKForm::paper,
                                         DynamicNTKForm::qwen, DynamicNTKForm::clex};
-}
 
 TEST_CASE("DynamicNTK golden numbers") {
   const DynamicNTK huggingface{.factor = 2, .original_context = 4096};
@@ -91,3 +90,5 @@ TEST_CASE("DynamicNTK reports wrong parameters") {
   check_sentence(DynamicNTK{.original_context = 64}, state(64, 1e4, -5),
                  "current length must not be negative, got -5");
 }
+
+}  // namespace dynamic_ntk_cases

@@ -28,7 +28,7 @@ using namespace posenc;
 using namespace oracle;
 using Json = nlohmann::json;
 
-namespace {
+namespace golden_huggingface_cases {
 
 constexpr double eps = 0x1p-24;
 
@@ -151,8 +151,6 @@ void check_equal(const Result& result, const Json& inv_freq, double attention_fa
   CHECK(result.state.attention_factor == Approx(attention_factor).epsilon(1e-14));
 }
 
-}  // namespace
-
 TEST_CASE("frequencies equal those of Hugging Face") {
   std::size_t compared = 0;
   for (const Json& item : golden_file().at("cases")) {
@@ -187,3 +185,5 @@ TEST_CASE("frequencies over a sequence equal those of Hugging Face") {
 }
 
 #endif
+
+}  // namespace golden_huggingface_cases

@@ -8,7 +8,7 @@ using namespace oracle;
 
 static_assert(FrequencyTransform<Llama3> && ChecksState<Llama3> && !LengthDependent<Llama3>);
 
-namespace {
+namespace llama3_cases {
 
 /// The three cases by wavelength, as Meta's code has them.
 Real by_wavelength(Real w, Real factor, Real low, Real high, Real context) {
@@ -18,8 +18,6 @@ Real by_wavelength(Real w, Real factor, Real low, Real high, Real context) {
   const Real smooth = (context / wavelength - low) / (high - low);
   return (1 - smooth) * w / factor + smooth * w;
 }
-
-}  // namespace
 
 TEST_CASE("Llama3 golden rescale factors") {
   const RotaryState before = state(128, 5e5);
@@ -82,3 +80,5 @@ TEST_CASE("Llama3 reports wrong parameters") {
   check_sentence(Llama3{.original_context = 0}, state(64),
                  "original_context, the trained length, must be positive, got 0");
 }
+
+}  // namespace llama3_cases

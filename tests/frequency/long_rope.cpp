@@ -11,7 +11,7 @@ static_assert(FrequencyTransform<LongRoPE> && ChecksState<LongRoPE> && LengthDep
 static_assert(FrequencyTransform<LongRoPELong> && !LengthDependent<LongRoPELong>);
 static_assert(FrequencyTransform<LongRoPEShort> && !LengthDependent<LongRoPEShort>);
 
-namespace {
+namespace long_rope_cases {
 
 const std::vector<double> short_list{1, 1.5, 2};
 const std::vector<double> long_list{1, 4, 32};
@@ -27,8 +27,6 @@ void check_divided(const RotaryState& s, const std::vector<double>& factors) {
     return plain(i, 6, 10000) / static_cast<Real>(factors[static_cast<std::size_t>(i)]);
   });
 }
-
-}  // namespace
 
 TEST_CASE("LongRoPE golden amplitude, the same for both lists") {
   CHECK(after(phi(), state(6, 1e4, 1)).attention_factor == golden(1.19023807142));
@@ -113,3 +111,5 @@ TEST_CASE("LongRoPE reports wrong parameters") {
   check_sentence(with([](auto& l) { l.long_mscale = -2; }), s,
                  "long_mscale must be positive and finite, got -2");
 }
+
+}  // namespace long_rope_cases

@@ -10,7 +10,7 @@ using namespace oracle;
 static_assert(FrequencyTransform<NTKByParts> && ChecksState<NTKByParts> &&
               !LengthDependent<NTKByParts>);
 
-namespace {
+namespace ntk_by_parts_cases {
 
 struct Golden {
   Index pair;
@@ -39,8 +39,6 @@ Real index_share(Index i, Index d, Real base, Real context, Real fast, Real slow
   if (low == high) high += 0.001L;
   return 1 - std::min(1.0L, std::max(0.0L, (static_cast<Real>(i) - low) / (high - low)));
 }
-
-}  // namespace
 
 TEST_CASE("NTKByParts golden numbers of both ramps") {
   const RotaryState before = state(128);
@@ -163,3 +161,5 @@ TEST_CASE("NTKByParts reports wrong parameters") {
   check_sentence(llama2, state(128, 1), "needs a base greater than 1, but the base in force is 1");
   CHECK(sentences(llama2_rotations, state(128, 1)).empty());
 }
+
+}  // namespace ntk_by_parts_cases

@@ -13,7 +13,7 @@ using namespace oracle;
 static_assert(FrequencyTransform<RescaleFactors> && ChecksState<RescaleFactors> &&
               !LengthDependent<RescaleFactors>);
 
-namespace {
+namespace rescale_factors_cases {
 
 template <class Lambda>
 RescaleFactors list(Index pairs, Lambda lambda) {
@@ -26,8 +26,6 @@ RescaleFactors list(Index pairs, Lambda lambda) {
 void check_equal(const RotaryState& a, const RotaryState& b) {
   check_pairs(a, [&](Index i) { return b.inv_freq[i]; });
 }
-
-}  // namespace
 
 TEST_CASE("RescaleFactors of ones changes nothing") {
   check_identity(list(64, [](Real) { return 1.0L; }), state(128));
@@ -70,3 +68,5 @@ TEST_CASE("RescaleFactors reports wrong lists") {
   check_sentence(RescaleFactors{.factors = {1, 1}, .attention_factor = -1}, s,
                  "attention_factor must be positive");
 }
+
+}  // namespace rescale_factors_cases

@@ -8,13 +8,11 @@ using namespace oracle;
 
 static_assert(FrequencyTransform<YaRN> && ChecksState<YaRN> && !LengthDependent<YaRN>);
 
-namespace {
+namespace yarn_cases {
 
 double attention(double factor) {
   return after(YaRN{.factor = factor, .original_context = 4096}, state(128)).attention_factor;
 }
-
-}  // namespace
 
 TEST_CASE("YaRN golden attention factors") {
   CHECK(attention(32) == golden(1.34657359028));
@@ -163,3 +161,5 @@ TEST_CASE("YaRN reports wrong parameters") {
                  "mscale_all_dim must be finite");
   CHECK(sentences(YaRN{.factor = 0.5, .original_context = -1}, state(128)).size() == 2);
 }
+
+}  // namespace yarn_cases

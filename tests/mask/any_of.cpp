@@ -12,7 +12,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace any_of_cases {
 /// A mask that exists only once the number of heads is known.
 struct Late {
   struct Prepared {
@@ -21,7 +21,6 @@ struct Late {
   };
   [[nodiscard]] Prepared prepare(const HeadShape& shape) const { return {shape.num_heads}; }
 };
-}  // namespace
 
 TEST_CASE("any_of: the union, pairs and tiles") {
   mask_is(
@@ -69,3 +68,5 @@ TEST_CASE("any_of: prepares and checks its masks, and nests") {
   const auto composed = Causal{} | any_of(SlidingWindow{.left = 3}, PrefixLM{2});
   static_assert(std::tuple_size_v<std::remove_cvref_t<decltype(composed.components())>> == 2);
 }
+
+}  // namespace any_of_cases

@@ -6,7 +6,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace documents_cases {
 /// The document of each token, counted one by one.
 std::vector<int> ids_of(const std::vector<Position>& starts, Position tokens) {
   std::vector<int> ids;
@@ -17,7 +17,6 @@ std::vector<int> ids_of(const std::vector<Position>& starts, Position tokens) {
   }
   return ids;
 }
-}  // namespace
 
 TEST_CASE("Documents: pairs and tiles") {
   for (const std::vector<Position>& starts :
@@ -58,3 +57,5 @@ TEST_CASE("Documents: what is wrong is said") {
   CHECK_THAT(sentences_of(Documents{.starts = {0, 5, 5}}),
              ContainsSubstring("starts must increase, got 5 after 5"));
 }
+
+}  // namespace documents_cases

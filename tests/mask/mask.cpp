@@ -8,7 +8,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace mask_cases {
 struct EveryNth {
   Position n;
 
@@ -17,7 +17,6 @@ struct EveryNth {
     problems.require(n > 0, "EveryNth: n must be positive, got ", n, ".");
   }
 };
-}  // namespace
 
 TEST_CASE("mask(f): a predicate, asked about every score") {
   constexpr auto third = mask(EveryNth{3});
@@ -33,3 +32,5 @@ TEST_CASE("mask(f): composes, and checks what the functor checks") {
   static_assert(std::tuple_size_v<std::remove_cvref_t<decltype(composed.components())>> == 2);
   CHECK_THAT(sentences_of(mask(EveryNth{0})), ContainsSubstring("n must be positive, got 0"));
 }
+
+}  // namespace mask_cases

@@ -10,7 +10,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace parallel_windows_cases {
 
 constexpr auto rope = Sequence::rope;
 
@@ -34,8 +34,6 @@ Rows attend(const Sequence& s, const ParallelWindows& windows) {
   const std::vector<Position> ids = windows.positions(s.tokens);
   return s.attend(rope | windows, {.query_positions = ids, .key_positions = ids});
 }
-
-}  // namespace
 
 TEST_CASE("ParallelWindows: pairs and tiles") {
   for (const std::vector<Position>& lengths :
@@ -165,3 +163,5 @@ TEST_CASE("ParallelWindows: what is wrong is said") {
                     ContainsSubstring("there are 1 windows, so there is none of number 1"));
   CHECK_THROWS_AS(bind(rope | ParallelWindows{{-2}}), Error);
 }
+
+}  // namespace parallel_windows_cases

@@ -10,7 +10,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace rings_cases {
 
 template <class M>
 void ring_suffices(const M& mask, Index capacity, Index sinks) {
@@ -27,8 +27,6 @@ void ring_suffices(const M& mask, Index capacity, Index sinks) {
                     ContainsSubstring(", which the mask lets query") &&
                         ContainsSubstring("is a ring of " + std::to_string(capacity - 1)));
 }
-
-}  // namespace
 
 TEST_CASE("rings: SlidingWindow takes left + 1 keys") {
   ring_suffices(SlidingWindow{.left = 9}, 10, 0);
@@ -55,7 +53,6 @@ TEST_CASE("rings: SinkWindow takes its sinks and its window") {
                     ContainsSubstring("overwritten token 2, which the mask lets query 99 see"));
 }
 
-namespace {
 /// Every fourth token sees all that went before.
 struct Summaries {
   [[nodiscard]] bool visible(const Score& at) const {
@@ -63,7 +60,6 @@ struct Summaries {
            (at.query_index % 4 == 3 || at.query_index - at.key_index < 4);
   }
 };
-}  // namespace
 
 TEST_CASE("rings: what one of several queries would miss is found") {
   const Sequence s(8);
@@ -85,3 +81,5 @@ TEST_CASE("rings: what one of several queries would miss is found") {
 TEST_CASE("rings: ChunkedCausal takes a chunk") {
   ring_suffices(ChunkedCausal{.chunk = 16}, 16, 0);
 }
+
+}  // namespace rings_cases

@@ -6,13 +6,12 @@
 
 using namespace posenc;
 
-namespace {
+namespace sliding_window_cases {
 int tokens_seen(const SlidingWindow& mask, Position query) {
   int seen = 0;
   for (Position key = 0; key < 100; ++key) seen += mask.visible(pair(query, key));
   return seen;
 }
-}  // namespace
 
 TEST_CASE("SlidingWindow: pairs and tiles") {
   for (const Position left : {0, 1, 7, 30, 500})
@@ -75,3 +74,5 @@ TEST_CASE("SlidingWindow: what is wrong is said") {
   CHECK_THAT(sentences_of(SlidingWindow{.dilation = 0}),
              ContainsSubstring("dilation must be at least 1, got 0"));
 }
+
+}  // namespace sliding_window_cases

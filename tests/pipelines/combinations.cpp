@@ -7,7 +7,7 @@
 #include "pipelines.hpp"
 
 namespace attention_test {
-namespace {
+namespace combinations_cases {
 
 constexpr int rounds = 13;      // per pipeline type; times 48 types
 constexpr double work = 1.5e6;  // multiplications for scores per combination
@@ -82,5 +82,5 @@ TEST_CASE("the bound is not vacuous", "[attention]") {
                            error_bounds(inputs.call, bound)) > 1000);
 }
 
-}  // namespace
+}  // namespace combinations_cases
 }  // namespace attention_test

@@ -9,7 +9,7 @@
 #include "pipelines.hpp"
 
 namespace attention_test {
-namespace {
+namespace decode_cases {
 
 template <class T>
 struct Prefill {
@@ -138,5 +138,5 @@ TEST_CASE("rotated keys in a whole prefill", "[attention]") {
   CHECK(tried >= 8);
 }
 
-}  // namespace
+}  // namespace decode_cases
 }  // namespace attention_test

@@ -8,7 +8,7 @@
 #include <posenc/mask/causal.hpp>
 
 namespace relative_test {
-namespace {
+namespace deberta_cases {
 
 /// The row of a distance, as transformers' make_log_bucket_position and clamp say it.
 Index row_of(Position r, Index buckets, Position max_position) {
@@ -131,5 +131,5 @@ TEST_CASE("DeBERTa: wrong values are sentences", "[relative]") {
                           std::to_string(buckets)));
 }
 
-}  // namespace
+}  // namespace deberta_cases
 }  // namespace relative_test

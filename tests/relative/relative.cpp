@@ -25,7 +25,7 @@
 #include <posenc/score/soft_cap.hpp>
 
 namespace relative_test {
-namespace {
+namespace relative_cases {
 
 constexpr Index heads = 6, kv_heads = 2, width = 16, value_dim = 19;
 
@@ -262,5 +262,5 @@ TEST_CASE("vectors by distance: room for what is asked and no more", "[relative]
   CHECK(wrong == 0);
 }
 
-}  // namespace
+}  // namespace relative_cases
 }  // namespace relative_test

@@ -8,7 +8,7 @@
 #include <posenc/mask/causal.hpp>
 
 namespace relative_test {
-namespace {
+namespace shaw_cases {
 
 TEMPLATE_TEST_CASE("Shaw: the formula of the paper", "[relative]", float, double) {
   using T = TestType;
@@ -156,5 +156,5 @@ TEST_CASE("row_by_row: the rows of a matrix, however it is stored", "[relative]"
   CHECK(row_by_row(2 * by_column.transpose()) == std::vector<float>{2, 8, 4, 10, 6, 12});
 }
 
-}  // namespace
+}  // namespace shaw_cases
 }  // namespace relative_test

@@ -11,7 +11,7 @@
 #include <posenc/mask/sliding_window.hpp>
 
 namespace relative_test {
-namespace {
+namespace transformer_xl_cases {
 
 /// r_D of the paper: sines, then cosines, of D 10000^(-2t/d_model).
 Real sinusoid(Position distance, Index i, Index d_model) {
@@ -263,5 +263,5 @@ TEST_CASE("TransformerXL: wrong values are sentences", "[relative]") {
   CHECK_THAT(sentences_of(wrong), ContainsSubstring("first_distance must lie within +-2^52"));
 }
 
-}  // namespace
+}  // namespace transformer_xl_cases
 }  // namespace relative_test

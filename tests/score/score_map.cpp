@@ -8,7 +8,7 @@
 
 using namespace posenc;
 
-namespace {
+namespace score_map_cases {
 struct Leaky {
   double slope;
 
@@ -20,7 +20,6 @@ struct Leaky {
     problems.require(slope >= 0, "Leaky: slope must not be negative, got ", slope, ".");
   }
 };
-}  // namespace
 
 TEST_CASE("score_map(f): a function of the score, in the kernel's own type") {
   constexpr auto halve = score_map([](auto x) { return x / 2; });
@@ -49,3 +48,5 @@ TEST_CASE("score_map(f): composes, and checks what the functor checks") {
   CHECK_THAT(sentences_of(score_map(Leaky{-1})),
              ContainsSubstring("slope must not be negative, got -1"));
 }
+
+}  // namespace score_map_cases
