@@ -2,6 +2,8 @@
 #
 # Compiles ${file} to ${assembly} and looks at the loops that apply a function to scores; see
 # CMakeLists.txt.
+cmake_minimum_required(VERSION 3.25)
+
 list(FILTER include_dirs EXCLUDE REGEX "^$")
 list(TRANSFORM include_dirs PREPEND "-isystem" OUTPUT_VARIABLE includes)
 list(TRANSFORM definitions PREPEND "-D")
