@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "oracle.hpp"
 
+#include <posenc/posenc.hpp>
+
 namespace attention_test {
 
 namespace {
@@ -36,10 +38,23 @@ std::pair<double, double> biases(const detail::Answers& answers, const Score& at
   return {magnitude, stages};
 }
 
+/// The window of a map of distances, if it is one of these types and has one.
+template <class... Maps>
+double window_of(const detail::MapOfDistances& map) {
+  double window = 0;
+  const auto ask = [&]<class M>(std::type_identity<M>) {
+    if constexpr (requires(const M& m) { m.window; })
+      if (map.ask == &detail::map_questions<M>)
+        window = static_cast<double>(static_cast<const M*>(map.self)->window);
+  };
+  (ask(std::type_identity<Maps>{}), ...);
+  return window;
+}
+
 /// P of the head of oracle.hpp.
 template <class T>
 double reach(const Arguments<T>& call, const detail::MapOfDistances& map) {
-  double most = 0, in_regions = 0;
+  double most = 0;
   bool negative = false;
   for (Index r = 0; r < call.q.tokens; ++r)
     for (Index c = 0; c < call.k.tokens; ++c) {
@@ -49,16 +64,8 @@ double reach(const Arguments<T>& call, const detail::MapOfDistances& map) {
                        std::abs(static_cast<double>(at.key)), std::abs(distance)});
       negative = negative || at.query < 0 || at.key < 0 || distance < 0;
     }
-  if (map)
-    for (int region = 0; region < map.regions(); ++region) {
-      for (Index r = 0; r < call.q.tokens; ++r)
-        in_regions =
-            std::max(in_regions, std::abs(map.query_position(region, call.score(r, 0, 0).query)));
-      for (Index c = 0; c < call.k.tokens; ++c)
-        in_regions = std::max(in_regions, std::abs(static_cast<double>(
-                                              map.key_position(region, call.score(0, c, 0).key))));
-    }
-  return most + in_regions + (negative ? 0x1p14 : 0);
+  return most + (negative ? 0x1p14 : 0) +
+         window_of<ReRoPE, LeakyReRoPE, SelfExtend, DualChunk, StreamingLLM, LMInfinite>(map);
 }
 
 }  // namespace

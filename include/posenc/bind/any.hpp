@@ -104,9 +104,12 @@ class AnyEncoding {
   [[nodiscard]] const std::vector<detail::AnyComponent>& components() const { return components_; }
 
  private:
-  friend class Bound<AnyEncoding>;
-  explicit AnyEncoding(std::vector<detail::AnyComponent> components)
-      : components_(std::move(components)) {}
+  template <class E>
+  friend class Bound;
+  /// An encoding as it is, whose type brings the score loops.
+  template <class... Ts>
+  explicit AnyEncoding(std::shared_ptr<const Encoding<Ts...>> written)
+      : components_(detail::any_components(written)), written_(std::move(written)) {}
 
   template <class T>
   void append(const T& part) {
@@ -126,6 +129,7 @@ class AnyEncoding {
   }
 
   std::vector<detail::AnyComponent> components_;
+  std::shared_ptr<const void> written_;
 };
 
 template <class T>
@@ -156,10 +160,6 @@ class Bound<AnyEncoding> {
   /// Throws Error with every problem.
   Bound(AnyEncoding encoding, const BindOptions& options)
       : encoding_(std::move(encoding)), answers_(answer(options)) {}
-
-  /// Of components as they are; for encodings that bring their score loops themselves.
-  Bound(std::vector<detail::AnyComponent> components, const BindOptions& options)
-      : Bound(AnyEncoding(std::move(components)), options) {}
 
   [[nodiscard]] const AnyEncoding& encoding() const { return encoding_; }
   [[nodiscard]] const BindOptions& options() const { return answers_.options(); }

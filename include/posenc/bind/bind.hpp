@@ -88,18 +88,16 @@ class Bound<Encoding<Ts...>> {
 
   /// Throws Error with every problem.
   Bound(encoding_type encoding, const BindOptions& options)
-      : Bound(std::make_shared<const encoding_type>(std::move(encoding)), options) {}
+      : bound_(AnyEncoding(std::make_shared<const encoding_type>(std::move(encoding))), options) {}
 
-  [[nodiscard]] const encoding_type& encoding() const { return *encoding_; }
+  [[nodiscard]] const encoding_type& encoding() const {
+    return detail::as<encoding_type>(bound_.encoding().written_.get());
+  }
   [[nodiscard]] const BindOptions& options() const { return bound_.options(); }
   [[nodiscard]] const HeadShape& shape() const { return bound_.shape(); }
 
   /// The same encoding at another current length.
-  [[nodiscard]] Bound at_length(Position length) const {
-    BindOptions options = this->options();
-    options.length = length;
-    return Bound(encoding_, options);
-  }
+  [[nodiscard]] Bound at_length(Position length) const { return Bound(bound_.at_length(length)); }
 
   /// What answers during attention, in the order written: a tuple of references.
   [[nodiscard]] auto stages() const {
@@ -138,8 +136,7 @@ class Bound<Encoding<Ts...>> {
   using Stages = detail::StagesOf<Ts...>;
   static constexpr detail::TrueDistance true_distance{};
 
-  Bound(std::shared_ptr<const encoding_type> encoding, const BindOptions& options)
-      : encoding_(std::move(encoding)), bound_(detail::any_components(encoding_), options) {}
+  explicit Bound(AnyBound bound) : bound_(std::move(bound)) {}
 
   template <class S, class... Rest>
   static const auto& first_map(const S& stage, const Rest&... rest) {
@@ -149,7 +146,6 @@ class Bound<Encoding<Ts...>> {
       return first_map(rest...);
   }
 
-  std::shared_ptr<const encoding_type> encoding_;
   AnyBound bound_;  ///< without score loops: those of this type are known
 };
 
