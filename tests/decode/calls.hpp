@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Sequences, caches that hold them, and calls to decode, compared with the dense reference within
-// the bound of attention/oracle.hpp.
+// the bound of support/oracle.hpp.
 #pragma once
 
 #include "../support/catch.hpp"
