@@ -7,7 +7,9 @@
 //
 // GB/s counts each rotated channel as read once and written once; of_scale is the speed as a share
 // of what the machine reaches at x *= a in place over the same bytes, measured in turns (of_copy:
-// at a copy, for what is not in place). With threads, both run on the same team.
+// at a copy, for what is not in place). of_bound is the speed as a share of the slower of two: that one,
+// and the products and conversions alone, over a block that stays in the first-level cache, with its
+// angles at hand (steps_GB/s). With threads, all run on the same team.
 #include "baselines/rotate.hpp"
 #include "support/limits.hpp"
 #include "support/memory.hpp"
@@ -47,17 +49,42 @@ struct Tensor {
   }
 };
 
-template <class Subject>
+/// The steps of a rotation where nothing waits for memory or angles: as many, all over one block.
+template <class T, class L>
+auto steps_limit(double bytes, Team& team) {
+  constexpr Index block = 8192 / (width * Index{sizeof(T)});  // heads, in a quarter of the cache
+  const auto passes = static_cast<Index>(bytes / (2 * block * width * Index{sizeof(T)}));
+  return Limit(team, bytes, std::array{block}, [passes](Index, Index i, Index n) {
+    using U = arithmetic_t<T>;
+    alignas(64) T x[block * width]{};
+    alignas(64) U cos[width / 2], sin[width / 2]{};
+    std::fill(std::begin(cos), std::end(cos), U{1});
+    simd::dispatch<T>([&]<class Level>(Level) {
+      Level::template rotate<L>(passes * (i + 1) / n - passes * i / n, block, 0, width / 2,
+                                width / 2, x, 0, width, x, 0, width, cos, sin, 0);
+    });
+    benchmark::DoNotOptimize(x[0]);
+  });
+}
+
+template <class T, class L, class Subject>
 void in_place(const Run& run, const Blocks& touched, const Subject& subject) {
-  const auto limit = scale_limit(touched, run.team);
-  paired(run.state, limit.work(), subject, "scale", limit);
+  const auto scale = scale_limit(touched, run.team);
+  const auto steps = steps_limit<T, L>(scale.work(), run.team);
+  const auto [time, scale_time, steps_time] = in_turns(run.state, subject, scale, steps);
+  auto& counters = run.state.counters;
+  counters["GB/s"] = scale.work() / time * 1e-9;
+  counters["scale_GB/s"] = scale.work() / scale_time * 1e-9;
+  counters["steps_GB/s"] = scale.work() / steps_time * 1e-9;
+  counters["of_scale"] = scale_time / time;
+  counters["of_bound"] = std::max(scale_time, steps_time) / time;
 }
 
 template <class T, class L>
 void offset(const Run& run) {
   const auto bound = bind(RoPE<L>{.head_dim = width});
   const Tensor<T> x(run.tokens);
-  in_place(run, x.blocks(), [&] { rotate(x.view, first, bound, run.options()); });
+  in_place<T, L>(run, x.blocks(), [&] { rotate(x.view, first, bound, run.options()); });
 }
 
 template <class T, class L>
@@ -66,7 +93,7 @@ void q_and_k(const Run& run) {
   const Tensor<T> both(run.tokens, heads + kv_heads);
   const TensorView<T> q(both.memory.data(), run.tokens, heads, width);
   const TensorView<T> k(q.row(run.tokens, 0), run.tokens, kv_heads, width);
-  in_place(run, both.blocks(), [&] { rotate(q, k, first, bound, run.options()); });
+  in_place<T, L>(run, both.blocks(), [&] { rotate(q, k, first, bound, run.options()); });
 }
 
 /// The angles of a step, computed once and applied in every layer.
@@ -74,7 +101,7 @@ template <class T, class L>
 void rotations(const Run& run) {
   const Rotations<L, arithmetic_t<T>> at(bind(RoPE<L>{.head_dim = width}), first, run.tokens);
   const Tensor<T> x(run.tokens);
-  in_place(run, x.blocks(), [&] { rotate(x.view, at, run.options().executor); });
+  in_place<T, L>(run, x.blocks(), [&] { rotate(x.view, at, run.options().executor); });
 }
 
 template <class T, class L>
@@ -94,7 +121,7 @@ void partial(const Run& run) {
       bind(RoPE<L>{.head_dim = width, .rotary_dim = 64, .rotary_offset = rotary_offset});
   const Tensor<float> x(run.tokens);
   const Blocks touched(x.memory.data() + rotary_offset, run.tokens * heads, 64, width);
-  in_place(run, touched, [&] { rotate(x.view, first, bound, run.options()); });
+  in_place<float, L>(run, touched, [&] { rotate(x.view, first, bound, run.options()); });
 }
 
 /// Packed documents of 100 tokens.
@@ -104,7 +131,7 @@ void ids(const Run& run) {
   std::vector<Position> positions;
   for (Index t = 0; t < run.tokens; ++t) positions.push_back(t % 100);
   const Tensor<float> x(run.tokens);
-  in_place(run, x.blocks(), [&] { rotate(x.view, positions, bound, run.options()); });
+  in_place<float, L>(run, x.blocks(), [&] { rotate(x.view, positions, bound, run.options()); });
 }
 
 /// The same documents as sequences of a ragged batch.
@@ -115,8 +142,8 @@ void ragged(const Run& run) {
   for (Index t = 0; t < run.tokens; t += 100) starts.push_back(t);
   starts.push_back(run.tokens);
   const Tensor<float> x(run.tokens);
-  in_place(run, x.blocks(),
-           [&] { rotate(x.view, RaggedBatch{.starts = starts}, bound, run.options()); });
+  in_place<float, L>(run, x.blocks(),
+                     [&] { rotate(x.view, RaggedBatch{.starts = starts}, bound, run.options()); });
 }
 
 /// An image of 32 columns.
@@ -127,7 +154,8 @@ void m_rope(const Run& run, const MRoPE& axes) {
   for (Index t = 0; t < run.tokens; ++t) positions.push_back(first + t / 32);
   for (Index t = 0; t < run.tokens; ++t) positions.push_back(first + t % 32);
   const Tensor<float> x(run.tokens);
-  in_place(run, x.blocks(), [&] { rotate(x.view, Positions(positions, 3), bound, run.options()); });
+  in_place<float, L>(run, x.blocks(),
+                     [&] { rotate(x.view, Positions(positions, 3), bound, run.options()); });
 }
 void chunked_axes(const Run& run) { m_rope<HalfSplit>(run, {.sections = {16, 24, 24}}); }
 void interleaved_axes(const Run& run) {
@@ -138,7 +166,7 @@ template <class Baseline>
 void baseline(const Run& run) {
   Baseline rotation({.tokens = run.tokens, .heads = heads, .width = width, .first = first});
   const Tensor<float> x(run.tokens);
-  in_place(run, x.blocks(), [&] { rotation(x.memory.data()); });
+  in_place<float, HalfSplit>(run, x.blocks(), [&] { rotation(x.memory.data()); });
 }
 
 using baselines::ArrayExpression, baselines::Loop, baselines::Recurrence, baselines::RotateHalf;

@@ -19,9 +19,9 @@ if(PROJECT_IS_TOP_LEVEL)
 endif()
 
 # The kernels, which do the work of a test, are built with the flags of users; checking what they did
-# compiles much faster with fewer optimisations.
+# compiles much faster without optimisation.
 set(POSENC_TEST_FLAGS "" CACHE STRING
-  "Compiler options of the tests and examples, but not of the kernels that they use, such as -O1")
+  "Compiler options of the tests and examples, but not of the kernels that they use, such as -O0")
 
 # posenc_strict(<target>): every warning of ours is an error. Dependencies are imported targets, so
 # their headers count as system headers. `cmake --compile-no-warning-as-error` turns the errors back

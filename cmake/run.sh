@@ -20,7 +20,7 @@ case "${1:-}" in
     # shellcheck disable=SC2086 # one word for each package
     sh cmake/packages.sh $tools catch2 pkg-config python3
     set -x
-    cmake --preset release -D POSENC_BUILD_BENCHMARKS=OFF -D POSENC_TEST_FLAGS=-O1
+    cmake --preset release -D POSENC_BUILD_BENCHMARKS=OFF -D POSENC_TEST_FLAGS=-O0
     cmake --build --preset release
     ctest --preset release
     ;;

@@ -10,5 +10,6 @@
 
 #include <posenc/attention/decode.hpp>
 #include <posenc/attention/ragged.hpp>
+#include <posenc/attention/reference.hpp>
 #include <posenc/cache/rerotate.hpp>
 #include <posenc/rotate/rotations.hpp>

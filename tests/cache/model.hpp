@@ -630,16 +630,22 @@ class Session {
       if (state.growth.size() != 0)
         grown = std::exp(state.growth.abs().maxCoeff() * static_cast<double>(most - least));
     }
-    const detail::reference::Call<U, U, U> call{
-        bound->answers(),
-        bound->answers().rotary(),
-        {q, queries, setting_.heads, setting_.head_dim},
-        {k.data(), n, setting_.kv_heads, setting_.head_dim},
-        {v.data(), n, setting_.kv_heads, setting_.value_dim},
-        Positions(query_at, setting_.axes),
-        Positions(at, setting_.axes),
-        Positions(std::span<const Position>(index).subspan(size(first))),
-        Positions(index)};
+    const detail::reference::Widened queries_of(
+        TensorView<const U>(q, queries, setting_.heads, setting_.head_dim)),
+        keys(TensorView<const U>(k.data(), n, setting_.kv_heads, setting_.head_dim)),
+        values(TensorView<const U>(v.data(), n, setting_.kv_heads, setting_.value_dim));
+    const ReferenceResult wanted =
+        detail::reference::Call<double>{
+            bound->answers(),
+            bound->answers().rotary(),
+            queries_of,
+            keys,
+            values,
+            Positions(query_at, setting_.axes),
+            Positions(at, setting_.axes),
+            Positions(std::span<const Position>(index).subspan(size(first))),
+            Positions(index)}
+            .attend();
     for (Index i = 0; i < queries * setting_.heads * setting_.head_dim; ++i)
       query = std::max(query, std::abs(static_cast<double>(q[i])));
     query *= std::sqrt(static_cast<double>(setting_.head_dim));
@@ -650,8 +656,6 @@ class Session {
     const double weight = std::expm1(2 * score * stored) + (sizeof(T) == 8 ? 1e-11 : 2e-5);
     const double of_lse = weight,
                  of_out = 3 * value * weight + (bound->rotates_values() ? 3 * value * stored : 0);
-    std::vector<double> wanted(size(setting_.heads * setting_.value_dim)),
-        wanted_lse(size(setting_.heads));
     const auto check = [&](double got, double expected, double tolerance, Index r) {
       if (got == expected ||
           std::abs(got - expected) <= tolerance * std::max(1.0, std::abs(expected)))
@@ -659,13 +663,12 @@ class Session {
       fail(text("query ", r, " of ", queries, " of ", s, " is ", got, ", not ", expected,
                 ", off by more than ", tolerance));
     };
-    for (Index r = 0; r < queries; ++r) {
-      call.attend(r, wanted.data(), wanted_lse.data());
-      for (std::size_t i = 0; i < wanted.size(); ++i)
-        check(static_cast<double>(out[size(r) * wanted.size() + i]), wanted[i], of_out, r);
-      for (std::size_t i = 0; i < wanted_lse.size(); ++i)
-        check(static_cast<double>(lse[size(r) * wanted_lse.size() + i]), wanted_lse[i], of_lse, r);
-    }
+    const Index width = setting_.heads * setting_.value_dim;
+    for (std::size_t i = 0; i < wanted.out.size(); ++i)
+      check(static_cast<double>(out[i]), wanted.out[i], of_out, static_cast<Index>(i) / width);
+    for (std::size_t i = 0; i < wanted.lse.size(); ++i)
+      check(static_cast<double>(lse[i]), wanted.lse[i], of_lse,
+            static_cast<Index>(i) / setting_.heads);
   }
 
   Choices& choices_;

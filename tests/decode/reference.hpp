@@ -16,21 +16,14 @@ ReferenceResult reference_of(const TensorView<const U>& q, const TensorView<cons
                              const TensorView<const U>& v, const std::vector<Position>& at,
                              const std::vector<Position>& index, const BoundT& bound) {
   const std::size_t first = size(k.tokens - q.tokens);
-  const detail::reference::Call<U, U, U> call{bound.answers(),
-                                              bound.answers().rotary(),
-                                              q,
-                                              k,
-                                              v,
-                                              Positions(std::span(at).subspan(first)),
-                                              Positions(at),
-                                              Positions(std::span(index).subspan(first)),
-                                              Positions(index)};
-  ReferenceResult result;
-  result.out.resize(size(q.tokens * q.heads * v.width));
-  result.lse.resize(size(q.tokens * q.heads));
-  for (Index r = 0; r < q.tokens; ++r)
-    call.attend(r, result.out.data() + r * q.heads * v.width, result.lse.data() + r * q.heads);
-  return result;
+  const detail::reference::Widened queries(q), keys(k), values(v);
+  return detail::reference::Call<double>{
+      bound.answers(), bound.answers().rotary(),
+      queries,         keys,
+      values,          Positions(std::span(at).subspan(first)),
+      Positions(at),   Positions(std::span(index).subspan(first)),
+      Positions(index)}
+      .attend();
 }
 
 }  // namespace decode_test

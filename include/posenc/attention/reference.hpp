@@ -93,10 +93,28 @@ class BackwardRotation {
   Vector cos_, sin_, magnitude_;
 };
 
-template <class T>
-Vector head_vector(const TensorView<const T>& x, Index token, Index head) {
+/// A tensor of any element as doubles of its own.
+class Widened {
+ public:
+  template <class T>
+  explicit Widened(const TensorView<T>& x)
+      : values_(static_cast<std::size_t>(x.tokens * x.heads * x.width)),
+        view_(values_.data(), x.tokens, x.heads, x.width) {
+    double* to = values_.data();
+    for (Index t = 0; t < x.tokens; ++t)
+      for (Index h = 0; h < x.heads; ++h)
+        for (Index d = 0; d < x.width; ++d) *to++ = static_cast<double>(widen(x(t, h, d)));
+  }
+  operator TensorView<const double>() const { return view_; }
+
+ private:
+  std::vector<double> values_;
+  TensorView<const double> view_;
+};
+
+inline Vector head_vector(const TensorView<const double>& x, Index token, Index head) {
   Vector values(x.width);
-  for (Index d = 0; d < x.width; ++d) values[d] = static_cast<double>(widen(x(token, head, d)));
+  for (Index d = 0; d < x.width; ++d) values[d] = x(token, head, d);
   return values;
 }
 
@@ -178,60 +196,74 @@ inline double softmax(std::vector<double>& logits) {
   return std::log(sum) + greatest;
 }
 
-/// Everything that the components say about one call, asked one row at a time.
-template <class Q, class K, class V>
+/// Everything that the components say about one call, asked one row at a time. T is double: a template,
+/// so that a program can have it compiled once.
+template <class T>
 struct Call {
   const Answers& answers;
   const Rotary& rotary;
-  TensorView<const Q> q;
-  TensorView<const K> k;
-  TensorView<const V> v;
+  TensorView<const T> q, k, v;
   Positions query, key, query_index, key_index;
 
-  /// Writes the output of row r of every head and its lse.
-  void attend(Index r, double* out, double* lse) const {
-    std::vector<BackwardRotation> rotations;
-    for (Index c = 0; c < k.tokens; ++c) rotations.emplace_back(answers, rotary, query, r, key, c);
-    for (Index h = 0; h < q.heads; ++h) lse[h] = attend(r, h, rotations, out + h * v.width);
-  }
+  [[nodiscard]] ReferenceResult attend() const;
 
  private:
-  double attend(Index r, Index h, const std::vector<BackwardRotation>& rotations,
-                double* out) const {
-    const Index kv_head = h / (q.heads / k.heads);
-    const double scale = answers.scale(q.width, rotary) * answers.temperature(query[r]);
-    const Vector plain_query = head_vector(q, r, h);
-    const Vector query_vector = with_query_biases(answers, plain_query, h);
-    std::vector<Index> keys;  // those that are visible; behind their logits stand the sinks
-    std::vector<double> weights;
-    for (Index c = 0; c < k.tokens; ++c) {
-      const Score at{query[r], key[c], query_index[r], key_index[c], h};
-      if (!answers.visible(at)) continue;
-      const BackwardRotation& rotation = rotations[static_cast<std::size_t>(c)];
-      require_vectors(answers, at);
-      const Vector plain_key = head_vector(k, c, kv_head);
-      const double dot = (query_vector * rotation.key(plain_key)).sum() +
-                         relative_products(answers, plain_query, plain_key, at);
-      keys.push_back(c);
-      weights.push_back(apply_stages(answers, scale * dot, at));
-    }
-    for (const auto& [self, ask] : answers.asked())
-      if (ask->sink_logit) weights.push_back(ask->sink_logit(self, h));
-
-    const double lse = softmax(weights);
-    Vector sum = Vector::Zero(v.width);
-    for (std::size_t i = 0; i < keys.size() && lse != -std::numeric_limits<double>::infinity();
-         ++i) {
-      Vector value = head_vector(v, keys[i], kv_head);
-      if (answers.facts().rotates_values)
-        value = rotations[static_cast<std::size_t>(keys[i])].value(value);
-      const Score at{query[r], key[keys[i]], query_index[r], key_index[keys[i]], h};
-      sum += weights[i] * with_relative_values(answers, value, at);
-    }
-    for (Index d = 0; d < v.width; ++d) out[d] = sum[d];
-    return lse;
-  }
+  /// Writes the output of row r of a head and returns its lse.
+  T attend(Index r, Index h, const std::vector<BackwardRotation>& rotations, T* out) const;
 };
+
+template <class T>
+ReferenceResult Call<T>::attend() const {
+  const auto rows = static_cast<std::size_t>(q.tokens * q.heads);
+  ReferenceResult result{std::vector<T>(rows * static_cast<std::size_t>(v.width)),
+                         std::vector<T>(rows)};
+  T *out = result.out.data(), *lse = result.lse.data();
+  for (Index r = 0; r < q.tokens; ++r) {
+    std::vector<BackwardRotation> rotations;
+    for (Index c = 0; c < k.tokens; ++c) rotations.emplace_back(answers, rotary, query, r, key, c);
+    for (Index h = 0; h < q.heads; ++h, out += v.width) *lse++ = attend(r, h, rotations, out);
+  }
+  return result;
+}
+
+template <class T>
+T Call<T>::attend(Index r, Index h, const std::vector<BackwardRotation>& rotations, T* out) const {
+  const Index kv_head = h / (q.heads / k.heads);
+  const double scale = answers.scale(q.width, rotary) * answers.temperature(query[r]);
+  const Vector plain_query = head_vector(q, r, h);
+  const Vector query_vector = with_query_biases(answers, plain_query, h);
+  std::vector<Index> keys;  // those that are visible; behind their logits stand the sinks
+  std::vector<double> weights;
+  for (Index c = 0; c < k.tokens; ++c) {
+    const Score at{query[r], key[c], query_index[r], key_index[c], h};
+    if (!answers.visible(at)) continue;
+    const BackwardRotation& rotation = rotations[static_cast<std::size_t>(c)];
+    require_vectors(answers, at);
+    const Vector plain_key = head_vector(k, c, kv_head);
+    const double dot = (query_vector * rotation.key(plain_key)).sum() +
+                       relative_products(answers, plain_query, plain_key, at);
+    keys.push_back(c);
+    weights.push_back(apply_stages(answers, scale * dot, at));
+  }
+  for (const auto& [self, ask] : answers.asked())
+    if (ask->sink_logit) weights.push_back(ask->sink_logit(self, h));
+
+  const double lse = softmax(weights);
+  Vector sum = Vector::Zero(v.width);
+  for (std::size_t i = 0; i < keys.size() && lse != -std::numeric_limits<double>::infinity(); ++i) {
+    Vector value = head_vector(v, keys[i], kv_head);
+    if (answers.facts().rotates_values)
+      value = rotations[static_cast<std::size_t>(keys[i])].value(value);
+    const Score at{query[r], key[keys[i]], query_index[r], key_index[keys[i]], h};
+    sum += weights[i] * with_relative_values(answers, value, at);
+  }
+  for (Index d = 0; d < v.width; ++d) out[d] = sum[d];
+  return lse;
+}
+
+#if defined(POSENC_DETAIL_DOUBLE)
+POSENC_DETAIL_DOUBLE ReferenceResult Call<double>::attend() const;
+#endif
 
 /// Reports what is wrong with a call.
 template <class Q, class K, class V, class U>
@@ -289,15 +321,10 @@ template <class Q, class K, class V, class E>
     }
     if (length != 0) rotary = answers.rotary_at(length);
   }
-  const detail::reference::Call<std::remove_const_t<Q>, std::remove_const_t<K>,
-                                std::remove_const_t<V>>
-      call{answers, rotary, q, k, v, query, key, query_index, key_index};
-  const auto rows = static_cast<std::size_t>(q.tokens * q.heads);
-  ReferenceResult result{std::vector<double>(rows * static_cast<std::size_t>(v.width)),
-                         std::vector<double>(rows)};
-  for (Index r = 0; r < q.tokens; ++r)
-    call.attend(r, result.out.data() + r * q.heads * v.width, result.lse.data() + r * q.heads);
-  return result;
+  const detail::reference::Widened queries(q), keys(k), values(v);
+  const detail::reference::Call<double> call{answers, rotary, queries,     keys,     values,
+                                             query,   key,    query_index, key_index};
+  return call.attend();
 }
 
 /// The same for tensors of one element, which may be written in braces.

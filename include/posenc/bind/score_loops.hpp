@@ -18,47 +18,21 @@ namespace detail {
 /// The loops of a component; null where it has nothing to say.
 template <class T>
 struct ScoreLoops {
-  /// Bias, then score map, of a tile or of a row along the keys.
-  void (*change)(const void* component, const ScoreTile& tile, const BiasTable<T>& table,
-                 T* scores) noexcept = nullptr;
+  /// Bias, then score map, of a tile or of a row along the keys. A relative bias is not among what
+  /// changes a tile: it comes from a table of distances (attention/prefill/bias_tables.hpp).
+  void (*change)(const void* component, const ScoreTile& tile, T* scores) noexcept = nullptr;
   void (*change_row)(const void* component, const KeyRow& row, T* scores) noexcept = nullptr;
   /// A score of minus infinity for what the component, a mask, hides.
   void (*hide)(const void* component, const ScoreTile& tile, T* scores) noexcept = nullptr;
   void (*hide_row)(const void* component, const KeyRow& row, T* scores) noexcept = nullptr;
 };
 
-/// Adds what a table says: queries next to each other want distances next to each other.
-template <class Level, class T>
-void add_bias_table(const ScoreTile& tile, const BiasTable<T>& table, T* scores) noexcept {
-  const ScoreTile at = tile;  // a copy that no store to the scores can change
-  if (at.consecutive) {
-    const Position first = at.query[0] - table.least_distance;
-    Level::map(at.keys, at.width, scores, [=, data = table.data](T x, Index k, Index j) {
-      return x + data[first - at.key[k] + j];
-    });
-  } else {
-    Level::map(at.keys, at.width, scores, [=](T x, Index k, Index j) {
-      return x + table.data[at.query[j] - at.key[k] - table.least_distance];
-    });
-  }
-}
-
 template <class Level, class S, class T>
-void change_scores(const void* component, const ScoreTile& tile,
-                   [[maybe_unused]] const BiasTable<T>& table, T* scores) noexcept {
+void change_scores(const void* component, const ScoreTile& tile, T* scores) noexcept {
   const S& stage = *static_cast<const S*>(component);
-  const ScoreTile at = tile;
-  [[maybe_unused]] const auto each = [&](const auto& f) {
-    Level::map(tile.keys, tile.width, scores, f);
-  };
-  if constexpr (RelativeBias<S>) {
-    if (table.data)
-      add_bias_table<Level>(tile, table, scores);
-    else
-      each([&](T x, Index k, Index j) {
-        return x + static_cast<T>(stage.relative_bias(at.head, at.query[j] - at.key[k]));
-      });
-  } else if constexpr (ScoreBias<S>) {
+  const ScoreTile at = tile;  // a copy that no store to the scores can change
+  const auto each = [&](const auto& f) { Level::map(at.keys, at.width, scores, f); };
+  if constexpr (ScoreBias<S> && !RelativeBias<S>) {
     bool by_tile = false;
     if constexpr (TiledBias<S>) by_tile = at.consecutive;
     if (!by_tile)
@@ -129,15 +103,15 @@ void hide_row(const void* component, const KeyRow& row, T* scores) noexcept {
 }
 
 /// The loops of components of type S at one level. Not inline, so that a program can have those of the
-/// library's own components compiled once (bind/compiled_loops.hpp).
+/// library's own components compiled once (bind/compiled_components.hpp).
 template <class S, class T>
 const ScoreLoops<T>& score_loops(std::size_t level) noexcept {
   static constexpr auto table = simd::by_level<T>([]<class Level>(Level) {
     ScoreLoops<T> loops;
-    if constexpr (RelativeBias<S> || ScoreBias<S> || ScoreMap<S>) {
-      loops.change = &change_scores<Level, S, T>;
+    if constexpr (RelativeBias<S> || ScoreBias<S> || ScoreMap<S>)
       loops.change_row = &detail::change_row<Level, S, T>;
-    }
+    if constexpr ((ScoreBias<S> && !RelativeBias<S>) || ScoreMap<S>)
+      loops.change = &change_scores<Level, S, T>;
     if constexpr (Mask<S>) {
       loops.hide = &hide_scores<Level, S, T>;
       loops.hide_row = &detail::hide_row<Level, S, T>;

@@ -54,13 +54,6 @@ struct KeyRow {
   }
 };
 
-/// A relative bias of one head, tabulated by distance; null: ask for each score.
-template <class T>
-struct BiasTable {
-  const T* data = nullptr;
-  Position least_distance = 0;  ///< that of data[0]
-};
-
 }  // namespace detail
 
 POSENC_NAMESPACE_END

@@ -56,7 +56,9 @@ constexpr auto by_level(const Make& make) {
   using Value = decltype(make(Scalar{}));
   ByLevel<Value> values{};
   values.fill(make(Scalar{}));  // a level that the program lacks is never chosen
-  const auto set = [&](Level level) -> Value& { return values[static_cast<std::size_t>(level)]; };
+  [[maybe_unused]] const auto set = [&](Level level) -> Value& {
+    return values[static_cast<std::size_t>(level)];
+  };
 #if defined(POSENC_DETAIL_LEVEL_AVX512)
   set(Level::avx512) = make(Avx512{});
   if constexpr (element_format<T> == ElementFormat::bfloat16)

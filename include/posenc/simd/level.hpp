@@ -28,12 +28,12 @@
 #define POSENC_DETAIL_BASELINE_AVX512 1
 #endif
 
-// The levels of the program. Those below the baseline are left out: given flags for AVX-512, a compiler
-// uses it in "AVX2" code too.
+// The levels of the program. A level below one that the baseline guarantees is never chosen and left out.
 #if defined(POSENC_DETAIL_X86_64) && POSENC_LEVEL_AVX512
 #define POSENC_DETAIL_LEVEL_AVX512 1
 #endif
-#if defined(POSENC_DETAIL_X86_64) && POSENC_LEVEL_AVX2 && !defined(POSENC_DETAIL_BASELINE_AVX512)
+#if defined(POSENC_DETAIL_X86_64) && POSENC_LEVEL_AVX2 && \
+    !(defined(POSENC_DETAIL_LEVEL_AVX512) && defined(POSENC_DETAIL_BASELINE_AVX512))
 #define POSENC_DETAIL_LEVEL_AVX2 1
 #endif
 #if defined(POSENC_DETAIL_NEON) && POSENC_LEVEL_NEON

@@ -21,12 +21,11 @@ class BiasTables {
       : call_(call), plan_(plan), buffers_(buffers) {}
 
   /// With position ids that are spread wider than the tokens are many, there are no tables: biases are
-  /// evaluated score by score.
+  /// asked for key by key.
   void begin_head(Index kv_head) {
     distances_ = 0;
-    constexpr Index worth_a_table = 16;  // queries
     const Index queries = call_.q.tokens, keys = call_.keys.tokens;
-    if (!buffers_.bias || queries < worth_a_table || keys == 0) return;
+    if (!buffers_.bias || keys == 0) return;
     const Interval query = bounds(call_.query, 0, queries);
     Interval key{greatest_position, -greatest_position};
     call_.keys.for_runs(0, keys, keys, [&](const KeyRun& run) {
@@ -43,10 +42,14 @@ class BiasTables {
         fill(self, *ask, kv_head * plan_.group + g, table);
   }
 
-  /// Of the nth relative bias and a query head of the group; without data where there are none.
-  [[nodiscard]] BiasTable<T> table(Index n, Index g) const {
-    if (distances_ == 0) return {};
-    return {buffers_.bias + (n * plan_.group + g) * size(), least_distance_};
+  /// Adds the nth relative bias to the scores of a query head of the group.
+  void add(const Stage& stage, Index n, Index g, const ScoreTile& tile, T* scores) const {
+    if (distances_ > 0)
+      call_.leaves.tile->add_bias_table(
+          tile, {buffers_.bias + (n * plan_.group + g) * size(), least_distance_}, scores);
+    else
+      for (Index k = 0; k < tile.keys; ++k, scores += tile.width)
+        add_to_row(stage, tile, k, scores);
   }
 
  private:
@@ -58,6 +61,15 @@ class BiasTables {
       for (Index i = 0; i < some; ++i) table[d + i] = static_cast<T>(buffers_.bias_row[i]);
     }
     std::fill_n(table + distances_, plan_.panel, T{0});
+  }
+
+  void add_to_row(const Stage& stage, const ScoreTile& tile, Index k, T* scores) const {
+    const Index some = tile.consecutive ? tile.queries : 1;
+    for (Index j = 0; j < tile.queries; j += some) {
+      stage.ask->relative_bias(stage.self, tile.head, tile.query[j] - tile.key[k], some,
+                               buffers_.bias_row);
+      for (Index i = 0; i < some; ++i) scores[j + i] += static_cast<T>(buffers_.bias_row[i]);
+    }
   }
 
   const PrefillCall<T>& call_;

@@ -13,6 +13,28 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
+/// A relative bias of one head, tabulated by distance.
+template <class T>
+struct BiasTable {
+  const T* data = nullptr;
+  Position least_distance = 0;  ///< that of data[0]
+};
+
+/// Adds it to the scores of a tile: queries next to each other want distances next to each other.
+template <class Level, class T>
+void add_bias_table(const ScoreTile& tile, const BiasTable<T>& table, T* scores) noexcept {
+  const ScoreTile at = tile;  // a copy that no store to the scores can change
+  const T* const data = table.data;
+  const Position least = table.least_distance;
+  if (at.consecutive)
+    Level::map(at.keys, at.width, scores, [=, first = at.query[0] - least](T x, Index k, Index j) {
+      return x + data[first - at.key[k] + j];
+    });
+  else
+    Level::map(at.keys, at.width, scores,
+               [=](T x, Index k, Index j) { return x + data[at.query[j] - at.key[k] - least]; });
+}
+
 /// What does not depend on the encoding; see simd/leaves/attention.inl.
 template <class T>
 struct TileLeaves {
@@ -31,6 +53,8 @@ struct TileLeaves {
                    T* y) = nullptr;
   void (*from_panel)(Index rows, Index columns, Index width, const T* x, const T* factor, T* y,
                      Index row, Index column) = nullptr;
+  void (*add_bias_table)(const ScoreTile& tile, const BiasTable<T>& table,
+                         T* scores) noexcept = nullptr;
   void (*add_query_products)(const Stage& stage, const QueryProducts<T>& products,
                              const ScoreTile& tile, T* scores) noexcept = nullptr;
   void (*add_key_products)(const Stage& stage, const KeyProducts<T>& products,
@@ -55,6 +79,7 @@ const simd::ByLevel<TileLeaves<T>>& tile_leaves() {
         &Level::template copy_finite<T>,
         &Level::template to_panel<T>,
         &Level::template from_panel<T>,
+        &detail::add_bias_table<Level, T>,
         &add_query_products<Level, T>,
         &add_key_products<Level, T>,
         &add_bucket_weights<Level, T>,

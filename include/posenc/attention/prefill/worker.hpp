@@ -169,9 +169,9 @@ class PrefillWorker {
     Index relative_biases = 0;
     for (std::size_t i = 0; i < stages.size(); ++i) {
       const ScoreLoops<T>& loops = call_.asked.loops[i](call_.leaves.level);
-      BiasTable<T> bias{};
-      if (stages[i].ask->relative_bias) bias = bias_tables_.table(relative_biases++, g);
-      if (loops.change) loops.change(stages[i].self, tile, bias, buffers_.scores);
+      if (stages[i].ask->relative_bias)
+        bias_tables_.add(stages[i], relative_biases++, g, tile, buffers_.scores);
+      if (loops.change) loops.change(stages[i].self, tile, buffers_.scores);
     }
     for (std::size_t i = 0; i < stages.size() && is_partial; ++i)
       if (const auto hide = call_.asked.loops[i](call_.leaves.level).hide)
