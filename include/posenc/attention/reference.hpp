@@ -70,21 +70,26 @@ class BackwardRotation {
   }
 
   /// A key as the query sees it, with the magnitudes of both.
-  [[nodiscard]] Vector key(const Vector& x) const { return rotated(x, magnitude_); }
+  [[nodiscard]] Vector key(const Vector& x) const { return rotated(x, magnitude_, sin_); }
   /// A value as the query sees it.
   [[nodiscard]] Vector value(const Vector& x) const {
-    return rotated(x, Vector::Ones(magnitude_.size()));
+    return rotated(x, Vector::Ones(magnitude_.size()), sin_);
+  }
+  /// Gradients of what these return become those of what they were given.
+  [[nodiscard]] Vector key_gradient(const Vector& x) const { return rotated(x, magnitude_, -sin_); }
+  [[nodiscard]] Vector value_gradient(const Vector& x) const {
+    return rotated(x, Vector::Ones(magnitude_.size()), -sin_);
   }
 
  private:
-  [[nodiscard]] Vector rotated(const Vector& x, const Vector& magnitude) const {
+  [[nodiscard]] Vector rotated(const Vector& x, const Vector& magnitude, const Vector& sin) const {
     Vector y = x;
     const Index pairs = cos_.size(), offset = rotary_->offset;
     for (Index i = 0; i < pairs; ++i) {
       const Index a = offset + rotary_->layout->first(i, pairs),
                   b = offset + rotary_->layout->second(i, pairs);
-      y[a] = magnitude[i] * (x[a] * cos_[i] + x[b] * sin_[i]);
-      y[b] = magnitude[i] * (x[b] * cos_[i] - x[a] * sin_[i]);
+      y[a] = magnitude[i] * (x[a] * cos_[i] + x[b] * sin[i]);
+      y[b] = magnitude[i] * (x[b] * cos_[i] - x[a] * sin[i]);
     }
     return y;
   }
@@ -265,6 +270,35 @@ T Call<T>::attend(Index r, Index h, const std::vector<BackwardRotation>& rotatio
 POSENC_DETAIL_DOUBLE ReferenceResult Call<double>::attend() const;
 #endif
 
+/// Where the tokens of a call stand, and the frequencies that hold there.
+template <class U>
+class Positioned {
+ public:
+  Positioned(const Answers& answers, Index queries, Index keys, const AttentionOptions<U>& options)
+      : answers_(answers), rotary_(answers.rotary()),
+        query_index_(options.query_offset.value_or(options.key_offset + keys - queries)),
+        key_index_(options.key_offset), query_(options.query_positions.value_or(query_index_)),
+        key_(options.key_positions.value_or(key_index_)) {
+    if (!answers.facts().depends_on_length || answers.options().length != 0) return;
+    Position length = 0;  // of this call, where the encoding was bound without one
+    for (int axis = 0; axis < rotary_.state.axes; ++axis) {
+      for (Index r = 0; r < queries; ++r) length = std::max(length, query_.at(axis, r) + 1);
+      for (Index c = 0; c < keys; ++c) length = std::max(length, key_.at(axis, c) + 1);
+    }
+    if (length != 0) rotary_ = answers.rotary_at(length);
+  }
+  [[nodiscard]] Call<double> call(const TensorView<const double>& q,
+                                  const TensorView<const double>& k,
+                                  const TensorView<const double>& v) const {
+    return {answers_, rotary_, q, k, v, query_, key_, query_index_, key_index_};
+  }
+
+ private:
+  const Answers& answers_;
+  Rotary rotary_;
+  Positions query_index_, key_index_, query_, key_;
+};
+
 /// Reports what is wrong with a call.
 template <class Q, class K, class V, class U>
 void check_call(const TensorView<Q>& q, const TensorView<K>& k, const TensorView<V>& v,
@@ -305,26 +339,11 @@ template <class Q, class K, class V, class E>
     TensorView<Q> q, TensorView<K> k, TensorView<V> v, const Bound<E>& bound,
     const std::type_identity_t<AttentionOptions<arithmetic_t<std::remove_const_t<Q>>>>& options =
         {}) {
-  const detail::Answers& answers = bound.answers();
-  detail::reference::check_call(q, k, v, answers, options);
-  const Positions query_index =
-      options.query_offset.value_or(options.key_offset + k.tokens - q.tokens);
-  const Positions key_index = options.key_offset;
-  const Positions query = options.query_positions.value_or(query_index);
-  const Positions key = options.key_positions.value_or(key_index);
-  Rotary rotary = answers.rotary();
-  if (answers.facts().depends_on_length && answers.options().length == 0) {
-    Position length = 0;  // of this call, where the encoding was bound without one
-    for (int axis = 0; axis < rotary.state.axes; ++axis) {
-      for (Index r = 0; r < q.tokens; ++r) length = std::max(length, query.at(axis, r) + 1);
-      for (Index c = 0; c < k.tokens; ++c) length = std::max(length, key.at(axis, c) + 1);
-    }
-    if (length != 0) rotary = answers.rotary_at(length);
-  }
+  detail::reference::check_call(q, k, v, bound.answers(), options);
   const detail::reference::Widened queries(q), keys(k), values(v);
-  const detail::reference::Call<double> call{answers, rotary, queries,     keys,     values,
-                                             query,   key,    query_index, key_index};
-  return call.attend();
+  const detail::reference::Positioned<arithmetic_t<std::remove_const_t<Q>>> at(
+      bound.answers(), q.tokens, k.tokens, options);
+  return at.call(queries, keys, values).attend();
 }
 
 /// The same for tensors of one element, which may be written in braces.

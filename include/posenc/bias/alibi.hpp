@@ -36,12 +36,20 @@ POSENC_NAMESPACE_BEGIN
   return slopes;
 }
 
-/// ALiBi with its slopes at hand.
+/// ALiBi with its slopes at hand. They can be learned: the gradient is that of each head's slope before
+/// `factor`.
 struct PreparedALiBi {
-  std::vector<double> slopes;
+  std::vector<double> slopes;  ///< times factor
+  double factor = 1;
 
   [[nodiscard]] double relative_bias(Index head, Position distance) const {
     return -slopes[static_cast<std::size_t>(head)] * std::abs(static_cast<double>(distance));
+  }
+  [[nodiscard]] Index num_parameters() const { return std::ssize(slopes); }
+  void relative_bias_gradient(Index head, Position distance, double sum,
+                              std::span<double> gradient) const {
+    gradient[static_cast<std::size_t>(head)] -=
+        factor * std::abs(static_cast<double>(distance)) * sum;
   }
 };
 
@@ -52,7 +60,8 @@ struct ALiBi {
                                  ///< (arXiv 2310.13017), 1/sqrt(head_dim) reads Falcon checkpoints
 
   [[nodiscard]] PreparedALiBi prepare(const HeadShape& shape) const {
-    PreparedALiBi prepared{slopes.empty() ? alibi_slopes(shape.num_heads, max_bias) : slopes};
+    PreparedALiBi prepared{slopes.empty() ? alibi_slopes(shape.num_heads, max_bias) : slopes,
+                           slope_factor};
     for (double& slope : prepared.slopes) slope *= slope_factor;
     return prepared;
   }

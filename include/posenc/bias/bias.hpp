@@ -19,7 +19,9 @@
 //   };
 //   auto encoding = RoPE<HalfSplit>{.head_dim = 64} | bias(RecencyBonus{1.5f, 64}) | Causal{};
 //
-// A functor with a member check(Problems&, const HeadShape&) has its parameters checked at bind.
+// A functor with a member check(Problems&, const HeadShape&) has its parameters checked at bind. One with
+// num_parameters() and gradient(head, distance, sum, std::span<double>), or gradient(at, dx,
+// std::span<double>), can learn: see Parameters in core/concepts.hpp.
 #pragma once
 
 #include <posenc/core/concepts.hpp>
@@ -37,6 +39,17 @@ struct RelativeBiasFunction {
   [[nodiscard]] constexpr auto relative_bias(Index head, Position distance) const {
     return function(head, distance);
   }
+  constexpr Index num_parameters() const
+    requires Parameters<F>
+  {
+    return function.num_parameters();
+  }
+  constexpr void relative_bias_gradient(Index head, Position distance, double sum,
+                                        std::span<double> gradient) const
+    requires requires(const F f) { f.gradient(head, distance, sum, gradient); }
+  {
+    function.gradient(head, distance, sum, gradient);
+  }
   constexpr void check(Problems& problems, const HeadShape& shape) const
     requires Checks<F>
   {
@@ -50,6 +63,16 @@ struct ScoreBiasFunction {
   F function;
 
   [[nodiscard]] constexpr auto score_bias(const Score& at) const { return function(at); }
+  constexpr Index num_parameters() const
+    requires Parameters<F>
+  {
+    return function.num_parameters();
+  }
+  constexpr void score_bias_gradient(const Score& at, double dx, std::span<double> gradient) const
+    requires requires(const F f) { f.gradient(at, dx, gradient); }
+  {
+    function.gradient(at, dx, gradient);
+  }
   constexpr void check(Problems& problems, const HeadShape& shape) const
     requires Checks<F>
   {

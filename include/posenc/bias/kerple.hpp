@@ -46,13 +46,25 @@ inline void check_kerple(Problems& problems, const HeadShape& shape, const char*
 template <class Kernel>
 struct PreparedKerple {
   std::vector<double> r1, r2;
+  Index learned_r1, learned_r2;  ///< values of each: as many as heads, or one for all
 
   PreparedKerple(const Kernel& kernel, Index num_heads)
-      : r1(per_head(kernel.r1, num_heads)), r2(per_head(kernel.r2, num_heads)) {}
+      : r1(per_head(kernel.r1, num_heads)), r2(per_head(kernel.r2, num_heads)),
+        learned_r1(std::ssize(kernel.r1)), learned_r2(std::ssize(kernel.r2)) {}
 
   [[nodiscard]] double relative_bias(Index head, Position distance) const {
     const auto h = static_cast<std::size_t>(head);
     return -r1[h] * Kernel::growth(r2[h], std::abs(static_cast<double>(distance)));
+  }
+  /// Of r1, then of r2.
+  [[nodiscard]] Index num_parameters() const { return learned_r1 + learned_r2; }
+  void relative_bias_gradient(Index head, Position distance, double sum,
+                              std::span<double> gradient) const {
+    const auto h = static_cast<std::size_t>(head);
+    const double d = std::abs(static_cast<double>(distance));
+    const auto first = static_cast<std::size_t>(learned_r1);
+    gradient[learned_r1 == 1 ? 0 : h] -= Kernel::growth(r2[h], d) * sum;
+    gradient[first + (learned_r2 == 1 ? 0 : h)] -= r1[h] * Kernel::growth_by_r2(r2[h], d) * sum;
   }
 
  private:
@@ -68,6 +80,9 @@ struct KerpleLog {
 
   [[nodiscard]] static double growth(double r2, double distance) {
     return std::log1p(r2 * distance);
+  }
+  [[nodiscard]] static double growth_by_r2(double r2, double distance) {
+    return distance / (1 + r2 * distance);
   }
 
   [[nodiscard]] PreparedKerple<KerpleLog> prepare(const HeadShape& shape) const {
@@ -85,6 +100,9 @@ struct KerplePower {
   std::vector<double> r2{1};  ///< exponent, at most 2
 
   [[nodiscard]] static double growth(double r2, double distance) { return std::pow(distance, r2); }
+  [[nodiscard]] static double growth_by_r2(double r2, double distance) {
+    return distance == 0 ? 0 : std::pow(distance, r2) * std::log(distance);
+  }
 
   [[nodiscard]] PreparedKerple<KerplePower> prepare(const HeadShape& shape) const {
     return {*this, shape.num_heads};

@@ -27,9 +27,20 @@ struct PreparedT5Bias {
   Index num_heads;
 
   [[nodiscard]] double relative_bias(Index head, Position distance) const {
+    return static_cast<double>(table[place(head, distance)]);
+  }
+  /// Of the table.
+  [[nodiscard]] Index num_parameters() const { return std::ssize(table); }
+  void relative_bias_gradient(Index head, Position distance, double sum,
+                              std::span<double> gradient) const {
+    gradient[place(head, distance)] += sum;
+  }
+
+ private:
+  [[nodiscard]] std::size_t place(Index head, Position distance) const {
     const Position last = buckets.starts.back();
     const Index bucket = buckets.bucket(-std::clamp(distance, -last, last));
-    return static_cast<double>(table[static_cast<std::size_t>(bucket * num_heads + head)]);
+    return static_cast<std::size_t>(bucket * num_heads + head);
   }
 };
 

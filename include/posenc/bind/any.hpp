@@ -16,6 +16,7 @@
 #pragma once
 
 #include <posenc/bind/answers.hpp>
+#include <posenc/bind/derivatives.hpp>
 #include <posenc/core/pipeline.hpp>
 
 POSENC_NAMESPACE_BEGIN
@@ -32,6 +33,9 @@ struct AnyComponent {
   const Questions* ask = nullptr;
   FindLoops<float> floats = nullptr;
   FindLoops<double> doubles = nullptr;
+  bool is_map = false;  ///< a score map; without the following it has no derivative here
+  FindDerivative<float> derivative_floats = nullptr;
+  FindDerivative<double> derivative_doubles = nullptr;
 };
 
 /// A component of type C, without score loops. Not inline, so that a program can have those of the
@@ -124,6 +128,11 @@ class AnyEncoding {
     if constexpr (AskedInAttention<C>) {
       any.floats = &detail::score_loops<prepared_t<C>, float>;
       any.doubles = &detail::score_loops<prepared_t<C>, double>;
+      any.is_map = ScoreMap<prepared_t<C>>;
+      if constexpr (detail::SaysDifferentiable<prepared_t<C>>) {
+        any.derivative_floats = &detail::derivative<prepared_t<C>, float>;
+        any.derivative_doubles = &detail::derivative<prepared_t<C>, double>;
+      }
     }
     components_.push_back(std::move(any));
   }
@@ -188,6 +197,20 @@ class Bound<AnyEncoding> {
     else
       return {&answers_, &answers_.rotary(), doubles_.data()};
   }
+  /// The derivatives of the stages; throws Error where one has none.
+  template <class T>
+  [[nodiscard]] const detail::FindDerivative<T>* derivatives() const {
+    Problems problems;
+    problems.require(
+        undifferentiable_ == 0, undifferentiable_,
+        " score maps of this encoding have no derivative: in an AnyEncoding, a score map "
+        "says `static constexpr bool differentiable = true`.");
+    problems.raise_if_any("posenc::attention_backward");
+    if constexpr (std::is_same_v<T, float>)
+      return derivative_floats_.data();
+    else
+      return derivative_doubles_.data();
+  }
 
  private:
   /// What the compiler refuses of an Encoding.
@@ -233,6 +256,9 @@ class Bound<AnyEncoding> {
       stages.push_back({prepared_.back().get(), c.ask});
       floats_.push_back(c.floats);
       doubles_.push_back(c.doubles);
+      derivative_floats_.push_back(c.derivative_floats);
+      derivative_doubles_.push_back(c.derivative_doubles);
+      undifferentiable_ += c.is_map && !c.derivative_floats;
     }
     detail::Answers answers(std::move(described), std::move(resolved), options);
     answers.ask(std::move(stages));
@@ -243,6 +269,9 @@ class Bound<AnyEncoding> {
   std::vector<std::shared_ptr<const void>> prepared_;
   std::vector<detail::FindLoops<float>> floats_;
   std::vector<detail::FindLoops<double>> doubles_;
+  std::vector<detail::FindDerivative<float>> derivative_floats_;
+  std::vector<detail::FindDerivative<double>> derivative_doubles_;
+  int undifferentiable_ = 0;  ///< score maps
   detail::Answers answers_;
 };
 using AnyBound = Bound<AnyEncoding>;

@@ -48,6 +48,13 @@ template <class T, class... S>
 inline constexpr std::array<FindLoops<T>, sizeof...(S) + 1>
     loops_of<T, std::tuple<std::type_identity<S>...>> = {&score_loops<S, T>..., nullptr};
 
+/// The derivatives of the same, where they are asked for.
+template <class T, class Stages>
+inline constexpr int derivatives_of = 0;
+template <class T, class... S>
+inline constexpr std::array<FindDerivative<T>, sizeof...(S) + 1>
+    derivatives_of<T, std::tuple<std::type_identity<S>...>> = {&derivative<S, T>..., nullptr};
+
 }  // namespace detail
 
 template <class... Ts>
@@ -130,6 +137,10 @@ class Bound<Encoding<Ts...>> {
   template <class T>
   [[nodiscard]] detail::Asked<T> asked() const {
     return {&answers(), &answers().rotary(), detail::loops_of<T, Stages>.data()};
+  }
+  template <class T>
+  [[nodiscard]] const detail::FindDerivative<T>* derivatives() const {
+    return detail::derivatives_of<T, Stages>.data();
   }
 
  private:

@@ -53,6 +53,15 @@ struct Questions {
   /// Bias and score map of one score, for those who do not ask by tiles.
   double (*change)(const void* self, double x, const Score& at) = nullptr;
 
+  Index (*num_parameters)(const void* self) = nullptr;
+  /// The sums are those of n distances from one on.
+  void (*relative_bias_gradient)(const void* self, Index head, Position distance, Index n,
+                                 const double* sums, std::span<double> gradient) = nullptr;
+  void (*score_bias_gradient)(const void* self, const Score& at, double dx,
+                              std::span<double> gradient) = nullptr;
+  void (*sink_logit_gradient)(const void* self, Index head, double sum,
+                              std::span<double> gradient) = nullptr;
+
   RelativeTable (*relative_keys)(const void* self) = nullptr;
   RelativeTable (*relative_queries)(const void* self) = nullptr;
   RelativeTable (*relative_values)(const void* self) = nullptr;
@@ -141,6 +150,26 @@ constexpr Questions make_questions() {
         x += static_cast<double>(as<S>(self).score_bias(at));
       if constexpr (ScoreMap<S>) x = static_cast<double>(as<S>(self).map_score(x, at));
       return x;
+    };
+  if constexpr (Parameters<S>)
+    ask.num_parameters = [](const void* self) {
+      return static_cast<Index>(as<S>(self).num_parameters());
+    };
+  if constexpr (RelativeBiasGradient<S>)
+    ask.relative_bias_gradient = [](const void* self, Index head, Position distance, Index n,
+                                    const double* sums, std::span<double> gradient) {
+      for (Index i = 0; i < n; ++i)
+        as<S>(self).relative_bias_gradient(head, distance + i, sums[i], gradient);
+    };
+  if constexpr (ScoreBiasGradient<S> && !RelativeBias<S>)
+    ask.score_bias_gradient = [](const void* self, const Score& at, double dx,
+                                 std::span<double> gradient) {
+      as<S>(self).score_bias_gradient(at, dx, gradient);
+    };
+  if constexpr (SinkLogitGradient<S>)
+    ask.sink_logit_gradient = [](const void* self, Index head, double sum,
+                                 std::span<double> gradient) {
+      as<S>(self).sink_logit_gradient(head, sum, gradient);
     };
   if constexpr (RelativeKeys<S>)
     ask.relative_keys = [](const void* self) { return as<S>(self).relative_keys(); };

@@ -211,6 +211,40 @@ concept SoftmaxSink = requires(const T c, Index head) {
   { c.sink_logit(head) } -> std::convertible_to<double>;
 };
 
+// --- Questions about gradients -------------------------------------------------------------------
+
+/// num_parameters(): how many numbers the component can learn. The gradients of them come back in the
+/// order in which the component holds them: its vectors one behind another. One of the functions below
+/// says what they are; all of them add to `gradient`, which has num_parameters() elements.
+template <class T>
+concept Parameters = requires(const T c) {
+  { c.num_parameters() } -> std::convertible_to<Index>;
+};
+
+/// Adds sum * d relative_bias(head, distance) / d parameter, where `sum` is that of the gradients of all
+/// scores of a head at a distance.
+template <class T>
+concept RelativeBiasGradient =
+    RelativeBias<T> && Parameters<T> &&
+    requires(const T c, Index head, Position distance, std::span<double> gradient) {
+      c.relative_bias_gradient(head, distance, 1.0, gradient);
+    };
+
+/// Adds dx * d score_bias(at) / d parameter, where dx is the gradient of that score. Asked for every
+/// score.
+template <class T>
+concept ScoreBiasGradient = ScoreBias<T> && Parameters<T> &&
+                            requires(const T c, const Score& at, std::span<double> gradient) {
+                              c.score_bias_gradient(at, 1.0, gradient);
+                            };
+
+/// Adds sum * d sink_logit(head) / d parameter, where `sum` is the gradient of the logit.
+template <class T>
+concept SinkLogitGradient =
+    SoftmaxSink<T> && Parameters<T> && requires(const T c, Index head, std::span<double> gradient) {
+      c.sink_logit_gradient(head, 1.0, gradient);
+    };
+
 // --- Binding ------------------------------------------------------------------------------------
 
 /// prepare(shape): what the kernel asks in the component's stead, with per-head tables built. For

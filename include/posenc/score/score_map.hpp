@@ -10,6 +10,10 @@
 // in double: take `auto x`, keep it short and free of branches. It is also asked about pairs that a
 // mask hides, where x may be any number.
 //
+// Written for any number type, f is differentiable too (core/dual.hpp): for functions of the standard
+// library write `using std::exp; exp(x)`. In an AnyEncoding the functor has to say so, with a member
+// `static constexpr bool differentiable = true`.
+//
 // A functor with a member check(Problems&, const HeadShape&) has its parameters checked at bind.
 #pragma once
 
@@ -22,9 +26,12 @@ POSENC_NAMESPACE_BEGIN
 
 template <class F>
 struct ScoreMapFunction {
+  static constexpr bool differentiable = requires { requires F::differentiable; };
+
   F function;
 
   template <class T>
+    requires(std::is_invocable_v<const F&, T, const Score&> || std::is_invocable_v<const F&, T>)
   [[nodiscard]] constexpr T map_score(T score, const Score& at) const {
     if constexpr (std::is_invocable_v<const F&, T, const Score&>)
       return static_cast<T>(function(score, at));

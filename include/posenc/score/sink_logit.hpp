@@ -9,7 +9,7 @@
 //   p_j = exp(x_j) / (exp(logit_h) + sum over t of exp(x_t))
 //
 // The logit is used as it is: the softmax scale, biases and soft caps do not apply to it. Minus
-// infinity is no sink. Where partial results are merged, the sink belongs to one of them only.
+// infinity is no sink. Its gradient is that of `logits`. Where partial results are merged, the sink belongs to one of them only.
 #pragma once
 
 #include <posenc/core/concepts.hpp>
@@ -22,9 +22,14 @@ POSENC_NAMESPACE_BEGIN
 /// SinkLogit with a logit for every head.
 struct PreparedSinkLogit {
   std::vector<float> logits;
+  bool is_shared = false;  ///< one logit serves all heads
 
   [[nodiscard]] double sink_logit(Index head) const {
     return static_cast<double>(logits[static_cast<std::size_t>(head)]);
+  }
+  [[nodiscard]] Index num_parameters() const { return is_shared ? 1 : std::ssize(logits); }
+  void sink_logit_gradient(Index head, double sum, std::span<double> gradient) const {
+    gradient[is_shared ? 0 : static_cast<std::size_t>(head)] += sum;
   }
 };
 
@@ -33,7 +38,7 @@ struct SinkLogit {
 
   [[nodiscard]] PreparedSinkLogit prepare(const HeadShape& shape) const {
     if (logits.size() != 1) return {logits};
-    return {std::vector<float>(static_cast<std::size_t>(shape.num_heads), logits.front())};
+    return {std::vector<float>(static_cast<std::size_t>(shape.num_heads), logits.front()), true};
   }
 
   void check(Problems& problems, const HeadShape& shape) const {

@@ -16,6 +16,8 @@
 POSENC_NAMESPACE_BEGIN
 
 struct SoftCap {
+  static constexpr bool differentiable = true;
+
   double cap = 50;  ///< bound on the magnitude of a score ("logits_soft_cap")
 
   template <class T>

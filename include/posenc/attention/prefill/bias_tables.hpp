@@ -23,8 +23,8 @@ class BiasTables {
   /// With position ids that are spread wider than the tokens are many, there are no tables: biases are
   /// asked for key by key.
   void begin_head(Index kv_head) {
-    distances_ = 0;
     const Index queries = call_.q.tokens, keys = call_.keys.tokens;
+    distances_ = 0;
     if (!buffers_.bias || keys == 0) return;
     const Interval query = bounds(call_.query, 0, queries);
     Interval key{greatest_position, -greatest_position};
@@ -32,8 +32,13 @@ class BiasTables {
       const Interval some = bounds(run.positions, 0, run.tokens);
       key = {std::min(key.first, some.first), std::max(key.last, some.last)};
     });
+    begin(kv_head, query, key, queries + keys);
+  }
+  /// For queries and keys at these positions, if that makes no more distances than `most`.
+  void begin(Index kv_head, Interval query, Interval key, Index most) {
+    distances_ = 0;
     const Position distances = (query.last - key.first) - (query.first - key.last) + 1;
-    if (distances > queries + keys) return;
+    if (!buffers_.bias || distances > most) return;
     distances_ = distances;
     least_distance_ = query.first - key.last;
     T* table = buffers_.bias;

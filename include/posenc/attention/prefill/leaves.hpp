@@ -47,6 +47,8 @@ struct TileLeaves {
   Product values = nullptr;                 ///< C += A B
   Product values_skipping_zeros = nullptr;  ///< the same, where zeros in B hide what is not finite
   bool (*softmax)(Index keys, Index width, T* scores, T* shift, T* sum, T* factor) = nullptr;
+  void (*softmax_backward)(Index keys, Index width, T* scores, T* gradient, const T* lse,
+                           const T* delta) = nullptr;
   void (*scale_rows)(Index rows, Index width, T* x, const T* factor) = nullptr;
   bool (*copy_finite)(Index n, const T* x, T* y) = nullptr;
   void (*to_panel)(Index rows, Index columns, Index width, const T* x, Index row, const T* factor,
@@ -75,6 +77,7 @@ const simd::ByLevel<TileLeaves<T>>& tile_leaves() {
         &Level::template product<true, false, T>,
         &Level::template product<true, true, T>,
         &Level::template softmax<T>,
+        &Level::template softmax_backward<T>,
         &Level::template scale_rows<T>,
         &Level::template copy_finite<T>,
         &Level::template to_panel<T>,

@@ -17,12 +17,9 @@
 // Nothing larger than a tile is made of the scores; of the keys no more than a chunk is kept rotated.
 #pragma once
 
-#include <posenc/attention/prefill/bias_tables.hpp>
 #include <posenc/attention/prefill/relative_terms.hpp>
-#include <posenc/attention/prefill/visibility.hpp>
+#include <posenc/attention/prefill/tile_scores.hpp>
 #include <posenc/executor/tasks.hpp>
-
-#include <bit>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -34,12 +31,13 @@ class PrefillWorker {
  public:
   PrefillWorker(const PrefillCall<T>& call, const Plan& plan, const SharedSums<T>& shared,
                 std::byte* workspace)
-      : call_(call), q_(call.q), keys_(call.keys), answers_(call.answers()), map_(answers_.map()),
+      : call_(call), q_(call.q), keys_(call.keys), answers_(call.answers()),
         tile_(*call.leaves.tile), plan_(plan), shared_(shared), arena_(workspace),
         value_dim_(keys_.values.width), output_rows_(value_dim_ + plan_.value_buckets),
         buffers_(answers_, plan_, call.shape(), arena_), packing_(call, plan, buffers_),
         visibility_(answers_, plan_, buffers_), bias_tables_(call, plan_, buffers_),
-        relative_(call, plan, buffers_, packing_) {}
+        scores_(call, buffers_, packing_, bias_tables_), relative_(call, plan, buffers_, packing_) {
+  }
 
   /// A part of a task.
   void operator()(Index item) noexcept {
@@ -139,9 +137,10 @@ class PrefillWorker {
     const TileHalves halves = mask == TileClass::partial
                                   ? visibility_.halves(rows, p.width, tile_.panel_step)
                                   : TileHalves{{{p.width, 0, keys}}};
-    score_products(map_.occurring(where), p, g, c, scores, halves);
+    scores_.products(p, g, c, scores, halves);
     if (relative_.in_scores) relative_.add_to_scores(p, g, c, scores, buffers_.scores);
-    change_scores(scores, g, mask == TileClass::partial);
+    scores_.change(scores, g);
+    if (mask == TileClass::partial) scores_.hide(scores);
 
     const Index at = statistics(p, g);
     T* const outputs = output_panel(p, g);
@@ -160,49 +159,6 @@ class PrefillWorker {
         add(value_dim_, last - first, width, values.rows + first * value_dim_, 1, value_dim_,
             buffers_.scores + first * p.width + lane, outputs + lane, p.width);
       lane += width;
-    }
-  }
-
-  /// Biases and score maps in the order written, then masks where they hide a part of the tile.
-  void change_scores(const ScoreTile& tile, Index g, bool is_partial) {
-    const std::span<const Stage> stages = answers_.asked();
-    Index relative_biases = 0;
-    for (std::size_t i = 0; i < stages.size(); ++i) {
-      const ScoreLoops<T>& loops = call_.asked.loops[i](call_.leaves.level);
-      if (stages[i].ask->relative_bias)
-        bias_tables_.add(stages[i], relative_biases++, g, tile, buffers_.scores);
-      if (loops.change) loops.change(stages[i].self, tile, buffers_.scores);
-    }
-    for (std::size_t i = 0; i < stages.size() && is_partial; ++i)
-      if (const auto hide = call_.asked.loops[i](call_.leaves.level).hide)
-        hide(stages[i].self, tile, buffers_.scores);
-  }
-
-  /// Scores of one head: the product of each region that occurs, each pair taking its own region's.
-  void score_products(RegionSet set, const Panel& p, Index g, Index c, const ScoreTile& tile,
-                      const TileHalves& halves) {
-    const auto product = [&](int region, T* scores) {
-      const T* const queries = packing_.queries(p, region, g);
-      const T* const keys = packing_.keys(region, c, tile.keys);
-      Index lane = 0;
-      for (const auto& [width, first, last] : halves) {
-        if (first < last)
-          tile_.scores(last - first, q_.width, width, keys + first * q_.width, q_.width, 1,
-                       queries + lane, scores + first * p.width + lane, p.width);
-        lane += width;
-      }
-    };
-    product(std::countr_zero(set), buffers_.scores);
-    for (set &= set - 1; set != 0; set &= set - 1) {
-      const int region = std::countr_zero(set);
-      product(region, buffers_.blend);
-      for (Index r = 0; r < tile.keys; ++r) {
-        map_.ask->region(map_.self, tile.queries, tile.query, 1, tile.key + r, 0,
-                         buffers_.region_of);
-        for (Index j = 0; j < tile.queries; ++j)
-          if (buffers_.region_of[j] == region)
-            buffers_.scores[r * tile.width + j] = buffers_.blend[r * tile.width + j];
-      }
     }
   }
 
@@ -273,7 +229,6 @@ class PrefillWorker {
   const Rows<T>& q_;
   const KeySource<T>& keys_;
   const Answers& answers_;
-  const MapOfDistances& map_;
   const TileLeaves<T>& tile_;
   const Plan& plan_;
   const SharedSums<T>& shared_;
@@ -284,6 +239,7 @@ class PrefillWorker {
   Packing<T> packing_;
   Visibility<T> visibility_;
   BiasTables<T> bias_tables_;
+  TileScores<T> scores_;
   RelativeTerms<T> relative_;
 
   Index kv_head_ = -1;

@@ -122,6 +122,27 @@ struct AttentionLeaves {
     }
   }
 
+  /// Turns a tile of scores [keys][width] into weights exp(score - lse), and `gradient`, that of the
+  /// weights, into that of the scores: weight (gradient - delta). A score of minus infinity is a weight
+  /// of zero, and what has no weight has no gradient, whatever the rest holds.
+  template <class T>
+  static void softmax_backward(Index keys, Index width, T* scores, T* gradient, const T* lse,
+                               const T* delta) {
+    const Vec<T> base = broadcast(static_cast<T>(log2_e)), zero = broadcast(T{0});
+    const Vec<T> lowest = broadcast(std::numeric_limits<T>::lowest());
+    for (Index j = 0; j < width; j += lanes<T>) {
+      const Vec<T> shift = load(lse + j), mean = load(delta + j);
+      for (Index k = 0; k < keys; ++k) {
+        T* const score = scores + k * width + j;
+        T* const slope = gradient + k * width + j;
+        const Vec<T> x = load(score);
+        const Vec<T> weight = blend(exp2((x - shift) * base), zero, greater(lowest, x));
+        store(score, weight);
+        store(slope, blend(zero, weight * (load(slope) - mean), is_not_zero(weight)));
+      }
+    }
+  }
+
   /// Each row of a panel times `factor`, one per query.
   template <class T>
   static void scale_rows(Index rows, Index width, T* x, const T* factor) {

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+//
+// attention_backward: the gradients of attention, for every encoding.
+//
+//   attention(q, k, v, out, bound, {.lse = lse});
+//   attention_backward<float>({q, k, v, out, lse}, d_out, {dq, dk, dv}, bound);
+//
+// From d_out = dL/d out, with the weights P = exp(x - lse) and delta = <d_out, out>:
+//
+//   dv_j = sum_i P_ij d_out_i                 dx_ij = P_ij (<d_out_i, v_j> - delta_i)
+//   dq_i = sum_j ds_ij k_j,  dk_j = sum_i ds_ij q_i      ds: dx back through score maps, scale and
+//                                                        temperature, under the rotation
+//
+// (Dao, FlashAttention-2, arXiv 2307.08691, Algorithm 2, and the chain rule for what posenc adds.) Weights
+// are computed again, tile by tile: memory is O(tokens). The gradients are of q, k and v as they were
+// passed: rotations, magnitudes, scale, temperature and RotateValues are undone. Sums have one order,
+// so the results are the same bits for any number of threads.
+//
+// Shapes: q, out and d_out as in attention, dq, dk, dv as q, k, v; strides are free. float or double.
+// Query heads that share a key head add to its gradient. dq, dk and dv are overwritten; the gradients of
+// parameters (ParameterGradients) are added to.
+//
+// A row that sees nothing has no gradient. What has no weight has no gradient and gives none, whatever it
+// holds; otherwise what is not finite makes not finite what depends on it: the gradient of its query, and
+// of the keys and values that the query gives a weight.
+#pragma once
+
+#include <posenc/attention/backward/parameters.hpp>
+#include <posenc/attention/backward/run.hpp>
+#include <posenc/attention/call/checks.hpp>
+#include <posenc/attention/call/coordinates.hpp>
+
+POSENC_NAMESPACE_BEGIN
+
+/// What attention was given, and what it returned.
+template <class T>
+struct AttentionForward {
+  TensorView<const T> q, k, v, out;
+  std::span<const T> lse;  ///< [query][head]
+};
+
+/// Where gradients go.
+template <class T>
+struct AttentionGradients {
+  TensorView<T> q, k, v;
+  ParameterGradients* parameters = nullptr;  ///< of the same binding; null: not wanted
+};
+
+namespace detail {
+
+template <class T>
+void check_backward(Problems& problems, const AttentionForward<T>& f,
+                    const TensorView<const T>& d_out, const AttentionGradients<T>& d,
+                    const Answers& answers) {
+  check_shapes(problems, f.q, f.k, f.v, TensorView<const T>(f.out), answers, f.lse);
+  check_view(problems, "d_out", d_out);
+  problems.require(std::ssize(f.lse) == f.q.tokens * f.q.heads, "lse has ", f.lse.size(),
+                   " elements for ", f.q.tokens, " queries of ", f.q.heads,
+                   " heads: pass the one that attention returned.");
+  const auto same = [&](const char* what, const auto& got, const char* as, const auto& wanted) {
+    problems.require(
+        got.tokens == wanted.tokens && got.heads == wanted.heads && got.width == wanted.width, what,
+        " is ", ShapeText(got), " but must be as ", as, ", ", ShapeText(wanted), ".");
+  };
+  same("d_out", d_out, "out", f.out);
+  same("the gradient of q", d.q, "q", f.q);
+  same("the gradient of k", d.k, "k", f.k);
+  same("the gradient of v", d.v, "v", f.v);
+  if (!problems.empty()) return;
+  const auto result = [&](const char* what, const TensorView<T>& x) {
+    check_result(problems, what, x);
+    problems.require(!overlap(x, f.q) && !overlap(x, f.k) && !overlap(x, f.v) &&
+                         !overlap(x, f.out) && !overlap(x, d_out),
+                     what, " must not overlap q, k, v, out or d_out.");
+  };
+  result("the gradient of q", d.q);
+  result("the gradient of k", d.k);
+  result("the gradient of v", d.v);
+  problems.require(!overlap(d.q, d.k) && !overlap(d.q, d.v) && !overlap(d.k, d.v),
+                   "the gradients of q, k and v must not overlap each other.");
+  const EncodingFacts& facts = answers.facts();
+  problems.require(!facts.has_relative_vectors,
+                   "vectors by distance (ShawKeys, ShawValues, TransformerXL, DeBERTa) have no "
+                   "gradient yet.");
+  Index parameters = 0;
+  for (const auto& [self, ask] : answers.asked())
+    if (ask->num_parameters) parameters += ask->num_parameters(self);
+  problems.require(!d.parameters || std::ssize(d.parameters->values()) == parameters,
+                   "the encoding has ", parameters,
+                   " parameters, but ParameterGradients of another one were passed.");
+}
+
+template <class T>
+void differentiate_attention(const AttentionForward<T>& f, const TensorView<const T>& d_out,
+                             const AttentionGradients<T>& d, const Asked<T>& asked,
+                             const FindDerivative<T>* derivatives, const PrefillLeaves<T>& leaves,
+                             const AttentionOptions<T>& options) {
+  const Answers& answers = *asked.answers;
+  const std::size_t level = leaves.level;
+  Problems problems;
+  check_backward(problems, f, d_out, d, answers);
+  problems.require(options.lse.empty(),
+                   "AttentionOptions::lse is a result of attention; pass it with what else "
+                   "attention returned.");
+  const Coordinates at =
+      coordinates(problems, f.q.tokens, f.k.tokens, options, answers.rotary().state);
+  problems.raise_if_any("posenc::attention_backward");
+
+  const RotaryAtLength rotary(answers, [&] { return context_length(at, f.q.tokens, f.k.tokens); });
+  const TensorKeys<T> source(Rows<T>(f.k, level), Rows<T>(f.v, level), KeyState::raw, at);
+  BackwardCall<T> call{{Rows<T>(f.q, level),
+                        source.source(),
+                        {},
+                        {},
+                        at.query,
+                        Positions(at.query_offset),
+                        asked,
+                        leaves},
+                       f.out,
+                       d_out,
+                       f.lse,
+                       d.q,
+                       d.k,
+                       d.v,
+                       derivatives,
+                       d.parameters ? d.parameters->values() : std::span<double>{}};
+  call.forward.asked.rotary = &*rotary;
+  const BackwardPlan plan(call, options.executor.concurrency());
+  const Index bytes = BackwardMemory<T>(call, plan, nullptr).bytes;
+  check_workspace(problems, options.workspace, bytes);
+  problems.raise_if_any("posenc::attention_backward");
+  const Workspace workspace(options.workspace, bytes);
+  run_backward(call, plan, BackwardMemory<T>(call, plan, workspace.data()), options.executor);
+}
+
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT void differentiate_attention<float>(
+    const AttentionForward<float>&, const TensorView<const float>&,
+    const AttentionGradients<float>&, const Asked<float>&, const FindDerivative<float>*,
+    const PrefillLeaves<float>&, const AttentionOptions<float>&);
+POSENC_DETAIL_DOUBLE void differentiate_attention<double>(
+    const AttentionForward<double>&, const TensorView<const double>&,
+    const AttentionGradients<double>&, const Asked<double>&, const FindDerivative<double>*,
+    const PrefillLeaves<double>&, const AttentionOptions<double>&);
+#endif
+
+}  // namespace detail
+
+/// The gradients of attention(q, k, v, out, bound, options): the same options as there, but for lse,
+/// which is passed with `forward`. See the head of this file.
+/// Throws Error for shapes that do not fit together, with every problem at once, and for encodings with a
+/// component that has no gradient.
+template <class T, class E>
+void attention_backward(const AttentionForward<T>& forward,
+                        std::type_identity_t<TensorView<const T>> d_out,
+                        const std::type_identity_t<AttentionGradients<T>>& gradients,
+                        const Bound<E>& bound, const AttentionOptions<T>& options = {}) {
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,
+                "posenc: attention_backward takes float or double.");
+  detail::differentiate_attention<T>(
+      forward, d_out, gradients, bound.template asked<T>(), bound.template derivatives<T>(),
+      detail::prefill_leaves<typename Bound<E>::layout, T>(detail::level_index()), options);
+}
+
+POSENC_NAMESPACE_END

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+//
+// What a call for gradients is about; shared by its workers.
+#pragma once
+
+#include <posenc/attention/prefill/call.hpp>
+#include <posenc/bind/derivatives.hpp>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class T>
+struct BackwardCall {
+  PrefillCall<T> forward;  ///< queries, keys, values, positions and the encoding; no results
+  TensorView<const T> out{}, d_out{};
+  std::span<const T> lse{};  ///< [query][head]
+  TensorView<T> d_q{}, d_k{}, d_v{};
+  const FindDerivative<T>* derivatives = nullptr;  ///< of each stage
+  std::span<double> parameters{};                  ///< of all stages, one behind another; or empty
+
+  [[nodiscard]] const Answers& answers() const { return forward.answers(); }
+};
+
+/// How the work is divided: blocks of queries times chunks of keys. Each pair of them adds to the
+/// gradients of its own queries and keys, so pairs that run at the same time share neither; they run in
+/// phases, where block i meets chunk j if i + j is the phase's number modulo the number of phases. So
+/// every sum has one order, whatever the number of threads, and needs no memory beyond the results. (Of
+/// a causal mask each phase sees as much as any other.)
+struct BackwardPlan {
+  Plan tiles;
+  Index kv_heads = 0;
+  Index blocks = 0, chunks = 0, phases = 0;
+  Index width = 0, value_width = 0;  ///< channels, padded to whole vectors
+  Index parameters = 0;
+  Index maps = 0;  ///< stages with a derivative
+
+  template <class T>
+  BackwardPlan(const BackwardCall<T>& call, Index concurrency)
+      : tiles(*call.forward.leaves.tile, call.answers().shape(), call.forward.shape(), 1) {
+    constexpr Index rows = 512;  // of a block, over all heads of a group
+    const AttentionShape shape = call.forward.shape();
+    tiles.block =
+        std::min(tiles.block, round_up(std::max<Index>(rows / tiles.group, 1), tiles.panel));
+    tiles.parts = 1;
+    tiles.most_workers = std::max<Index>(concurrency, 1);
+    kv_heads = call.answers().shape().num_kv_heads;
+    blocks = (shape.queries + tiles.block - 1) / tiles.block;
+    chunks = (shape.keys + tiles.chunk - 1) / tiles.chunk;
+    phases = std::max(blocks, chunks);
+    const Index step = call.forward.leaves.tile->panel_step;
+    width = round_up(shape.head_dim, step);
+    value_width = round_up(shape.value_dim, step);
+    parameters = std::ssize(call.parameters);
+    const std::size_t level = call.forward.leaves.level;
+    for (std::size_t i = 0; i < call.answers().asked().size(); ++i)
+      maps += call.derivatives[i] && call.derivatives[i](level).tile;
+  }
+
+  [[nodiscard]] Index tasks() const { return kv_heads * phases; }  ///< of a phase
+  [[nodiscard]] Index workers() const {
+    return std::max<Index>(std::min(tasks(), tiles.most_workers), 1);
+  }
+};
+
+/// What a worker computes with, besides what attention does.
+template <class T>
+struct BackwardBuffers {
+  T* q_rows = nullptr;    ///< [region][query in panel][width], rotated and scaled
+  T* d_q = nullptr;       ///< the same
+  T* d_k = nullptr;       ///< [region][key in chunk][width], of rotated keys
+  T* d_v = nullptr;       ///< [key in chunk][value_width]
+  T* k_rows = nullptr;    ///< [key in tile][width], where keys have another width
+  T* d_out = nullptr;     ///< [query in panel][value_width]
+  T* d_panel = nullptr;   ///< [value_dim][panel]
+  T* gradient = nullptr;  ///< [key in tile][panel], of scores
+  T* masked = nullptr;    ///< the same, of one region
+  T* saved = nullptr;     ///< [map][key in tile][panel], scores that a map was given
+  T *lse = nullptr, *delta = nullptr, *ones = nullptr;  ///< [panel]
+  double* by_distance = nullptr;                        ///< [distance in a tile]
+
+  PrefillBuffers<T> tiles;
+
+  BackwardBuffers(const Answers& answers, const BackwardPlan& plan, const AttentionShape& shape,
+                  Arena& arena)
+      : tiles(answers, plan.tiles,
+              {plan.tiles.block, plan.tiles.chunk, shape.head_dim, shape.value_dim}, arena) {
+    const Index regions = answers.map().regions();
+    const Plan& t = plan.tiles;
+    q_rows = arena.take<T>(regions * t.panel, plan.width);
+    d_q = arena.take<T>(regions * t.panel, plan.width);
+    d_k = arena.take<T>(regions * t.chunk, plan.width);
+    d_v = arena.take<T>(t.chunk, plan.value_width);
+    if (plan.width != shape.head_dim) k_rows = arena.take<T>(t.tile, plan.width);
+    d_out = arena.take<T>(t.panel, plan.value_width);
+    d_panel = arena.take<T>(std::max<Index>(shape.value_dim, 1), t.panel);
+    gradient = arena.take<T>(t.tile, t.panel);
+    if (regions > 1) masked = arena.take<T>(t.tile, t.panel);
+    if (plan.maps > 0) saved = arena.take<T>(plan.maps * t.tile, t.panel);
+    lse = arena.take<T>(1, t.panel);
+    delta = arena.take<T>(1, t.panel);
+    ones = arena.take<T>(1, t.panel);
+    by_distance = arena.take<double>(1, t.tile + t.panel);
+  }
+};
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END

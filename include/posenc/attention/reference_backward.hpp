@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+//
+// reference_attention_backward: the gradients of attention as the formulas say them, for tests and for
+// readers. Dense, in double, one pair of tokens at a time; it shares nothing with the fused kernel.
+//
+// For every row i of head h and every key j that it sees, with the names of attention/reference.hpp:
+//
+//   dp_j     = <d_out, value_j as the query sees it>
+//   dx_j     = p_j (dp_j - sum over k of p_k dp_k)
+//   ds_j     = dx_j through the score maps, last to first
+//   d dot_j  = scale * temperature * ds_j
+//   dq      += d dot_j * (key_j as the query sees it),  dk_j += d dot_j * (R_-g)^T q,  dv_j likewise
+//   d sink   = -p_sink * sum over k of p_k dp_k
+//
+// and each bias gets dx_j as it was when the biases and maps behind it had been gone through.
+#pragma once
+
+#include <posenc/attention/backward/parameters.hpp>
+#include <posenc/attention/reference.hpp>
+#include <posenc/bind/derivatives.hpp>
+
+POSENC_NAMESPACE_BEGIN
+
+struct ReferenceGradients {
+  std::vector<double> q, k, v;     ///< [tokens][heads][width] each
+  std::vector<double> parameters;  ///< as in ParameterGradients::values()
+};
+
+namespace detail::reference {
+
+/// T is double.
+template <class T>
+class Backward {
+ public:
+  Backward(const Call<T>& call, const TensorView<const T>& d_out,
+           const FindDerivative<T>* derivatives)
+      : call_(call), answers_(call.answers), d_out_(d_out), derivatives_(derivatives),
+        forward_(call.attend()) {
+    result_.q.resize(size(call.q.tokens * call.q.heads * call.q.width));
+    result_.k.resize(size(call.k.tokens * call.k.heads * call.k.width));
+    result_.v.resize(size(call.v.tokens * call.v.heads * call.v.width));
+    Index parameters = 0;
+    for (const auto& [self, ask] : answers_.asked())
+      if (ask->num_parameters) parameters += ask->num_parameters(self);
+    result_.parameters.resize(size(parameters));
+  }
+
+  [[nodiscard]] ReferenceGradients run();
+
+ private:
+  void row(Index r, Index h);
+  /// dx through stages, last to first, to the gradient of what the first was given.
+  [[nodiscard]] T through_stages(T score, T dx, const Score& at);
+  static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
+  static void add(std::vector<T>& to, Index first, const Vector& x) {
+    for (Index c = 0; c < x.size(); ++c) to[size(first + c)] += x[c];
+  }
+
+  const Call<T>& call_;
+  const Answers& answers_;
+  TensorView<const T> d_out_;
+  const FindDerivative<T>* derivatives_;
+  ReferenceResult forward_;
+  ReferenceGradients result_;
+};
+
+template <class T>
+ReferenceGradients Backward<T>::run() {
+  for (Index r = 0; r < call_.q.tokens; ++r)
+    for (Index h = 0; h < call_.q.heads; ++h) row(r, h);
+  return std::move(result_);
+}
+
+template <class T>
+void Backward<T>::row(Index r, Index h) {
+  const TensorView<const T>&q = call_.q, &k = call_.k, &v = call_.v;
+  const Index kv_head = h / (q.heads / k.heads);
+  const double scale = answers_.scale(q.width, call_.rotary) * answers_.temperature(call_.query[r]);
+  const Vector query = head_vector(q, r, h), d_out = head_vector(d_out_, r, h);
+  const double lse = forward_.lse[size(r * q.heads + h)];
+  double mean = 0;  // sum of p dp
+  for (Index d = 0; d < v.width; ++d)
+    mean += d_out[d] * forward_.out[size((r * q.heads + h) * v.width + d)];
+
+  for (Index c = 0; c < k.tokens; ++c) {
+    const Score at{call_.query[r], call_.key[c], call_.query_index[r], call_.key_index[c], h};
+    if (!answers_.visible(at)) continue;
+    const BackwardRotation rotation(answers_, call_.rotary, call_.query, r, call_.key, c);
+    const Vector key = rotation.key(head_vector(k, c, kv_head));
+    const double score = scale * (query * key).sum();
+    const double p = std::exp(apply_stages(answers_, score, at) - lse);
+    if (p == 0) continue;
+    Vector value = head_vector(v, c, kv_head), d_value = p * d_out;
+    if (answers_.facts().rotates_values) {
+      value = rotation.value(value);
+      d_value = rotation.value_gradient(d_value);
+    }
+    add(result_.v, (c * v.heads + kv_head) * v.width, d_value);
+    const double ds = scale * through_stages(score, p * ((d_out * value).sum() - mean), at);
+    add(result_.q, (r * q.heads + h) * q.width, ds * key);
+    add(result_.k, (c * k.heads + kv_head) * k.width, rotation.key_gradient(ds * query));
+  }
+  T* parameters = result_.parameters.data();
+  for (const auto& [self, ask] : answers_.asked()) {
+    if (!ask->num_parameters) continue;
+    const std::size_t count = size(ask->num_parameters(self));
+    if (ask->sink_logit_gradient) {
+      const double p = std::exp(ask->sink_logit(self, h) - lse);
+      if (p != 0) ask->sink_logit_gradient(self, h, -p * mean, {parameters, count});
+    }
+    parameters += count;
+  }
+}
+
+template <class T>
+T Backward<T>::through_stages(T score, T dx, const Score& at) {
+  const std::span<const Stage> stages = answers_.asked();
+  std::vector<T> given;  // what each stage was given
+  for (const auto& [self, ask] : stages) {
+    given.push_back(score);
+    if (ask->change) score = ask->change(self, score, at);
+  }
+  T* parameters = result_.parameters.data() + result_.parameters.size();
+  for (std::size_t i = stages.size(); i-- > 0;) {
+    const auto& [self, ask] = stages[i];
+    if (const auto find = derivatives_[i])
+      if (const auto one = find(0).one) dx *= one(self, given[i], at);
+    if (!ask->num_parameters) continue;
+    const std::size_t count = size(ask->num_parameters(self));
+    parameters -= count;
+    if (ask->relative_bias_gradient)
+      ask->relative_bias_gradient(self, at.head, at.query - at.key, 1, &dx, {parameters, count});
+    if (ask->score_bias_gradient) ask->score_bias_gradient(self, at, dx, {parameters, count});
+  }
+  return dx;
+}
+
+#if defined(POSENC_DETAIL_DOUBLE)
+POSENC_DETAIL_DOUBLE ReferenceGradients Backward<double>::run();
+#endif
+
+}  // namespace detail::reference
+
+/// The gradients of reference_attention(q, k, v, bound, options), given d_out [query tokens, num_heads,
+/// value width]. Throws Error on shapes that do not fit.
+template <class Q, class E>
+[[nodiscard]] ReferenceGradients reference_attention_backward(
+    TensorView<Q> q, std::type_identity_t<TensorView<const std::remove_const_t<Q>>> k,
+    std::type_identity_t<TensorView<const std::remove_const_t<Q>>> v,
+    std::type_identity_t<TensorView<const std::remove_const_t<Q>>> d_out, const Bound<E>& bound,
+    const std::type_identity_t<AttentionOptions<arithmetic_t<std::remove_const_t<Q>>>>& options =
+        {}) {
+  using U = arithmetic_t<std::remove_const_t<Q>>;
+  detail::reference::check_call(q, k, v, bound.answers(), options);
+  Problems problems;
+  problems.require(d_out.tokens == q.tokens && d_out.heads == q.heads && d_out.width == v.width,
+                   "d_out is ", detail::ShapeText(d_out), " but must be [", q.tokens, ", ", q.heads,
+                   ", ", v.width, "].");
+  problems.require(!bound.answers().facts().has_relative_vectors,
+                   "vectors by distance (ShawKeys, ShawValues, TransformerXL, DeBERTa) have no "
+                   "gradient yet.");
+  problems.raise_if_any("posenc::reference_attention_backward");
+  const detail::reference::Widened queries(q), keys(k), values(v), d_outs(d_out);
+  const detail::reference::Positioned<U> at(bound.answers(), q.tokens, k.tokens, options);
+  const detail::reference::Call<double> call = at.call(queries, keys, values);
+  return detail::reference::Backward<double>(call, d_outs, bound.template derivatives<double>())
+      .run();
+}
+
+POSENC_NAMESPACE_END
