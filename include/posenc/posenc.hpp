@@ -9,6 +9,7 @@
 #include <posenc/version.hpp>
 
 #include <posenc/core/concepts.hpp>
+#include <posenc/core/dual.hpp>
 #include <posenc/core/element.hpp>
 #include <posenc/core/key_state.hpp>
 #include <posenc/core/pipeline.hpp>
@@ -95,10 +96,12 @@
 #include <posenc/score/step_temperature.hpp>
 
 #include <posenc/attention/attention.hpp>
+#include <posenc/attention/backward.hpp>
 #include <posenc/attention/decode.hpp>
 #include <posenc/attention/merge.hpp>
 #include <posenc/attention/ragged.hpp>
 #include <posenc/attention/reference.hpp>
+#include <posenc/attention/reference_backward.hpp>
 #include <posenc/bind/bind.hpp>
 #include <posenc/bind/compiled_components.hpp>
 

@@ -46,7 +46,8 @@ void check_levels(const char* unit, UnitLevels (*levels_of_unit)(), bool above_a
   const UnitLevels levels = levels_of_unit();
   std::printf("%s: level %s runs\n", unit, levels.best);
   expect(*levels.refused == 0, unit, levels.refused);
-  expect(levels.has_avx2 == !above_avx2, unit, "level avx2 is in it, or is not, against its flags and levels");
+  expect(levels.has_avx2 == !above_avx2, unit,
+         "level avx2 is in it, or is not, against its flags and levels");
   baseline::force_scalar(true);
   expect(std::strcmp(levels_of_unit().best, "scalar") == 0, unit,
          "another unit forced scalar, and something else runs");

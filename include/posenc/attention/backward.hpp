@@ -117,7 +117,7 @@ void differentiate_attention(const AttentionForward<T>& f, const TensorView<cons
                         asked,
                         leaves},
                        f.out,
-                       d_out,
+                       Rows<T>(d_out, level),
                        f.lse,
                        d.q,
                        d.k,
@@ -125,7 +125,7 @@ void differentiate_attention(const AttentionForward<T>& f, const TensorView<cons
                        derivatives,
                        d.parameters ? d.parameters->values() : std::span<double>{}};
   call.forward.asked.rotary = &*rotary;
-  const BackwardPlan plan(call, options.executor.concurrency());
+  const BackwardPlan plan(call, options.executor.concurrency(), std::ssize(call.parameters));
   const Index bytes = BackwardMemory<T>(call, plan, nullptr).bytes;
   check_workspace(problems, options.workspace, bytes);
   problems.raise_if_any("posenc::attention_backward");
@@ -145,6 +145,38 @@ POSENC_DETAIL_DOUBLE void differentiate_attention<double>(
 #endif
 
 }  // namespace detail
+
+/// Bytes of workspace for calls of this shape with this executor, with or without ParameterGradients; pass
+/// them aligned to 64 bytes in AttentionOptions::workspace and the call allocates nothing. Throws Error when
+/// the size does not fit in memory.
+template <class T, class E>
+[[nodiscard]] std::size_t attention_backward_workspace(const Bound<E>& bound,
+                                                       const AttentionShape& shape,
+                                                       const AnyExecutor& executor = {}) {
+  const detail::Answers& answers = bound.answers();
+  const HeadShape& heads = answers.shape();
+  Index bytes = -1;
+  if (shape.queries >= 0 && shape.keys >= 0 && shape.head_dim >= 0 && shape.value_dim >= 0) {
+    const std::size_t level = detail::level_index();
+    const ParameterGradients parameters(bound);
+    detail::BackwardCall<T> call;
+    call.forward.asked = bound.template asked<T>();
+    call.forward.leaves = detail::prefill_leaves<typename Bound<E>::layout, T>(level);
+    call.forward.q.tokens = shape.queries, call.forward.q.heads = heads.num_heads;
+    call.forward.q.width = shape.head_dim;
+    call.forward.keys.tokens = shape.keys;
+    call.forward.keys.values.width = shape.value_dim;
+    call.derivatives = bound.template derivatives<T>();
+    const detail::BackwardPlan plan(call, executor.concurrency(), std::ssize(parameters.values()));
+    bytes = detail::BackwardMemory<T>(call, plan, nullptr).bytes;
+  }
+  Problems problems;
+  problems.require(bytes >= 0, "sizes must not be negative and must fit in memory, got ",
+                   shape.queries, " queries, ", shape.keys, " keys, widths ", shape.head_dim,
+                   " and ", shape.value_dim, ".");
+  problems.raise_if_any("posenc::attention_backward_workspace");
+  return static_cast<std::size_t>(bytes);
+}
 
 /// The gradients of attention(q, k, v, out, bound, options): the same options as there, but for lse,
 /// which is passed with `forward`. See the head of this file.

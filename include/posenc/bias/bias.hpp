@@ -39,7 +39,7 @@ struct RelativeBiasFunction {
   [[nodiscard]] constexpr auto relative_bias(Index head, Position distance) const {
     return function(head, distance);
   }
-  constexpr Index num_parameters() const
+  [[nodiscard]] constexpr Index num_parameters() const
     requires Parameters<F>
   {
     return function.num_parameters();
@@ -63,7 +63,7 @@ struct ScoreBiasFunction {
   F function;
 
   [[nodiscard]] constexpr auto score_bias(const Score& at) const { return function(at); }
-  constexpr Index num_parameters() const
+  [[nodiscard]] constexpr Index num_parameters() const
     requires Parameters<F>
   {
     return function.num_parameters();

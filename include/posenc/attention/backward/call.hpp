@@ -13,7 +13,8 @@ namespace detail {
 template <class T>
 struct BackwardCall {
   PrefillCall<T> forward;  ///< queries, keys, values, positions and the encoding; no results
-  TensorView<const T> out{}, d_out{};
+  TensorView<const T> out{};
+  Rows<T> d_out{};
   std::span<const T> lse{};  ///< [query][head]
   TensorView<T> d_q{}, d_k{}, d_v{};
   const FindDerivative<T>* derivatives = nullptr;  ///< of each stage
@@ -36,10 +37,15 @@ struct BackwardPlan {
   Index maps = 0;  ///< stages with a derivative
 
   template <class T>
-  BackwardPlan(const BackwardCall<T>& call, Index concurrency)
+  BackwardPlan(const BackwardCall<T>& call, Index concurrency, Index parameters_)
       : tiles(*call.forward.leaves.tile, call.answers().shape(), call.forward.shape(), 1) {
     constexpr Index rows = 512;  // of a block, over all heads of a group
+    constexpr Index panel =
+        64;  // a sum over so many queries is worth a visit of the keys' gradients
     const AttentionShape shape = call.forward.shape();
+    const Index step = call.forward.leaves.tile->panel_step;
+    tiles.panel = std::min(panel, round_up(std::max<Index>(shape.queries, 1), step));
+    tiles.block = round_up(std::max<Index>(shape.queries, 1), tiles.panel);
     tiles.block =
         std::min(tiles.block, round_up(std::max<Index>(rows / tiles.group, 1), tiles.panel));
     tiles.parts = 1;
@@ -48,10 +54,9 @@ struct BackwardPlan {
     blocks = (shape.queries + tiles.block - 1) / tiles.block;
     chunks = (shape.keys + tiles.chunk - 1) / tiles.chunk;
     phases = std::max(blocks, chunks);
-    const Index step = call.forward.leaves.tile->panel_step;
     width = round_up(shape.head_dim, step);
     value_width = round_up(shape.value_dim, step);
-    parameters = std::ssize(call.parameters);
+    parameters = parameters_;
     const std::size_t level = call.forward.leaves.level;
     for (std::size_t i = 0; i < call.answers().asked().size(); ++i)
       maps += call.derivatives[i] && call.derivatives[i](level).tile;

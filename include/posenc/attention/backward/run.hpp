@@ -36,8 +36,10 @@ template <class T>
 void begin_rows(const BackwardCall<T>& call, T* delta, Index first, Index last) {
   for (Index t = first; t < last; ++t) {
     for (Index h = 0; t < call.out.tokens && h < call.out.heads; ++h) {
+      const T* const d_out = call.d_out.plain_row(t, h);
       T sum = 0;
-      for (Index c = 0; c < call.out.width; ++c) sum += call.d_out(t, h, c) * call.out(t, h, c);
+      for (Index c = 0; c < call.out.width; ++c)
+        sum += d_out[c * call.d_out.channel_stride] * call.out(t, h, c);
       delta[t * call.out.heads + h] = sum;
       for (Index c = 0; c < call.d_q.width; ++c) call.d_q(t, h, c) = 0;
     }

@@ -93,13 +93,15 @@ class BackwardWorker {
   void load_gradient(const Panel& p, Index g) {
     const Index width = call_.d_out.width, first = query_ + p.first;
     const TensorView<T> rows(buffers_.d_out, p.queries, 1, width, plan_.value_width, 0);
+    finite_d_out_ = true;
     for (Index i = 0; i < p.queries; ++i)
-      for (Index c = 0; c < width; ++c) rows(i, 0, c) = call_.d_out(first + i, head(g), c);
-    if (answers_.facts().rotates_values)
+      finite_d_out_ = call_.d_out.load(first + i, head(g), rows.row(i, 0)) && finite_d_out_;
+    if (answers_.facts().rotates_values) {
       forward_.leaves.rotate(rotary_, rotary_.angles, {},
                              forward_.query.subspan(size(first), size(p.queries)), rows, rows);
-    finite_d_out_ =
-        tile_.copy_finite(p.queries * plan_.value_width, buffers_.d_out, buffers_.d_out);
+      finite_d_out_ =
+          tile_.copy_finite(p.queries * plan_.value_width, buffers_.d_out, buffers_.d_out);
+    }
     tile_.to_panel(p.queries, width, p.width, buffers_.d_out, plan_.value_width, buffers_.ones,
                    buffers_.d_panel);
   }
@@ -169,8 +171,9 @@ class BackwardWorker {
 
     const auto values = packing_.values(c, count);
     const Index value_dim = call_.d_out.width;
-    tile_.scores(count, value_dim, p.width, values.rows, value_dim, 1, buffers_.d_panel,
-                 buffers_.gradient, p.width);
+    for (Index lane = 0; lane < p.width; lane += tile_.panel)
+      tile_.scores(count, value_dim, std::min(tile_.panel, p.width - lane), values.rows, value_dim,
+                   1, buffers_.d_panel + lane, buffers_.gradient + lane, p.width);
     tile_.softmax_backward(count, p.width, buffers_.tiles.scores, buffers_.gradient, buffers_.lse,
                            buffers_.delta);
     add_product(finite_d_out_, count, p.queries, plan_.value_width, buffers_.tiles.scores, p.width,
@@ -274,24 +277,32 @@ class BackwardWorker {
 
   // --- Results ----------------------------------------------------------------------------------
 
-  static void add(const TensorView<T>& rows, const TensorView<T>& to, Index first, Index head) {
-    for (Index i = 0; i < rows.tokens; ++i)
-      for (Index c = 0; c < rows.width; ++c) to(first + i, head, c) += rows(i, 0, c);
+  /// to += rows, each times its factor where there are factors.
+  static void add(const TensorView<T>& rows, const T* factor, const TensorView<T>& to, Index first,
+                  Index head) {
+    for (Index i = 0; i < rows.tokens; ++i) {
+      const T* const x = rows.row(i, 0);
+      T* const y = to.row(first + i, head);
+      const T times = factor ? factor[i] : T{1};
+      if (to.channel_stride == 1)
+        for (Index c = 0; c < rows.width; ++c) y[c] += times * x[c];
+      else
+        for (Index c = 0; c < rows.width; ++c) y[c * to.channel_stride] += times * x[c];
+    }
   }
 
   void add_queries(const Panel& p, Index g) {
     const Index width = forward_.q.width, first = query_ + p.first;
+    T* const factor = buffers_.delta;  // no more needed
+    for (Index i = 0; i < p.queries; ++i)
+      factor[i] = static_cast<T>(packing_.scale() *
+                                 answers_.temperature(buffers_.tiles.query[p.first + i]));
     for (; turned_queries_ != 0; turned_queries_ &= turned_queries_ - 1) {
       const int region = std::countr_zero(turned_queries_);
       const TensorView<T> rows(buffers_.d_q + region * tiles_.panel * plan_.width, p.queries, 1,
                                width, plan_.width, 0);
-      for (Index i = 0; i < p.queries; ++i) {
-        const auto factor = static_cast<T>(packing_.scale() *
-                                           answers_.temperature(buffers_.tiles.query[p.first + i]));
-        for (Index c = 0; c < width; ++c) rows(i, 0, c) *= factor;
-      }
       if (rotary_.layout) {
-        const double factor = rotary_.state.attention_factor;
+        const double attention = rotary_.state.attention_factor;
         Positions at = forward_.query.subspan(size(first), size(p.queries));
         if (map_) {
           map_.ask->query_positions(map_.self, region, p.queries, buffers_.tiles.query + p.first,
@@ -299,11 +310,12 @@ class BackwardWorker {
           at = std::span<const double>(buffers_.tiles.query_copy, size(p.queries));
         }
         // The other way round, but grown as before: that is what the other side does in reverse.
-        forward_.leaves.rotate(rotary_, rotary_.region_angles(region),
-                               {.amplitude = factor * factor, .inverse = true, .side = Side::key},
-                               at, rows, rows);
+        forward_.leaves.rotate(
+            rotary_, rotary_.region_angles(region),
+            {.amplitude = attention * attention, .inverse = true, .side = Side::key}, at, rows,
+            rows);
       }
-      add(rows, call_.d_q, first, head(g));
+      add(rows, factor, call_.d_q, first, head(g));
     }
   }
 
@@ -331,7 +343,7 @@ class BackwardWorker {
                    forward_.leaves.rotate(rotary_, rotary_.region_angles(region),
                                           {.inverse = true, .side = Side::query}, at, rows, rows);
                  }
-                 add(rows, call_.d_k, run.rank, kv_head_);
+                 add(rows, nullptr, call_.d_k, run.rank, kv_head_);
                });
     }
     each_run(buffers_.d_v, call_.d_out.width, plan_.value_width,
@@ -339,7 +351,7 @@ class BackwardWorker {
                if (answers_.facts().rotates_values)
                  forward_.leaves.rotate(rotary_, rotary_.angles, {.inverse = true}, run.positions,
                                         rows, rows);
-               add(rows, call_.d_v, run.rank, kv_head_);
+               add(rows, nullptr, call_.d_v, run.rank, kv_head_);
              });
   }
 

@@ -76,14 +76,17 @@ class TileScores {
                const TileHalves& halves, T* scores) {
     const T* const queries = packing_.queries(p, region, g);
     const T* const keys = packing_.keys(region, c, tile.keys);
+    const TileLeaves<T>& leaves = *call_.leaves.tile;
     const Index width = call_.q.width;
     Index lane = 0;
-    for (const auto& [lanes, first, last] : halves) {
-      if (first < last)
-        call_.leaves.tile->scores(last - first, width, lanes, keys + first * width, width, 1,
-                                  queries + lane, scores + first * p.width + lane, p.width);
-      lane += lanes;
-    }
+    for (const auto& [lanes, first, last] : halves)
+      for (const Index end = lane + lanes; lane < end;) {
+        const Index some = std::min(leaves.panel, end - lane);
+        if (first < last)
+          leaves.scores(last - first, width, some, keys + first * width, width, 1, queries + lane,
+                        scores + first * p.width + lane, p.width);
+        lane += some;
+      }
   }
 
   const PrefillCall<T>& call_;
