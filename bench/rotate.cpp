@@ -52,7 +52,8 @@ struct Tensor {
 /// The steps of a rotation where nothing waits for memory or angles: as many, all over one block.
 template <class T, class L>
 auto steps_limit(double bytes, Team& team) {
-  constexpr Index block = 8192 / (width * Index{sizeof(T)});  // heads, in a quarter of the cache
+  static constexpr Index block =
+      8192 / (width * Index{sizeof(T)});  // heads, in a quarter of the cache
   const auto passes = static_cast<Index>(bytes / (2 * block * width * Index{sizeof(T)}));
   return Limit(team, bytes, std::array{block}, [passes](Index, Index i, Index n) {
     using U = arithmetic_t<T>;

@@ -3,6 +3,7 @@
 // What a call for gradients is about; shared by its workers.
 #pragma once
 
+#include <posenc/attention/prefill/buffers.hpp>
 #include <posenc/attention/prefill/call.hpp>
 #include <posenc/bind/derivatives.hpp>
 
