@@ -156,20 +156,24 @@ def t5_bucket(r, num, dist, both):
     return out + exact + t
 
 
-def bias_matrix(bias, H, D):
+def as_it_is(name, x):
+    return x
+
+
+def bias_matrix(bias, H, D, learn=as_it_is):
     if bias is None:
         return torch.zeros(H, *D.shape, dtype=torch.float64)
     kind = bias["kind"]
     if kind == "alibi":
-        m = torch.tensor(bias["slopes"], dtype=torch.float64)[:, None, None]
+        m = learn("slopes", torch.tensor(bias["slopes"], dtype=torch.float64))[:, None, None]
         return -m * (D.abs() if bias["bidirectional"] else D)
     if kind == "t5":
-        table = torch.tensor(generate(bias["seed_table"], bias["num_buckets"] * H, bias["table_gain"]), dtype=torch.float64).view(-1, H)
+        table = learn("table", torch.tensor(generate(bias["seed_table"], bias["num_buckets"] * H, bias["table_gain"]), dtype=torch.float64)).view(-1, H)
         index = torch.tensor([[t5_bucket(-int(x), bias["num_buckets"], bias["max_distance"], bias["bidirectional"]) for x in row] for row in D.tolist()])
         return table[index].permute(2, 0, 1)
     r1 = r2 = None
     if kind.startswith("kerple"):
-        r1, r2 = (torch.tensor(bias[k], dtype=torch.float64)[:, None, None] for k in ("r1", "r2"))
+        r1, r2 = (learn(k, torch.tensor(bias[k], dtype=torch.float64))[:, None, None] for k in ("r1", "r2"))
     if kind == "kerple_log":
         return -r1 * torch.log(1.0 + r2 * D.abs())
     if kind == "kerple_power":
@@ -211,11 +215,12 @@ def visible(mask, i, j):
 # ---------------------------------------------------------------------------------------------------------------
 # one case
 # ---------------------------------------------------------------------------------------------------------------
-def run(c):
+def attend(c, learn=as_it_is):
+    """The output, the log-sum-exp and that of the keys alone; learn(name, tensor) may ask for a tensor's gradient."""
     H, Hk, Tq, Tk = c["heads"], c["kv_heads"], c["tq"], c["tk"]
-    q = tensor(c["seed_q"], Tq, H, c["d"], c["q_gain"])
-    k = tensor(c["seed_k"], Tk, Hk, c["d"], 1.0)
-    v = tensor(c["seed_v"], Tk, Hk, c["dv"], 1.0)
+    q = learn("q", tensor(c["seed_q"], Tq, H, c["d"], c["q_gain"]))
+    k = learn("k", tensor(c["seed_k"], Tk, Hk, c["d"], 1.0))
+    v = learn("v", tensor(c["seed_v"], Tk, Hk, c["dv"], 1.0))
     qi, kj = torch.arange(Tq) + (Tk - Tq), torch.arange(Tk)
     i, j = qi.double(), kj.double()
     D = i[:, None] - j[None, :]
@@ -243,7 +248,7 @@ def run(c):
     lam = torch.ones(Tq, dtype=torch.float64)
     if c["logn"] is not None:
         lam = torch.tensor([max(1.0, math.log(int(x) + 1) / math.log(c["logn"])) for x in qi], dtype=torch.float64)
-    bias = bias_matrix(c["bias"], H, D)
+    bias = bias_matrix(c["bias"], H, D, learn)
     hidden = torch.zeros(Tq, Tk, dtype=torch.float64).masked_fill(~visible(c["mask"], qi, kj), -INF)
 
     score = c["scale"] * lam[:, None] * dense
@@ -259,7 +264,7 @@ def run(c):
     sinks = c["sinks"]
     parts = score
     if sinks is not None:
-        column = torch.tensor(sinks, dtype=torch.float64)[:, None, None].expand(H, Tq, 1)
+        column = learn("sinks", torch.tensor(sinks, dtype=torch.float64))[:, None, None].expand(H, Tq, 1)
         parts = torch.cat([score, column], dim=-1)
     lse, lse_keys = torch.logsumexp(parts, -1), torch.logsumexp(score, -1)
     weights = torch.exp(score - torch.where(lse.isinf(), torch.zeros_like(lse), lse)[..., None])
@@ -281,6 +286,11 @@ def run(c):
         c["engine"] = "torch_softmax"
         out = by_hand
     assert torch.isfinite(out).all(), c["id"]
+    return out, lse, lse_keys
+
+
+def run(c):
+    out, lse, lse_keys = attend(c)
     c["empty_rows"] = int((lse_keys[0] == -INF).sum())
 
     def flat_lse(x):
@@ -288,7 +298,7 @@ def run(c):
 
     c["out"] = [digits(x) for x in out.permute(1, 0, 2).reshape(-1).tolist()]
     c["lse"] = flat_lse(lse)
-    if sinks is not None:
+    if c["sinks"] is not None:
         c["lse_keys"] = flat_lse(lse_keys)
     return c
 
