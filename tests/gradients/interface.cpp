@@ -83,12 +83,10 @@ TEST_CASE("gradients: a wrong call is a sentence") {
   CHECK_THROWS_WITH(attention_backward<float>(c.forward(), c.x.out_gradient(), c.gradients(), bound,
                                               {.lse = c.lse}),
                     ContainsSubstring("AttentionOptions::lse is a result of attention"));
-  const auto shaw =
-      bind(ShawKeys{.table = std::vector<float>(3 * 16, 0.1F), .clip = 1} | Causal{}, heads);
-  CHECK_THROWS_WITH(
-      attention_backward<float>(c.forward(), c.x.out_gradient(), c.gradients(), shaw),
-      ContainsSubstring(
-          "vectors by distance (ShawKeys, ShawValues, TransformerXL, DeBERTa) have no"));
+  const auto xl =
+      bind(TransformerXL{.head_dim = 16, .rows = std::vector<float>(3 * 4 * 16)} | Causal{}, heads);
+  CHECK_THROWS_WITH(attention_backward<float>(c.forward(), c.x.out_gradient(), c.gradients(), xl),
+                    ContainsSubstring("but the encoding has vectors for distances 0 to 2"));
   const AnyEncoding mute = AnyEncoding(rope) | score_map([](auto x) { return x; });
   CHECK_THROWS_WITH(attention_backward<float>(c.forward(), c.x.out_gradient(), c.gradients(),
                                               bind(mute, heads)),

@@ -8,7 +8,11 @@
 #include <posenc/bias/kerple.hpp>
 #include <posenc/bias/t5_bias.hpp>
 #include <posenc/mask/causal.hpp>
+#include <posenc/relative/deberta.hpp>
+#include <posenc/relative/shaw.hpp>
+#include <posenc/relative/transformer_xl.hpp>
 #include <posenc/rotary/rope.hpp>
+#include <posenc/rotary/rotate_values.hpp>
 #include <posenc/score/score_map.hpp>
 #include <posenc/score/sink_logit.hpp>
 #include <posenc/score/soft_cap.hpp>
@@ -33,13 +37,16 @@ void check_parameters(std::vector<double> parameters, const Make& make) {
   const std::vector<double> gradient(own.begin(), own.end());
   REQUIRE(gradient.size() == parameters.size());
   const double h = 1e-4;
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
+  // Of long tables some elements.
+  const std::size_t step_of = parameters.size() / 60 + 1;
+  for (std::size_t i = 0; i < parameters.size(); i += step_of) {
     std::vector<double> more = parameters, less = parameters;
     more[i] += h, less[i] -= h;
     // Tables of floats move by what they are rounded to.
     const double step = static_cast<double>(static_cast<float>(more[i])) -
                         static_cast<double>(static_cast<float>(less[i]));
-    const bool rounds = std::is_same_v<C, T5Bias> || std::is_same_v<C, SinkLogit>;
+    const bool rounds =
+        RelativeVectors<C> || std::is_same_v<C, T5Bias> || std::is_same_v<C, SinkLogit>;
     const double d = (x.loss(bind(make(more), options)) - x.loss(bind(make(less), options))) /
                      (rounds ? step : 2 * h);
     CHECK(std::abs(d - gradient[i]) <= 1e-5 * std::max(1.0, std::abs(d)));
@@ -108,6 +115,35 @@ TEST_CASE("gradients: biases of a user") {
   });
   check_parameters<ScoreBiasFunction<ByKey>>({0.1, 0.2, 0.3}, [](const auto& p) {
     return rope | SoftCap{4} | bias(ByKey{p}) | SoftCap{6} | Causal{};
+  });
+}
+
+TEST_CASE("gradients: Shaw's vectors beside keys and values") {
+  check_parameters<ShawKeys>(noise<double>(7 * 16, 6U), [](const std::vector<double>& p) {
+    return rope | ShawKeys{.table = {p.begin(), p.end()}, .clip = 3} | SoftCap{9} | Causal{};
+  });
+  check_parameters<ShawValues>(noise<double>(7 * 16, 6U), [](const std::vector<double>& p) {
+    return rope | RotateValues{} | ShawValues{.table = {p.begin(), p.end()}, .clip = 3};
+  });
+}
+
+TEST_CASE("gradients: Transformer-XL's rows and biases") {
+  constexpr Index rows = 90 * 4 * 16, bias = 4 * 16;
+  check_parameters<TransformerXL>(noise<double>(rows + 2 * bias, 6U), [](const auto& p) {
+    const auto u = p.begin() + rows, v = u + bias;
+    return TransformerXL{.head_dim = 16, .rows = {p.begin(), u}, .u = {u, v}, .v = {v, p.end()}} |
+           Causal{};
+  });
+}
+
+TEST_CASE("gradients: DeBERTa's tables") {
+  constexpr Index table = 2 * 8 * 4 * 16;
+  check_parameters<DeBERTa>(noise<double>(2 * table, 6U), [](const auto& p) {
+    const auto half = p.begin() + table;
+    return encoding(DeBERTa{.keys = {p.begin(), half},
+                            .queries = {half, p.end()},
+                            .position_buckets = 8,
+                            .max_position = 40});
   });
 }
 

@@ -141,8 +141,4 @@ void check_differences(std::vector<double>& x, const std::vector<double>& gradie
   CHECK(off <= 2e-8 * size);
 }
 
-inline bool is_differentiable(const AnyBound& bound) {
-  return !bound.answers().facts().has_relative_vectors;
-}
-
 }  // namespace gradient_test

@@ -64,7 +64,7 @@ AnyEncoding random_encoding(Random& random, const Sizes& n, bool& is_by_length) 
     }
   }
   const Index parts = random.integer(0, 4);
-  for (Index i = 0; i < parts; ++i) switch (random.integer(0, 7)) {
+  for (Index i = 0; i < parts; ++i) switch (random.integer(0, 10)) {
       case 0:
         e |= ALiBi{.slope_factor = 0.5};
         break;
@@ -89,6 +89,18 @@ AnyEncoding random_encoding(Random& random, const Sizes& n, bool& is_by_length) 
       case 6:
         e |= LogN{.base_length = 20};
         break;
+      case 7:
+        e |= ShawKeys{.table = noise<float>(11 * n.width, 8U), .clip = 5};
+        break;
+      case 8:
+        e |= ShawValues{.table = noise<float>(11 * n.value_width, 9U), .clip = 5};
+        break;
+      case 9:
+        e |= DeBERTa{.keys = noise<float>(2 * 8 * n.heads * n.width, 10U),
+                     .queries = noise<float>(2 * 8 * n.heads * n.width, 11U),
+                     .position_buckets = 8,
+                     .max_position = 50};
+        return e;  // one component may set the scale
       default:
         e |= Sandwich{};
         break;

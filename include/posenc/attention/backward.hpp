@@ -29,6 +29,7 @@
 #include <posenc/attention/backward/run.hpp>
 #include <posenc/attention/call/checks.hpp>
 #include <posenc/attention/call/coordinates.hpp>
+#include <posenc/attention/call/distances.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -78,10 +79,6 @@ void check_backward(Problems& problems, const AttentionForward<T>& f,
   result("the gradient of v", d.v);
   problems.require(!overlap(d.q, d.k) && !overlap(d.q, d.v) && !overlap(d.k, d.v),
                    "the gradients of q, k and v must not overlap each other.");
-  const EncodingFacts& facts = answers.facts();
-  problems.require(!facts.has_relative_vectors,
-                   "vectors by distance (ShawKeys, ShawValues, TransformerXL, DeBERTa) have no "
-                   "gradient yet.");
   Index parameters = 0;
   for (const auto& [self, ask] : answers.asked())
     if (ask->num_parameters) parameters += ask->num_parameters(self);
@@ -104,6 +101,7 @@ void differentiate_attention(const AttentionForward<T>& f, const TensorView<cons
                    "attention returned.");
   const Coordinates at =
       coordinates(problems, f.q.tokens, f.k.tokens, options, answers.rotary().state);
+  DistanceCheck(answers, at)(problems, f.q.tokens, f.k.tokens);
   problems.raise_if_any("posenc::attention_backward");
 
   const RotaryAtLength rotary(answers, [&] { return context_length(at, f.q.tokens, f.k.tokens); });

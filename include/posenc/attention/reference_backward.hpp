@@ -10,6 +10,7 @@
 //   ds_j     = dx_j through the score maps, last to first
 //   d dot_j  = scale * temperature * ds_j
 //   dq      += d dot_j * (key_j as the query sees it),  dk_j += d dot_j * (R_-g)^T q,  dv_j likewise
+//   dq      += d dot_j r,  dr += d dot_j q               of relative keys; of queries and values likewise
 //   d sink   = -p_sink * sum over k of p_k dp_k
 //
 // and each bias gets dx_j as it was when the biases and maps behind it had been gone through.
@@ -51,6 +52,21 @@ class Backward {
   void row(Index r, Index h);
   /// dx through stages, last to first, to the gradient of what the first was given.
   [[nodiscard]] T through_stages(T score, T dx, const Score& at);
+  /// Calls f(stage, the gradients of its parameters).
+  template <class F>
+  void for_each_stage(const F& f) {
+    T* parameters = result_.parameters.data();
+    for (const Stage& stage : answers_.asked()) {
+      const Index count = stage.ask->num_parameters ? stage.ask->num_parameters(stage.self) : 0;
+      f(stage, std::span<T>(parameters, size(count)));
+      parameters += count;
+    }
+  }
+  /// As a span; until the next call.
+  std::span<const T> numbers(const Vector& x) {
+    numbers_.assign(x.begin(), x.end());
+    return numbers_;
+  }
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
   static void add(std::vector<T>& to, Index first, const Vector& x) {
     for (Index c = 0; c < x.size(); ++c) to[size(first + c)] += x[c];
@@ -62,6 +78,7 @@ class Backward {
   const FindDerivative<T>* derivatives_;
   ReferenceResult forward_;
   ReferenceGradients result_;
+  std::vector<T> numbers_;
 };
 
 template <class T>
@@ -74,9 +91,11 @@ ReferenceGradients Backward<T>::run() {
 template <class T>
 void Backward<T>::row(Index r, Index h) {
   const TensorView<const T>&q = call_.q, &k = call_.k, &v = call_.v;
-  const Index kv_head = h / (q.heads / k.heads);
+  const Index kv_head = h / (q.heads / k.heads), q_row = (r * q.heads + h) * q.width;
   const double scale = answers_.scale(q.width, call_.rotary) * answers_.temperature(call_.query[r]);
   const Vector query = head_vector(q, r, h), d_out = head_vector(d_out_, r, h);
+  const Vector biased = with_query_biases(answers_, query, h);
+  Vector d_biased = Vector::Zero(q.width);
   const double lse = forward_.lse[size(r * q.heads + h)];
   double mean = 0;  // sum of p dp
   for (Index d = 0; d < v.width; ++d)
@@ -86,8 +105,9 @@ void Backward<T>::row(Index r, Index h) {
     const Score at{call_.query[r], call_.key[c], call_.query_index[r], call_.key_index[c], h};
     if (!answers_.visible(at)) continue;
     const BackwardRotation rotation(answers_, call_.rotary, call_.query, r, call_.key, c);
-    const Vector key = rotation.key(head_vector(k, c, kv_head));
-    const double score = scale * (query * key).sum();
+    const Vector plain_key = head_vector(k, c, kv_head), key = rotation.key(plain_key);
+    const double score =
+        scale * ((biased * key).sum() + relative_products(answers_, query, plain_key, at));
     const double p = std::exp(apply_stages(answers_, score, at) - lse);
     if (p == 0) continue;
     Vector value = head_vector(v, c, kv_head), d_value = p * d_out;
@@ -96,20 +116,39 @@ void Backward<T>::row(Index r, Index h) {
       d_value = rotation.value_gradient(d_value);
     }
     add(result_.v, (c * v.heads + kv_head) * v.width, d_value);
-    const double ds = scale * through_stages(score, p * ((d_out * value).sum() - mean), at);
-    add(result_.q, (r * q.heads + h) * q.width, ds * key);
-    add(result_.k, (c * k.heads + kv_head) * k.width, rotation.key_gradient(ds * query));
+    value = with_relative_values(answers_, value, at);
+    const double dx = p * ((d_out * value).sum() - mean);
+    const double ds = scale * through_stages(score, dx, at);
+    const Index k_row = (c * k.heads + kv_head) * k.width;
+    d_biased += ds * key;
+    add(result_.k, k_row, rotation.key_gradient(ds * biased));
+    for_each_stage([&](const Stage& stage, std::span<T> to) {
+      const auto& [self, ask] = stage;
+      const Index bucket = ask->bucket ? ask->bucket(self, at.query - at.key) : 0;
+      if (ask->relative_keys)
+        if (const RelativeTable table = ask->relative_keys(self); table.data) {
+          add(result_.q, q_row, ds * row_vector(table, h, bucket));
+          if (ask->relative_keys_gradient)
+            ask->relative_keys_gradient(self, h, bucket, numbers(ds * query), ds, to);
+        }
+      if (ask->relative_queries)
+        if (const RelativeTable table = ask->relative_queries(self); table.data) {
+          add(result_.k, k_row, ds * row_vector(table, h, bucket));
+          if (ask->relative_queries_gradient)
+            ask->relative_queries_gradient(self, h, bucket, numbers(ds * plain_key), ds, to);
+        }
+      if (ask->relative_values && ask->relative_values_gradient && ask->relative_values(self).data)
+        ask->relative_values_gradient(self, h, bucket, numbers(p * d_out), to);
+    });
   }
-  T* parameters = result_.parameters.data();
-  for (const auto& [self, ask] : answers_.asked()) {
-    if (!ask->num_parameters) continue;
-    const std::size_t count = size(ask->num_parameters(self));
-    if (ask->sink_logit_gradient) {
-      const double p = std::exp(ask->sink_logit(self, h) - lse);
-      if (p != 0) ask->sink_logit_gradient(self, h, -p * mean, {parameters, count});
-    }
-    parameters += count;
-  }
+  add(result_.q, q_row, d_biased);
+  for_each_stage([&](const Stage& stage, std::span<T> to) {
+    const auto& [self, ask] = stage;
+    if (ask->query_bias_gradient) ask->query_bias_gradient(self, h, numbers(d_biased), to);
+    if (!ask->sink_logit_gradient) return;
+    const double p = std::exp(ask->sink_logit(self, h) - lse);
+    if (p != 0) ask->sink_logit_gradient(self, h, -p * mean, to);
+  });
 }
 
 template <class T>
@@ -156,9 +195,6 @@ template <class Q, class E>
   problems.require(d_out.tokens == q.tokens && d_out.heads == q.heads && d_out.width == v.width,
                    "d_out is ", detail::ShapeText(d_out), " but must be [", q.tokens, ", ", q.heads,
                    ", ", v.width, "].");
-  problems.require(!bound.answers().facts().has_relative_vectors,
-                   "vectors by distance (ShawKeys, ShawValues, TransformerXL, DeBERTa) have no "
-                   "gradient yet.");
   problems.raise_if_any("posenc::reference_attention_backward");
   const detail::reference::Widened queries(q), keys(k), values(v), d_outs(d_out);
   const detail::reference::Positioned<U> at(bound.answers(), q.tokens, k.tokens, options);

@@ -62,6 +62,18 @@ struct Questions {
   void (*sink_logit_gradient)(const void* self, Index head, double sum,
                               std::span<double> gradient) = nullptr;
 
+  void (*relative_keys_gradient)(const void* self, Index head, Index bucket,
+                                 std::span<const double> vector, double constant,
+                                 std::span<double> gradient) = nullptr;
+  void (*relative_queries_gradient)(const void* self, Index head, Index bucket,
+                                    std::span<const double> vector, double constant,
+                                    std::span<double> gradient) = nullptr;
+  void (*relative_values_gradient)(const void* self, Index head, Index bucket,
+                                   std::span<const double> vector,
+                                   std::span<double> gradient) = nullptr;
+  void (*query_bias_gradient)(const void* self, Index head, std::span<const double> vector,
+                              std::span<double> gradient) = nullptr;
+
   RelativeTable (*relative_keys)(const void* self) = nullptr;
   RelativeTable (*relative_queries)(const void* self) = nullptr;
   RelativeTable (*relative_values)(const void* self) = nullptr;
@@ -170,6 +182,28 @@ constexpr Questions make_questions() {
     ask.sink_logit_gradient = [](const void* self, Index head, double sum,
                                  std::span<double> gradient) {
       as<S>(self).sink_logit_gradient(head, sum, gradient);
+    };
+  if constexpr (RelativeKeysGradient<S>)
+    ask.relative_keys_gradient = [](const void* self, Index head, Index bucket,
+                                    std::span<const double> vector, double constant,
+                                    std::span<double> gradient) {
+      as<S>(self).relative_keys_gradient(head, bucket, vector, constant, gradient);
+    };
+  if constexpr (RelativeQueriesGradient<S>)
+    ask.relative_queries_gradient = [](const void* self, Index head, Index bucket,
+                                       std::span<const double> vector, double constant,
+                                       std::span<double> gradient) {
+      as<S>(self).relative_queries_gradient(head, bucket, vector, constant, gradient);
+    };
+  if constexpr (RelativeValuesGradient<S>)
+    ask.relative_values_gradient = [](const void* self, Index head, Index bucket,
+                                      std::span<const double> vector, std::span<double> gradient) {
+      as<S>(self).relative_values_gradient(head, bucket, vector, gradient);
+    };
+  if constexpr (QueryBiasGradient<S>)
+    ask.query_bias_gradient = [](const void* self, Index head, std::span<const double> vector,
+                                 std::span<double> gradient) {
+      as<S>(self).query_bias_gradient(head, vector, gradient);
     };
   if constexpr (RelativeKeys<S>)
     ask.relative_keys = [](const void* self) { return as<S>(self).relative_keys(); };

@@ -245,6 +245,33 @@ concept SinkLogitGradient =
       c.sink_logit_gradient(head, 1.0, gradient);
     };
 
+/// Vectors by distance: adds the gradient of a head's vector, and of its constant, of one bucket.
+template <class T>
+concept RelativeKeysGradient =
+    RelativeKeys<T> && Parameters<T> &&
+    requires(const T c, Index i, std::span<const double> vector, std::span<double> gradient) {
+      c.relative_keys_gradient(i, i, vector, 1.0, gradient);  // head, bucket, ..., constant
+    };
+template <class T>
+concept RelativeQueriesGradient =
+    RelativeQueries<T> && Parameters<T> &&
+    requires(const T c, Index i, std::span<const double> vector, std::span<double> gradient) {
+      c.relative_queries_gradient(i, i, vector, 1.0, gradient);
+    };
+template <class T>
+concept RelativeValuesGradient =
+    RelativeValues<T> && Parameters<T> &&
+    requires(const T c, Index i, std::span<const double> vector, std::span<double> gradient) {
+      c.relative_values_gradient(i, i, vector, gradient);
+    };
+/// Adds the gradient of query_bias(head).
+template <class T>
+concept QueryBiasGradient =
+    QueryBias<T> && Parameters<T> &&
+    requires(const T c, Index head, std::span<const double> vector, std::span<double> gradient) {
+      c.query_bias_gradient(head, vector, gradient);
+    };
+
 // --- Binding ------------------------------------------------------------------------------------
 
 /// prepare(shape): what the kernel asks in the component's stead, with per-head tables built. For

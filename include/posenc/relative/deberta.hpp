@@ -43,6 +43,17 @@ class PreparedDeBERTa {
   [[nodiscard]] RelativeTable relative_keys() const { return table(keys_); }
   [[nodiscard]] RelativeTable relative_queries() const { return table(queries_); }
 
+  /// Of keys, then of queries.
+  [[nodiscard]] Index num_parameters() const { return std::ssize(keys_) + std::ssize(queries_); }
+  void relative_keys_gradient(Index head, Index bucket, std::span<const double> vector, double,
+                              std::span<double> gradient) const {
+    add(head, bucket, vector, gradient);
+  }
+  void relative_queries_gradient(Index head, Index bucket, std::span<const double> vector, double,
+                                 std::span<double> gradient) const {
+    add(head, bucket, vector, gradient.subspan(keys_.size()));
+  }
+
  private:
   [[nodiscard]] RelativeTable table(const std::vector<float>& values) const {
     if (values.empty()) return {};
@@ -52,6 +63,12 @@ class PreparedDeBERTa {
             .width = width,
             .bucket_stride = num_heads_ * width,
             .head_stride = width};
+  }
+
+  void add(Index head, Index bucket, std::span<const double> vector,
+           std::span<double> gradient) const {
+    const std::size_t first = static_cast<std::size_t>(bucket * num_heads_ + head) * vector.size();
+    for (std::size_t c = 0; c < vector.size(); ++c) gradient[first + c] += vector[c];
   }
 
   Index num_heads_, buckets_;

@@ -34,6 +34,12 @@ inline RelativeTable shaw_table(const std::vector<float>& table, Position clip) 
   return {.data = table.data(), .buckets = rows, .width = width, .bucket_stride = width};
 }
 
+/// Adds the gradient of a row.
+inline void add_to_row(Index row, std::span<const double> vector, std::span<double> gradient) {
+  const std::size_t first = static_cast<std::size_t>(row) * vector.size();
+  for (std::size_t c = 0; c < vector.size(); ++c) gradient[first + c] += vector[c];
+}
+
 inline void check_shaw(Problems& problems, const char* who, const std::vector<float>& table,
                        Position clip, Index needed) {
   constexpr Position most = Position{1} << 30;
@@ -58,6 +64,12 @@ struct ShawKeys {
 
   [[nodiscard]] Index bucket(Position distance) const { return detail::shaw_row(clip, distance); }
   [[nodiscard]] RelativeTable relative_keys() const { return detail::shaw_table(table, clip); }
+  /// Of the table.
+  [[nodiscard]] Index num_parameters() const { return std::ssize(table); }
+  void relative_keys_gradient(Index, Index bucket, std::span<const double> vector, double,
+                              std::span<double> gradient) const {
+    detail::add_to_row(bucket, vector, gradient);
+  }
   void check(Problems& problems, const HeadShape& shape) const {
     detail::check_shaw(problems, "ShawKeys", table, clip, shape.head_dim);
   }
@@ -70,6 +82,12 @@ struct ShawValues {
 
   [[nodiscard]] Index bucket(Position distance) const { return detail::shaw_row(clip, distance); }
   [[nodiscard]] RelativeTable relative_values() const { return detail::shaw_table(table, clip); }
+  /// Of the table.
+  [[nodiscard]] Index num_parameters() const { return std::ssize(table); }
+  void relative_values_gradient(Index, Index bucket, std::span<const double> vector,
+                                std::span<double> gradient) const {
+    detail::add_to_row(bucket, vector, gradient);
+  }
   void check(Problems& problems, const HeadShape&) const {
     detail::check_shaw(problems, "ShawValues", table, clip, 0);
   }

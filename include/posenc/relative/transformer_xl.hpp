@@ -76,9 +76,34 @@ class PreparedTransformerXL {
                                  static_cast<std::size_t>(head_dim_));
   }
 
+  /// Of rows, then of u, then of v.
+  [[nodiscard]] Index num_parameters() const {
+    return std::ssize(rows_) + std::ssize(u_) + std::ssize(v_);
+  }
+  void relative_keys_gradient(Index head, Index bucket, std::span<const double> vector,
+                              double constant, std::span<double> gradient) const {
+    const std::size_t row = place(bucket * num_heads_ + head);
+    for (std::size_t c = 0; c < vector.size(); ++c) gradient[row + c] += vector[c];
+    if (v_.empty()) return;
+    const std::size_t v = place(head), of_v = rows_.size() + u_.size() + v;
+    for (std::size_t c = 0; c < vector.size(); ++c) {
+      gradient[row + c] += constant * static_cast<double>(v_[v + c]);
+      gradient[of_v + c] += constant * static_cast<double>(rows_[row + c]);
+    }
+  }
+  void query_bias_gradient(Index head, std::span<const double> vector,
+                           std::span<double> gradient) const {
+    for (std::size_t c = 0; c < vector.size() && !u_.empty(); ++c)
+      gradient[rows_.size() + place(head) + c] += vector[c];
+  }
+
  private:
+  [[nodiscard]] std::size_t place(Index row) const {
+    return static_cast<std::size_t>(row * head_dim_);
+  }
+
   Index num_heads_, head_dim_;
-  std::vector<float> rows_, u_;
+  std::vector<float> rows_, u_, v_;
   std::vector<double> constants_;  ///< [head][distance], products of v with the rows
   Position first_;
   Position least_, greatest_;  ///< others count as these
@@ -127,7 +152,7 @@ struct TransformerXL {
 };
 
 inline PreparedTransformerXL::PreparedTransformerXL(const TransformerXL& xl, Index num_heads)
-    : num_heads_(num_heads), head_dim_(xl.head_dim), rows_(xl.rows), u_(xl.u),
+    : num_heads_(num_heads), head_dim_(xl.head_dim), rows_(xl.rows), u_(xl.u), v_(xl.v),
       first_(xl.first_distance) {
   const Index count = std::ssize(rows_) / (num_heads_ * head_dim_);
   constexpr Position any = std::numeric_limits<Position>::max();

@@ -69,6 +69,56 @@ struct BackwardPlan {
   }
 };
 
+/// C += A B; rows of B and C have `width` channels. Where B is not finite, a zero of A hides it.
+template <class T>
+void add_product(const TileLeaves<T>& leaves, bool is_finite, Index rows, Index inner, Index width,
+                 const T* a, Index a_row, Index a_inner, const T* b, T* c) {
+  if (is_finite) {
+    for (Index at = 0; at < width; at += leaves.panel)
+      leaves.values(rows, inner, std::min(leaves.panel, width - at), a, a_row, a_inner, b + at,
+                    c + at, width);
+    return;
+  }
+  for (Index r = 0; r < rows; ++r)
+    for (Index i = 0; i < inner; ++i)
+      if (const T left = a[r * a_row + i * a_inner]; left != 0)
+        for (Index w = 0; w < width; ++w) c[r * width + w] += left * b[i * width + w];
+}
+
+/// Memory for the gradients of vectors by distance; none where there are no such vectors.
+template <class T>
+struct RelativeGradientBuffers {
+  T* sums = nullptr;       ///< [bucket][panel], or [key][bucket]
+  T* vectors = nullptr;    ///< [bucket][width], as numbers of T
+  T* gradients = nullptr;  ///< the same, of these vectors
+  T* q = nullptr;          ///< [query][width], plain and scaled
+  T* d_q = nullptr;        ///< the same, gradients
+  T* k = nullptr;          ///< [key in tile][width], plain
+  T* d_k = nullptr;        ///< [key in chunk][width]
+  T* d_out = nullptr;      ///< [query][value width], not rotated
+  T* d_panel = nullptr;    ///< [value_dim][panel], the same
+  double* row = nullptr;   ///< [width]
+  Index most = 0;          ///< buckets
+
+  RelativeGradientBuffers(const Answers& answers, const Plan& tiles, Index width, Index value_width,
+                          Index value_dim, Arena& arena) {
+    const RelativeCounts& counts = answers.relative();
+    if (counts.buckets + counts.query_biases == 0) return;
+    most = tiles.tile + tiles.panel;
+    const Index widest = std::max(width, value_width);
+    sums = arena.take<T>(most, std::max(tiles.panel, tiles.tile));
+    vectors = arena.take<T>(most, widest);
+    gradients = arena.take<T>(most, widest);
+    q = arena.take<T>(tiles.panel, width);
+    d_q = arena.take<T>(tiles.panel, width);
+    k = arena.take<T>(tiles.tile, width);
+    d_k = arena.take<T>(tiles.chunk, width);
+    d_out = arena.take<T>(tiles.panel, value_width);
+    d_panel = arena.take<T>(std::max<Index>(value_dim, 1), tiles.panel);
+    row = arena.take<double>(1, widest);
+  }
+};
+
 /// What a worker computes with, besides what attention does.
 template <class T>
 struct BackwardBuffers {
@@ -83,14 +133,17 @@ struct BackwardBuffers {
   T* masked = nullptr;    ///< the same, of one region
   T* saved = nullptr;     ///< [map][key in tile][panel], scores that a map was given
   T *lse = nullptr, *delta = nullptr, *ones = nullptr;  ///< [panel]
+  T* factor = nullptr;                                  ///< [panel], scale and temperature
   double* by_distance = nullptr;                        ///< [distance in a tile]
 
   PrefillBuffers<T> tiles;
+  RelativeGradientBuffers<T> relative;
 
   BackwardBuffers(const Answers& answers, const BackwardPlan& plan, const AttentionShape& shape,
                   Arena& arena)
       : tiles(answers, plan.tiles,
-              {plan.tiles.block, plan.tiles.chunk, shape.head_dim, shape.value_dim}, arena) {
+              {plan.tiles.block, plan.tiles.chunk, shape.head_dim, shape.value_dim}, arena),
+        relative(answers, plan.tiles, plan.width, plan.value_width, shape.value_dim, arena) {
     const Index regions = answers.map().regions();
     const Plan& t = plan.tiles;
     q_rows = arena.take<T>(regions * t.panel, plan.width);
@@ -106,6 +159,7 @@ struct BackwardBuffers {
     lse = arena.take<T>(1, t.panel);
     delta = arena.take<T>(1, t.panel);
     ones = arena.take<T>(1, t.panel);
+    factor = arena.take<T>(1, t.panel);
     by_distance = arena.take<double>(1, t.tile + t.panel);
   }
 };

@@ -16,7 +16,10 @@
 // dk needs no scale, and dq gets it in the end.
 #pragma once
 
-#include <posenc/attention/backward/call.hpp>
+#include <posenc/attention/backward/relative_gradients.hpp>
+#include <posenc/attention/backward/results.hpp>
+#include <posenc/attention/backward/stages.hpp>
+#include <posenc/attention/prefill/relative_terms.hpp>
 #include <posenc/attention/prefill/tile_scores.hpp>
 
 POSENC_NAMESPACE_BEGIN
@@ -34,11 +37,19 @@ class BackwardWorker {
         buffers_(answers_, plan, forward_.shape(), arena_),
         packing_(forward_, tiles_, buffers_.tiles), visibility_(answers_, tiles_, buffers_.tiles),
         bias_tables_(forward_, tiles_, buffers_.tiles),
-        scores_(forward_, buffers_.tiles, packing_, bias_tables_) {
+        scores_(forward_, buffers_.tiles, packing_, bias_tables_),
+        relative_(forward_, tiles_, buffers_.tiles, packing_),
+        relative_gradients_(call, plan, buffers_.relative), stages_(call, plan, buffers_),
+        results_(call, plan, buffers_) {
     // Channels that only fill vectors stay zero.
     std::fill_n(buffers_.q_rows, map_.regions() * tiles_.panel * plan_.width, T{0});
     std::fill_n(buffers_.d_out, tiles_.panel * plan_.value_width, T{0});
     if (buffers_.k_rows) std::fill_n(buffers_.k_rows, tiles_.tile * plan_.width, T{0});
+    if (relative_.in_scores || relative_.in_values) {
+      std::fill_n(buffers_.relative.q, tiles_.panel * plan_.width, T{0});
+      std::fill_n(buffers_.relative.k, tiles_.tile * plan_.width, T{0});
+      std::fill_n(buffers_.relative.d_out, tiles_.panel * plan_.value_width, T{0});
+    }
     std::fill_n(buffers_.ones, tiles_.panel, T{1});
   }
 
@@ -58,6 +69,12 @@ class BackwardWorker {
     if (visibility_.is_hidden(all)) return;
     const Tile where = visibility_.tile_of(all);
     bias_tables_.begin(kv_head, where.query, where.key, tiles_.block + tiles_.chunk);
+    if (relative_.in_scores) {
+      relative_.begin_head(kv_head);
+      relative_.begin_block(visibility_.queries(queries_));
+      relative_.begin_chunk();
+      std::fill_n(buffers_.relative.d_k, keys_ * plan_.width, T{0});
+    }
     std::fill_n(buffers_.d_v, keys_ * plan_.value_width, T{0});
     turned_keys_ = 0;
     checked_keys_ = finite_keys_ = {};
@@ -66,7 +83,7 @@ class BackwardWorker {
       if (visibility_.is_hidden({first, p.queries, 0, keys_})) continue;
       for (Index g = 0; g < tiles_.group; ++g) panel(p, g);
     }
-    add_keys();
+    results_.add_keys(kv_head, key_, keys_, turned_keys_);
   }
 
  private:
@@ -84,9 +101,18 @@ class BackwardWorker {
       const T lse = call_.lse[size(row)];
       buffers_.lse[i] = lse == -std::numeric_limits<T>::infinity() ? T{0} : lse;
       buffers_.delta[i] = delta_[row];
+      buffers_.factor[i] = static_cast<T>(packing_.scale() *
+                                          answers_.temperature(buffers_.tiles.query[p.first + i]));
+    }
+    if (relative_.in_scores) {
+      const Rectangle all{p.first, p.queries, 0, keys_};
+      relative_.begin_panel(p, g, visibility_.tile_of(visibility_.seen(all)));
+      tile_.from_panel(p.queries, forward_.q.width, p.width, packing_.plain_queries(p, g),
+                       buffers_.ones, buffers_.relative.q, plan_.width, 1);
+      std::fill_n(buffers_.relative.d_q, p.queries * plan_.width, T{0});
     }
     for (Index c = 0; c < keys_; c += tiles_.tile) tile(p, g, c, std::min(tiles_.tile, keys_ - c));
-    add_queries(p, g);
+    results_.add_queries(p, query_, head(g), turned_queries_, parameters_);
   }
 
   /// Gradients of the outputs, in the frame of the values where these are rotated.
@@ -96,6 +122,11 @@ class BackwardWorker {
     finite_d_out_ = true;
     for (Index i = 0; i < p.queries; ++i)
       finite_d_out_ = call_.d_out.load(first + i, head(g), rows.row(i, 0)) && finite_d_out_;
+    if (relative_.in_values) {
+      std::copy_n(buffers_.d_out, p.queries * plan_.value_width, buffers_.relative.d_out);
+      tile_.to_panel(p.queries, width, p.width, buffers_.d_out, plan_.value_width, buffers_.ones,
+                     buffers_.relative.d_panel);
+    }
     if (answers_.facts().rotates_values) {
       forward_.leaves.rotate(rotary_, rotary_.angles, {},
                              forward_.query.subspan(size(first), size(p.queries)), rows, rows);
@@ -161,12 +192,9 @@ class BackwardWorker {
                            .consecutive = p.consecutive,
                            .where = where};
     scores_.products(p, g, c, scores, {{{p.width, 0, count}}});
-    T* saved = buffers_.saved;
-    scores_.change(scores, g, [&](std::size_t stage) {
-      if (!derivative(stage)) return;
-      std::copy_n(buffers_.tiles.scores, count * p.width, saved);
-      saved += tiles_.tile * tiles_.panel;
-    });
+    if (relative_.in_scores) relative_.add_to_scores(p, g, c, scores, buffers_.tiles.scores);
+    stages_.begin_tile();
+    scores_.change(scores, g, [&](std::size_t stage) { stages_.save(stage, scores); });
     if (mask == TileClass::partial) scores_.hide(scores);
 
     const auto values = packing_.values(c, count);
@@ -174,66 +202,23 @@ class BackwardWorker {
     for (Index lane = 0; lane < p.width; lane += tile_.panel)
       tile_.scores(count, value_dim, std::min(tile_.panel, p.width - lane), values.rows, value_dim,
                    1, buffers_.d_panel + lane, buffers_.gradient + lane, p.width);
+    if (relative_.in_values) relative_gradients_.add_to_weights(scores, buffers_.gradient);
     tile_.softmax_backward(count, p.width, buffers_.tiles.scores, buffers_.gradient, buffers_.lse,
                            buffers_.delta);
-    add_product(finite_d_out_, count, p.queries, plan_.value_width, buffers_.tiles.scores, p.width,
-                1, buffers_.d_out, buffers_.d_v + c * plan_.value_width);
-    through_stages(scores, saved);
+    add_product(tile_, finite_d_out_, count, p.queries, plan_.value_width, buffers_.tiles.scores,
+                p.width, 1, buffers_.d_out, buffers_.d_v + c * plan_.value_width);
+    if (relative_.in_values)
+      relative_gradients_.add_weights(scores, buffers_.tiles.scores, parameters_);
+    stages_.go_back(scores, parameters_);
     add_products(p, g, c, scores);
-  }
-
-  [[nodiscard]] auto derivative(std::size_t stage) const {
-    const auto find = call_.derivatives[stage];
-    return find ? find(forward_.leaves.level).tile : nullptr;
-  }
-
-  /// From the gradient of what the softmax read to that of the products.
-  void through_stages(const ScoreTile& tile, T* saved) {
-    const std::span<const Stage> stages = answers_.asked();
-    double* parameters = parameters_ + plan_.parameters;
-    for (std::size_t i = stages.size(); i-- > 0;) {
-      const auto& [self, ask] = stages[i];
-      if (const auto back = derivative(i)) {
-        saved -= tiles_.tile * tiles_.panel;
-        back(self, tile, saved, buffers_.gradient);
-      }
-      if (!parameters_ || !ask->num_parameters) continue;
-      const Index count = ask->num_parameters(self);
-      parameters -= count;
-      if (ask->relative_bias_gradient) add_by_distance(stages[i], tile, {parameters, size(count)});
-      if (ask->score_bias_gradient)
-        for (Index k = 0; k < tile.keys; ++k)
-          for (Index j = 0; j < tile.queries; ++j)
-            if (const T dx = buffers_.gradient[k * tile.width + j]; dx != 0)
-              ask->score_bias_gradient(self, tile.score(k, j), static_cast<double>(dx),
-                                       {parameters, size(count)});
+    if (!relative_.in_scores) return;
+    if (answers_.relative().queries > 0) {
+      const T* const plain = packing_.plain_keys(c, count);
+      for (Index k = 0; k < count; ++k)
+        std::copy_n(plain + k * forward_.q.width, forward_.q.width,
+                    buffers_.relative.k + k * plan_.width);
     }
-  }
-
-  /// The parameters of a relative bias need the sum of the gradients at each distance.
-  void add_by_distance(const Stage& stage, const ScoreTile& tile, std::span<double> parameters) {
-    const auto add = [&](Position distance, Index n, const double* sums) {
-      stage.ask->relative_bias_gradient(stage.self, tile.head, distance, n, sums, parameters);
-    };
-    const Position first = tile.key[0], last = tile.key[tile.keys - 1];
-    const bool by_table = tile.consecutive && std::abs(last - first) < tiles_.tile &&
-                          tile.where.key.last - tile.where.key.first < tiles_.tile;
-    const Position least = tile.where.query.first - tile.where.key.last;
-    if (by_table) std::fill_n(buffers_.by_distance, tiles_.tile + tiles_.panel, 0.0);
-    for (Index k = 0; k < tile.keys; ++k) {
-      const T* const row = buffers_.gradient + k * tile.width;
-      if (by_table) {
-        double* const sums = buffers_.by_distance + (tile.query[0] - tile.key[k] - least);
-        for (Index j = 0; j < tile.queries; ++j) sums[j] += static_cast<double>(row[j]);
-      } else {
-        for (Index j = 0; j < tile.queries; ++j) {
-          const auto sum = static_cast<double>(row[j]);
-          if (sum != 0) add(tile.query[j] - tile.key[k], 1, &sum);
-        }
-      }
-    }
-    if (by_table)
-      add(least, tile.where.query.last - tile.where.key.first - least + 1, buffers_.by_distance);
+    relative_gradients_.add_scores(scores, c, buffers_.gradient, buffers_.factor, parameters_);
   }
 
   void add_products(const Panel& p, Index g, Index c, const ScoreTile& tile) {
@@ -253,106 +238,11 @@ class BackwardWorker {
       const T* const k = keys(region, c, tile.keys);
       const bool finite_keys =
           (finite_keys_[size(region)] >> c / tiles_.tile & std::uint64_t{1}) != 0;
-      add_product(finite_queries_, tile.keys, p.queries, plan_.width, gradient, p.width, 1, q,
-                  key_gradient(region, c));
-      add_product(finite_keys, p.queries, tile.keys, plan_.width, gradient, 1, p.width, k,
+      add_product(tile_, finite_queries_, tile.keys, p.queries, plan_.width, gradient, p.width, 1,
+                  q, key_gradient(region, c));
+      add_product(tile_, finite_keys, p.queries, tile.keys, plan_.width, gradient, 1, p.width, k,
                   buffers_.d_q + region * tiles_.panel * plan_.width);
     }
-  }
-
-  /// C += A B; rows of B and C have `width` channels. Where B is not finite, a zero of A hides it.
-  void add_product(bool is_finite, Index rows, Index inner, Index width, const T* a, Index a_row,
-                   Index a_inner, const T* b, T* c) const {
-    if (is_finite) {
-      for (Index at = 0; at < width; at += tile_.panel)
-        tile_.values(rows, inner, std::min(tile_.panel, width - at), a, a_row, a_inner, b + at,
-                     c + at, width);
-      return;
-    }
-    for (Index r = 0; r < rows; ++r)
-      for (Index i = 0; i < inner; ++i)
-        if (const T left = a[r * a_row + i * a_inner]; left != 0)
-          for (Index w = 0; w < width; ++w) c[r * width + w] += left * b[i * width + w];
-  }
-
-  // --- Results ----------------------------------------------------------------------------------
-
-  /// to += rows, each times its factor where there are factors.
-  static void add(const TensorView<T>& rows, const T* factor, const TensorView<T>& to, Index first,
-                  Index head) {
-    for (Index i = 0; i < rows.tokens; ++i) {
-      const T* const x = rows.row(i, 0);
-      T* const y = to.row(first + i, head);
-      const T times = factor ? factor[i] : T{1};
-      if (to.channel_stride == 1)
-        for (Index c = 0; c < rows.width; ++c) y[c] += times * x[c];
-      else
-        for (Index c = 0; c < rows.width; ++c) y[c * to.channel_stride] += times * x[c];
-    }
-  }
-
-  void add_queries(const Panel& p, Index g) {
-    const Index width = forward_.q.width, first = query_ + p.first;
-    T* const factor = buffers_.delta;  // no more needed
-    for (Index i = 0; i < p.queries; ++i)
-      factor[i] = static_cast<T>(packing_.scale() *
-                                 answers_.temperature(buffers_.tiles.query[p.first + i]));
-    for (; turned_queries_ != 0; turned_queries_ &= turned_queries_ - 1) {
-      const int region = std::countr_zero(turned_queries_);
-      const TensorView<T> rows(buffers_.d_q + region * tiles_.panel * plan_.width, p.queries, 1,
-                               width, plan_.width, 0);
-      if (rotary_.layout) {
-        const double attention = rotary_.state.attention_factor;
-        Positions at = forward_.query.subspan(size(first), size(p.queries));
-        if (map_) {
-          map_.ask->query_positions(map_.self, region, p.queries, buffers_.tiles.query + p.first,
-                                    buffers_.tiles.query_copy);
-          at = std::span<const double>(buffers_.tiles.query_copy, size(p.queries));
-        }
-        // The other way round, but grown as before: that is what the other side does in reverse.
-        forward_.leaves.rotate(
-            rotary_, rotary_.region_angles(region),
-            {.amplitude = attention * attention, .inverse = true, .side = Side::key}, at, rows,
-            rows);
-      }
-      add(rows, factor, call_.d_q, first, head(g));
-    }
-  }
-
-  void add_keys() {
-    const Index width = forward_.q.width;
-    const KeySource<T>& source = forward_.keys;
-    const auto each_run = [&](T* rows, Index row_width, Index stride, const auto& f) {
-      source.for_runs(key_, key_ + keys_, keys_, [&](const KeyRun& run) {
-        f(run,
-          TensorView<T>(rows + (run.rank - key_) * stride, run.tokens, 1, row_width, stride, 0));
-      });
-    };
-    for (; turned_keys_ != 0; turned_keys_ &= turned_keys_ - 1) {
-      const int region = std::countr_zero(turned_keys_);
-      each_run(buffers_.d_k + region * tiles_.chunk * plan_.width, width, plan_.width,
-               [&](const KeyRun& run, const TensorView<T>& rows) {
-                 if (rotary_.layout) {
-                   Positions at = run.positions;
-                   if (map_) {
-                     Position* const copy = buffers_.tiles.key_copy + (run.rank - key_);
-                     map_.ask->key_positions(map_.self, region, run.tokens,
-                                             buffers_.tiles.key + (run.rank - key_), copy);
-                     at = std::span<const Position>(copy, size(run.tokens));
-                   }
-                   forward_.leaves.rotate(rotary_, rotary_.region_angles(region),
-                                          {.inverse = true, .side = Side::query}, at, rows, rows);
-                 }
-                 add(rows, nullptr, call_.d_k, run.rank, kv_head_);
-               });
-    }
-    each_run(buffers_.d_v, call_.d_out.width, plan_.value_width,
-             [&](const KeyRun& run, const TensorView<T>& rows) {
-               if (answers_.facts().rotates_values)
-                 forward_.leaves.rotate(rotary_, rotary_.angles, {.inverse = true}, run.positions,
-                                        rows, rows);
-               add(rows, nullptr, call_.d_v, run.rank, kv_head_);
-             });
   }
 
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
@@ -373,6 +263,10 @@ class BackwardWorker {
   Visibility<T> visibility_;
   BiasTables<T> bias_tables_;
   TileScores<T> scores_;
+  RelativeTerms<T> relative_;
+  RelativeGradients<T> relative_gradients_;
+  BackwardStages<T> stages_;
+  BackwardResults<T> results_;
 
   Index kv_head_ = 0, query_ = 0, queries_ = 0, key_ = 0, keys_ = 0;  ///< the pair
   double* parameters_ = nullptr;

@@ -147,7 +147,9 @@ class RelativeTerms {
     const Index head = kv_head_ * plan_.group + g;
     T* out = own.products;
     for_each_rows(own.table, head, buckets, [&](const T* rows, Index stride, Index count) {
-      tile_.scores(count, own.table.width, p.width, rows, stride, 1, queries_, out, p.width);
+      for (Index lane = 0; lane < p.width; lane += tile_.panel)
+        tile_.scores(count, own.table.width, std::min(tile_.panel, p.width - lane), rows, stride, 1,
+                     queries_ + lane, out + lane, p.width);
       out += count * p.width;
     });
     if (!own.table.constants) return;

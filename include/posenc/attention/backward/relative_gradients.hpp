@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT
+//
+// The gradients of vectors by distance, for one worker. With dx the gradients of a tile's scores, P its
+// weights, f the scale and temperature of a query, and sums over the pairs of a bucket b:
+//
+//   relative keys r      W[b][i] = sum of dx:        d(f q_i) += W[b][i] r_b,   dr_b += W[b][i] f q_i
+//   relative queries s   V[j][b] = sum of dx f:      dk_j += V[j][b] s_b,       ds_b += V[j][b] k_j
+//   relative values a    dP_ij += <d_out_i, a_b>;    W[b][i] = sum of P:        da_b += W[b][i] d_out_i
+//   constants            their gradient is the sum of dx f
+//
+// Products are by bucket, not by pair. Where more buckets occur in a tile than a tile has distances when
+// positions are close together, pairs are taken one by one.
+#pragma once
+
+#include <posenc/attention/backward/call.hpp>
+#include <posenc/attention/score/relative.hpp>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class T>
+class RelativeGradients {
+ public:
+  RelativeGradients(const BackwardCall<T>& call, const BackwardPlan& plan,
+                    const RelativeGradientBuffers<T>& buffers)
+      : answers_(call.answers()), tile_(*call.forward.leaves.tile), plan_(plan), own_(buffers),
+        width_(call.forward.q.width), value_dim_(call.d_out.width) {}
+
+  /// Adds <d_out, a> of relative values to the gradients of the weights of a tile.
+  void add_to_weights(const ScoreTile& tile, T* gradient) const {
+    for_each(tile, [&](const Stage& stage, const Interval& buckets) {
+      if (!stage.ask->relative_values) return;
+      const RelativeTable table = stage.ask->relative_values(stage.self);
+      if (!table.data) return;
+      if (is_many(buckets)) {
+        for_each_pair(stage, tile, [&](Index bucket, Index k, Index j) {
+          const float* const a = table.row(tile.head, bucket);
+          T sum = 0;
+          for (Index c = 0; c < value_dim_; ++c)
+            sum += static_cast<T>(a[c]) * own_.d_out[j * plan_.value_width + c];
+          gradient[k * tile.width + j] += sum;
+        });
+        return;
+      }
+      load(table, tile.head, buckets, plan_.value_width);
+      for (Index lane = 0; lane < tile.width; lane += tile_.panel)
+        tile_.scores(count(buckets), value_dim_, std::min(tile_.panel, tile.width - lane),
+                     own_.vectors, plan_.value_width, 1, own_.d_panel + lane, own_.sums + lane,
+                     tile.width);
+      tile_.add_query_products(stage, {own_.sums, static_cast<Index>(buckets.first)}, tile,
+                               gradient);
+    });
+  }
+
+  /// The vectors that were added to values get the weights' share of d_out.
+  void add_weights(const ScoreTile& tile, const T* weights, double* parameters) const {
+    for_each_learned(tile, parameters,
+                     [&](const Stage& stage, const Interval& buckets, std::span<double> to) {
+                       const auto learn = stage.ask->relative_values_gradient;
+                       if (!learn || !stage.ask->relative_values(stage.self).data) return;
+                       const auto give = [&](Index bucket, std::span<const double> vector) {
+                         learn(stage.self, tile.head, bucket, vector, to);
+                       };
+                       if (is_many(buckets))
+                         for_each_pair(stage, tile, [&](Index bucket, Index k, Index j) {
+                           give(bucket, times(own_.d_out + j * plan_.value_width, value_dim_,
+                                              weights[k * tile.width + j]));
+                         });
+                       else
+                         sum_by_lane(stage, tile, weights, buckets),
+                             give_products(buckets, tile.width, 1, tile.queries, own_.d_out,
+                                           plan_.value_width, value_dim_, give);
+                     });
+  }
+
+  /// From the gradients of scores to those of queries, keys and vectors; keys stand at [c, ...) of the
+  /// chunk. `factor` by lane.
+  void add_scores(const ScoreTile& tile, Index c, const T* gradient, const T* factor,
+                  double* parameters) const {
+    for_each_learned(
+        tile, parameters, [&](const Stage& stage, const Interval& buckets, std::span<double> to) {
+          if (stage.ask->relative_keys)
+            if (const RelativeTable table = stage.ask->relative_keys(stage.self); table.data)
+              add_relative_keys(stage, table, buckets, tile, gradient, factor, to);
+        });
+    for_each_learned(
+        tile, parameters, [&](const Stage& stage, const Interval& buckets, std::span<double> to) {
+          if (stage.ask->relative_queries)
+            if (const RelativeTable table = stage.ask->relative_queries(stage.self); table.data)
+              add_relative_queries(stage, table, buckets, tile, c, gradient, factor, to);
+        });
+  }
+
+ private:
+  static Index count(const Interval& buckets) { return buckets.last - buckets.first + 1; }
+  [[nodiscard]] bool is_many(const Interval& buckets) const { return count(buckets) > own_.most; }
+
+  /// Calls f(stage, buckets that occur in the tile) for all that ask by bucket.
+  template <class F>
+  void for_each(const ScoreTile& tile, const F& f) const {
+    for (const Stage& stage : answers_.asked())
+      if (stage.ask->bucket && has_vectors(stage))
+        f(stage,
+          buckets_between(stage, tile.where.least_distance(), tile.where.greatest_distance()));
+  }
+  /// The same with the component's own gradients, which are empty where none are wanted.
+  template <class F>
+  void for_each_learned(const ScoreTile& tile, double* parameters, const F& f) const {
+    for (const Stage& stage : answers_.asked()) {
+      const Index n =
+          parameters && stage.ask->num_parameters ? stage.ask->num_parameters(stage.self) : 0;
+      if (stage.ask->bucket && has_vectors(stage))
+        f(stage,
+          buckets_between(stage, tile.where.least_distance(), tile.where.greatest_distance()),
+          std::span<double>(parameters, static_cast<std::size_t>(n)));
+      if (parameters) parameters += n;
+    }
+  }
+  static bool has_vectors(const Stage& stage) {
+    return stage.ask->relative_keys || stage.ask->relative_queries || stage.ask->relative_values;
+  }
+  template <class F>
+  static void for_each_pair(const Stage& stage, const ScoreTile& tile, const F& f) {
+    for (Index k = 0; k < tile.keys; ++k)
+      for (Index j = 0; j < tile.queries; ++j)
+        f(stage.ask->bucket(stage.self, tile.query[j] - tile.key[k]), k, j);
+  }
+
+  void load(const RelativeTable& table, Index head, const Interval& buckets, Index width) const {
+    for (Index b = 0; b < count(buckets); ++b) {
+      const float* const from = table.row(head, static_cast<Index>(buckets.first) + b);
+      T* const to = own_.vectors + b * width;
+      for (Index c = 0; c < table.width; ++c) to[c] = static_cast<T>(from[c]);
+      std::fill(to + table.width, to + width, T{0});
+    }
+  }
+  [[nodiscard]] std::span<const double> times(const T* x, Index width, T factor) const {
+    for (Index c = 0; c < width; ++c) own_.row[c] = static_cast<double>(factor * x[c]);
+    return {own_.row, static_cast<std::size_t>(width)};
+  }
+
+  /// sums[bucket - first][lane] of what stands in a tile.
+  void sum_by_lane(const Stage& stage, const ScoreTile& tile, const T* x,
+                   const Interval& buckets) const {
+    std::fill_n(own_.sums, count(buckets) * tile.width, T{0});
+    const auto first = static_cast<Index>(buckets.first);
+    TileBuckets(stage, tile)
+        .visit(
+            [&](Index row, Index rows, Index bucket) {
+              T* const sum = own_.sums + (bucket - first) * tile.width;
+              for (Index k = row; k < row + rows; ++k)
+                for (Index j = 0; j < tile.queries; ++j) sum[j] += x[k * tile.width + j];
+            },
+            [&](Index k, const auto& bucket) {
+              for (Index j = 0; j < tile.queries; ++j)
+                own_.sums[(bucket(j) - first) * tile.width + j] += x[k * tile.width + j];
+            });
+  }
+
+  /// give(bucket, gradient of its vector): sums times `inner` rows.
+  template <class Give>
+  void give_products(const Interval& buckets, Index sum_row, Index sum_inner, Index inner, T* rows,
+                     Index width, Index channels, const Give& give) const {
+    const Index n = count(buckets);
+    std::fill_n(own_.gradients, n * width, T{0});
+    const bool finite = tile_.copy_finite(inner * width, rows, rows);
+    add_product(tile_, finite, n, inner, width, own_.sums, sum_row, sum_inner, rows,
+                own_.gradients);
+    for (Index b = 0; b < n; ++b)
+      give(static_cast<Index>(buckets.first) + b,
+           times(own_.gradients + b * width, channels, T{1}));
+  }
+
+  void add_relative_keys(const Stage& stage, const RelativeTable& table, const Interval& buckets,
+                         const ScoreTile& tile, const T* gradient, const T* factor,
+                         std::span<double> to) const {
+    const auto learn = to.empty() ? nullptr : stage.ask->relative_keys_gradient;
+    if (is_many(buckets)) {
+      for_each_pair(stage, tile, [&](Index bucket, Index k, Index j) {
+        const T dx = gradient[k * tile.width + j];
+        if (dx == 0) return;
+        const float* const r = table.row(tile.head, bucket);
+        for (Index c = 0; c < width_; ++c)
+          own_.d_q[j * plan_.width + c] += dx * static_cast<T>(r[c]);
+        if (learn)
+          learn(stage.self, tile.head, bucket, times(own_.q + j * plan_.width, width_, dx),
+                static_cast<double>(dx * factor[j]), to);
+      });
+      return;
+    }
+    load(table, tile.head, buckets, plan_.width);
+    sum_by_lane(stage, tile, gradient, buckets);
+    add_product(tile_, true, tile.queries, count(buckets), plan_.width, own_.sums, 1, tile.width,
+                own_.vectors, own_.d_q);
+    if (!learn) return;
+    give_products(buckets, tile.width, 1, tile.queries, own_.q, plan_.width, width_,
+                  [&](Index bucket, std::span<const double> vector) {
+                    const T* const sum = own_.sums + (bucket - buckets.first) * tile.width;
+                    double constant = 0;
+                    for (Index j = 0; j < tile.queries; ++j)
+                      constant += static_cast<double>(sum[j] * factor[j]);
+                    learn(stage.self, tile.head, bucket, vector, constant, to);
+                  });
+  }
+
+  void add_relative_queries(const Stage& stage, const RelativeTable& table, const Interval& buckets,
+                            const ScoreTile& tile, Index c, const T* gradient, const T* factor,
+                            std::span<double> to) const {
+    const auto learn = to.empty() ? nullptr : stage.ask->relative_queries_gradient;
+    T* const d_k = own_.d_k + c * plan_.width;
+    if (is_many(buckets)) {
+      for_each_pair(stage, tile, [&](Index bucket, Index k, Index j) {
+        const T dx = gradient[k * tile.width + j] * factor[j];
+        if (dx == 0) return;
+        const float* const s = table.row(tile.head, bucket);
+        for (Index ch = 0; ch < width_; ++ch)
+          d_k[k * plan_.width + ch] += dx * static_cast<T>(s[ch]);
+        if (learn)
+          learn(stage.self, tile.head, bucket, times(own_.k + k * plan_.width, width_, dx),
+                static_cast<double>(dx), to);
+      });
+      return;
+    }
+    const Index n = count(buckets);
+    const auto first = static_cast<Index>(buckets.first);
+    load(table, tile.head, buckets, plan_.width);
+    std::fill_n(own_.sums, tile.keys * n, T{0});  // [key][bucket]
+    TileBuckets(stage, tile)
+        .visit(
+            [&](Index row, Index rows, Index bucket) {
+              for (Index k = row; k < row + rows; ++k)
+                for (Index j = 0; j < tile.queries; ++j)
+                  own_.sums[k * n + bucket - first] += gradient[k * tile.width + j] * factor[j];
+            },
+            [&](Index k, const auto& bucket) {
+              for (Index j = 0; j < tile.queries; ++j)
+                own_.sums[k * n + bucket(j) - first] += gradient[k * tile.width + j] * factor[j];
+            });
+    add_product(tile_, true, tile.keys, n, plan_.width, own_.sums, n, 1, own_.vectors, d_k);
+    if (!learn) return;
+    give_products(buckets, 1, n, tile.keys, own_.k, plan_.width, width_,
+                  [&](Index bucket, std::span<const double> vector) {
+                    double constant = 0;
+                    for (Index k = 0; k < tile.keys; ++k)
+                      constant += static_cast<double>(own_.sums[k * n + bucket - first]);
+                    learn(stage.self, tile.head, bucket, vector, constant, to);
+                  });
+  }
+
+  const Answers& answers_;
+  const TileLeaves<T>& tile_;
+  const BackwardPlan& plan_;
+  const RelativeGradientBuffers<T>& own_;
+  Index width_, value_dim_;
+};
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END

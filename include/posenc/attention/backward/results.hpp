@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+//
+// Results: what a pair of a block and a chunk has found, rotated back and added to the gradients of the
+// tensors as they were passed. A rotation is undone by the other one, and magnitudes are applied once
+// more, which is what rotating as the other side of a score in reverse does.
+#pragma once
+
+#include <posenc/attention/backward/call.hpp>
+
+#include <bit>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class T>
+class BackwardResults {
+ public:
+  BackwardResults(const BackwardCall<T>& call, const BackwardPlan& plan,
+                  const BackwardBuffers<T>& buffers)
+      : call_(call), forward_(call.forward), answers_(call.answers()), map_(answers_.map()),
+        rotary_(*forward_.asked.rotary), plan_(plan), tiles_(plan.tiles), buffers_(buffers),
+        has_relative_(answers_.relative().keys + answers_.relative().queries > 0) {}
+
+  /// Gradients of rotated and scaled queries of a panel, for each of some regions, of one head.
+  void add_queries(const Panel& p, Index query, Index head, RegionSet regions, double* parameters) {
+    const Index width = forward_.q.width, first = query + p.first;
+    for (; regions != 0; regions &= regions - 1) {
+      const int region = std::countr_zero(regions);
+      const TensorView<T> rows(buffers_.d_q + region * tiles_.panel * plan_.width, p.queries, 1,
+                               width, plan_.width, 0);
+      if (rotary_.layout) {
+        const double attention = rotary_.state.attention_factor;
+        Positions at = forward_.query.subspan(size(first), size(p.queries));
+        if (map_) {
+          map_.ask->query_positions(map_.self, region, p.queries, buffers_.tiles.query + p.first,
+                                    buffers_.tiles.query_copy);
+          at = std::span<const double>(buffers_.tiles.query_copy, size(p.queries));
+        }
+        // The other way round, but grown as before: that is what the other side does in reverse.
+        forward_.leaves.rotate(
+            rotary_, rotary_.region_angles(region),
+            {.amplitude = attention * attention, .inverse = true, .side = Side::key}, at, rows,
+            rows);
+      }
+      add_query_biases(rows, head, parameters);
+      add(rows, buffers_.factor, call_.d_q, first, head);
+    }
+    if (has_relative_)
+      add({buffers_.relative.d_q, p.queries, 1, width, plan_.width, 0}, buffers_.factor, call_.d_q,
+          first, head);
+  }
+
+  /// Gradients of the keys [key, key + keys) of the chunk, rotated for each of some regions, and of their
+  /// values.
+  void add_keys(Index kv_head, Index key, Index keys, RegionSet regions) {
+    const Index width = forward_.q.width;
+    const KeySource<T>& source = forward_.keys;
+    const auto each_run = [&](T* rows, Index row_width, Index stride, const auto& f) {
+      source.for_runs(key, key + keys, keys, [&](const KeyRun& run) {
+        f(run,
+          TensorView<T>(rows + (run.rank - key) * stride, run.tokens, 1, row_width, stride, 0));
+      });
+    };
+    for (; regions != 0; regions &= regions - 1) {
+      const int region = std::countr_zero(regions);
+      each_run(buffers_.d_k + region * tiles_.chunk * plan_.width, width, plan_.width,
+               [&](const KeyRun& run, const TensorView<T>& rows) {
+                 if (rotary_.layout) {
+                   Positions at = run.positions;
+                   if (map_) {
+                     Position* const copy = buffers_.tiles.key_copy + (run.rank - key);
+                     map_.ask->key_positions(map_.self, region, run.tokens,
+                                             buffers_.tiles.key + (run.rank - key), copy);
+                     at = std::span<const Position>(copy, size(run.tokens));
+                   }
+                   forward_.leaves.rotate(rotary_, rotary_.region_angles(region),
+                                          {.inverse = true, .side = Side::query}, at, rows, rows);
+                 }
+                 add(rows, nullptr, call_.d_k, run.rank, kv_head);
+               });
+    }
+    if (has_relative_)
+      each_run(buffers_.relative.d_k, width, plan_.width,
+               [&](const KeyRun& run, const TensorView<T>& rows) {
+                 add(rows, nullptr, call_.d_k, run.rank, kv_head);
+               });
+    each_run(buffers_.d_v, call_.d_out.width, plan_.value_width,
+             [&](const KeyRun& run, const TensorView<T>& rows) {
+               if (answers_.facts().rotates_values)
+                 forward_.leaves.rotate(rotary_, rotary_.angles, {.inverse = true}, run.positions,
+                                        rows, rows);
+               add(rows, nullptr, call_.d_v, run.rank, kv_head);
+             });
+  }
+
+ private:
+  /// to += rows, each times its factor where there are factors.
+  static void add(const TensorView<T>& rows, const T* factor, const TensorView<T>& to, Index first,
+                  Index head) {
+    for (Index i = 0; i < rows.tokens; ++i) {
+      const T* const x = rows.row(i, 0);
+      T* const y = to.row(first + i, head);
+      const T times = factor ? factor[i] : T{1};
+      if (to.channel_stride == 1)
+        for (Index c = 0; c < rows.width; ++c) y[c] += times * x[c];
+      else
+        for (Index c = 0; c < rows.width; ++c) y[c * to.channel_stride] += times * x[c];
+    }
+  }
+
+  /// A bias of the queries gets the sum of their gradients.
+  void add_query_biases(const TensorView<T>& rows, Index head, double* parameters) {
+    for (const auto& [self, ask] : answers_.asked()) {
+      if (!parameters || !ask->num_parameters) continue;
+      const std::size_t count = size(ask->num_parameters(self));
+      if (ask->query_bias_gradient) {
+        double* const sum = buffers_.relative.row;
+        std::fill_n(sum, rows.width, 0.0);
+        for (Index i = 0; i < rows.tokens; ++i)
+          for (Index c = 0; c < rows.width; ++c)
+            sum[c] += static_cast<double>(buffers_.factor[i] * rows(i, 0, c));
+        ask->query_bias_gradient(self, head, {sum, size(rows.width)}, {parameters, count});
+      }
+      parameters += count;
+    }
+  }
+
+  static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
+
+  const BackwardCall<T>& call_;
+  const PrefillCall<T>& forward_;
+  const Answers& answers_;
+  const MapOfDistances& map_;
+  const Rotary& rotary_;
+  const BackwardPlan& plan_;
+  const Plan& tiles_;
+  const BackwardBuffers<T>& buffers_;
+  bool has_relative_;  ///< keys or queries
+};
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END
