@@ -19,15 +19,20 @@ INK, GRID, REFERENCE = "#333333", "#dddddd", "#888888"
 COLOURS = {"posenc": "#0072B2", "eigen": "#888888", "openblas": "#CC79A7", "pytorch-sdpa": "#D55E00",
            "pytorch-flex": "#E69F00", "onnxruntime": "#009E73"}
 ATTENTION = re.compile(r"([\w-]+)/(\w+)/(\d+):(\d+)/(\d+)/threads:(\d+)")
+BACKWARD = re.compile(r"(?:(pytorch)/)?(\w+)/(\d+:\d+)/(\d+)/threads:(\d+)")
 
 
 def read(folder):
-    """All rows of attention, and those of policies."""
-    attention, policies = [], []
+    """All rows of attention, those of policies, and those of gradients."""
+    attention, policies, backward = [], [], []
     for path in sorted(folder.glob("*.json")):
         for row in json.loads(path.read_text(encoding="utf-8"))["benchmarks"]:
             name = row["name"].removesuffix("/manual_time")
-            if "of_none" in row:
+            if "backward/forward" in row:
+                match = BACKWARD.fullmatch(name)
+                backward.append({**row, "who": match[1] or "posenc", "encoding": match[2], "heads": match[3],
+                                 "tokens": int(match[4]), "threads": int(match[5])})
+            elif "of_none" in row:
                 scheme, tokens = name.rsplit("/", 1)
                 policies.append({**row, "scheme": scheme, "tokens": int(tokens)})
             elif match := ATTENTION.fullmatch(name):
@@ -37,7 +42,23 @@ def read(folder):
                 attention.append({**row, "who": who, "what": what, "tokens": tokens, "heads": heads,
                                   "grouped": heads != kv_heads, "threads": threads,
                                   "ms_per_head": operations / row["GFLOP/s"] * 1e-6 / heads})
-    return attention, policies
+    return attention, policies, backward
+
+
+def print_gradients(backward):
+    """PyTorch stands beside the row with the same encoding."""
+    theirs = {(row["encoding"], row["heads"], row["tokens"], row["threads"]): row
+              for row in backward if row["who"] == "pytorch"}
+    print("\nGradients, causal: ms, over the forward pass, and PyTorch's time over posenc's\n")
+    print(f"{'encoding':14} {'heads':>6} {'tokens':>7} {'threads':>7} {'ms':>9} {'of forward':>10} {'of peak':>8} "
+          f"{'of none':>8} {'pytorch ms':>11} {'pytorch/posenc':>14}")
+    for row in backward:
+        if row["who"] == "pytorch":
+            continue
+        peer = theirs.get((row["encoding"], row["heads"], row["tokens"], row["threads"]))
+        beside = f"{peer['backward_ms']:11.1f} {peer['backward_ms'] / row['backward_ms']:14.2f}" if peer else ""
+        print(f"{row['encoding']:14} {row['heads']:>6} {row['tokens']:7,} {row['threads']:7} {row['backward_ms']:9.1f} "
+              f"{row['backward/forward']:10.2f} {row['of_peak']:8.2f} {row['of_plain']:8.2f} {beside}")
 
 
 def print_tables(attention, policies):
@@ -156,10 +177,15 @@ def main():
     if len(sys.argv) != 2:
         sys.exit("usage: python3 bench/report.py <folder with *.json of bench/compare.sh>")
     folder = pathlib.Path(sys.argv[1])
-    attention, policies = read(folder)
+    attention, policies, backward = read(folder)
+    if not attention and not policies and not backward:
+        sys.exit(f"bench/report.py: no rows of bench_attention, bench_policies or bench_backward in {folder}/*.json.")
+    if attention or policies:
+        print_tables(attention, policies)
+    if backward:
+        print_gradients(backward)
     if not attention and not policies:
-        sys.exit(f"bench/report.py: no rows of bench_attention or bench_policies in {folder}/*.json.")
-    print_tables(attention, policies)
+        return
     first = 495 if attention else 0
     chart = Chart(folder, first + (20 * len(policies) + 110 if policies else 0))
     if attention:
