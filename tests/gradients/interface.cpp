@@ -10,7 +10,9 @@
 #include "../support/backwards.hpp"
 #include "../support/levels.hpp"
 
+#include <algorithm>
 #include <cstddef>
+#include <limits>
 
 namespace interface_cases {
 
@@ -56,7 +58,14 @@ TEST_CASE("gradients: a wrong call is a sentence") {
   };
   AttentionForward<float> f = c.forward();
   f.lse = {};
-  says(f, c.x.out_gradient(), c.gradients(), "lse has 0 elements for 70 queries of 4 heads");
+  says(f, c.x.out_gradient(), c.gradients(), "lse is empty: pass the one that attention returned");
+  f = c.forward();
+  f.lse = f.lse.first(3);
+  says(f, c.x.out_gradient(), c.gradients(), "lse has 3 elements for 70 queries of 4 heads");
+  f = c.forward();
+  f.out = f.q;
+  says(f, c.x.out_gradient(), c.gradients(),
+       "out overlaps q: a gradient needs the queries, which attention overwrote");
   f = c.forward();
   f.out = f.out.slice(0, 69);
   says(f, c.x.out_gradient(), c.gradients(), "out is [69, 4, 16] but must be [70, 4, 16]");
@@ -72,14 +81,13 @@ TEST_CASE("gradients: a wrong call is a sentence") {
   d = c.gradients();
   d.q = c.result();
   says(c.forward(), c.x.out_gradient(), d,
-       "the gradient of q must not overlap q, k, v, out or d_out");
+       "the gradient of q must not overlap q, k, v, out, lse or d_out");
 
   const auto other = bind(ALiBi{} | Causal{}, heads);
   ParameterGradients of_other(other);
   d = c.gradients();
   d.parameters = &of_other;
-  says(c.forward(), c.x.out_gradient(), d,
-       "has 0 parameters, but ParameterGradients of another one were passed");
+  says(c.forward(), c.x.out_gradient(), d, "the ParameterGradients are those of another encoding");
   CHECK_THROWS_WITH(attention_backward<float>(c.forward(), c.x.out_gradient(), c.gradients(), bound,
                                               {.lse = c.lse}),
                     ContainsSubstring("AttentionOptions::lse is a result of attention"));
@@ -120,8 +128,9 @@ TEST_CASE("gradients: with a workspace nothing is allocated") {
     CHECK_THROWS_WITH(attention_backward<float>(c.forward(), c.x.out_gradient(), d, bound, small),
                       ContainsSubstring("bytes are needed") || ContainsSubstring("are needed"));
   }
-  CHECK_THROWS_WITH(attention_backward_workspace<float>(bound, {-1, 2, 3, 4}),
-                    ContainsSubstring("sizes must not be negative"));
+  for (const Index wrong : {Index{-1}, std::numeric_limits<Index>::max()})
+    CHECK_THROWS_WITH(attention_backward_workspace<float>(bound, {wrong, 2, 3, 4}),
+                      ContainsSubstring("sizes must not be negative and must fit in memory"));
   // O(tokens)
   const auto of = [&](Index n) {
     return attention_backward_workspace<float>(bound, {n, n, 16, 16});
@@ -171,8 +180,67 @@ TEST_CASE("gradients: tensors of any strides") {
   CHECK(check(dv, c.d.v, 2));
 }
 
+TEST_CASE("gradients: without parameters the others are the same") {
+  const std::vector<float> table = noise<float>(5 * 16, 3U);
+  for (const AnyEncoding& e : {AnyEncoding(ALiBi{}) | ShawKeys{.table = table, .clip = 2} |
+                                   ShawValues{.table = table, .clip = 2} | SinkLogit{},
+                               AnyEncoding(rope) | DeBERTa{.keys = noise<float>(2 * 8 * 4 * 16, 3U),
+                                                           .position_buckets = 8,
+                                                           .max_position = 50}}) {
+    const AnyBound bound = bind(e | Causal{}, heads);
+    Call<float> with, without;
+    with.attend(bound), without.attend(bound);
+    ParameterGradients parameters(bound);
+    AttentionGradients<float> d = with.gradients();
+    d.parameters = &parameters;
+    attention_backward<float>(with.forward(), with.x.out_gradient(), d, bound);
+    attention_backward<float>(without.forward(), without.x.out_gradient(), without.gradients(),
+                              bound);
+    CHECK(with.d == without.d);
+    CHECK(std::ranges::any_of(parameters.values(), [](double x) { return x != 0; }));
+  }
+}
+
+/// As soft masks of minus infinity have it.
+struct DoubledScore {
+  template <class T>
+  T map_score(T x, const Score&) const {
+    return x * T(2);
+  }
+};
+
+TEST_CASE("gradients: a score of minus infinity has no weight, whatever a map makes of it") {
+  const Problem<double> x({});
+  const auto masked = bind(rope | DoubledScore{} | Causal{}, heads);
+  const auto soft =
+      bind(rope | bias([](const Score& at) {
+             return at.key > at.query ? -std::numeric_limits<double>::infinity() : 0.0;
+           }) | DoubledScore{},
+           heads);
+  const Gradients<double> got = x.kernel(soft), expected = x.kernel(masked);
+  CHECK(worst(got.q, expected.q) <= 1e-13);
+  CHECK(worst(got.k, expected.k) <= 1e-13);
+  CHECK(worst(got.v, expected.v) <= 1e-13);
+}
+
+TEST_CASE("gradients: so many parameters that heads follow each other") {
+  const Index rows = 300, wide = 16;
+  Problem<double> x({.queries = 300, .keys = 300, .heads = 4, .kv_heads = 4});
+  for (const Index more : {Index{0}, Index{6'000}, Index{20'000}}) {  // rows that no distance has
+    TransformerXL xl{.head_dim = wide, .rows = noise<float>(rows * 4 * wide, 3U)};
+    const auto small = bind(xl | Causal{}, {.num_heads = 4});
+    xl.rows.resize(static_cast<std::size_t>((rows + more) * 4 * wide), 0.5F);
+    const auto large = bind(xl | Causal{}, {.num_heads = 4});
+    Gradients<double> expected = x.kernel(small);
+    const Gradients<double> got = x.kernel(large, {.executor = posenc_test::Backwards{3}});
+    CHECK(got.q == expected.q);
+    expected.parameters.resize(got.parameters.size());
+    CHECK(worst(got.parameters, expected.parameters) <= 1e-12);
+  }
+}
+
 TEST_CASE("gradients: what a query may not see has no gradient and gives none") {
-  const auto bound = bind(rope | SlidingWindow{.left = 10}, heads);
+  const auto bound = bind(rope | ALiBi{} | SoftCap{30} | SlidingWindow{.left = 10}, heads);
   posenc_test::at_every_level([&] {
     Call<float> clean;
     clean.attend(bound);

@@ -7,9 +7,12 @@
 #include "../support/bind_any.hpp"
 
 #include <posenc/bias/alibi.hpp>
+#include <posenc/distance/rerope.hpp>
 #include <posenc/executor/pool.hpp>
 #include <posenc/mask/causal.hpp>
+#include <posenc/relative/shaw.hpp>
 #include <posenc/rotary/rope.hpp>
+#include <posenc/score/sink_logit.hpp>
 
 namespace gradients_cases {
 
@@ -27,9 +30,10 @@ TEST_CASE("gradients: the same bits for any number of threads") {
   for (const Sizes& n : sizes) {
     CAPTURE(n.queries, n.keys, n.heads);
     const Problem<float> x(n);
-    const auto bound =
-        posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = n.width} | ALiBi{} | Causal{},
-                              {.num_heads = n.heads, .num_kv_heads = n.kv_heads});
+    const auto bound = posenc_test::bind_any(
+        RoPE<HalfSplit>{.head_dim = n.width} | ReRoPE{.window = 90} | ALiBi{} |
+            ShawKeys{.table = noise<float>(5 * n.width, 3U), .clip = 2} | SinkLogit{} | Causal{},
+        {.num_heads = n.heads, .num_kv_heads = n.kv_heads});
     const Gradients<float> expected = x.kernel(bound);
     for (const int threads : {2, 3, 8}) {
       CAPTURE(threads);

@@ -55,9 +55,8 @@ void check_backward(Problems& problems, const AttentionForward<T>& f,
                     const Answers& answers) {
   check_shapes(problems, f.q, f.k, f.v, TensorView<const T>(f.out), answers, f.lse);
   check_view(problems, "d_out", d_out);
-  problems.require(std::ssize(f.lse) == f.q.tokens * f.q.heads, "lse has ", f.lse.size(),
-                   " elements for ", f.q.tokens, " queries of ", f.q.heads,
-                   " heads: pass the one that attention returned.");
+  problems.require(!f.lse.empty() || f.q.tokens == 0 || f.q.heads == 0,
+                   "lse is empty: pass the one that attention returned.");
   const auto same = [&](const char* what, const auto& got, const char* as, const auto& wanted) {
     problems.require(
         got.tokens == wanted.tokens && got.heads == wanted.heads && got.width == wanted.width, what,
@@ -68,23 +67,22 @@ void check_backward(Problems& problems, const AttentionForward<T>& f,
   same("the gradient of k", d.k, "k", f.k);
   same("the gradient of v", d.v, "v", f.v);
   if (!problems.empty()) return;
+  const TensorView<const T> lse(f.lse.data(), std::ssize(f.lse), 1, 1);
   const auto result = [&](const char* what, const TensorView<T>& x) {
     check_result(problems, what, x);
     problems.require(!overlap(x, f.q) && !overlap(x, f.k) && !overlap(x, f.v) &&
-                         !overlap(x, f.out) && !overlap(x, d_out),
-                     what, " must not overlap q, k, v, out or d_out.");
+                         !overlap(x, f.out) && !overlap(x, d_out) && !overlap(x, lse),
+                     what, " must not overlap q, k, v, out, lse or d_out.");
   };
+  problems.require(!overlap(f.out, f.q),
+                   "out overlaps q: a gradient needs the queries, which attention overwrote.");
   result("the gradient of q", d.q);
   result("the gradient of k", d.k);
   result("the gradient of v", d.v);
   problems.require(!overlap(d.q, d.k) && !overlap(d.q, d.v) && !overlap(d.k, d.v),
                    "the gradients of q, k and v must not overlap each other.");
-  Index parameters = 0;
-  for (const auto& [self, ask] : answers.asked())
-    if (ask->num_parameters) parameters += ask->num_parameters(self);
-  problems.require(!d.parameters || std::ssize(d.parameters->values()) == parameters,
-                   "the encoding has ", parameters,
-                   " parameters, but ParameterGradients of another one were passed.");
+  problems.require(!d.parameters || d.parameters->is_of(answers),
+                   "the ParameterGradients are those of another encoding.");
 }
 
 template <class T>
@@ -144,8 +142,8 @@ POSENC_DETAIL_DOUBLE void differentiate_attention<double>(
 
 }  // namespace detail
 
-/// Bytes of workspace for calls of this shape with this executor, with or without ParameterGradients; pass
-/// them aligned to 64 bytes in AttentionOptions::workspace and the call allocates nothing. Throws Error when
+/// Bytes of workspace for calls of this shape with this executor, with or without ParameterGradients, which
+/// take some for each chunk of keys; pass them aligned to 64 bytes in AttentionOptions::workspace and the call allocates nothing. Throws Error when
 /// the size does not fit in memory.
 template <class T, class E>
 [[nodiscard]] std::size_t attention_backward_workspace(const Bound<E>& bound,
@@ -154,7 +152,9 @@ template <class T, class E>
   const detail::Answers& answers = bound.answers();
   const HeadShape& heads = answers.shape();
   Index bytes = -1;
-  if (shape.queries >= 0 && shape.keys >= 0 && shape.head_dim >= 0 && shape.value_dim >= 0) {
+  constexpr Index most = Index{1} << 48;  // small enough for sums and roundings of sizes
+  if (std::ranges::all_of(std::array{shape.queries, shape.keys, shape.head_dim, shape.value_dim},
+                          [](Index size) { return size >= 0 && size <= most; })) {
     const std::size_t level = detail::level_index();
     const ParameterGradients parameters(bound);
     detail::BackwardCall<T> call;

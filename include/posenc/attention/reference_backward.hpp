@@ -97,7 +97,8 @@ void Backward<T>::row(Index r, Index h) {
   const Vector biased = with_query_biases(answers_, query, h);
   Vector d_biased = Vector::Zero(q.width);
   const double lse = forward_.lse[size(r * q.heads + h)];
-  double mean = 0;  // sum of p dp
+  if (lse == -std::numeric_limits<double>::infinity()) return;  // no weights
+  double mean = 0;                                              // sum of p dp
   for (Index d = 0; d < v.width; ++d)
     mean += d_out[d] * forward_.out[size((r * q.heads + h) * v.width + d)];
 

@@ -51,7 +51,9 @@ void differentiate(const void* component, const ScoreTile& tile, const T* x, T* 
   const S& map = *static_cast<const S*>(component);
   const ScoreTile at = tile;
   Level::map(at.keys, at.width, gradient, [&](T g, Index k, Index j) {
-    return g * derivative_of(map, x[k * at.width + j], at.score(k, j));
+    // What has no gradient gives none, whatever the map says of a score that is not finite.
+    const T slope = derivative_of(map, x[k * at.width + j], at.score(k, j));
+    return g == 0 ? T{0} : g * slope;
   });
 }
 

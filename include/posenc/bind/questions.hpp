@@ -163,15 +163,24 @@ constexpr Questions make_questions() {
       if constexpr (ScoreMap<S>) x = static_cast<double>(as<S>(self).map_score(x, at));
       return x;
     };
-  if constexpr (Parameters<S>)
+  if constexpr (Parameters<S>) {
+    static_assert(RelativeBiasGradient<S> || ScoreBiasGradient<S> || SinkLogitGradient<S> ||
+                      RelativeKeysGradient<S> || RelativeQueriesGradient<S> ||
+                      RelativeValuesGradient<S> || QueryBiasGradient<S>,
+                  "posenc: this component has num_parameters(), but no const member that says "
+                  "their gradient: "
+                  "relative_bias_gradient, score_bias_gradient, sink_logit_gradient, ... "
+                  "(core/concepts.hpp), "
+                  "or gradient(...) of a functor in bias(f).");
     ask.num_parameters = [](const void* self) {
       return static_cast<Index>(as<S>(self).num_parameters());
     };
+  }
   if constexpr (RelativeBiasGradient<S>)
     ask.relative_bias_gradient = [](const void* self, Index head, Position distance, Index n,
                                     const double* sums, std::span<double> gradient) {
-      for (Index i = 0; i < n; ++i)
-        as<S>(self).relative_bias_gradient(head, distance + i, sums[i], gradient);
+      for (Index i = 0; i < n; ++i)  // what nobody sees has no gradient
+        if (sums[i] != 0) as<S>(self).relative_bias_gradient(head, distance + i, sums[i], gradient);
     };
   if constexpr (ScoreBiasGradient<S> && !RelativeBias<S>)
     ask.score_bias_gradient = [](const void* self, const Score& at, double dx,

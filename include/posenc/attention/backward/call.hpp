@@ -5,6 +5,7 @@
 
 #include <posenc/attention/prefill/buffers.hpp>
 #include <posenc/attention/prefill/call.hpp>
+#include <posenc/attention/score/relative.hpp>
 #include <posenc/bind/derivatives.hpp>
 
 POSENC_NAMESPACE_BEGIN
@@ -27,45 +28,55 @@ struct BackwardCall {
 /// How the work is divided: blocks of queries times chunks of keys. Each pair of them adds to the
 /// gradients of its own queries and keys, so pairs that run at the same time share neither; they run in
 /// phases, where block i meets chunk j if i + j is the phase's number modulo the number of phases. So
-/// every sum has one order, whatever the number of threads, and needs no memory beyond the results. (Of
-/// a causal mask each phase sees as much as any other.)
+/// every sum has one order, whatever the number of threads, and the gradients of tensors need no memory
+/// beyond the results. (Of a causal mask each phase sees as much as any other.)
+///
+/// Gradients of parameters are summed by task, and these sums in the order of the tasks. Where so many
+/// are learned that this would take too much memory, pairs of a phase that would have run at the same
+/// time follow each other: those of a key head, or all.
 struct BackwardPlan {
   Plan tiles;
   Index kv_heads = 0;
   Index blocks = 0, chunks = 0, phases = 0;
+  Index together = 1;                ///< pairs of a phase in a task
   Index width = 0, value_width = 0;  ///< channels, padded to whole vectors
   Index parameters = 0;
   Index maps = 0;  ///< stages with a derivative
 
   template <class T>
   BackwardPlan(const BackwardCall<T>& call, Index concurrency, Index parameters_)
-      : tiles(*call.forward.leaves.tile, call.answers().shape(), call.forward.shape(), 1) {
-    constexpr Index rows = 512;  // of a block, over all heads of a group
-    constexpr Index panel =
-        64;  // a sum over so many queries is worth a visit of the keys' gradients
+      : tiles(*call.forward.leaves.tile, call.answers().shape(), call.forward.shape(), concurrency),
+        kv_heads(call.answers().shape().num_kv_heads), parameters(parameters_) {
+    // A sum over 64 queries is worth a visit of the keys' gradients, and 512 rows one of the keys; few
+    // queries still make several blocks, which can run at the same time.
+    constexpr Index panel = 64, rows = 512, least_blocks = 4;
+    static_assert(panel <= TileBuckets::most_lanes && panel <= PrefillBuffers<T>::bias_step);
     const AttentionShape shape = call.forward.shape();
+    const Index queries = std::max<Index>(shape.queries, 1);
     const Index step = call.forward.leaves.tile->panel_step;
-    tiles.panel = std::min(panel, round_up(std::max<Index>(shape.queries, 1), step));
-    tiles.block = round_up(std::max<Index>(shape.queries, 1), tiles.panel);
+    tiles.panel = std::min(panel, round_up(queries, step));
     tiles.block =
-        std::min(tiles.block, round_up(std::max<Index>(rows / tiles.group, 1), tiles.panel));
+        round_up(std::min((queries - 1) / least_blocks + 1, std::max<Index>(rows / tiles.group, 1)),
+                 tiles.panel);
     tiles.parts = 1;
-    tiles.most_workers = std::max<Index>(concurrency, 1);
-    kv_heads = call.answers().shape().num_kv_heads;
     blocks = (shape.queries + tiles.block - 1) / tiles.block;
     chunks = (shape.keys + tiles.chunk - 1) / tiles.chunk;
     phases = std::max(blocks, chunks);
+    constexpr Index most_sums = 1 << 22;
+    if (parameters > 0 && most_sums / parameters < kv_heads * phases)
+      together = most_sums / parameters < kv_heads ? kv_heads * phases : phases;
     width = round_up(shape.head_dim, step);
     value_width = round_up(shape.value_dim, step);
-    parameters = parameters_;
     const std::size_t level = call.forward.leaves.level;
     for (std::size_t i = 0; i < call.answers().asked().size(); ++i)
       maps += call.derivatives[i] && call.derivatives[i](level).tile;
   }
 
-  [[nodiscard]] Index tasks() const { return kv_heads * phases; }  ///< of a phase
+  /// Of a phase; at most so many have something to do.
+  [[nodiscard]] Index tasks() const { return kv_heads * phases / together; }
   [[nodiscard]] Index workers() const {
-    return std::max<Index>(std::min(tasks(), tiles.most_workers), 1);
+    const Index busy = std::min(tasks(), kv_heads * std::min(blocks, chunks));
+    return std::max<Index>(std::min(busy, tiles.most_workers), 1);
   }
 };
 

@@ -45,6 +45,18 @@ class ParameterGradients {
   [[nodiscard]] std::span<const double> values() const { return values_; }
   [[nodiscard]] std::span<double> values() { return values_; }
 
+  /// Do the gradients have the components of this encoding, and their sizes?
+  [[nodiscard]] bool is_of(const detail::Answers& answers) const {
+    const std::span<const detail::Stage> stages = answers.asked();
+    bool same = stages.size() == asked_.size();
+    for (std::size_t i = 0; same && i < stages.size(); ++i) {
+      const auto& [self, ask] = stages[i];
+      const Index count = ask->num_parameters ? ask->num_parameters(self) : 0;
+      same = ask == asked_[i] && first_[i + 1] - first_[i] == static_cast<std::size_t>(count);
+    }
+    return same;
+  }
+
   void clear() { std::fill(values_.begin(), values_.end(), 0.0); }
 
  private:

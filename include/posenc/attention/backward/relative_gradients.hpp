@@ -8,8 +8,8 @@
 //   relative values a    dP_ij += <d_out_i, a_b>;    W[b][i] = sum of P:        da_b += W[b][i] d_out_i
 //   constants            their gradient is the sum of dx f
 //
-// Products are by bucket, not by pair. Where more buckets occur in a tile than a tile has distances when
-// positions are close together, pairs are taken one by one.
+// Products are by bucket, not by pair. Where positions are spread so widely that more buckets occur in a tile
+// than it has queries and keys, pairs are taken one by one.
 #pragma once
 
 #include <posenc/attention/backward/call.hpp>
@@ -58,12 +58,14 @@ class RelativeGradients {
     for_each_learned(tile, parameters,
                      [&](const Stage& stage, const Interval& buckets, std::span<double> to) {
                        const auto learn = stage.ask->relative_values_gradient;
-                       if (!learn || !stage.ask->relative_values(stage.self).data) return;
+                       if (to.empty() || !learn || !stage.ask->relative_values(stage.self).data)
+                         return;
                        const auto give = [&](Index bucket, std::span<const double> vector) {
                          learn(stage.self, tile.head, bucket, vector, to);
                        };
                        if (is_many(buckets))
                          for_each_pair(stage, tile, [&](Index bucket, Index k, Index j) {
+                           if (weights[k * tile.width + j] == 0) return;
                            give(bucket, times(own_.d_out + j * plan_.value_width, value_dim_,
                                               weights[k * tile.width + j]));
                          });

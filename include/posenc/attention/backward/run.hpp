@@ -14,7 +14,7 @@ namespace detail {
 template <class T>
 struct BackwardMemory {
   T* delta = nullptr;            ///< [query][head]
-  double* parameters = nullptr;  ///< [key head][chunk][parameter], of the pairs of a phase
+  double* parameters = nullptr;  ///< [task of a phase][parameter]
   std::byte* workers = nullptr;
   Index bytes = 0;        ///< of all; -1: it does not fit in memory
   Index each_worker = 0;  ///< bytes
@@ -84,23 +84,25 @@ void run_backward(const BackwardCall<T>& call, const BackwardPlan& plan,
                 begin_rows(call, memory.delta, i * step, std::min(tokens, (i + 1) * step));
               };
             });
-  const Index workers = plan.workers(), p = plan.parameters;
-  for (Index phase = 0; phase < plan.phases; ++phase) {
-    std::fill_n(memory.parameters, plan.tasks() * p, 0.0);
-    run_tasks(executor, workers, plan.tasks(), [&](Index w) {
+  const Index p = plan.parameters;
+  std::fill_n(memory.parameters, plan.tasks() * p, 0.0);
+  for (Index phase = 0; phase < plan.phases; ++phase)
+    run_tasks(executor, plan.workers(), plan.tasks(), [&](Index w) {
       return [&, worker = BackwardWorker<T>(call, plan, memory.delta,
                                             memory.workers + w * memory.each_worker)](
                  Index task) mutable {
-        const Index chunk = task % plan.phases;
-        const Index block = (phase - chunk + plan.phases) % plan.phases;
-        if (chunk < plan.chunks && block < plan.blocks)
-          worker(task / plan.phases, block, chunk, p > 0 ? memory.parameters + task * p : nullptr);
+        for (Index pair = task * plan.together; pair < (task + 1) * plan.together; ++pair) {
+          const Index chunk = pair % plan.phases;
+          const Index block = (phase - chunk + plan.phases) % plan.phases;
+          if (chunk < plan.chunks && block < plan.blocks)
+            worker(pair / plan.phases, block, chunk,
+                   p > 0 ? memory.parameters + task * p : nullptr);
+        }
       };
     });
-    for (Index task = 0; task < plan.tasks(); ++task)
-      for (Index i = 0; i < p; ++i)
-        call.parameters[static_cast<std::size_t>(i)] += memory.parameters[task * p + i];
-  }
+  for (Index task = 0; task < plan.tasks(); ++task)
+    for (Index i = 0; i < p; ++i)
+      call.parameters[static_cast<std::size_t>(i)] += memory.parameters[task * p + i];
   if (p > 0) add_sink_gradients(call, memory.delta);
 }
 

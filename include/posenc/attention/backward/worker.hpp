@@ -12,7 +12,7 @@
 //     dq += dx k, dk += dx q                of each region by itself where distances are rewritten
 //   rotated back and added to the results
 //
-// Five products, of which one more would be the scores' own. Queries are scaled when they are packed, so
+// Five products: the scores once more, dP, and the sums for dv, dk and dq. Queries are scaled when they are packed, so
 // dk needs no scale, and dq gets it in the end.
 #pragma once
 
@@ -41,6 +41,8 @@ class BackwardWorker {
         relative_(forward_, tiles_, buffers_.tiles, packing_),
         relative_gradients_(call, plan, buffers_.relative), stages_(call, plan, buffers_),
         results_(call, plan, buffers_) {
+    for (const auto& [self, ask] : answers_.asked())
+      meets_keys_ |= ask->relative_queries && ask->relative_queries(self).data;
     // Channels that only fill vectors stay zero.
     std::fill_n(buffers_.q_rows, map_.regions() * tiles_.panel * plan_.width, T{0});
     std::fill_n(buffers_.d_out, tiles_.panel * plan_.value_width, T{0});
@@ -212,7 +214,7 @@ class BackwardWorker {
     stages_.go_back(scores, parameters_);
     add_products(p, g, c, scores);
     if (!relative_.in_scores) return;
-    if (answers_.relative().queries > 0) {
+    if (meets_keys_) {
       const T* const plain = packing_.plain_keys(c, count);
       for (Index k = 0; k < count; ++k)
         std::copy_n(plain + k * forward_.q.width, forward_.q.width,
@@ -269,6 +271,7 @@ class BackwardWorker {
   BackwardResults<T> results_;
 
   Index kv_head_ = 0, query_ = 0, queries_ = 0, key_ = 0, keys_ = 0;  ///< the pair
+  bool meets_keys_ = false;  ///< some vectors by distance meet keys
   double* parameters_ = nullptr;
   RegionSet turned_queries_ = 0, turned_keys_ = 0;  ///< regions with gradients
   std::array<std::uint64_t, most_regions> checked_keys_{}, finite_keys_{};  ///< tiles, by region
