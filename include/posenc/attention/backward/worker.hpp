@@ -12,8 +12,8 @@
 //     dq += dx k, dk += dx q                of each region by itself where distances are rewritten
 //   rotated back and added to the results
 //
-// Five products: the scores once more, dP, and the sums for dv, dk and dq. Queries are scaled when they are packed, so
-// dk needs no scale, and dq gets it in the end.
+// Five products: the scores once more, dP, and the sums for dv, dk and dq. Queries are scaled when they
+// are packed, so dk needs no scale, and dq gets it in the end.
 #pragma once
 
 #include <posenc/attention/backward/relative_gradients.hpp>
