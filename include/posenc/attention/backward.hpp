@@ -142,9 +142,9 @@ POSENC_DETAIL_DOUBLE void differentiate_attention<double>(
 
 }  // namespace detail
 
-/// Bytes of workspace for calls of this shape with this executor, with or without ParameterGradients, which
-/// take some for each chunk of keys; pass them aligned to 64 bytes in AttentionOptions::workspace and the call allocates nothing. Throws Error when
-/// the size does not fit in memory.
+/// Bytes of workspace for calls of this shape with this executor, with or without ParameterGradients,
+/// which take some for each chunk of keys; pass them aligned to 64 bytes in AttentionOptions::workspace and
+/// the call allocates nothing. Throws Error when the size does not fit in memory.
 template <class T, class E>
 [[nodiscard]] std::size_t attention_backward_workspace(const Bound<E>& bound,
                                                        const AttentionShape& shape,
