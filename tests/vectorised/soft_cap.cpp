@@ -1,6 +1,8 @@
 // expect: avx512 zmm
 // expect: avx2 ymm
-#include <posenc/posenc.hpp>
+// Without posenc.hpp, which leaves the library's own components to posenc::kernels.
+#include <posenc/attention/attention.hpp>
+#include <posenc/score/soft_cap.hpp>
 
 using namespace posenc;
 

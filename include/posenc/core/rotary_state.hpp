@@ -25,7 +25,9 @@ using Frequencies = Eigen::Array<double, Eigen::Dynamic, 1, Eigen::DontAlign>;
 
 /// Pair indices 0, 1, ..., pairs - 1.
 [[nodiscard]] inline Frequencies pair_indices(Index pairs) {
-  return Frequencies::LinSpaced(pairs, 0.0, static_cast<double>(pairs - 1));
+  Frequencies indices(pairs);
+  for (Index i = 0; i < pairs; ++i) indices[i] = static_cast<double>(i);
+  return indices;
 }
 
 /// The geometric ladder base^(-2i/rotary_dim), i = 0 .. rotary_dim/2 - 1, in radians per token
