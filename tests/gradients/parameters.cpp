@@ -26,7 +26,7 @@ constexpr BindOptions options{.num_heads = 4, .num_kv_heads = 2};
 /// make(parameters) is the encoding with these.
 template <class C, class Make>
 void check_parameters(std::vector<double> parameters, const Make& make) {
-  const Problem<double> x({.queries = 90, .keys = 90});
+  const Problem<double> x({.queries = 70, .keys = 70});
   const auto bound = bind(make(parameters), options);
   const Gradients<double> got = x.kernel(bound);
   const ReferenceGradients expected = x.reference(bound);
@@ -38,7 +38,7 @@ void check_parameters(std::vector<double> parameters, const Make& make) {
   REQUIRE(gradient.size() == parameters.size());
   const double h = 1e-4;
   // Of long tables some elements.
-  const std::size_t step_of = parameters.size() / 60 + 1;
+  const std::size_t step_of = parameters.size() / 20 + 1;
   for (std::size_t i = 0; i < parameters.size(); i += step_of) {
     std::vector<double> more = parameters, less = parameters;
     more[i] += h, less[i] -= h;
