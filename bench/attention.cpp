@@ -121,19 +121,6 @@ const Row rows[] = {
 #endif
 };
 
-void add(const Row& row, const AttentionSize& size, int threads) {
-  const std::string name = row.name + "/" + std::to_string(size.heads) + ":" +
-                           std::to_string(size.kv_heads) + "/" + std::to_string(size.tokens) +
-                           "/threads:" + std::to_string(threads);
-  benchmark::RegisterBenchmark(name.c_str(),
-                               [&row, size, threads](benchmark::State& state) {
-                                 Team team(threads);
-                                 row.run({state, team, size});
-                               })
-      ->UseManualTime()
-      ->Unit(benchmark::kMillisecond);
-}
-
 /// Whether two results are equal up to rounding.
 bool agree(const char* who, const AttentionTensors& a, const AttentionTensors& b) {
   const AttentionSize& size = a.size;
@@ -169,7 +156,7 @@ int main(int argc, char** argv) {
   for (const Row& row : rows)
     for (const AttentionSize& size : row.sizes)
       for (const int threads : one_and_all_threads())
-        if (threads == 1 || row.with_threads) add(row, size, threads);
+        if (threads == 1 || row.with_threads) add_row<Run>(row, size, threads);
 #if defined(BENCH_HAS_OPENBLAS)
   openblas_set_num_threads(1);  // threads are ours, a head each
   benchmark::AddCustomContext("openblas_kernels", openblas_get_corename());

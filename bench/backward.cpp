@@ -118,19 +118,6 @@ const Row rows[] = {
 };
 // clang-format on
 
-void add(const Row& row, const AttentionSize& size, int threads) {
-  const std::string name = row.name + "/" + std::to_string(size.heads) + ":" +
-                           std::to_string(size.kv_heads) + "/" + std::to_string(size.tokens) +
-                           "/threads:" + std::to_string(threads);
-  benchmark::RegisterBenchmark(name.c_str(),
-                               [&row, size, threads](benchmark::State& state) {
-                                 Team team(threads);
-                                 row.run({state, team, size});
-                               })
-      ->UseManualTime()
-      ->Unit(benchmark::kMillisecond);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -139,7 +126,7 @@ int main(int argc, char** argv) {
   for (const Row& row : rows)
     for (const AttentionSize& size : {AttentionSize{2048, 4, 4}, AttentionSize{2048, 8, 2},
                                       AttentionSize{2048, 1, 1}, AttentionSize{8192, 1, 1}})
-      for (const int threads : one_and_all_threads()) add(row, size, threads);
+      for (const int threads : one_and_all_threads()) add_row<Run>(row, size, threads);
   benchmark::AddCustomContext("simd_level", simd::name(simd::level()));
   benchmark::AddCustomContext("peak_vectors", kernels(simd::level()).name);
   benchmark::RunSpecifiedBenchmarks();

@@ -4,10 +4,14 @@
 #pragma once
 
 #include "support/memory.hpp"
+#include "support/team.hpp"
 
 #include <posenc/posenc.hpp>
 
+#include <benchmark/benchmark.h>
+
 #include <random>
+#include <string>
 
 namespace bench {
 
@@ -82,5 +86,21 @@ class AttentionPass {
   Memory<float> workspace_;
   posenc::AttentionOptions<float> options_;
 };
+
+/// Registers row.run of a size on so many threads, as <row>/<query heads>:<key heads>/<tokens>/threads:<n>.
+/// The row has to outlive the benchmarks.
+template <class Run, class Row>
+void add_row(const Row& row, const AttentionSize& size, int threads) {
+  const std::string name = row.name + "/" + std::to_string(size.heads) + ":" +
+                           std::to_string(size.kv_heads) + "/" + std::to_string(size.tokens) +
+                           "/threads:" + std::to_string(threads);
+  benchmark::RegisterBenchmark(name.c_str(),
+                               [&row, size, threads](benchmark::State& state) {
+                                 Team team(threads);
+                                 row.run(Run{state, team, size});
+                               })
+      ->UseManualTime()
+      ->Unit(benchmark::kMillisecond);
+}
 
 }  // namespace bench

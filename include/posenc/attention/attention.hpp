@@ -140,12 +140,7 @@ template <class T, class E>
   const auto leaves = detail::prefill_leaves<typename Bound<E>::layout, U>(detail::level_index());
   const Index bytes =
       detail::prefill_bytes<U>(bound.answers(), leaves, shape, executor.concurrency());
-  Problems problems;
-  problems.require(bytes >= 0, "sizes must not be negative and must fit in memory, got ",
-                   shape.queries, " queries, ", shape.keys, " keys, widths ", shape.head_dim,
-                   " and ", shape.value_dim, ".");
-  problems.raise_if_any("posenc::attention_workspace");
-  return static_cast<std::size_t>(bytes);
+  return detail::usable_bytes(bytes, shape, "posenc::attention_workspace");
 }
 
 /// Attention over keys as they leave their projection. See the head of this file.

@@ -121,11 +121,12 @@ void differentiate_attention(const AttentionForward<T>& f, const TensorView<cons
                        derivatives,
                        d.parameters ? d.parameters->values() : std::span<double>{}};
   call.forward.asked.rotary = &*rotary;
-  const BackwardPlan plan(call, options.executor.concurrency(), std::ssize(call.parameters));
-  const Index bytes = BackwardMemory<T>(call, plan, nullptr).bytes;
+  const Index concurrency = options.executor.concurrency();  // once: the next answer may differ
+  const Index bytes = backward_bytes(call, concurrency, std::ssize(call.parameters));
   check_workspace(problems, options.workspace, bytes);
   problems.raise_if_any("posenc::attention_backward");
   const Workspace workspace(options.workspace, bytes);
+  const BackwardPlan plan(call, concurrency, std::ssize(call.parameters));
   run_backward(call, plan, BackwardMemory<T>(call, plan, workspace.data()), options.executor);
 }
 
@@ -149,31 +150,19 @@ template <class T, class E>
 [[nodiscard]] std::size_t attention_backward_workspace(const Bound<E>& bound,
                                                        const AttentionShape& shape,
                                                        const AnyExecutor& executor = {}) {
-  const detail::Answers& answers = bound.answers();
-  const HeadShape& heads = answers.shape();
-  Index bytes = -1;
-  constexpr Index most = Index{1} << 48;  // small enough for sums and roundings of sizes
-  if (std::ranges::all_of(std::array{shape.queries, shape.keys, shape.head_dim, shape.value_dim},
-                          [](Index size) { return size >= 0 && size <= most; })) {
-    const std::size_t level = detail::level_index();
-    const ParameterGradients parameters(bound);
-    detail::BackwardCall<T> call;
-    call.forward.asked = bound.template asked<T>();
-    call.forward.leaves = detail::prefill_leaves<typename Bound<E>::layout, T>(level);
-    call.forward.q.tokens = shape.queries, call.forward.q.heads = heads.num_heads;
-    call.forward.q.width = shape.head_dim;
-    call.forward.keys.tokens = shape.keys;
-    call.forward.keys.values.width = shape.value_dim;
-    call.derivatives = bound.template derivatives<T>();
-    const detail::BackwardPlan plan(call, executor.concurrency(), std::ssize(parameters.values()));
-    bytes = detail::BackwardMemory<T>(call, plan, nullptr).bytes;
-  }
-  Problems problems;
-  problems.require(bytes >= 0, "sizes must not be negative and must fit in memory, got ",
-                   shape.queries, " queries, ", shape.keys, " keys, widths ", shape.head_dim,
-                   " and ", shape.value_dim, ".");
-  problems.raise_if_any("posenc::attention_backward_workspace");
-  return static_cast<std::size_t>(bytes);
+  const HeadShape& heads = bound.shape();
+  const ParameterGradients parameters(bound);
+  detail::BackwardCall<T> call;
+  call.forward.asked = bound.template asked<T>();
+  call.forward.leaves = detail::prefill_leaves<typename Bound<E>::layout, T>(detail::level_index());
+  call.forward.q.tokens = shape.queries, call.forward.q.heads = heads.num_heads;
+  call.forward.q.width = shape.head_dim;
+  call.forward.keys.tokens = shape.keys;
+  call.forward.keys.values.width = shape.value_dim;
+  call.derivatives = bound.template derivatives<T>();
+  const Index bytes =
+      detail::backward_bytes(call, executor.concurrency(), std::ssize(parameters.values()));
+  return detail::usable_bytes(bytes, shape, "posenc::attention_backward_workspace");
 }
 
 /// The gradients of attention(q, k, v, out, bound, options): the same options as there, but for lse,

@@ -25,6 +25,18 @@ struct BackwardCall {
   [[nodiscard]] const Answers& answers() const { return forward.answers(); }
 };
 
+/// Calls f(stage, the gradients of its parameters) for each stage; `parameters` are those of all of them,
+/// one behind another, or null where none are wanted.
+template <class F>
+void for_each_learner(const Answers& answers, double* parameters, const F& f) {
+  for (const Stage& stage : answers.asked()) {
+    const Index count =
+        parameters && stage.ask->num_parameters ? stage.ask->num_parameters(stage.self) : 0;
+    f(stage, std::span<double>(parameters, static_cast<std::size_t>(count)));
+    if (parameters) parameters += count;
+  }
+}
+
 /// How the work is divided: blocks of queries times chunks of keys. Each pair of them adds to the
 /// gradients of its own queries and keys, so pairs that run at the same time share neither; they run in
 /// phases, where block i meets chunk j if i + j is the phase's number modulo the number of phases. So

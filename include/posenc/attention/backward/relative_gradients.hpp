@@ -29,7 +29,7 @@ class RelativeGradients {
 
   /// Adds <d_out, a> of relative values to the gradients of the weights of a tile.
   void add_to_weights(const ScoreTile& tile, T* gradient) const {
-    for_each(tile, [&](const Stage& stage, const Interval& buckets) {
+    for_each(tile, nullptr, [&](const Stage& stage, const Interval& buckets, std::span<double>) {
       if (!stage.ask->relative_values) return;
       const RelativeTable table = stage.ask->relative_values(stage.self);
       if (!table.data) return;
@@ -55,39 +55,35 @@ class RelativeGradients {
 
   /// The vectors that were added to values get the weights' share of d_out.
   void add_weights(const ScoreTile& tile, const T* weights, double* parameters) const {
-    for_each_learned(tile, parameters,
-                     [&](const Stage& stage, const Interval& buckets, std::span<double> to) {
-                       const auto learn = stage.ask->relative_values_gradient;
-                       if (to.empty() || !learn || !stage.ask->relative_values(stage.self).data)
-                         return;
-                       const auto give = [&](Index bucket, std::span<const double> vector) {
-                         learn(stage.self, tile.head, bucket, vector, to);
-                       };
-                       if (is_many(buckets))
-                         for_each_pair(stage, tile, [&](Index bucket, Index k, Index j) {
-                           if (weights[k * tile.width + j] == 0) return;
-                           give(bucket, times(own_.d_out + j * plan_.value_width, value_dim_,
-                                              weights[k * tile.width + j]));
-                         });
-                       else
-                         sum_by_lane(stage, tile, weights, buckets),
-                             give_products(buckets, tile.width, 1, tile.queries, own_.d_out,
-                                           plan_.value_width, value_dim_, give);
-                     });
+    for_each(tile, parameters,
+             [&](const Stage& stage, const Interval& buckets, std::span<double> to) {
+               const auto learn = stage.ask->relative_values_gradient;
+               if (to.empty() || !learn || !stage.ask->relative_values(stage.self).data) return;
+               const auto give = [&](Index bucket, std::span<const double> vector) {
+                 learn(stage.self, tile.head, bucket, vector, to);
+               };
+               if (is_many(buckets))
+                 for_each_pair(stage, tile, [&](Index bucket, Index k, Index j) {
+                   if (weights[k * tile.width + j] == 0) return;
+                   give(bucket, times(own_.d_out + j * plan_.value_width, value_dim_,
+                                      weights[k * tile.width + j]));
+                 });
+               else
+                 sum_by_lane(stage, tile, weights, buckets),
+                     give_products(buckets, tile.width, 1, tile.queries, own_.d_out,
+                                   plan_.value_width, value_dim_, give);
+             });
   }
 
   /// From the gradients of scores to those of queries, keys and vectors; keys stand at [c, ...) of the
   /// chunk. `factor` by lane.
   void add_scores(const ScoreTile& tile, Index c, const T* gradient, const T* factor,
                   double* parameters) const {
-    for_each_learned(
+    for_each(
         tile, parameters, [&](const Stage& stage, const Interval& buckets, std::span<double> to) {
           if (stage.ask->relative_keys)
             if (const RelativeTable table = stage.ask->relative_keys(stage.self); table.data)
               add_relative_keys(stage, table, buckets, tile, gradient, factor, to);
-        });
-    for_each_learned(
-        tile, parameters, [&](const Stage& stage, const Interval& buckets, std::span<double> to) {
           if (stage.ask->relative_queries)
             if (const RelativeTable table = stage.ask->relative_queries(stage.self); table.data)
               add_relative_queries(stage, table, buckets, tile, c, gradient, factor, to);
@@ -98,26 +94,16 @@ class RelativeGradients {
   static Index count(const Interval& buckets) { return buckets.last - buckets.first + 1; }
   [[nodiscard]] bool is_many(const Interval& buckets) const { return count(buckets) > own_.most; }
 
-  /// Calls f(stage, buckets that occur in the tile) for all that ask by bucket.
+  /// Calls f(stage, buckets that occur in the tile, the gradients of its parameters) for all that have
+  /// vectors by distance; without parameters, no gradients of them are wanted.
   template <class F>
-  void for_each(const ScoreTile& tile, const F& f) const {
-    for (const Stage& stage : answers_.asked())
-      if (stage.ask->bucket && has_vectors(stage))
-        f(stage,
-          buckets_between(stage, tile.where.least_distance(), tile.where.greatest_distance()));
-  }
-  /// The same with the component's own gradients, which are empty where none are wanted.
-  template <class F>
-  void for_each_learned(const ScoreTile& tile, double* parameters, const F& f) const {
-    for (const Stage& stage : answers_.asked()) {
-      const Index n =
-          parameters && stage.ask->num_parameters ? stage.ask->num_parameters(stage.self) : 0;
-      if (stage.ask->bucket && has_vectors(stage))
+  void for_each(const ScoreTile& tile, double* parameters, const F& f) const {
+    for_each_learner(answers_, parameters, [&](const Stage& stage, std::span<double> gradient) {
+      if (has_vectors(stage))
         f(stage,
           buckets_between(stage, tile.where.least_distance(), tile.where.greatest_distance()),
-          std::span<double>(parameters, static_cast<std::size_t>(n)));
-      if (parameters) parameters += n;
-    }
+          gradient);
+    });
   }
   static bool has_vectors(const Stage& stage) {
     return stage.ask->relative_keys || stage.ask->relative_queries || stage.ask->relative_values;

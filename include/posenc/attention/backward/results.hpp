@@ -111,19 +111,15 @@ class BackwardResults {
 
   /// A bias of the queries gets the sum of their gradients.
   void add_query_biases(const TensorView<T>& rows, Index head, double* parameters) {
-    for (const auto& [self, ask] : answers_.asked()) {
-      if (!parameters || !ask->num_parameters) continue;
-      const std::size_t count = size(ask->num_parameters(self));
-      if (ask->query_bias_gradient) {
-        double* const sum = buffers_.relative.row;
-        std::fill_n(sum, rows.width, 0.0);
-        for (Index i = 0; i < rows.tokens; ++i)
-          for (Index c = 0; c < rows.width; ++c)
-            sum[c] += static_cast<double>(buffers_.factor[i] * rows(i, 0, c));
-        ask->query_bias_gradient(self, head, {sum, size(rows.width)}, {parameters, count});
-      }
-      parameters += count;
-    }
+    for_each_learner(answers_, parameters, [&](const Stage& stage, std::span<double> gradient) {
+      if (gradient.empty() || !stage.ask->query_bias_gradient) return;
+      double* const sum = buffers_.relative.row;
+      std::fill_n(sum, rows.width, 0.0);
+      for (Index i = 0; i < rows.tokens; ++i)
+        for (Index c = 0; c < rows.width; ++c)
+          sum[c] += static_cast<double>(buffers_.factor[i] * rows(i, 0, c));
+      stage.ask->query_bias_gradient(stage.self, head, {sum, size(rows.width)}, gradient);
+    });
   }
 
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }

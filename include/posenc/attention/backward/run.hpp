@@ -31,6 +31,13 @@ struct BackwardMemory {
   }
 };
 
+/// Bytes that a call needs, or -1 when that does not fit in memory.
+template <class T>
+Index backward_bytes(const BackwardCall<T>& call, Index concurrency, Index parameters) {
+  if (!has_usable_sizes(call.forward.shape())) return -1;
+  return BackwardMemory<T>(call, BackwardPlan(call, concurrency, parameters), nullptr).bytes;
+}
+
 /// delta = <d_out, out> of some rows, and zeros for their results.
 template <class T>
 void begin_rows(const BackwardCall<T>& call, T* delta, Index first, Index last) {
@@ -53,24 +60,25 @@ void begin_rows(const BackwardCall<T>& call, T* delta, Index first, Index last) 
 /// The gradient of a sink's logit is that of its weight, which has no value: -delta times the weight.
 template <class T>
 void add_sink_gradients(const BackwardCall<T>& call, const T* delta) {
-  std::size_t first = 0;
-  for (const auto& [self, ask] : call.answers().asked()) {
-    if (!ask->num_parameters) continue;
-    const auto count = static_cast<std::size_t>(ask->num_parameters(self));
-    for (Index h = 0; ask->sink_logit_gradient && h < call.out.heads; ++h) {
-      const auto logit = static_cast<double>(static_cast<T>(ask->sink_logit(self, h)));
-      double sum = 0;
-      for (Index t = 0; t < call.out.tokens; ++t) {
-        const Index row = t * call.out.heads + h;
-        const auto lse = static_cast<double>(call.lse[static_cast<std::size_t>(row)]);
-        const double weight =
-            logit == -std::numeric_limits<double>::infinity() ? 0 : std::exp(logit - lse);
-        if (weight != 0) sum -= weight * static_cast<double>(delta[row]);
-      }
-      ask->sink_logit_gradient(self, h, sum, call.parameters.subspan(first, count));
-    }
-    first += count;
-  }
+  for_each_learner(call.answers(), call.parameters.data(),
+                   [&](const Stage& stage, std::span<double> parameters) {
+                     const auto& [self, ask] = stage;
+                     if (!ask->sink_logit_gradient) return;
+                     for (Index h = 0; h < call.out.heads; ++h) {
+                       const auto logit =
+                           static_cast<double>(static_cast<T>(ask->sink_logit(self, h)));
+                       if (logit == -std::numeric_limits<double>::infinity())
+                         continue;  // no weight
+                       double sum = 0;
+                       for (Index t = 0; t < call.out.tokens; ++t) {
+                         const Index row = t * call.out.heads + h;
+                         const double weight = std::exp(
+                             logit - static_cast<double>(call.lse[static_cast<std::size_t>(row)]));
+                         if (weight != 0) sum -= weight * static_cast<double>(delta[row]);
+                       }
+                       ask->sink_logit_gradient(self, h, sum, parameters);
+                     }
+                   });
 }
 
 template <class T>

@@ -59,9 +59,8 @@ class BackwardStages {
     const auto add = [&](Position distance, Index n, const double* sums) {
       stage.ask->relative_bias_gradient(stage.self, tile.head, distance, n, sums, parameters);
     };
-    const Position first = tile.key[0], last = tile.key[tile.keys - 1];
-    const bool by_table = tile.consecutive && std::abs(last - first) < tiles_.tile &&
-                          tile.where.key.last - tile.where.key.first < tiles_.tile;
+    const bool by_table =
+        tile.consecutive && tile.where.key.last - tile.where.key.first < tiles_.tile;
     const Position least = tile.where.query.first - tile.where.key.last;
     if (by_table) std::fill_n(buffers_.by_distance, tiles_.tile + tiles_.panel, 0.0);
     for (Index k = 0; k < tile.keys; ++k) {

@@ -183,16 +183,7 @@ class BackwardWorker {
     const Tile where = visibility_.tile_of(rows);
     const TileClass mask = answers_.classify(where);
     if (mask == TileClass::none) return;
-    const ScoreTile scores{.keys = count,
-                           .queries = p.queries,
-                           .width = p.width,
-                           .head = head(g),
-                           .query = buffers_.tiles.query + p.first,
-                           .query_index = buffers_.tiles.query_index + p.first,
-                           .key = buffers_.tiles.key + c,
-                           .key_index = buffers_.tiles.key_index + c,
-                           .consecutive = p.consecutive,
-                           .where = where};
+    const ScoreTile scores = buffers_.tiles.score_tile(p, head(g), c, count, where);
     scores_.products(p, g, c, scores, {{{p.width, 0, count}}});
     if (relative_.in_scores) relative_.add_to_scores(p, g, c, scores, buffers_.tiles.scores);
     stages_.begin_tile();

@@ -111,6 +111,21 @@ struct PrefillBuffers {
   std::uint8_t* region_of = nullptr;  ///< [query in panel]
   RelativeBuffers<T> relative;
 
+  /// The scores of a panel and of keys [c, c + count) of the chunk, which stand at `where`.
+  [[nodiscard]] ScoreTile score_tile(const Panel& p, Index head, Index c, Index count,
+                                     const Tile& where) const {
+    return {.keys = count,
+            .queries = p.queries,
+            .width = p.width,
+            .head = head,
+            .query = query + p.first,
+            .query_index = query_index + p.first,
+            .key = key + c,
+            .key_index = key_index + c,
+            .consecutive = p.consecutive,
+            .where = where};
+  }
+
   static constexpr Index bias_step = 256;  ///< distances that are tabulated at a time
 
   PrefillBuffers(const Answers& answers, const Plan& plan, const AttentionShape& shape,
@@ -165,9 +180,7 @@ Index bytes_per_worker(const Answers& answers, const Plan& plan, const Attention
 template <class T>
 Index prefill_bytes(const Answers& answers, const PrefillLeaves<T>& leaves,
                     const AttentionShape& shape, Index concurrency) {
-  constexpr Index most = Index{1} << 48;  // small enough for sums and roundings of sizes
-  for (const Index size : {shape.queries, shape.keys, shape.head_dim, shape.value_dim})
-    if (size < 0 || size > most) return -1;
+  if (!has_usable_sizes(shape)) return -1;
   const Plan plan = prefill_plan(answers, leaves, shape, concurrency);
   const Index each = bytes_per_worker<T>(answers, plan, shape);
   const Index shared = SharedSums<T>::most_bytes(plan, shape);

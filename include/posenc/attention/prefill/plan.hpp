@@ -20,6 +20,24 @@ struct AttentionShape {
 
 namespace detail {
 
+/// Are sizes small enough for sums and roundings of them?
+inline bool has_usable_sizes(const AttentionShape& shape) {
+  constexpr Index most = Index{1} << 48;
+  for (const Index size : {shape.queries, shape.keys, shape.head_dim, shape.value_dim})
+    if (size < 0 || size > most) return false;
+  return true;
+}
+
+/// Bytes of a workspace, as `who` returns them. Throws Error for negative ones: sizes that do not fit.
+inline std::size_t usable_bytes(Index bytes, const AttentionShape& shape, const char* who) {
+  Problems problems;
+  problems.require(bytes >= 0, "sizes must not be negative and must fit in memory, got ",
+                   shape.queries, " queries, ", shape.keys, " keys, widths ", shape.head_dim,
+                   " and ", shape.value_dim, ".");
+  problems.raise_if_any(who);
+  return static_cast<std::size_t>(bytes);
+}
+
 /// Queries side by side: rows [first, first + queries) of the block.
 struct Panel {
   Index first = 0;

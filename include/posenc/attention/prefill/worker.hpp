@@ -124,16 +124,7 @@ class PrefillWorker {
     const Tile where = visibility_.tile_of(rows);
     const TileClass mask = answers_.classify(where);
     if (mask == TileClass::none) return;
-    const ScoreTile scores{.keys = keys,
-                           .queries = p.queries,
-                           .width = p.width,
-                           .head = kv_head_ * plan_.group + g,
-                           .query = buffers_.query + p.first,
-                           .query_index = buffers_.query_index + p.first,
-                           .key = buffers_.key + c,
-                           .key_index = buffers_.key_index + c,
-                           .consecutive = p.consecutive,
-                           .where = where};
+    const ScoreTile scores = buffers_.score_tile(p, kv_head_ * plan_.group + g, c, keys, where);
     const TileHalves halves = mask == TileClass::partial
                                   ? visibility_.halves(rows, p.width, tile_.panel_step)
                                   : TileHalves{{{p.width, 0, keys}}};
