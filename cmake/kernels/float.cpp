@@ -8,8 +8,7 @@
 #define POSENC_DETAIL_BFLOAT16 extern template
 #define POSENC_DETAIL_FLOAT16 extern template
 
-#include <posenc/attention/backward.hpp>
+#include <posenc/attention/backward/ragged.hpp>
 #include <posenc/attention/decode.hpp>
-#include <posenc/attention/ragged.hpp>
 #include <posenc/cache/rerotate.hpp>
 #include <posenc/rotate/rotations.hpp>

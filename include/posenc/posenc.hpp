@@ -97,6 +97,7 @@
 
 #include <posenc/attention/attention.hpp>
 #include <posenc/attention/backward.hpp>
+#include <posenc/attention/backward/ragged.hpp>
 #include <posenc/attention/decode.hpp>
 #include <posenc/attention/merge.hpp>
 #include <posenc/attention/ragged.hpp>

@@ -90,7 +90,7 @@ TEST_CASE("gradients: a wrong call is a sentence") {
   says(c.forward(), c.x.out_gradient(), d, "the ParameterGradients are those of another encoding");
   CHECK_THROWS_WITH(attention_backward<float>(c.forward(), c.x.out_gradient(), c.gradients(), bound,
                                               {.lse = c.lse}),
-                    ContainsSubstring("AttentionOptions::lse is a result of attention"));
+                    ContainsSubstring("lse of the options is a result of attention"));
   const auto xl =
       bind(TransformerXL{.head_dim = 16, .rows = std::vector<float>(3 * 4 * 16)} | Causal{}, heads);
   CHECK_THROWS_WITH(attention_backward<float>(c.forward(), c.x.out_gradient(), c.gradients(), xl),

@@ -5,6 +5,7 @@
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/bias/bias.hpp>
+#include <posenc/bias/fire.hpp>
 #include <posenc/bias/kerple.hpp>
 #include <posenc/bias/t5_bias.hpp>
 #include <posenc/mask/causal.hpp>
@@ -13,9 +14,11 @@
 #include <posenc/relative/transformer_xl.hpp>
 #include <posenc/rotary/rope.hpp>
 #include <posenc/rotary/rotate_values.hpp>
+#include <posenc/score/log_n.hpp>
 #include <posenc/score/score_map.hpp>
 #include <posenc/score/sink_logit.hpp>
 #include <posenc/score/soft_cap.hpp>
+#include <posenc/score/step_temperature.hpp>
 
 namespace parameters_cases {
 
@@ -45,8 +48,9 @@ void check_parameters(std::vector<double> parameters, const Make& make) {
     // Tables of floats move by what they are rounded to.
     const double step = static_cast<double>(static_cast<float>(more[i])) -
                         static_cast<double>(static_cast<float>(less[i]));
-    const bool rounds =
-        RelativeVectors<C> || std::is_same_v<C, T5Bias> || std::is_same_v<C, SinkLogit>;
+    const bool rounds = RelativeVectors<C> || std::is_same_v<C, T5Bias> ||
+                        std::is_same_v<C, SinkLogit> ||
+                        (std::is_same_v<C, Fire> && i + 1 < parameters.size());
     const double d = (x.loss(bind(make(more), options)) - x.loss(bind(make(less), options))) /
                      (rounds ? step : 2 * h);
     CHECK(std::abs(d - gradient[i]) <= 1e-5 * std::max(1.0, std::abs(d)));
@@ -147,6 +151,117 @@ TEST_CASE("gradients: DeBERTa's tables") {
   });
 }
 
+TEST_CASE("gradients: the network of FIRE, its c and its threshold") {
+  constexpr Index width = 6;
+  std::vector<double> p = noise<double>(2 * width + 4 * width + 4, 8U);
+  p.push_back(0.3), p.push_back(20.5);
+  for (const Index cached : {Index{65'536}, Index{30}}) {  // with tables, and mostly without
+    const auto make = [cached](const std::vector<double>& x) {
+      const auto at = [&](Index n) { return x.begin() + n; };
+      return Fire{.hidden_weight = {at(0), at(width)},
+                  .hidden_bias = {at(width), at(2 * width)},
+                  .output_weight = {at(2 * width), at(6 * width)},
+                  .output_bias = {at(6 * width), at(6 * width + 4)},
+                  .c = static_cast<float>(x[6 * width + 4]),
+                  .threshold = x[6 * width + 5],
+                  .cached_distances = cached};
+    };
+    check_parameters<Fire>(p, [&](const auto& x) { return rope | make(x) | Causal{}; });
+    check_parameters<Fire>(p, [&](const auto& x) { return make(x) | SoftCap{3} | encoding(rope); });
+    std::vector<double> negative = p;
+    negative[6 * width + 4] = -0.2;
+    check_parameters<Fire>(negative, [&](const auto& x) { return make(x) | Causal{}; });
+  }
+}
+
+TEST_CASE("gradients: FIRE where positions are spread, and where all of a tile is on one line") {
+  std::vector<Position> spread;
+  for (Index i = 0; i < 70; ++i) spread.push_back(i * i % 97);
+  const auto bound = bind(Fire{.hidden_weight = {1.0F, -0.5F, 0.3F},
+                               .hidden_bias = {0.1F, 0.2F, -0.1F},
+                               .output_weight = noise<float>(12, 9U),
+                               .output_bias = noise<float>(4, 10U),
+                               .threshold = 30} |
+                              encoding(rope),
+                          options);
+  const Problem<double> x({});
+  const AttentionOptions<double> at{.query_positions = spread, .key_positions = spread};
+  check_same(x.kernel(bound, at), x.reference(bound, at), 1e-10);
+  check_same(x.kernel(bound, {.key_offset = 5000}), x.reference(bound, {.key_offset = 5000}), 1e-10,
+             1e-9);
+}
+
+TEST_CASE("gradients: the cap, and the scale of a temperature") {
+  for (const double cap : {0.5, 3.0, 400.0})
+    check_parameters<SoftCap>({cap}, [](const std::vector<double>& p) {
+      return rope | ALiBi{} | SoftCap{p[0]} | SoftCap{50} | Causal{};
+    });
+  check_parameters<StepTemperature>({0.7}, [](const std::vector<double>& p) {
+    return rope | LogN{.base_length = 30} | StepTemperature{.scale = p[0], .context = 9} |
+           SoftCap{2} | TransformerXL{.head_dim = 16, .rows = noise<float>(90 * 4 * 16, 6U)} |
+           Causal{};
+  });
+}
+
+TEST_CASE("gradients: a small score under a large cap, in single precision too") {
+  for (const double u : {1e-6, 1e-4, 0.009, 0.011, 0.19, 0.21, 1.0, 8.0})
+    for (const double sign : {1.0, -1.0}) {
+      const long double exact = [&] {
+        const long double t = std::tanh(static_cast<long double>(u));
+        return sign * (t - u * (1 - t * t));
+      }();
+      const auto off = [&](auto got, double share) {
+        return std::abs(static_cast<long double>(got) - exact) <= share * std::abs(exact) + 1e-18L;
+      };
+      CHECK(off(SoftCap{50}.map_parameter_derivative(0, sign * u * 50, {}), 1e-10));
+      CHECK(off(SoftCap{50}.map_parameter_derivative(0, static_cast<float>(sign * u * 50), {}),
+                2e-5));
+    }
+}
+
+/// A user's own temperature, a * n^b, and score map, x + c x^2 / (1 + |x|) + d sin(x).
+struct PowerTemperature {
+  double a = 1, b = 0;
+  [[nodiscard]] double temperature(Position query) const {
+    return a * std::pow(static_cast<double>(query) + 1, b);
+  }
+  [[nodiscard]] static Index num_parameters() { return 2; }
+  void temperature_gradient(Position query, double sum, std::span<double> gradient) const {
+    gradient[0] += sum * temperature(query) / a;
+    gradient[1] += sum * temperature(query) * std::log(static_cast<double>(query) + 1);
+  }
+};
+struct OwnLearnedMap {
+  double c = 0, d = 0;
+  template <class T>
+  T operator()(T x) const {
+    using std::abs, std::sin;
+    return x + static_cast<T>(c) * (x * x / (1 + abs(x))) + static_cast<T>(d) * sin(x);
+  }
+  [[nodiscard]] static Index num_parameters() { return 2; }
+  template <class T>
+  T parameter_derivative(Index parameter, T x, const Score&) const {
+    using std::abs, std::sin;
+    return parameter == 0 ? x * x / (1 + abs(x)) : sin(x);
+  }
+};
+
+TEST_CASE("gradients: temperatures and score maps of a user that learn") {
+  check_parameters<PowerTemperature>({0.8, 0.2}, [](const std::vector<double>& p) {
+    return rope | PowerTemperature{p[0], p[1]} | ALiBi{} | SoftCap{3} | Causal{};
+  });
+  check_parameters<ScoreMapFunction<OwnLearnedMap>>({0.1, 0.3}, [](const std::vector<double>& p) {
+    return rope | ALiBi{} | score_map(OwnLearnedMap{p[0], p[1]}) | SoftCap{9} | Causal{};
+  });
+}
+
+TEST_CASE("gradients: a temperature of 0 hides what it would learn from") {
+  const Problem<double> x({});
+  const auto bound = bind(rope | PowerTemperature{.a = 0} | Causal{}, options);
+  CHECK_THROWS_WITH(x.kernel(bound),
+                    ContainsSubstring("query at position 0 is 0, so what it learns"));
+}
+
 TEST_CASE("gradients: parameters of several components, each its own") {
   const Problem<double> x({.queries = 40, .keys = 40});
   const auto bound = bind(ALiBi{} | SoftCap{3} | T5Bias{.table = noise<float>(128, 3U)} | ALiBi{} |
@@ -159,7 +274,8 @@ TEST_CASE("gradients: parameters of several components, each its own") {
   CHECK(gradients.of<ALiBi>(1).size() == 4);
   CHECK(gradients.of<T5Bias>().size() == 128);
   CHECK(gradients.of<SinkLogit>().size() == 1);
-  CHECK(gradients.values().size() == 137);
+  CHECK(gradients.of<SoftCap>().size() == 1);
+  CHECK(gradients.values().size() == 138);
   CHECK_THROWS_WITH(gradients.of<ALiBi>(2), ContainsSubstring("has 2 components of this type"));
   CHECK_THROWS_WITH(gradients.of<KerpleLog>(), ContainsSubstring("has 0 components of this type"));
 }

@@ -55,7 +55,8 @@ struct Problem {
   }
 
   template <class BoundT>
-  [[nodiscard]] Gradients<T> kernel(const BoundT& bound, AttentionOptions<T> options = {}) const {
+  [[nodiscard]] Gradients<T> kernel(const BoundT& bound, AttentionOptions<T> options = {},
+                                    const ParameterOptions& learned = {}) const {
     std::vector<T> out(d_out.size()), lse(static_cast<std::size_t>(n.queries * n.heads));
     const TensorView<T> y(out.data(), n.queries, n.heads, n.value_width);
     options.lse = lse;
@@ -66,7 +67,7 @@ struct Problem {
                    std::vector<T>(k.size(), T(NAN)),
                    std::vector<T>(v.size(), T{-7}),
                    {}};
-    ParameterGradients parameters(bound);
+    ParameterGradients parameters(bound, learned);
     attention_backward<T>({queries(), keys(), values(), y, lse}, out_gradient(),
                           {{d.q.data(), n.queries, n.heads, n.width},
                            {d.k.data(), n.keys, n.kv_heads, n.width},

@@ -52,11 +52,14 @@ namespace detail {
 template <class T>
 void check_backward(Problems& problems, const AttentionForward<T>& f,
                     const TensorView<const T>& d_out, const AttentionGradients<T>& d,
-                    const Answers& answers) {
+                    std::span<T> lse_option, const Answers& answers) {
   check_shapes(problems, f.q, f.k, f.v, TensorView<const T>(f.out), answers, f.lse);
   check_view(problems, "d_out", d_out);
   problems.require(!f.lse.empty() || f.q.tokens == 0 || f.q.heads == 0,
                    "lse is empty: pass the one that attention returned.");
+  problems.require(lse_option.empty(),
+                   "the lse of the options is a result of attention; pass it with what else "
+                   "attention returned.");
   const auto same = [&](const char* what, const auto& got, const char* as, const auto& wanted) {
     problems.require(
         got.tokens == wanted.tokens && got.heads == wanted.heads && got.width == wanted.width, what,
@@ -85,6 +88,65 @@ void check_backward(Problems& problems, const AttentionForward<T>& f,
                    "the ParameterGradients are those of another encoding.");
 }
 
+/// What the workers of a call read; the source and the frequencies are read as long as that is.
+template <class T>
+BackwardCall<T> backward_call(const AttentionForward<T>& f, const TensorView<const T>& d_out,
+                              const AttentionGradients<T>& d, const TensorKeys<T>& source,
+                              const Coordinates& at, const Rotary* rotary, const Asked<T>& asked,
+                              const FindDerivative<T>* derivatives,
+                              const PrefillLeaves<T>& leaves) {
+  BackwardCall<T> call{{Rows<T>(f.q, leaves.level),
+                        source.source(),
+                        {},
+                        {},
+                        at.query,
+                        Positions(at.query_offset),
+                        asked,
+                        leaves},
+                       f.q,
+                       f.k,
+                       f.v,
+                       f.out,
+                       Rows<T>(d_out, leaves.level),
+                       f.lse,
+                       d.q,
+                       d.k,
+                       d.v,
+                       derivatives};
+  call.forward.asked.rotary = rotary;
+  if (d.parameters) {
+    call.parameters = d.parameters->values();
+    call.learns_frequencies = !d.parameters->frequencies().empty();
+  }
+  return call;
+}
+
+/// A call of this shape without data, to measure its memory.
+template <class T>
+BackwardCall<T> call_of_shape(const Asked<T>& asked, const PrefillLeaves<T>& leaves,
+                              const FindDerivative<T>* derivatives, const AttentionShape& shape) {
+  BackwardCall<T> call;
+  call.forward.asked = asked;
+  call.forward.leaves = leaves;
+  call.forward.q.tokens = shape.queries, call.forward.q.heads = asked.answers->shape().num_heads;
+  call.forward.q.width = shape.head_dim;
+  call.forward.keys.tokens = shape.keys;
+  call.forward.keys.values.width = shape.value_dim;
+  call.derivatives = derivatives;
+  call.learns_frequencies = true;
+  return call;
+}
+
+/// A temperature of 0 hides the products from which its own gradient would be found.
+inline void check_temperatures(Problems& problems, const Answers& answers, const Positions& at,
+                               Index queries) {
+  for (const auto& [self, ask] : answers.asked())
+    for (Index t = 0; ask->temperature_gradient && t < queries; ++t)
+      if (ask->temperature(self, at[t]) == 0)
+        return problems.add("the temperature of the query at position ", at[t],
+                            " is 0, so what it learns cannot be found from its scores.");
+}
+
 template <class T>
 void differentiate_attention(const AttentionForward<T>& f, const TensorView<const T>& d_out,
                              const AttentionGradients<T>& d, const Asked<T>& asked,
@@ -93,40 +155,24 @@ void differentiate_attention(const AttentionForward<T>& f, const TensorView<cons
   const Answers& answers = *asked.answers;
   const std::size_t level = leaves.level;
   Problems problems;
-  check_backward(problems, f, d_out, d, answers);
-  problems.require(options.lse.empty(),
-                   "AttentionOptions::lse is a result of attention; pass it with what else "
-                   "attention returned.");
+  check_backward(problems, f, d_out, d, options.lse, answers);
   const Coordinates at =
       coordinates(problems, f.q.tokens, f.k.tokens, options, answers.rotary().state);
   DistanceCheck(answers, at)(problems, f.q.tokens, f.k.tokens);
+  if (d.parameters && problems.empty()) check_temperatures(problems, answers, at.query, f.q.tokens);
   problems.raise_if_any("posenc::attention_backward");
 
   const RotaryAtLength rotary(answers, [&] { return context_length(at, f.q.tokens, f.k.tokens); });
   const TensorKeys<T> source(Rows<T>(f.k, level), Rows<T>(f.v, level), KeyState::raw, at);
-  BackwardCall<T> call{{Rows<T>(f.q, level),
-                        source.source(),
-                        {},
-                        {},
-                        at.query,
-                        Positions(at.query_offset),
-                        asked,
-                        leaves},
-                       f.out,
-                       Rows<T>(d_out, level),
-                       f.lse,
-                       d.q,
-                       d.k,
-                       d.v,
-                       derivatives,
-                       d.parameters ? d.parameters->values() : std::span<double>{}};
-  call.forward.asked.rotary = &*rotary;
+  const BackwardCall<T> call =
+      backward_call(f, d_out, d, source, at, &*rotary, asked, derivatives, leaves);
   const Index concurrency = options.executor.concurrency();  // once: the next answer may differ
-  const Index bytes = backward_bytes(call, concurrency, std::ssize(call.parameters));
+  const bool learns = !call.parameters.empty();
+  const Index bytes = backward_bytes(call, concurrency, learns);
   check_workspace(problems, options.workspace, bytes);
   problems.raise_if_any("posenc::attention_backward");
   const Workspace workspace(options.workspace, bytes);
-  const BackwardPlan plan(call, concurrency, std::ssize(call.parameters));
+  const BackwardPlan plan(call, concurrency, learns);
   run_backward(call, plan, BackwardMemory<T>(call, plan, workspace.data()), options.executor);
 }
 
@@ -144,24 +190,17 @@ POSENC_DETAIL_DOUBLE void differentiate_attention<double>(
 }  // namespace detail
 
 /// Bytes of workspace for calls of this shape with this executor, with or without ParameterGradients,
-/// which take some for each chunk of keys; pass them aligned to 64 bytes in AttentionOptions::workspace and
+/// of which some are needed for each chunk of keys; pass them aligned to 64 bytes in AttentionOptions::workspace and
 /// the call allocates nothing. Throws Error when the size does not fit in memory.
 template <class T, class E>
 [[nodiscard]] std::size_t attention_backward_workspace(const Bound<E>& bound,
                                                        const AttentionShape& shape,
                                                        const AnyExecutor& executor = {}) {
-  const HeadShape& heads = bound.shape();
-  const ParameterGradients parameters(bound);
-  detail::BackwardCall<T> call;
-  call.forward.asked = bound.template asked<T>();
-  call.forward.leaves = detail::prefill_leaves<typename Bound<E>::layout, T>(detail::level_index());
-  call.forward.q.tokens = shape.queries, call.forward.q.heads = heads.num_heads;
-  call.forward.q.width = shape.head_dim;
-  call.forward.keys.tokens = shape.keys;
-  call.forward.keys.values.width = shape.value_dim;
-  call.derivatives = bound.template derivatives<T>();
+  const auto leaves = detail::prefill_leaves<typename Bound<E>::layout, T>(detail::level_index());
   const Index bytes =
-      detail::backward_bytes(call, executor.concurrency(), std::ssize(parameters.values()));
+      detail::backward_bytes(detail::call_of_shape<T>(bound.template asked<T>(), leaves,
+                                                      bound.template derivatives<T>(), shape),
+                             executor.concurrency(), true);
   return detail::usable_bytes(bytes, shape, "posenc::attention_backward_workspace");
 }
 

@@ -45,29 +45,36 @@ struct RaggedPairs {
   }
 };
 
-/// Bytes for one sequence at a time, each with so many threads; -1 when that does not fit in memory.
-template <class U>
-Index largest_workspace(const Answers& answers, const PrefillLeaves<U>& leaves,
-                        const RaggedPairs& pairs, Index head_dim, Index value_dim,
-                        Index concurrency) {
+/// Bytes for one sequence at a time, each with so many threads, where a call of a shape with so many
+/// threads needs bytes_of(shape, threads); -1 when that does not fit in memory.
+template <class BytesOf>
+Index largest_workspace(const RaggedPairs& pairs, Index head_dim, Index value_dim,
+                        Index concurrency, const BytesOf& bytes_of) {
   Index largest = 0;
   for (Index i = 0; i < pairs.sequences() && largest >= 0; ++i) {
-    const Index one =
-        prefill_bytes(answers, leaves, pairs.shape(i, head_dim, value_dim), concurrency);
+    const Index one = bytes_of(pairs.shape(i, head_dim, value_dim), concurrency);
     largest = one < 0 ? -1 : std::max(largest, one);
   }
   return largest < 0 ? -1 : round_up(largest, workspace_alignment);
+}
+
+/// Bytes for as many sequences at a time as there are threads, or for one.
+template <class BytesOf>
+Index ragged_workspace_bytes(const RaggedPairs& pairs, bool many, Index head_dim, Index value_dim,
+                             Index concurrency, const BytesOf& bytes_of) {
+  const Index one = largest_workspace(pairs, head_dim, value_dim, many ? 1 : concurrency, bytes_of);
+  Index bytes = 0;
+  return one >= 0 && multiply(one, many ? concurrency : 1, bytes) ? bytes : -1;
 }
 
 template <class U>
 Index ragged_workspace_bytes(const Answers& answers, const PrefillLeaves<U>& leaves,
                              const RaggedPairs& pairs, Index head_dim, Index value_dim,
                              Index concurrency) {
-  const bool many = pairs.are_many(concurrency);
-  const Index one =
-      largest_workspace(answers, leaves, pairs, head_dim, value_dim, many ? 1 : concurrency);
-  Index bytes = 0;
-  return one >= 0 && multiply(one, many ? concurrency : 1, bytes) ? bytes : -1;
+  return ragged_workspace_bytes(pairs, pairs.are_many(concurrency), head_dim, value_dim,
+                                concurrency, [&](const AttentionShape& shape, Index threads) {
+                                  return prefill_bytes(answers, leaves, shape, threads);
+                                });
 }
 
 inline void check_pairs(Problems& problems, const RaggedPairs& pairs, Index queries, Index keys) {
@@ -76,6 +83,68 @@ inline void check_pairs(Problems& problems, const RaggedPairs& pairs, Index quer
   problems.require(pairs.queries.sequences() == pairs.keys.sequences(), "there are ",
                    pairs.queries.sequences(), " sequences of queries and ", pairs.keys.sequences(),
                    " of keys: each needs its own.");
+}
+
+/// The same where there are no tensors: the starts say how many tokens there are.
+inline void check_pairs(Problems& problems, const RaggedPairs& pairs) {
+  const auto tokens = [](const RaggedBatch& batch) {
+    return batch.starts.empty() ? 0 : batch.starts.back();
+  };
+  check_pairs(problems, pairs, tokens(pairs.queries), tokens(pairs.keys));
+}
+
+/// Bytes as a size; throws Error where they do not fit in memory.
+inline std::size_t usable_ragged_bytes(Index bytes, Index head_dim, Index value_dim,
+                                       const char* who) {
+  Problems problems;
+  problems.require(bytes >= 0, "sizes must not be negative and must fit in memory, got widths ",
+                   head_dim, " and ", value_dim, ".");
+  problems.raise_if_any(who);
+  return static_cast<std::size_t>(bytes);
+}
+
+/// Where the tokens of each sequence stand; reports what is out of range.
+template <class U>
+std::vector<Coordinates> coordinates_of(Problems& problems, const RaggedPairs& pairs,
+                                        const Answers& answers) {
+  std::vector<Coordinates> at;
+  for (Index i = 0; i < pairs.sequences(); ++i) {
+    const Index queries = pairs.queries.tokens_of(i), keys = pairs.keys.tokens_of(i);
+    AttentionOptions<U> one{.key_offset = pairs.keys.offset(i), .executor = Serial{}};
+    if (!pairs.queries.offsets.empty() || &pairs.queries == &pairs.keys)
+      one.query_offset = pairs.queries.offset(i);
+    Problems own;
+    at.push_back(coordinates(own, queries, keys, one, answers.rotary().state));
+    DistanceCheck(answers, at.back())(own, queries, keys);
+    for (const std::string& sentence : own.sentences())
+      problems.add("sequence ", i, ": ", sentence);
+  }
+  return at;
+}
+
+/// The frequencies of each sequence, where its length matters; otherwise none.
+inline std::vector<RotaryAtLength> rotary_of(const RaggedPairs& pairs, const Answers& answers,
+                                             const std::vector<Coordinates>& at) {
+  std::vector<RotaryAtLength> rotary;
+  for (Index i = 0; i < pairs.sequences() && follows_length(answers); ++i)
+    rotary.emplace_back(answers, [&] {
+      return context_length(at[static_cast<std::size_t>(i)], pairs.queries.tokens_of(i),
+                            pairs.keys.tokens_of(i));
+    });
+  return rotary;
+}
+
+/// Calls run(sequence, worker, threads, executor): sequence after sequence, or, where they are many, as
+/// many at a time as there are threads.
+template <class Run>
+void run_sequences(const RaggedPairs& pairs, bool many, Index concurrency,
+                   const AnyExecutor& executor, const Run& run) {
+  if (!many) {
+    for (Index i = 0; i < pairs.sequences(); ++i) run(i, 0, concurrency, executor);
+    return;
+  }
+  run_tasks(executor, concurrency, pairs.sequences(),
+            [&](Index worker) { return [&run, worker](Index i) { run(i, worker, 1, Serial{}); }; });
 }
 
 template <class Q, class K, class V, class O, class U>
@@ -89,29 +158,14 @@ void attend_ragged(const TensorView<Q>& q, const TensorView<K>& k, const TensorV
   check_pairs(problems, pairs, q.tokens, k.tokens);
   problems.raise_if_any("posenc::attention");
 
-  std::vector<Coordinates> at;
-  for (Index i = 0; i < pairs.sequences(); ++i) {
-    const Index queries = pairs.queries.tokens_of(i), keys = pairs.keys.tokens_of(i);
-    AttentionOptions<U> one{.key_offset = pairs.keys.offset(i), .executor = Serial{}};
-    if (!pairs.queries.offsets.empty() || &pairs.queries == &pairs.keys)
-      one.query_offset = pairs.queries.offset(i);
-    Problems own;
-    at.push_back(coordinates(own, queries, keys, one, answers.rotary().state));
-    DistanceCheck(answers, at.back())(own, queries, keys);
-    for (const std::string& sentence : own.sentences())
-      problems.add("sequence ", i, ": ", sentence);
-  }
+  const std::vector<Coordinates> at = coordinates_of<U>(problems, pairs, answers);
   const Index concurrency = options.executor.concurrency();
   const Index bytes = ragged_workspace_bytes(answers, leaves, pairs, q.width, v.width, concurrency);
   check_workspace(problems, options.workspace, bytes);
   problems.raise_if_any("posenc::attention");
 
   const auto size = [](Index n) { return static_cast<std::size_t>(n); };
-  std::vector<RotaryAtLength> rotary;  // of each sequence, where its length matters
-  for (Index i = 0; i < pairs.sequences() && follows_length(answers); ++i)
-    rotary.emplace_back(answers, [&] {
-      return context_length(at[size(i)], pairs.queries.tokens_of(i), pairs.keys.tokens_of(i));
-    });
+  const std::vector<RotaryAtLength> rotary = rotary_of(pairs, answers, at);
   const Workspace workspace(options.workspace, bytes);
   const bool many = pairs.are_many(concurrency);
   const Index each = many ? bytes / concurrency : bytes;
@@ -136,13 +190,7 @@ void attend_ragged(const TensorView<Q>& q, const TensorView<K>& k, const TensorV
     if (!rotary.empty()) call.asked.rotary = &*rotary[size(i)];
     run_prefill(call, threads, executor, workspace.data() + worker * each);
   };
-  if (!many) {
-    for (Index i = 0; i < pairs.sequences(); ++i) attend_one(i, 0, concurrency, options.executor);
-    return;
-  }
-  run_tasks(options.executor, concurrency, pairs.sequences(), [&](Index worker) {
-    return [&attend_one, worker](Index i) { attend_one(i, worker, 1, Serial{}); };
-  });
+  run_sequences(pairs, many, concurrency, options.executor, attend_one);
 }
 
 #if defined(POSENC_DETAIL_FLOAT)
@@ -169,21 +217,15 @@ template <class T, class E>
 [[nodiscard]] std::size_t attention_workspace(const Bound<E>& bound, const RaggedBatch& queries,
                                               const RaggedBatch& keys, Index head_dim,
                                               Index value_dim, const AnyExecutor& executor = {}) {
-  const auto tokens = [](const RaggedBatch& batch) {
-    return batch.starts.empty() ? 0 : batch.starts.back();
-  };
   const detail::RaggedPairs pairs{queries, keys};
   Problems problems;
-  detail::check_pairs(problems, pairs, tokens(queries), tokens(keys));
+  detail::check_pairs(problems, pairs);
   problems.raise_if_any("posenc::attention_workspace");
   using U = arithmetic_t<T>;
   const auto leaves = detail::prefill_leaves<typename Bound<E>::layout, U>(detail::level_index());
   const Index bytes = detail::ragged_workspace_bytes<U>(bound.answers(), leaves, pairs, head_dim,
                                                         value_dim, executor.concurrency());
-  problems.require(bytes >= 0, "sizes must not be negative and must fit in memory, got widths ",
-                   head_dim, " and ", value_dim, ".");
-  problems.raise_if_any("posenc::attention_workspace");
-  return static_cast<std::size_t>(bytes);
+  return detail::usable_ragged_bytes(bytes, head_dim, value_dim, "posenc::attention_workspace");
 }
 
 /// Attention of the queries of each sequence over its keys: q and out [query tokens, ...] are divided

@@ -57,11 +57,12 @@ class BackwardRotation {
       : rotary_(&rotary) {
     if (!rotary.layout) return;
     const RotaryState& state = rotary.state;
-    Vector angles = state.inv_freq;
-    for (Index i = 0; i < angles.size(); ++i) {
+    distance_.resize(state.inv_freq.size());
+    for (Index i = 0; i < distance_.size(); ++i) {
       const int axis = state.axis.empty() ? 0 : state.axis[static_cast<std::size_t>(i)];
-      angles[i] *= answers.map().distance(query.at(axis, r), key.at(axis, c));
+      distance_[i] = answers.map().distance(query.at(axis, r), key.at(axis, c));
     }
+    const Vector angles = state.inv_freq * distance_;
     cos_ = angles.cos();
     sin_ = angles.sin();
     magnitude_ = Vector::Constant(angles.size(), state.attention_factor * state.attention_factor);
@@ -80,6 +81,16 @@ class BackwardRotation {
   [[nodiscard]] Vector value_gradient(const Vector& x) const {
     return rotated(x, Vector::Ones(magnitude_.size()), -sin_);
   }
+  /// d <x, y> / d w_i, where y is what key() or value() returned.
+  [[nodiscard]] Vector frequency_gradient(const Vector& x, const Vector& y) const {
+    Vector gradient(distance_.size());
+    for (Index i = 0; i < gradient.size(); ++i) {
+      const Index a = rotary_->offset + rotary_->layout->first(i, gradient.size()),
+                  b = rotary_->offset + rotary_->layout->second(i, gradient.size());
+      gradient[i] = distance_[i] * (x[a] * y[b] - x[b] * y[a]);
+    }
+    return gradient;
+  }
 
  private:
   [[nodiscard]] Vector rotated(const Vector& x, const Vector& magnitude, const Vector& sin) const {
@@ -95,7 +106,7 @@ class BackwardRotation {
   }
 
   const Rotary* rotary_;
-  Vector cos_, sin_, magnitude_;
+  Vector distance_, cos_, sin_, magnitude_;
 };
 
 /// A tensor of any element as doubles of its own.

@@ -11,6 +11,7 @@
 //   d dot_j  = scale * temperature * ds_j
 //   dq      += d dot_j * (key_j as the query sees it),  dk_j += d dot_j * (R_-g)^T q,  dv_j likewise
 //   dq      += d dot_j r,  dr += d dot_j q               of relative keys; of queries and values likewise
+//   d w_i   += the derivative by a rotary frequency of every product of rotated vectors
 //   d sink   = -p_sink * sum over k of p_k dp_k
 //
 // and each bias gets dx_j as it was when the biases and maps behind it had been gone through.
@@ -23,8 +24,9 @@
 POSENC_NAMESPACE_BEGIN
 
 struct ReferenceGradients {
-  std::vector<double> q, k, v;     ///< [tokens][heads][width] each
-  std::vector<double> parameters;  ///< as in ParameterGradients::values()
+  std::vector<double> q, k, v;      ///< [tokens][heads][width] each
+  std::vector<double> parameters;   ///< of components, as in ParameterGradients::values()
+  std::vector<double> frequencies;  ///< one per rotary pair
 };
 
 namespace detail::reference {
@@ -40,10 +42,10 @@ class Backward {
     result_.q.resize(size(call.q.tokens * call.q.heads * call.q.width));
     result_.k.resize(size(call.k.tokens * call.k.heads * call.k.width));
     result_.v.resize(size(call.v.tokens * call.v.heads * call.v.width));
-    Index parameters = 0;
-    for (const auto& [self, ask] : answers_.asked())
-      if (ask->num_parameters) parameters += ask->num_parameters(self);
-    result_.parameters.resize(size(parameters));
+    Index sums = 0;
+    for (const Stage& stage : answers_.asked()) sums += num_sums(stage);
+    sums_.resize(size(sums));
+    result_.frequencies.resize(size(call.rotary.pairs()));
   }
 
   [[nodiscard]] ReferenceGradients run();
@@ -52,14 +54,20 @@ class Backward {
   void row(Index r, Index h);
   /// dx through stages, last to first, to the gradient of what the first was given.
   [[nodiscard]] T through_stages(T score, T dx, const Score& at);
-  /// Calls f(stage, the gradients of its parameters).
+  /// What gradients of a stage's parameters are summed in.
+  static Index num_sums(const Stage& stage) {
+    const auto& [self, ask] = stage;
+    if (ask->num_sums) return ask->num_sums(self);
+    return ask->num_parameters ? ask->num_parameters(self) : 0;
+  }
+  /// Calls f(stage, its sums).
   template <class F>
   void for_each_stage(const F& f) {
-    T* parameters = result_.parameters.data();
+    T* sums = sums_.data();
     for (const Stage& stage : answers_.asked()) {
-      const Index count = stage.ask->num_parameters ? stage.ask->num_parameters(stage.self) : 0;
-      f(stage, std::span<T>(parameters, size(count)));
-      parameters += count;
+      const Index count = num_sums(stage);
+      f(stage, std::span<T>(sums, size(count)));
+      sums += count;
     }
   }
   /// As a span; until the next call.
@@ -78,13 +86,22 @@ class Backward {
   const FindDerivative<T>* derivatives_;
   ReferenceResult forward_;
   ReferenceGradients result_;
-  std::vector<T> numbers_;
+  std::vector<T> sums_, numbers_;
 };
 
 template <class T>
 ReferenceGradients Backward<T>::run() {
   for (Index r = 0; r < call_.q.tokens; ++r)
     for (Index h = 0; h < call_.q.heads; ++h) row(r, h);
+  for_each_stage([&](const Stage& stage, std::span<const T> sums) {
+    const auto& [self, ask] = stage;
+    const std::size_t before = result_.parameters.size();
+    result_.parameters.insert(result_.parameters.end(), sums.begin(), sums.end());
+    if (!ask->gradient_of_sums) return;
+    result_.parameters.resize(before);
+    result_.parameters.resize(before + size(ask->num_parameters(self)));
+    ask->gradient_of_sums(self, sums, std::span(result_.parameters).subspan(before));
+  });
   return std::move(result_);
 }
 
@@ -114,12 +131,21 @@ void Backward<T>::row(Index r, Index h) {
     Vector value = head_vector(v, c, kv_head), d_value = p * d_out;
     if (answers_.facts().rotates_values) {
       value = rotation.value(value);
+      add(result_.frequencies, 0, p * rotation.frequency_gradient(d_out, value));
       d_value = rotation.value_gradient(d_value);
     }
     add(result_.v, (c * v.heads + kv_head) * v.width, d_value);
     value = with_relative_values(answers_, value, at);
     const double dx = p * ((d_out * value).sum() - mean);
-    const double ds = scale * through_stages(score, dx, at);
+    const double d_score = through_stages(score, dx, at), ds = scale * d_score;
+    for_each_stage([&](const Stage& stage, std::span<T> to) {
+      const auto& [self, ask] = stage;
+      if (ask->temperature_gradient && d_score != 0)
+        ask->temperature_gradient(self, at.query,
+                                  d_score * score / ask->temperature(self, at.query), to);
+    });
+    if (call_.rotary.layout)
+      add(result_.frequencies, 0, ds * rotation.frequency_gradient(biased, key));
     const Index k_row = (c * k.heads + kv_head) * k.width;
     d_biased += ds * key;
     add(result_.k, k_row, rotation.key_gradient(ds * biased));
@@ -160,17 +186,21 @@ T Backward<T>::through_stages(T score, T dx, const Score& at) {
     given.push_back(score);
     if (ask->change) score = ask->change(self, score, at);
   }
-  T* parameters = result_.parameters.data() + result_.parameters.size();
+  T* sums = sums_.data() + sums_.size();
   for (std::size_t i = stages.size(); i-- > 0;) {
     const auto& [self, ask] = stages[i];
-    if (const auto find = derivatives_[i])
-      if (const auto one = find(0).one) dx *= one(self, given[i], at);
-    if (!ask->num_parameters) continue;
-    const std::size_t count = size(ask->num_parameters(self));
-    parameters -= count;
+    const std::size_t count = size(num_sums(stages[i]));
+    sums -= count;
+    const std::span<T> to(sums, count);
+    if (const auto find = derivatives_[i]; find && find(0).one) {
+      for (std::size_t n = 0; find(0).one_by && n < count; ++n)
+        to[n] += dx * find(0).one_by(self, static_cast<Index>(n), given[i], at);
+      dx *= find(0).one(self, given[i], at);
+    }
+    if (count == 0) continue;
     if (ask->relative_bias_gradient)
-      ask->relative_bias_gradient(self, at.head, at.query - at.key, 1, &dx, {parameters, count});
-    if (ask->score_bias_gradient) ask->score_bias_gradient(self, at, dx, {parameters, count});
+      ask->relative_bias_gradient(self, at.head, at.query - at.key, 1, &dx, to);
+    if (ask->score_bias_gradient) ask->score_bias_gradient(self, at, dx, to);
   }
   return dx;
 }

@@ -14,16 +14,17 @@
 // Keys in the future count by |D|, as in the reference: u exceeds 1 for those that are further
 // ahead than the query, and the threshold, are from the start.
 //
-// A ReLU network of one number is piecewise linear. Binding finds its breakpoints, at most width of
-// them, and each head's line between any two, in double; a score then costs one line, not the
-// network, and the result is the network's. Which line is settled for a tile of scores at a time:
-// u hardly changes within one. Positions beyond the tables take a search and logarithms per score.
+// The network is piecewise linear (bias/fire/lines.hpp): a score costs one line, not the network, and
+// the result is the network's. Which line is settled for a tile of scores at a time: u hardly changes
+// within one. Positions beyond the tables take a search and logarithms per score.
+//
+// Parameters: hidden_weight, hidden_bias, output_weight, output_bias, c, threshold.
 #pragma once
 
+#include <posenc/bias/fire/lines.hpp>
 #include <posenc/core/concepts.hpp>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -41,28 +42,71 @@ class PreparedFire {
 
   [[nodiscard]] double score_bias(const Score& at) const {
     const double u = psi(std::abs(at.distance())) * share(at.query);
-    return lines(at.head)[piece(u)](u);
+    return lines_.lines(at.head)[lines_.piece(u)](u);
+  }
+
+  [[nodiscard]] Index num_parameters() const {
+    return static_cast<Index>(lines_.num_parameters()) + 2;
+  }
+  /// Those of lines, then of |c| and the threshold.
+  [[nodiscard]] Index num_sums() const { return static_cast<Index>(lines_.num_sums()) + 2; }
+  void score_bias_gradient(const Score& at, double dx, std::span<double> sums) const {
+    const double distance = std::abs(static_cast<double>(at.distance()));
+    const double from_query = share(at.query), u = psi(std::abs(at.distance())) * from_query;
+    const std::size_t piece = lines_.piece(u);
+    add_to_line(at.head, piece, dx * u, dx, sums);
+    add_to_inputs(at.query, lines_.lines(at.head)[piece].slope, dx * u,
+                  dx * from_query * distance / (c_ * distance + 1), sums);
+  }
+  /// Where all scores lie on one piece, sums by query, which make vector code.
+  void tile_bias_gradient(const Tile& tile, Index head, std::span<const Position> keys,
+                          const double* dx, Index stride, std::span<double> sums) const {
+    const Index queries = tile.query.last - tile.query.first + 1;
+    const std::size_t piece = common_piece(tile);
+    if (piece == lines_.pieces() || queries > most_queries) {
+      for (std::size_t k = 0; k < keys.size(); ++k, dx += stride)
+        for (Index j = 0; j < queries; ++j)
+          if (dx[j] != 0)
+            score_bias_gradient({tile.query.first + j, keys[k], 0, 0, head}, dx[j], sums);
+      return;
+    }
+    double of_u[most_queries] = {}, of_one[most_queries] = {}, of_c[most_queries] = {};
+    const double* const share = share_.data() + tile.query.first;
+    for (std::size_t k = 0; k < keys.size(); ++k, dx += stride) {
+      const double* const psi = psi_.data() + cached_ - 1 + (tile.query.first - keys[k]);
+      const auto distance = static_cast<double>(tile.query.first - keys[k]);
+      for (Index j = 0; j < queries; ++j) {
+        const double d = std::abs(distance + static_cast<double>(j));
+        of_u[j] += dx[j] * psi[j];
+        of_one[j] += dx[j];
+        of_c[j] += dx[j] * (d / (c_ * d + 1));
+      }
+    }
+    const double slope = lines_.lines(head)[piece].slope;
+    for (Index j = 0; j < queries; ++j) {
+      add_to_line(head, piece, of_u[j] * share[j], of_one[j], sums);
+      add_to_inputs(tile.query.first + j, slope, of_u[j] * share[j], of_c[j] * share[j], sums);
+    }
+  }
+  void gradient_of_sums(std::span<const double> sums, std::span<double> gradient) const {
+    lines_.gradient_of_sums(sums, gradient);
+    gradient[gradient.size() - 2] += sign_ * sums[sums.size() - 2];
+    gradient.back() += sums.back();
   }
 
   /// Most tiles lie on one piece, nearly all others on few: no score of theirs needs a search.
   template <class Use>
   void tile_bias(const Tile& tile, Index head, const Use& use) const {
-    const Position nearest = tile.least_distance(), farthest = tile.greatest_distance();
-    if (tile.query.first < 0 || tile.query.last >= cached_ || nearest <= -cached_ ||
-        farthest >= cached_)
-      return use([this](const Score& at) { return score_bias(at); });
+    if (!is_cached(tile)) return use([this](const Score& at) { return score_bias(at); });
     const double* const psi = psi_.data() + cached_ - 1;
     const double* const share = share_.data();
     const auto at_u = [&](const auto& pieces) {
       use([=](const Score& at) { return pieces(psi[at.distance()] * share[at.query]); });
     };
-    // u rises with |D| and falls with the query.
-    const Position least = std::max({nearest, -farthest, Position{0}});
-    const Position greatest = std::max(farthest, -nearest);
-    const std::size_t first = piece(psi[least] * share[tile.query.last]);
-    const std::size_t count = piece(psi[greatest] * share[tile.query.first]) - first;
-    const double* const breaks = breaks_.data() + first;
-    const Line* const line = lines(head) + first;
+    const auto [first, last] = pieces_of(tile);
+    const std::size_t count = last - first;
+    const double* const breaks = lines_.breaks() + first;
+    const detail::Line* const line = lines_.lines(head) + first;
     if (count == 0) return at_u(*line);
     if (count <= 8) return at_u(Pieces<8>(breaks, line, count));
     if (count <= 32) return at_u(Pieces<32>(breaks, line, count));
@@ -70,10 +114,7 @@ class PreparedFire {
   }
 
  private:
-  struct Line {
-    double slope = 0, intercept = 0;
-    double operator()(double u) const { return slope * u + intercept; }
-  };
+  using Line = detail::Line;
 
   /// Adjoining pieces with up to `most` breakpoints between them, told apart without a branch.
   template <std::size_t most>
@@ -103,6 +144,42 @@ class PreparedFire {
     }
   };
 
+  static constexpr Index most_queries = 64;
+
+  void add_to_line(Index head, std::size_t piece, double dx_u, double dx,
+                   std::span<double> sums) const {
+    double* const line = lines_.sums(sums, head, piece);
+    line[0] += dx_u;
+    line[1] += dx;
+  }
+  /// Gradients of |c|, through psi of the distance and of the query, and of the threshold. `dx_psi` is
+  /// dx times the share of the query times d psi(D) / d |c|.
+  void add_to_inputs(Position query, double slope, double dx_u, double dx_psi,
+                     std::span<double> sums) const {
+    const double n = std::max(static_cast<double>(query), threshold_);
+    const double from_query = dx_u * share(query);
+    sums[sums.size() - 2] += slope * (dx_psi - from_query * n / (c_ * n + 1));
+    if (n == threshold_) sums.back() -= slope * from_query * c_ / (c_ * n + 1);
+  }
+  [[nodiscard]] bool is_cached(const Tile& tile) const {
+    return tile.query.first >= 0 && tile.query.last < cached_ && tile.least_distance() > -cached_ &&
+           tile.greatest_distance() < cached_;
+  }
+  /// The pieces of a tile within the tables. u rises with |D| and falls with the query.
+  [[nodiscard]] std::pair<std::size_t, std::size_t> pieces_of(const Tile& tile) const {
+    const Position nearest = tile.least_distance(), farthest = tile.greatest_distance();
+    const Position least = std::max({nearest, -farthest, Position{0}});
+    const Position greatest = std::max(farthest, -nearest);
+    return {lines_.piece(psi(least) * share(tile.query.last)),
+            lines_.piece(psi(greatest) * share(tile.query.first))};
+  }
+  /// The one piece of a tile, or how many there are where it has several.
+  [[nodiscard]] std::size_t common_piece(const Tile& tile) const {
+    if (!is_cached(tile)) return lines_.pieces();
+    const auto [first, last] = pieces_of(tile);
+    return first == last ? first : lines_.pieces();
+  }
+
   [[nodiscard]] double psi(Position n) const {
     return n < cached_ ? psi_[static_cast<std::size_t>(cached_ - 1 + n)]
                        : std::log1p(c_ * static_cast<double>(n));
@@ -115,25 +192,11 @@ class PreparedFire {
   [[nodiscard]] double share_of(double psi_of_query) const {
     return 1 / (std::max(psi_of_query, psi_threshold_) + epsilon_);
   }
-  /// How many breakpoints are at most u, by halving.
-  [[nodiscard]] std::size_t piece(double u) const {
-    std::size_t piece = 0;
-    for (std::size_t step = (breaks_.size() + 1) / 2; step != 0; step /= 2)
-      piece += step * std::size_t{breaks_[piece + step - 1] <= u};
-    return piece;
-  }
-  [[nodiscard]] const Line* lines(Index head) const {
-    return lines_.data() + static_cast<std::size_t>(head) * (breaks_.size() + 1);
-  }
-  void find_breaks(const Fire& fire);
-  [[nodiscard]] Line line_from(const Fire& fire, std::size_t head, double left) const;
-
-  double c_, psi_threshold_, epsilon_;
+  double c_, psi_threshold_, epsilon_, sign_, threshold_;
   Position cached_;            ///< distances and queries below this are tabulated
   std::vector<double> psi_;    ///< of |D|, -cached < D < cached: consecutive D lie so on both sides
   std::vector<double> share_;  ///< by query
-  std::vector<double> breaks_;  ///< rising; padded with infinity to one less than a power of two
-  std::vector<Line> lines_;     ///< [head][piece]; piece 0 begins at u = 0
+  detail::NetworkLines lines_;
 };
 
 struct Fire {
@@ -187,7 +250,9 @@ struct Fire {
 
 inline PreparedFire::PreparedFire(const Fire& fire, Index num_heads)
     : c_(std::abs(static_cast<double>(fire.c))), psi_threshold_(std::log1p(c_ * fire.threshold)),
-      epsilon_(fire.epsilon), cached_(fire.cached_distances) {
+      epsilon_(fire.epsilon), sign_(fire.c < 0 ? -1 : 1), threshold_(fire.threshold),
+      cached_(fire.cached_distances), lines_(fire.hidden_weight, fire.hidden_bias,
+                                             fire.output_weight, fire.output_bias, num_heads) {
   psi_.resize(static_cast<std::size_t>(std::max<Position>(0, 2 * cached_ - 1)));
   for (Position n = 0; n < cached_; ++n) {
     const double value = std::log1p(c_ * static_cast<double>(n));
@@ -195,40 +260,6 @@ inline PreparedFire::PreparedFire(const Fire& fire, Index num_heads)
     psi_[static_cast<std::size_t>(cached_ - 1 + n)] = value;
     share_.push_back(share_of(value));
   }
-  find_breaks(fire);
-  for (Index head = 0; head < num_heads; ++head) {
-    lines_.push_back(line_from(fire, static_cast<std::size_t>(head), 0));
-    for (const double left : breaks_)
-      lines_.push_back(line_from(fire, static_cast<std::size_t>(head), left));
-  }
-}
-
-/// Where hidden units turn on or off, for u > 0.
-inline void PreparedFire::find_breaks(const Fire& fire) {
-  for (std::size_t k = 0; k < fire.hidden_weight.size(); ++k) {
-    const double at =
-        -static_cast<double>(fire.hidden_bias[k]) / static_cast<double>(fire.hidden_weight[k]);
-    if (at > 0 && std::isfinite(at)) breaks_.push_back(at);
-  }
-  std::sort(breaks_.begin(), breaks_.end());
-  breaks_.resize(std::bit_ceil(breaks_.size() + 1) - 1, std::numeric_limits<double>::infinity());
-}
-
-/// A head's line on the piece that begins at `left`: the sum over the units that are on there.
-inline PreparedFire::Line PreparedFire::line_from(const Fire& fire, std::size_t head,
-                                                  double left) const {
-  Line line{.slope = 0, .intercept = static_cast<double>(fire.output_bias[head])};
-  const std::size_t width = fire.hidden_weight.size();
-  for (std::size_t k = 0; k < width; ++k) {
-    const auto w = static_cast<double>(fire.hidden_weight[k]);
-    const auto b = static_cast<double>(fire.hidden_bias[k]);
-    const bool on = w > 0 ? -b / w <= left : w < 0 ? -b / w > left : b > 0;
-    if (!on) continue;
-    const auto output = static_cast<double>(fire.output_weight[head * width + k]);
-    line.slope += output * w;
-    line.intercept += output * b;
-  }
-  return line;
 }
 
 POSENC_NAMESPACE_END

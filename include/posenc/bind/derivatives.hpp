@@ -30,31 +30,63 @@ struct Derivative {
   void (*tile)(const void* component, const ScoreTile& tile, const T* x,
                T* gradient) noexcept = nullptr;
   T (*one)(const void* component, T x, const Score& at) = nullptr;
+
+  // By a parameter of the map; null where it has none.
+  /// Gradients of what the component returned are multiplied by the derivative.
+  void (*tile_by)(const void* component, Index parameter, const ScoreTile& tile, const T* x,
+                  T* gradient) noexcept = nullptr;
+  T (*one_by)(const void* component, Index parameter, T x, const Score& at) = nullptr;
 };
 template <class T>
 using FindDerivative = Derivative<T> (*)(std::size_t level) noexcept;
 
+/// What the map of a component was given, where the component has a bias before it.
 template <class S, class T>
-T derivative_of(const S& map, T x, const Score& at) {
+T behind_bias(const S& stage, T x, const Score& at) {
   if constexpr (RelativeBias<S>)
-    x += static_cast<T>(map.relative_bias(at.head, at.query - at.key));
+    x += static_cast<T>(stage.relative_bias(at.head, at.query - at.key));
   else if constexpr (ScoreBias<S>)
-    x += static_cast<T>(map.score_bias(at));
+    x += static_cast<T>(stage.score_bias(at));
+  return x;
+}
+
+template <class S, class T>
+T derivative_of(const S& map, T given, const Score& at) {
+  const T x = behind_bias(map, given, at);
   if constexpr (StatesDerivative<S, T>)
     return static_cast<T>(map.map_score_derivative(x, at));
   else
     return map.map_score(Dual<T>(x, 1), at).derivative;
 }
 
+template <class S, class T>
+T derivative_by(const S& map, Index parameter, T given, const Score& at) {
+  return static_cast<T>(map.map_parameter_derivative(parameter, behind_bias(map, given, at), at));
+}
+
+/// Multiplies gradients by derivative(x, at). What has no gradient gives none, whatever the map says of a
+/// score that is not finite.
+template <class Level, class T, class F>
+void multiply_by(const F& derivative, const ScoreTile& tile, const T* x, T* gradient) noexcept {
+  const ScoreTile at = tile;
+  Level::map(at.keys, at.width, gradient, [&](T g, Index k, Index j) {
+    const T slope = derivative(x[k * at.width + j], at.score(k, j));
+    return g == 0 ? T{0} : g * slope;
+  });
+}
 template <class Level, class S, class T>
 void differentiate(const void* component, const ScoreTile& tile, const T* x, T* gradient) noexcept {
   const S& map = *static_cast<const S*>(component);
-  const ScoreTile at = tile;
-  Level::map(at.keys, at.width, gradient, [&](T g, Index k, Index j) {
-    // What has no gradient gives none, whatever the map says of a score that is not finite.
-    const T slope = derivative_of(map, x[k * at.width + j], at.score(k, j));
-    return g == 0 ? T{0} : g * slope;
-  });
+  multiply_by<Level>([&](T given, const Score& at) { return derivative_of(map, given, at); }, tile,
+                     x, gradient);
+}
+template <class Level, class S, class T>
+void differentiate_by(const void* component, Index parameter, const ScoreTile& tile, const T* x,
+                      T* gradient) noexcept {
+  const S& map = *static_cast<const S*>(component);
+  multiply_by<Level>([&](T given,
+                         const Score& at) { return derivative_by(map, parameter, given, at); },
+                     tile, x, gradient);
 }
 
 template <class S, class T>
@@ -65,9 +97,20 @@ Derivative<T> derivative(std::size_t level) noexcept {
                   "(auto x), or give it map_score_derivative(x, at).");
     static constexpr auto table =
         simd::by_level<T>([]<class Level>(Level) { return &differentiate<Level, S, T>; });
-    return {table[level], [](const void* component, T x, const Score& at) {
-              return derivative_of(*static_cast<const S*>(component), x, at);
-            }};
+    Derivative<T> of;
+    of.tile = table[level];
+    of.one = [](const void* component, T x, const Score& at) {
+      return derivative_of(*static_cast<const S*>(component), x, at);
+    };
+    if constexpr (MapParameterDerivative<S>) {
+      static constexpr auto table_by =
+          simd::by_level<T>([]<class Level>(Level) { return &differentiate_by<Level, S, T>; });
+      of.tile_by = table_by[level];
+      of.one_by = [](const void* component, Index parameter, T x, const Score& at) {
+        return derivative_by(*static_cast<const S*>(component), parameter, x, at);
+      };
+    }
+    return of;
   } else {
     return {};
   }

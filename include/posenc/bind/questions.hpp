@@ -54,11 +54,20 @@ struct Questions {
   double (*change)(const void* self, double x, const Score& at) = nullptr;
 
   Index (*num_parameters)(const void* self) = nullptr;
+  Index (*num_sums)(const void* self) =
+      nullptr;  ///< of gradients, where they are not the parameters'
+  void (*gradient_of_sums)(const void* self, std::span<const double> sums,
+                           std::span<double> gradient) = nullptr;
   /// The sums are those of n distances from one on.
   void (*relative_bias_gradient)(const void* self, Index head, Position distance, Index n,
                                  const double* sums, std::span<double> gradient) = nullptr;
   void (*score_bias_gradient)(const void* self, const Score& at, double dx,
                               std::span<double> gradient) = nullptr;
+  void (*tile_bias_gradient)(const void* self, const Tile& tile, Index head,
+                             std::span<const Position> keys, const double* dx, Index stride,
+                             std::span<double> gradient) = nullptr;
+  void (*temperature_gradient)(const void* self, Position query, double sum,
+                               std::span<double> gradient) = nullptr;
   void (*sink_logit_gradient)(const void* self, Index head, double sum,
                               std::span<double> gradient) = nullptr;
 
@@ -164,9 +173,10 @@ constexpr Questions make_questions() {
       return x;
     };
   if constexpr (Parameters<S>) {
-    static_assert(RelativeBiasGradient<S> || ScoreBiasGradient<S> || SinkLogitGradient<S> ||
-                      RelativeKeysGradient<S> || RelativeQueriesGradient<S> ||
-                      RelativeValuesGradient<S> || QueryBiasGradient<S>,
+    static_assert(RelativeBiasGradient<S> || ScoreBiasGradient<S> || MapParameterDerivative<S> ||
+                      TemperatureGradient<S> || SinkLogitGradient<S> || RelativeKeysGradient<S> ||
+                      RelativeQueriesGradient<S> || RelativeValuesGradient<S> ||
+                      QueryBiasGradient<S>,
                   "posenc: this component has num_parameters(), but no const member that says "
                   "their gradient: "
                   "relative_bias_gradient, score_bias_gradient, sink_logit_gradient, ... "
@@ -176,6 +186,24 @@ constexpr Questions make_questions() {
       return static_cast<Index>(as<S>(self).num_parameters());
     };
   }
+  if constexpr (GradientSums<S>) {
+    ask.num_sums = [](const void* self) { return static_cast<Index>(as<S>(self).num_sums()); };
+    ask.gradient_of_sums = [](const void* self, std::span<const double> sums,
+                              std::span<double> gradient) {
+      as<S>(self).gradient_of_sums(sums, gradient);
+    };
+  }
+  if constexpr (TiledBiasGradient<S> && !RelativeBias<S>)
+    ask.tile_bias_gradient = [](const void* self, const Tile& tile, Index head,
+                                std::span<const Position> keys, const double* dx, Index stride,
+                                std::span<double> gradient) {
+      as<S>(self).tile_bias_gradient(tile, head, keys, dx, stride, gradient);
+    };
+  if constexpr (TemperatureGradient<S>)
+    ask.temperature_gradient = [](const void* self, Position query, double sum,
+                                  std::span<double> gradient) {
+      as<S>(self).temperature_gradient(query, sum, gradient);
+    };
   if constexpr (RelativeBiasGradient<S>)
     ask.relative_bias_gradient = [](const void* self, Index head, Position distance, Index n,
                                     const double* sums, std::span<double> gradient) {

@@ -221,6 +221,16 @@ concept Parameters = requires(const T c) {
   { c.num_parameters() } -> std::convertible_to<Index>;
 };
 
+/// Where parameters act through fewer or simpler numbers: num_sums() says how many of these there are,
+/// `gradient` of the functions below is of them, and gradient_of_sums(sums, gradient), asked once at the
+/// end of a call, adds the gradients of the parameters.
+template <class T>
+concept GradientSums =
+    Parameters<T> && requires(const T c, std::span<const double> sums, std::span<double> gradient) {
+      { c.num_sums() } -> std::convertible_to<Index>;
+      c.gradient_of_sums(sums, gradient);
+    };
+
 /// Adds sum * d relative_bias(head, distance) / d parameter, where `sum` is that of the gradients of all
 /// scores of a head at a distance.
 template <class T>
@@ -237,6 +247,30 @@ concept ScoreBiasGradient = ScoreBias<T> && Parameters<T> &&
                             requires(const T c, const Score& at, std::span<double> gradient) {
                               c.score_bias_gradient(at, 1.0, gradient);
                             };
+
+/// tile_bias_gradient(tile, head, keys, dx, stride, gradient): the same for a rectangle of one head's
+/// scores. Its queries stand at consecutive positions, tile.query, and its keys at `keys`; the gradient of
+/// the jth query's score with the kth key is dx[k * stride + j].
+template <class T>
+concept TiledBiasGradient =
+    ScoreBiasGradient<T> &&
+    requires(const T c, const Tile& tile, Index i, std::span<const Position> keys, const double* dx,
+             std::span<double> gradient) { c.tile_bias_gradient(tile, i, keys, dx, i, gradient); };
+
+/// d map_score(x, at) / d parameter, with x of the kernel's own type.
+template <class T>
+concept MapParameterDerivative =
+    ScoreMap<T> && Parameters<T> && requires(const T c, Index parameter, const Score& at) {
+      { c.map_parameter_derivative(parameter, 1.0, at) } -> std::convertible_to<double>;
+      { c.map_parameter_derivative(parameter, 1.0F, at) } -> std::convertible_to<double>;
+    };
+
+/// Adds sum * d temperature(query) / d parameter, where `sum` is the gradient of that temperature.
+template <class T>
+concept TemperatureGradient = QueryTemperature<T> && Parameters<T> &&
+                              requires(const T c, Position query, std::span<double> gradient) {
+                                c.temperature_gradient(query, 1.0, gradient);
+                              };
 
 /// Adds sum * d sink_logit(head) / d parameter, where `sum` is the gradient of the logit.
 template <class T>

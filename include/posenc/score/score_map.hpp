@@ -14,6 +14,8 @@
 // library write `using std::exp; exp(x)`. In an AnyEncoding the functor has to say so, with a member
 // `static constexpr bool differentiable = true`.
 //
+// A functor that learns has num_parameters() and parameter_derivative(index, x, at), d f / d parameter.
+//
 // A functor with a member check(Problems&, const HeadShape&) has its parameters checked at bind.
 #pragma once
 
@@ -37,6 +39,20 @@ struct ScoreMapFunction {
       return static_cast<T>(function(score, at));
     else
       return static_cast<T>(function(score));
+  }
+
+  [[nodiscard]] constexpr Index num_parameters() const
+    requires Parameters<F>
+  {
+    return function.num_parameters();
+  }
+  template <class T>
+    requires requires(const F f, Index i, T x, const Score& at) {
+      f.parameter_derivative(i, x, at);
+    }
+  [[nodiscard]] constexpr T map_parameter_derivative(Index parameter, T score,
+                                                     const Score& at) const {
+    return static_cast<T>(function.parameter_derivative(parameter, score, at));
   }
 
   constexpr void check(Problems& problems, const HeadShape& shape) const

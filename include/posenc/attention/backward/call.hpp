@@ -15,25 +15,32 @@ namespace detail {
 template <class T>
 struct BackwardCall {
   PrefillCall<T> forward;  ///< queries, keys, values, positions and the encoding; no results
-  TensorView<const T> out{};
+  TensorView<const T> q{}, k{}, v{}, out{};
   Rows<T> d_out{};
   std::span<const T> lse{};  ///< [query][head]
   TensorView<T> d_q{}, d_k{}, d_v{};
   const FindDerivative<T>* derivatives = nullptr;  ///< of each stage
-  std::span<double> parameters{};                  ///< of all stages, one behind another; or empty
+  /// Of all stages, one behind another, and then of the frequencies; empty: not wanted.
+  std::span<double> parameters{};
+  bool learns_frequencies = false;
 
   [[nodiscard]] const Answers& answers() const { return forward.answers(); }
 };
 
-/// Calls f(stage, the gradients of its parameters) for each stage; `parameters` are those of all of them,
-/// one behind another, or null where none are wanted.
+/// The numbers in which the gradients of a stage's parameters are summed.
+[[nodiscard]] inline Index num_sums(const Stage& stage) {
+  const auto& [self, ask] = stage;
+  return ask->num_sums ? ask->num_sums(self) : ask->num_parameters ? ask->num_parameters(self) : 0;
+}
+
+/// Calls f(stage, its sums) for each stage; `sums` are those of all of them, one behind another, or null
+/// where none are wanted.
 template <class F>
-void for_each_learner(const Answers& answers, double* parameters, const F& f) {
+void for_each_learner(const Answers& answers, double* sums, const F& f) {
   for (const Stage& stage : answers.asked()) {
-    const Index count =
-        parameters && stage.ask->num_parameters ? stage.ask->num_parameters(stage.self) : 0;
-    f(stage, std::span<double>(parameters, static_cast<std::size_t>(count)));
-    if (parameters) parameters += count;
+    const Index count = sums ? num_sums(stage) : 0;
+    f(stage, std::span<double>(sums, static_cast<std::size_t>(count)));
+    if (sums) sums += count;
   }
 }
 
@@ -52,13 +59,15 @@ struct BackwardPlan {
   Index blocks = 0, chunks = 0, phases = 0;
   Index together = 1;                ///< pairs of a phase in a task
   Index width = 0, value_width = 0;  ///< channels, padded to whole vectors
-  Index parameters = 0;
-  Index maps = 0;  ///< stages with a derivative
+  Index sums = 0;                    ///< by which stages learn
+  Index frequencies = 0;             ///< behind them
+  Index maps = 0;                    ///< stages with a derivative
+  bool learns_maps = false, learns_temperatures = false, learns_biases = false;
 
   template <class T>
-  BackwardPlan(const BackwardCall<T>& call, Index concurrency, Index parameters_)
+  BackwardPlan(const BackwardCall<T>& call, Index concurrency, bool learns)
       : tiles(*call.forward.leaves.tile, call.answers().shape(), call.forward.shape(), concurrency),
-        kv_heads(call.answers().shape().num_kv_heads), parameters(parameters_) {
+        kv_heads(call.answers().shape().num_kv_heads) {
     // A sum over 64 queries is worth a visit of the keys' gradients, and 512 rows one of the keys; few
     // queries still make several blocks, which can run at the same time.
     constexpr Index panel = 64, rows = 512, least_blocks = 4;
@@ -74,15 +83,26 @@ struct BackwardPlan {
     blocks = (shape.queries + tiles.block - 1) / tiles.block;
     chunks = (shape.keys + tiles.chunk - 1) / tiles.chunk;
     phases = std::max(blocks, chunks);
-    constexpr Index most_sums = 1 << 22;
-    if (parameters > 0 && most_sums / parameters < kv_heads * phases)
-      together = most_sums / parameters < kv_heads ? kv_heads * phases : phases;
     width = round_up(shape.head_dim, step);
     value_width = round_up(shape.value_dim, step);
     const std::size_t level = call.forward.leaves.level;
-    for (std::size_t i = 0; i < call.answers().asked().size(); ++i)
-      maps += call.derivatives[i] && call.derivatives[i](level).tile;
+    for (std::size_t i = 0; i < call.answers().asked().size(); ++i) {
+      const Stage& stage = call.answers().asked()[i];
+      const auto of = call.derivatives[i] ? call.derivatives[i](level) : Derivative<T>{};
+      maps += of.tile != nullptr;
+      if (!learns) continue;
+      sums += num_sums(stage);
+      learns_maps |= of.tile_by != nullptr;
+      learns_temperatures |= stage.ask->temperature_gradient != nullptr;
+      learns_biases |= stage.ask->tile_bias_gradient != nullptr;
+    }
+    if (learns && call.learns_frequencies) frequencies = call.answers().rotary().pairs();
+    constexpr Index most_sums = 1 << 22;
+    if (const Index all = all_sums(); all > 0 && most_sums / all < kv_heads * phases)
+      together = most_sums / all < kv_heads ? kv_heads * phases : phases;
   }
+
+  [[nodiscard]] Index all_sums() const { return sums + frequencies; }
 
   /// Of a phase; at most so many have something to do.
   [[nodiscard]] Index tasks() const { return kv_heads * phases / together; }
@@ -145,16 +165,19 @@ struct RelativeGradientBuffers {
 /// What a worker computes with, besides what attention does.
 template <class T>
 struct BackwardBuffers {
-  T* q_rows = nullptr;    ///< [region][query in panel][width], rotated and scaled
-  T* d_q = nullptr;       ///< the same
-  T* d_k = nullptr;       ///< [region][key in chunk][width], of rotated keys
-  T* d_v = nullptr;       ///< [key in chunk][value_width]
-  T* k_rows = nullptr;    ///< [key in tile][width], where keys have another width
-  T* d_out = nullptr;     ///< [query in panel][value_width]
-  T* d_panel = nullptr;   ///< [value_dim][panel]
-  T* gradient = nullptr;  ///< [key in tile][panel], of scores
-  T* masked = nullptr;    ///< the same, of one region
-  T* saved = nullptr;     ///< [map][key in tile][panel], scores that a map was given
+  T* q_rows = nullptr;        ///< [region][query in panel][width], rotated and scaled
+  T* d_q = nullptr;           ///< the same
+  T* d_k = nullptr;           ///< [region][key in chunk][width], of rotated keys
+  T* d_v = nullptr;           ///< [key in chunk][value_width]
+  T* k_rows = nullptr;        ///< [key in tile][width], where keys have another width
+  T* d_out = nullptr;         ///< [query in panel][value_width]
+  T* d_panel = nullptr;       ///< [value_dim][panel]
+  T* gradient = nullptr;      ///< [key in tile][panel], of scores
+  T* masked = nullptr;        ///< the same, of one region
+  T* saved = nullptr;         ///< [map][key in tile][panel], scores that a map was given
+  T* products = nullptr;      ///< [key in tile][panel], scores before all stages
+  T* by_parameter = nullptr;  ///< [key in tile][panel], gradients of a map's parameter
+  double* exact = nullptr;    ///< [key in tile][panel], gradients of scores
   T *lse = nullptr, *delta = nullptr, *ones = nullptr;  ///< [panel]
   T* factor = nullptr;                                  ///< [panel], scale and temperature
   double* by_distance = nullptr;                        ///< [distance in a tile]
@@ -179,6 +202,9 @@ struct BackwardBuffers {
     gradient = arena.take<T>(t.tile, t.panel);
     if (regions > 1) masked = arena.take<T>(t.tile, t.panel);
     if (plan.maps > 0) saved = arena.take<T>(plan.maps * t.tile, t.panel);
+    if (plan.learns_temperatures) products = arena.take<T>(t.tile, t.panel);
+    if (plan.learns_maps) by_parameter = arena.take<T>(t.tile, t.panel);
+    if (plan.learns_biases) exact = arena.take<double>(t.tile, t.panel);
     lse = arena.take<T>(1, t.panel);
     delta = arena.take<T>(1, t.panel);
     ones = arena.take<T>(1, t.panel);

@@ -7,16 +7,27 @@
 //   const std::span<const double> of_table = gradients.of<T5Bias>();   // in the order of its table
 //
 // Calls add to them: layers that share a component share its gradient. clear() sets them to zero.
+//
+// Learned frequencies, or what they are made of (a base, factors per pair), are asked for by themselves:
+//
+//   ParameterGradients gradients(bound, {.frequencies = true});
+//   gradients.frequencies();   // d L / d w_i, w = bound.rotary().state.inv_freq, radians per token
 #pragma once
 
 #include <posenc/bind/bind.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
+/// What else is learned.
+struct ParameterOptions {
+  bool frequencies = false;  ///< those of the rotary pairs, as they hold in a call
+};
+
 class ParameterGradients {
  public:
+  /// Throws Error where frequencies are to be learned that the encoding does not have, or not alone.
   template <class E>
-  explicit ParameterGradients(const Bound<E>& bound) {
+  explicit ParameterGradients(const Bound<E>& bound, const ParameterOptions& options = {}) {
     for (const auto& [self, ask] : bound.answers().asked()) {
       asked_.push_back(ask);
       first_.push_back(values_.size());
@@ -24,6 +35,7 @@ class ParameterGradients {
         values_.resize(values_.size() + static_cast<std::size_t>(ask->num_parameters(self)));
     }
     first_.push_back(values_.size());
+    if (options.frequencies) add_frequencies(bound.answers());
   }
 
   /// Of the nth component of type C, in the order in which it holds them. Throws Error where there is no
@@ -41,7 +53,12 @@ class ParameterGradients {
     return {};
   }
 
-  /// All of them, component by component as written.
+  /// Of the frequencies, one per rotary pair; empty where they were not asked for.
+  [[nodiscard]] std::span<const double> frequencies() const {
+    return std::span(values_).subspan(first_.back());
+  }
+
+  /// All of them, component by component as written, and then those of frequencies.
   [[nodiscard]] std::span<const double> values() const { return values_; }
   [[nodiscard]] std::span<double> values() { return values_; }
 
@@ -54,12 +71,24 @@ class ParameterGradients {
       const Index count = ask->num_parameters ? ask->num_parameters(self) : 0;
       same = ask == asked_[i] && first_[i + 1] - first_[i] == static_cast<std::size_t>(count);
     }
-    return same;
+    return same && (frequencies().empty() || std::ssize(frequencies()) == answers.rotary().pairs());
   }
 
   void clear() { std::fill(values_.begin(), values_.end(), 0.0); }
 
  private:
+  void add_frequencies(const detail::Answers& answers) {
+    Problems problems;
+    problems.require(answers.rotates(),
+                     "this encoding has no rotary base, so it has no frequencies "
+                     "to learn: begin it with RoPE<HalfSplit>{...} or the like.");
+    problems.require(!answers.facts().rotates_values || answers.relative().values == 0,
+                     "frequencies cannot be learned where values both rotate (RotateValues) and "
+                     "have vectors by distance (ShawValues).");
+    problems.raise_if_any("posenc::ParameterGradients");
+    values_.resize(values_.size() + static_cast<std::size_t>(answers.rotary().pairs()));
+  }
+
   std::vector<const detail::Questions*> asked_;
   std::vector<std::size_t> first_;
   std::vector<double> values_;

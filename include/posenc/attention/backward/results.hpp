@@ -6,6 +6,7 @@
 #pragma once
 
 #include <posenc/attention/backward/call.hpp>
+#include <posenc/attention/backward/frequencies.hpp>
 
 #include <bit>
 
@@ -23,7 +24,7 @@ class BackwardResults {
         has_relative_(answers_.relative().keys + answers_.relative().queries > 0) {}
 
   /// Gradients of rotated and scaled queries of a panel, for each of some regions, of one head.
-  void add_queries(const Panel& p, Index query, Index head, RegionSet regions, double* parameters) {
+  void add_queries(const Panel& p, Index query, Index head, RegionSet regions, double* sums) {
     const Index width = forward_.q.width, first = query + p.first;
     for (; regions != 0; regions &= regions - 1) {
       const int region = std::countr_zero(regions);
@@ -42,8 +43,12 @@ class BackwardResults {
             rotary_, rotary_.region_angles(region),
             {.amplitude = attention * attention, .inverse = true, .side = Side::key}, at, rows,
             rows);
+        if (learns_frequencies(sums))
+          add_frequency_gradients<T>(rotary_, rows_of(call_.q, first, p.queries, head),
+                                     query_bias(head), rows, buffers_.factor, at, step(region),
+                                     sums + plan_.sums);
       }
-      add_query_biases(rows, head, parameters);
+      add_query_biases(rows, head, sums);
       add(rows, buffers_.factor, call_.d_q, first, head);
     }
     if (has_relative_)
@@ -53,7 +58,7 @@ class BackwardResults {
 
   /// Gradients of the keys [key, key + keys) of the chunk, rotated for each of some regions, and of their
   /// values.
-  void add_keys(Index kv_head, Index key, Index keys, RegionSet regions) {
+  void add_keys(Index kv_head, Index key, Index keys, RegionSet regions, double* sums) {
     const Index width = forward_.q.width;
     const KeySource<T>& source = forward_.keys;
     const auto each_run = [&](T* rows, Index row_width, Index stride, const auto& f) {
@@ -76,6 +81,11 @@ class BackwardResults {
                    }
                    forward_.leaves.rotate(rotary_, rotary_.region_angles(region),
                                           {.inverse = true, .side = Side::query}, at, rows, rows);
+                   if (learns_frequencies(sums))
+                     add_frequency_gradients<T>(rotary_,
+                                                rows_of(call_.k, run.rank, run.tokens, kv_head),
+                                                nullptr, rows, nullptr, at, step(region),
+                                                sums + plan_.sums);
                  }
                  add(rows, nullptr, call_.d_k, run.rank, kv_head);
                });
@@ -87,9 +97,15 @@ class BackwardResults {
                });
     each_run(buffers_.d_v, call_.d_out.width, plan_.value_width,
              [&](const KeyRun& run, const TensorView<T>& rows) {
-               if (answers_.facts().rotates_values)
+               if (answers_.facts().rotates_values) {
                  forward_.leaves.rotate(rotary_, rotary_.angles, {.inverse = true}, run.positions,
                                         rows, rows);
+                 if (learns_frequencies(sums))
+                   add_frequency_gradients<T>(rotary_,
+                                              rows_of(call_.v, run.rank, run.tokens, kv_head),
+                                              nullptr, rows, nullptr, run.positions, 1,
+                                              sums + plan_.sums);
+               }
                add(rows, nullptr, call_.d_v, run.rank, kv_head);
              });
   }
@@ -109,9 +125,29 @@ class BackwardResults {
     }
   }
 
+  [[nodiscard]] bool learns_frequencies(const double* sums) const {
+    return sums && plan_.frequencies > 0;
+  }
+  /// What positions of a region count in.
+  [[nodiscard]] double step(int region) const {
+    return map_ ? map_.ask->step(map_.self, region) : 1;
+  }
+  /// All biases of the queries of a head together; null where there is none.
+  [[nodiscard]] const double* query_bias(Index head) const {
+    if (answers_.relative().query_biases == 0) return nullptr;
+    double* const sum = buffers_.relative.row;
+    std::fill_n(sum, forward_.q.width, 0.0);
+    for (const auto& [self, ask] : answers_.asked()) {
+      if (!ask->query_bias) continue;
+      const std::span<const float> bias = ask->query_bias(self, head);
+      for (std::size_t c = 0; c < bias.size(); ++c) sum[c] += static_cast<double>(bias[c]);
+    }
+    return sum;
+  }
+
   /// A bias of the queries gets the sum of their gradients.
-  void add_query_biases(const TensorView<T>& rows, Index head, double* parameters) {
-    for_each_learner(answers_, parameters, [&](const Stage& stage, std::span<double> gradient) {
+  void add_query_biases(const TensorView<T>& rows, Index head, double* sums) {
+    for_each_learner(answers_, sums, [&](const Stage& stage, std::span<double> gradient) {
       if (gradient.empty() || !stage.ask->query_bias_gradient) return;
       double* const sum = buffers_.relative.row;
       std::fill_n(sum, rows.width, 0.0);

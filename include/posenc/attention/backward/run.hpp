@@ -13,8 +13,8 @@ namespace detail {
 /// The memory of a call.
 template <class T>
 struct BackwardMemory {
-  T* delta = nullptr;            ///< [query][head]
-  double* parameters = nullptr;  ///< [task of a phase][parameter]
+  T* delta = nullptr;      ///< [query][head]
+  double* sums = nullptr;  ///< [task of a phase][sum], of parameters
   std::byte* workers = nullptr;
   Index bytes = 0;        ///< of all; -1: it does not fit in memory
   Index each_worker = 0;  ///< bytes
@@ -25,7 +25,7 @@ struct BackwardMemory {
     each_worker = measure.used();
     Arena arena(workspace);
     delta = arena.take<T>(call.forward.q.tokens, call.forward.q.heads);
-    parameters = arena.take<double>(plan.tasks(), plan.parameters);
+    sums = arena.take<double>(plan.tasks(), plan.all_sums());
     workers = arena.take<std::byte>(plan.workers(), std::max<Index>(each_worker, 0));
     bytes = each_worker < 0 ? -1 : arena.used();
   }
@@ -33,9 +33,9 @@ struct BackwardMemory {
 
 /// Bytes that a call needs, or -1 when that does not fit in memory.
 template <class T>
-Index backward_bytes(const BackwardCall<T>& call, Index concurrency, Index parameters) {
+Index backward_bytes(const BackwardCall<T>& call, Index concurrency, bool learns) {
   if (!has_usable_sizes(call.forward.shape())) return -1;
-  return BackwardMemory<T>(call, BackwardPlan(call, concurrency, parameters), nullptr).bytes;
+  return BackwardMemory<T>(call, BackwardPlan(call, concurrency, learns), nullptr).bytes;
 }
 
 /// delta = <d_out, out> of some rows, and zeros for their results.
@@ -59,26 +59,57 @@ void begin_rows(const BackwardCall<T>& call, T* delta, Index first, Index last) 
 
 /// The gradient of a sink's logit is that of its weight, which has no value: -delta times the weight.
 template <class T>
-void add_sink_gradients(const BackwardCall<T>& call, const T* delta) {
-  for_each_learner(call.answers(), call.parameters.data(),
-                   [&](const Stage& stage, std::span<double> parameters) {
-                     const auto& [self, ask] = stage;
-                     if (!ask->sink_logit_gradient) return;
-                     for (Index h = 0; h < call.out.heads; ++h) {
-                       const auto logit =
-                           static_cast<double>(static_cast<T>(ask->sink_logit(self, h)));
-                       if (logit == -std::numeric_limits<double>::infinity())
-                         continue;  // no weight
-                       double sum = 0;
-                       for (Index t = 0; t < call.out.tokens; ++t) {
-                         const Index row = t * call.out.heads + h;
-                         const double weight = std::exp(
-                             logit - static_cast<double>(call.lse[static_cast<std::size_t>(row)]));
-                         if (weight != 0) sum -= weight * static_cast<double>(delta[row]);
-                       }
-                       ask->sink_logit_gradient(self, h, sum, parameters);
-                     }
-                   });
+void add_sink_gradients(const BackwardCall<T>& call, const T* delta, double* sums) {
+  for_each_learner(call.answers(), sums, [&](const Stage& stage, std::span<double> to) {
+    const auto& [self, ask] = stage;
+    if (!ask->sink_logit_gradient) return;
+    for (Index h = 0; h < call.out.heads; ++h) {
+      const auto logit = static_cast<double>(static_cast<T>(ask->sink_logit(self, h)));
+      if (logit == -std::numeric_limits<double>::infinity()) continue;  // no weight
+      double sum = 0;
+      for (Index t = 0; t < call.out.tokens; ++t) {
+        const Index row = t * call.out.heads + h;
+        const double weight =
+            std::exp(logit - static_cast<double>(call.lse[static_cast<std::size_t>(row)]));
+        if (weight != 0) sum -= weight * static_cast<double>(delta[row]);
+      }
+      ask->sink_logit_gradient(self, h, sum, to);
+    }
+  });
+}
+
+/// Values that were rotated come out rotated back by their query.
+template <class T>
+void add_output_frequencies(const BackwardCall<T>& call, double* sums) {
+  const Rotary& rotary = *call.forward.asked.rotary;
+  for (Index h = 0; h < call.out.heads; ++h) {
+    const auto d_out = call.d_out;
+    add_frequency_gradients<T>(rotary, rows_of(call.out, 0, call.out.tokens, h), nullptr,
+                               TensorView<const T>(d_out.plain_row(0, h), d_out.tokens, 1,
+                                                   d_out.width, d_out.token_stride, 0,
+                                                   d_out.channel_stride),
+                               nullptr, call.forward.query, -1, sums);
+  }
+}
+
+/// From the sums of all tasks, which are those of the first one by now, to the parameters.
+template <class T>
+void learn(const BackwardCall<T>& call, const BackwardPlan& plan, const BackwardMemory<T>& memory) {
+  add_sink_gradients(call, memory.delta, memory.sums);
+  if (plan.frequencies > 0 && call.answers().facts().rotates_values && call.out.tokens > 0)
+    add_output_frequencies(call, memory.sums + plan.sums);
+  double* to = call.parameters.data();
+  const auto add = [&](const double* sums, Index count) {
+    for (Index i = 0; i < count; ++i) *to++ += sums[i];
+  };
+  for_each_learner(call.answers(), memory.sums, [&](const Stage& stage, std::span<double> sums) {
+    const auto& [self, ask] = stage;
+    if (!ask->gradient_of_sums) return add(sums.data(), std::ssize(sums));
+    const Index count = ask->num_parameters(self);
+    ask->gradient_of_sums(self, sums, {to, static_cast<std::size_t>(count)});
+    to += count;
+  });
+  add(memory.sums + plan.sums, plan.frequencies);
 }
 
 template <class T>
@@ -92,8 +123,8 @@ void run_backward(const BackwardCall<T>& call, const BackwardPlan& plan,
                 begin_rows(call, memory.delta, i * step, std::min(tokens, (i + 1) * step));
               };
             });
-  const Index p = plan.parameters;
-  std::fill_n(memory.parameters, plan.tasks() * p, 0.0);
+  const Index n = plan.all_sums();
+  std::fill_n(memory.sums, plan.tasks() * n, 0.0);
   for (Index phase = 0; phase < plan.phases; ++phase)
     run_tasks(executor, plan.workers(), plan.tasks(), [&](Index w) {
       return [&, worker = BackwardWorker<T>(call, plan, memory.delta,
@@ -103,15 +134,14 @@ void run_backward(const BackwardCall<T>& call, const BackwardPlan& plan,
           const Index chunk = pair % plan.phases;
           const Index block = (phase - chunk + plan.phases) % plan.phases;
           if (chunk < plan.chunks && block < plan.blocks)
-            worker(pair / plan.phases, block, chunk,
-                   p > 0 ? memory.parameters + task * p : nullptr);
+            worker(pair / plan.phases, block, chunk, n > 0 ? memory.sums + task * n : nullptr);
         }
       };
     });
-  for (Index task = 0; task < plan.tasks(); ++task)
-    for (Index i = 0; i < p; ++i)
-      call.parameters[static_cast<std::size_t>(i)] += memory.parameters[task * p + i];
-  if (p > 0) add_sink_gradients(call, memory.delta);
+  if (n == 0 || plan.tasks() == 0) return;
+  for (Index task = 1; task < plan.tasks(); ++task)
+    for (Index i = 0; i < n; ++i) memory.sums[i] += memory.sums[task * n + i];
+  learn(call, plan, memory);
 }
 
 #if defined(POSENC_DETAIL_FLOAT)

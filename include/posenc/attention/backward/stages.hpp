@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Stages: biases and score maps of a tile, gone through from the last to the first. Score maps need what
-// they were given; biases that learn need the gradients of the scores as they left them.
+// they were given; biases that learn need the gradients of the scores as they left them, temperatures the
+// products of queries and keys.
 #pragma once
 
 #include <posenc/attention/backward/call.hpp>
@@ -17,41 +18,86 @@ class BackwardStages {
                  const BackwardBuffers<T>& buffers)
       : call_(call), answers_(call.answers()), plan_(plan), tiles_(plan.tiles), buffers_(buffers) {}
 
-  void begin_tile() { saved_ = buffers_.saved; }
+  /// Scores as products made them, before any stage.
+  void begin_tile(const ScoreTile& tile) {
+    saved_ = buffers_.saved;
+    if (buffers_.products)
+      std::copy_n(buffers_.tiles.scores, tile.keys * tile.width, buffers_.products);
+  }
   /// Keeps the scores of a tile as a stage is about to change them.
   void save(std::size_t stage, const ScoreTile& tile) {
-    if (!derivative(stage)) return;
+    if (!derivative(stage).tile) return;
     std::copy_n(buffers_.tiles.scores, tile.keys * tile.width, saved_);
     saved_ += tiles_.tile * tiles_.panel;
   }
 
   /// From the gradient of what the softmax read to that of the products.
-  void go_back(const ScoreTile& tile, double* all_parameters) {
+  void go_back(const ScoreTile& tile, double* all_sums) {
     const std::span<const Stage> stages = answers_.asked();
-    double* parameters = all_parameters + plan_.parameters;
+    double* sums = all_sums + plan_.sums;
     for (std::size_t i = stages.size(); i-- > 0;) {
       const auto& [self, ask] = stages[i];
-      if (const auto back = derivative(i)) {
+      const std::size_t count = all_sums ? size(num_sums(stages[i])) : 0;
+      sums -= count;
+      const std::span<double> to(sums, count);
+      if (const Derivative<T> of = derivative(i); of.tile) {
         saved_ -= tiles_.tile * tiles_.panel;
-        back(self, tile, saved_, buffers_.gradient);
+        if (of.tile_by) add_by_parameter(of, self, tile, to);
+        of.tile(self, tile, saved_, buffers_.gradient);
       }
-      if (!all_parameters || !ask->num_parameters) continue;
-      const Index count = ask->num_parameters(self);
-      parameters -= count;
-      if (ask->relative_bias_gradient) add_by_distance(stages[i], tile, {parameters, size(count)});
-      if (ask->score_bias_gradient)
-        for (Index k = 0; k < tile.keys; ++k)
-          for (Index j = 0; j < tile.queries; ++j)
-            if (const T dx = buffers_.gradient[k * tile.width + j]; dx != 0)
-              ask->score_bias_gradient(self, tile.score(k, j), static_cast<double>(dx),
-                                       {parameters, size(count)});
+      if (count == 0) continue;
+      if (ask->relative_bias_gradient) add_by_distance(stages[i], tile, to);
+      if (ask->score_bias_gradient) add_by_score(stages[i], tile, to);
     }
+    if (buffers_.products)
+      for_each_learner(answers_, all_sums, [&](const Stage& stage, std::span<double> to) {
+        if (stage.ask->temperature_gradient && !to.empty()) add_by_query(stage, tile, to);
+      });
   }
 
  private:
-  [[nodiscard]] auto derivative(std::size_t stage) const {
+  [[nodiscard]] Derivative<T> derivative(std::size_t stage) const {
     const auto find = call_.derivatives[stage];
-    return find ? find(call_.forward.leaves.level).tile : nullptr;
+    return find ? find(call_.forward.leaves.level) : Derivative<T>{};
+  }
+
+  /// The parameters of a map need the sum of the gradients times its derivative by each.
+  void add_by_parameter(const Derivative<T>& of, const void* self, const ScoreTile& tile,
+                        std::span<double> parameters) {
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      std::copy_n(buffers_.gradient, tile.keys * tile.width, buffers_.by_parameter);
+      of.tile_by(self, static_cast<Index>(i), tile, saved_, buffers_.by_parameter);
+      for (Index k = 0; k < tile.keys; ++k)
+        for (Index j = 0; j < tile.queries; ++j)
+          parameters[i] += static_cast<double>(buffers_.by_parameter[k * tile.width + j]);
+    }
+  }
+
+  /// Those of a bias of scores need every gradient, and those of a temperature their sums by query.
+  void add_by_score(const Stage& stage, const ScoreTile& tile, std::span<double> parameters) {
+    if (stage.ask->tile_bias_gradient && tile.consecutive) {
+      std::copy_n(buffers_.gradient, tile.keys * tile.width, buffers_.exact);
+      return stage.ask->tile_bias_gradient(stage.self, tile.where, tile.head,
+                                           {tile.key, size(tile.keys)}, buffers_.exact, tile.width,
+                                           parameters);
+    }
+    for (Index k = 0; k < tile.keys; ++k)
+      for (Index j = 0; j < tile.queries; ++j)
+        if (const T dx = buffers_.gradient[k * tile.width + j]; dx != 0)
+          stage.ask->score_bias_gradient(stage.self, tile.score(k, j), static_cast<double>(dx),
+                                         parameters);
+  }
+  void add_by_query(const Stage& stage, const ScoreTile& tile, std::span<double> parameters) {
+    for (Index j = 0; j < tile.queries; ++j) {
+      double sum = 0;
+      for (Index k = 0; k < tile.keys; ++k)
+        if (const T dx = buffers_.gradient[k * tile.width + j]; dx != 0)
+          sum += static_cast<double>(dx * buffers_.products[k * tile.width + j]);
+      if (sum != 0)
+        stage.ask->temperature_gradient(stage.self, tile.query[j],
+                                        sum / stage.ask->temperature(stage.self, tile.query[j]),
+                                        parameters);
+    }
   }
 
   /// The parameters of a relative bias need the sum of the gradients at each distance.

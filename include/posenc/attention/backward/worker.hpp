@@ -55,12 +55,12 @@ class BackwardWorker {
     std::fill_n(buffers_.ones, tiles_.panel, T{1});
   }
 
-  /// Adds the gradients of a pair to the results, and those of parameters to `parameters`.
-  void operator()(Index kv_head, Index block, Index chunk, double* parameters) noexcept {
+  /// Adds the gradients of a pair to the results, and what parameters learn from it to `sums`.
+  void operator()(Index kv_head, Index block, Index chunk, double* sums) noexcept {
     kv_head_ = kv_head;
     query_ = block * tiles_.block;
     key_ = chunk * tiles_.chunk;
-    parameters_ = parameters;
+    sums_ = sums;
     queries_ = std::min(tiles_.block, forward_.q.tokens - query_);
     keys_ = std::min(tiles_.chunk, forward_.keys.tokens - key_);
     packing_.begin_block(kv_head, query_, queries_);
@@ -85,7 +85,7 @@ class BackwardWorker {
       if (visibility_.is_hidden({first, p.queries, 0, keys_})) continue;
       for (Index g = 0; g < tiles_.group; ++g) panel(p, g);
     }
-    results_.add_keys(kv_head, key_, keys_, turned_keys_);
+    results_.add_keys(kv_head, key_, keys_, turned_keys_, sums_);
   }
 
  private:
@@ -114,7 +114,7 @@ class BackwardWorker {
       std::fill_n(buffers_.relative.d_q, p.queries * plan_.width, T{0});
     }
     for (Index c = 0; c < keys_; c += tiles_.tile) tile(p, g, c, std::min(tiles_.tile, keys_ - c));
-    results_.add_queries(p, query_, head(g), turned_queries_, parameters_);
+    results_.add_queries(p, query_, head(g), turned_queries_, sums_);
   }
 
   /// Gradients of the outputs, in the frame of the values where these are rotated.
@@ -186,7 +186,7 @@ class BackwardWorker {
     const ScoreTile scores = buffers_.tiles.score_tile(p, head(g), c, count, where);
     scores_.products(p, g, c, scores, {{{p.width, 0, count}}});
     if (relative_.in_scores) relative_.add_to_scores(p, g, c, scores, buffers_.tiles.scores);
-    stages_.begin_tile();
+    stages_.begin_tile(scores);
     scores_.change(scores, g, [&](std::size_t stage) { stages_.save(stage, scores); });
     if (mask == TileClass::partial) scores_.hide(scores);
 
@@ -200,9 +200,8 @@ class BackwardWorker {
                            buffers_.delta);
     add_product(tile_, finite_d_out_, count, p.queries, plan_.value_width, buffers_.tiles.scores,
                 p.width, 1, buffers_.d_out, buffers_.d_v + c * plan_.value_width);
-    if (relative_.in_values)
-      relative_gradients_.add_weights(scores, buffers_.tiles.scores, parameters_);
-    stages_.go_back(scores, parameters_);
+    if (relative_.in_values) relative_gradients_.add_weights(scores, buffers_.tiles.scores, sums_);
+    stages_.go_back(scores, sums_);
     add_products(p, g, c, scores);
     if (!relative_.in_scores) return;
     if (meets_keys_) {
@@ -211,7 +210,7 @@ class BackwardWorker {
         std::copy_n(plain + k * forward_.q.width, forward_.q.width,
                     buffers_.relative.k + k * plan_.width);
     }
-    relative_gradients_.add_scores(scores, c, buffers_.gradient, buffers_.factor, parameters_);
+    relative_gradients_.add_scores(scores, c, buffers_.gradient, buffers_.factor, sums_);
   }
 
   void add_products(const Panel& p, Index g, Index c, const ScoreTile& tile) {
@@ -262,8 +261,8 @@ class BackwardWorker {
   BackwardResults<T> results_;
 
   Index kv_head_ = 0, query_ = 0, queries_ = 0, key_ = 0, keys_ = 0;  ///< the pair
-  bool meets_keys_ = false;  ///< some vectors by distance meet keys
-  double* parameters_ = nullptr;
+  bool meets_keys_ = false;                         ///< some vectors by distance meet keys
+  double* sums_ = nullptr;                          ///< of parameters
   RegionSet turned_queries_ = 0, turned_keys_ = 0;  ///< regions with gradients
   std::array<std::uint64_t, most_regions> checked_keys_{}, finite_keys_{};  ///< tiles, by region
   bool finite_queries_ = true, finite_d_out_ = true;

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+//
+// attention_backward within the sequences of a ragged batch (attention/ragged.hpp).
+//
+// The gradients of each sequence are what a call of its own would give, to the last bit; those of
+// parameters are added up in the order of the sequences. Threads share the sequences if there are many,
+// and the work within each if there are few.
+#pragma once
+
+#include <posenc/attention/backward.hpp>
+#include <posenc/attention/ragged.hpp>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// How a call over a ragged batch is divided, and its memory: sums of parameters of the sequences that
+/// run at the same time, then the workspace of each thread.
+struct RaggedBackwardPlan {
+  Index parameters = 0;  ///< learned
+  bool many = false;     ///< sequences at a time
+  Index sums = 0;        ///< bytes
+  Index bytes = 0;       ///< of all; -1: it does not fit in memory
+
+  template <class T>
+  RaggedBackwardPlan(const RaggedPairs& pairs, const Asked<T>& asked,
+                     const FindDerivative<T>* derivatives, const PrefillLeaves<T>& leaves,
+                     Index head_dim, Index value_dim, Index concurrency, bool learns) {
+    if (learns) {
+      parameters = asked.answers->rotary().pairs();
+      for (const auto& [self, ask] : asked.answers->asked())
+        if (ask->num_parameters) parameters += ask->num_parameters(self);
+    }
+    constexpr Index most_sums = 1 << 22;
+    many = pairs.are_many(concurrency) &&
+           (parameters == 0 || pairs.sequences() <= most_sums / parameters);
+    const Index own = (many ? pairs.sequences() : 1) * parameters;
+    sums = round_up(own * static_cast<Index>(sizeof(double)), workspace_alignment);
+    const Index workers = ragged_workspace_bytes(
+        pairs, many, head_dim, value_dim, concurrency,
+        [&](const AttentionShape& shape, Index threads) {
+          return backward_bytes(call_of_shape<T>(asked, leaves, derivatives, shape), threads,
+                                learns);
+        });
+    bytes = workers < 0 ? -1 : sums + workers;
+  }
+};
+
+template <class T>
+void differentiate_ragged(const AttentionForward<T>& f, const TensorView<const T>& d_out,
+                          const AttentionGradients<T>& d, const RaggedPairs& pairs,
+                          const Asked<T>& asked, const FindDerivative<T>* derivatives,
+                          const PrefillLeaves<T>& leaves,
+                          const RaggedAttentionOptions<T>& options) {
+  const Answers& answers = *asked.answers;
+  const auto size = [](Index n) { return static_cast<std::size_t>(n); };
+  Problems problems;
+  check_backward(problems, f, d_out, d, options.lse, answers);
+  check_pairs(problems, pairs, f.q.tokens, f.k.tokens);
+  problems.raise_if_any("posenc::attention_backward");
+  const std::vector<Coordinates> at = coordinates_of<T>(problems, pairs, answers);
+  for (Index i = 0; d.parameters && problems.empty() && i < pairs.sequences(); ++i)
+    check_temperatures(problems, answers, at[size(i)].query, pairs.queries.tokens_of(i));
+  const std::span<double> parameters = d.parameters ? d.parameters->values() : std::span<double>{};
+  const bool learns = !parameters.empty();
+  const Index concurrency = options.executor.concurrency();
+  const RaggedBackwardPlan plan(pairs, asked, derivatives, leaves, f.q.width, f.v.width,
+                                concurrency, learns);
+  check_workspace(problems, options.workspace, plan.bytes);
+  problems.raise_if_any("posenc::attention_backward");
+
+  const std::vector<RotaryAtLength> rotary = rotary_of(pairs, answers, at);
+  const Workspace workspace(options.workspace, plan.bytes);
+  double* const sums = reinterpret_cast<double*>(workspace.data());
+  const Index each = (plan.bytes - plan.sums) / (plan.many ? concurrency : 1);
+  const auto add = [&](const double* from) {
+    for (double& to : parameters) to += *from++;
+  };
+  run_sequences(
+      pairs, plan.many, concurrency, options.executor,
+      [&](Index i, Index worker, Index threads, const AnyExecutor& executor) {
+        const Index first = pairs.queries.start(i), queries = pairs.queries.tokens_of(i);
+        const auto of_queries = [&](const auto& x) { return tokens_of(x, first, queries); };
+        const auto of_keys = [&](const auto& x) {
+          return tokens_of(x, pairs.keys.start(i), pairs.keys.tokens_of(i));
+        };
+        const AttentionForward<T> own{
+            of_queries(f.q), of_keys(f.k), of_keys(f.v), of_queries(f.out),
+            f.lse.subspan(size(first * f.q.heads), size(queries * f.q.heads))};
+        const TensorKeys<T> source(Rows<T>(own.k, leaves.level), Rows<T>(own.v, leaves.level),
+                                   KeyState::raw, at[size(i)]);
+        BackwardCall<T> call =
+            backward_call(own, of_queries(d_out),
+                          {of_queries(d.q), of_keys(d.k), of_keys(d.v), d.parameters}, source,
+                          at[size(i)], rotary.empty() ? &answers.rotary() : &*rotary[size(i)],
+                          asked, derivatives, leaves);
+        if (learns) {
+          call.parameters = {sums + (plan.many ? i : 0) * plan.parameters, parameters.size()};
+          std::fill(call.parameters.begin(), call.parameters.end(), 0.0);
+        }
+        const BackwardPlan one(call, threads, learns);
+        run_backward(call, one,
+                     BackwardMemory<T>(call, one, workspace.data() + plan.sums + worker * each),
+                     executor);
+        if (!plan.many) add(call.parameters.data());
+      });
+  for (Index i = 0; plan.many && i < pairs.sequences(); ++i) add(sums + i * plan.parameters);
+}
+
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT void differentiate_ragged<float>(const AttentionForward<float>&,
+                                                     const TensorView<const float>&,
+                                                     const AttentionGradients<float>&,
+                                                     const RaggedPairs&, const Asked<float>&,
+                                                     const FindDerivative<float>*,
+                                                     const PrefillLeaves<float>&,
+                                                     const RaggedAttentionOptions<float>&);
+#endif
+
+template <class T, class E>
+void differentiate_ragged_bound(const AttentionForward<T>& forward,
+                                const TensorView<const T>& d_out,
+                                const AttentionGradients<T>& gradients, const RaggedPairs& pairs,
+                                const Bound<E>& bound, const RaggedAttentionOptions<T>& options) {
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,
+                "posenc: attention_backward takes float or double.");
+  differentiate_ragged<T>(forward, d_out, gradients, pairs, bound.template asked<T>(),
+                          bound.template derivatives<T>(),
+                          prefill_leaves<typename Bound<E>::layout, T>(level_index()), options);
+}
+
+}  // namespace detail
+
+/// Bytes of workspace for gradients over these sequences with this executor, with or without
+/// ParameterGradients.
+/// Throws Error when the size does not fit in memory or the batches do not fit each other.
+template <class T, class E>
+[[nodiscard]] std::size_t attention_backward_workspace(const Bound<E>& bound,
+                                                       const RaggedBatch& queries,
+                                                       const RaggedBatch& keys, Index head_dim,
+                                                       Index value_dim,
+                                                       const AnyExecutor& executor = {}) {
+  const detail::RaggedPairs pairs{queries, keys};
+  Problems problems;
+  detail::check_pairs(problems, pairs);
+  problems.raise_if_any("posenc::attention_backward_workspace");
+  Index bytes = 0;
+  for (const bool learns : {false, true}) {
+    const detail::RaggedBackwardPlan plan(
+        pairs, bound.template asked<T>(), bound.template derivatives<T>(),
+        detail::prefill_leaves<typename Bound<E>::layout, T>(detail::level_index()), head_dim,
+        value_dim, executor.concurrency(), learns);
+    bytes = plan.bytes < 0 || bytes < 0 ? -1 : std::max(bytes, plan.bytes);
+  }
+  return detail::usable_ragged_bytes(bytes, head_dim, value_dim,
+                                     "posenc::attention_backward_workspace");
+}
+
+/// The gradients of attention(q, k, v, out, queries, keys, bound, options).
+/// Throws Error for shapes and starts that do not fit together, with every problem at once, and for
+/// encodings with a component that has no gradient.
+template <class T, class E>
+void attention_backward(const AttentionForward<T>& forward,
+                        std::type_identity_t<TensorView<const T>> d_out,
+                        const std::type_identity_t<AttentionGradients<T>>& gradients,
+                        const RaggedBatch& queries, const RaggedBatch& keys, const Bound<E>& bound,
+                        const RaggedAttentionOptions<T>& options = {}) {
+  detail::differentiate_ragged_bound<T>(forward, d_out, gradients, {queries, keys}, bound, options);
+}
+
+/// Those of whole sequences over themselves.
+template <class T, class E>
+void attention_backward(const AttentionForward<T>& forward,
+                        std::type_identity_t<TensorView<const T>> d_out,
+                        const std::type_identity_t<AttentionGradients<T>>& gradients,
+                        const RaggedBatch& batch, const Bound<E>& bound,
+                        const RaggedAttentionOptions<T>& options = {}) {
+  detail::differentiate_ragged_bound<T>(forward, d_out, gradients, {batch, batch}, bound, options);
+}
+
+POSENC_NAMESPACE_END
