@@ -2,7 +2,8 @@
 //
 // rotate: the rotary operation by itself, for users who keep their own attention.
 //
-//   y(token, head) = A R_position x(token, head)      unrotate undoes it
+//   y(token, head) = A R_position x(token, head)      unrotate undoes it, and rotate_backward
+//                                                     (rotate/backward.hpp) takes gradients back
 //
 // x and y are [tokens, heads, head_dim] with any strides, in float, double, bfloat16 or float16;
 // y may be x. Cosine and sine are computed once per token and serve every head; 16-bit elements are
@@ -51,21 +52,27 @@ inline void check_rotation(Problems& problems, const Answers& answers) {
 
 template <class LayoutT, std::size_t N, class T>
 void rotate_all(const RotateTensors<T, N>& tensors, const Positions& positions,
-                const Answers& answers, const RotateOptions& options, bool inverse) {
+                const Answers& answers, const RotateOptions& options, RotateBy by) {
   const Index tokens = tensors[0].x.tokens;
   Problems problems;
   check_rotation(problems, answers);
-  problems.raise_if_any(inverse ? "posenc::unrotate" : "posenc::rotate");
+  problems.raise_if_any(who(by));
   const RotaryAtLength at_length(answers, [&] { return positions.length(tokens); });
   const Rotary& rotary = *at_length;
-  const RotateCall call(rotary.state, options, inverse);
+  const RotateCall call(rotary.state, options, by);
   check_tensors(problems, tensors, rotary.state.head_dim);
   check_positions(problems, rotary.state, positions, tokens);
   call.check(problems, tensors[0].side);
-  problems.raise_if_any(call.who());
+  problems.raise_if_any(who(by));
   if (call.grows) check_growth<T>(problems, rotary.state, positions, tokens);
-  problems.raise_if_any(call.who());
+  problems.raise_if_any(who(by));
   rotate_checked<LayoutT>(tensors, positions, rotary, call, options.executor);
+}
+template <std::size_t N, class T, class E>
+void rotate_all(const RotateTensors<T, N>& tensors, const Positions& positions,
+                const Bound<E>& bound, const RotateOptions& options, RotateBy by) {
+  require_rotation<E>();
+  rotate_all<typename Bound<E>::layout>(tensors, positions, bound.answers(), options, by);
 }
 
 }  // namespace detail
@@ -78,9 +85,8 @@ void rotate_all(const RotateTensors<T, N>& tensors, const Positions& positions,
 template <class T, class E>
 void rotate(std::type_identity_t<TensorView<const T>> x, TensorView<T> y,
             const Positions& positions, const Bound<E>& bound, const RotateOptions& options = {}) {
-  detail::require_rotation<E>();
-  detail::rotate_all<typename Bound<E>::layout, 1, T>({{{x, y, options.side}}}, positions,
-                                                      bound.answers(), options, false);
+  detail::rotate_all<1, T>({{{x, y, options.side}}}, positions, bound, options,
+                           detail::RotateBy::rotation);
 }
 
 /// Rotates in place.
@@ -95,9 +101,8 @@ void rotate(TensorView<T> x, const Positions& positions, const Bound<E>& bound,
 template <class T, class E>
 void rotate(TensorView<T> q, TensorView<T> k, const Positions& positions, const Bound<E>& bound,
             const RotateOptions& options = {}) {
-  detail::require_rotation<E>();
-  detail::rotate_all<typename Bound<E>::layout, 2, T>({{{q, q, Side::query}, {k, k, Side::key}}},
-                                                      positions, bound.answers(), options, false);
+  detail::rotate_all<2, T>({{{q, q, Side::query}, {k, k, Side::key}}}, positions, bound, options,
+                           detail::RotateBy::rotation);
 }
 
 /// Undoes rotate: y = R^-1 x / A.
@@ -105,9 +110,8 @@ template <class T, class E>
 void unrotate(std::type_identity_t<TensorView<const T>> x, TensorView<T> y,
               const Positions& positions, const Bound<E>& bound,
               const RotateOptions& options = {}) {
-  detail::require_rotation<E>();
-  detail::rotate_all<typename Bound<E>::layout, 1, T>({{{x, y, options.side}}}, positions,
-                                                      bound.answers(), options, true);
+  detail::rotate_all<1, T>({{{x, y, options.side}}}, positions, bound, options,
+                           detail::RotateBy::inverse);
 }
 
 /// Undoes rotate in place.
@@ -121,9 +125,8 @@ void unrotate(TensorView<T> x, const Positions& positions, const Bound<E>& bound
 template <class T, class E>
 void unrotate(TensorView<T> q, TensorView<T> k, const Positions& positions, const Bound<E>& bound,
               const RotateOptions& options = {}) {
-  detail::require_rotation<E>();
-  detail::rotate_all<typename Bound<E>::layout, 2, T>({{{q, q, Side::query}, {k, k, Side::key}}},
-                                                      positions, bound.answers(), options, true);
+  detail::rotate_all<2, T>({{{q, q, Side::query}, {k, k, Side::key}}}, positions, bound, options,
+                           detail::RotateBy::inverse);
 }
 
 /// Binds the encoding and rotates in place, in one call.

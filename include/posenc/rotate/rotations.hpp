@@ -45,7 +45,7 @@ class Rotations {
     problems.require(rotary.layout == &layout_rule<LayoutT>,
                      "these Rotations are of another layout (HalfSplit, Interleaved) than the "
                      "encoding.");
-    const detail::RotateCall call(rotary.state, options, false);
+    const detail::RotateCall call(rotary.state, options, detail::RotateBy::rotation);
     detail::check_positions(problems, rotary.state, positions, tokens);
     call.check(problems, options.side);
     problems.raise_if_any("posenc::Rotations");

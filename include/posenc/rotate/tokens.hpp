@@ -32,18 +32,32 @@ struct RotateTensor {
 template <class T, std::size_t N>
 using RotateTensors = std::array<RotateTensor<T>, N>;
 
+/// What the vectors of a call are multiplied by: A M R, its inverse, or its transpose.
+enum class RotateBy { rotation, inverse, transpose };
+
+/// Whose call it is.
+constexpr const char* who(RotateBy by) {
+  switch (by) {
+    case RotateBy::inverse:
+      return "posenc::unrotate";
+    case RotateBy::transpose:
+      return "posenc::rotate_backward";
+    default:
+      return "posenc::rotate";
+  }
+}
+
 /// What is done to every token of a call.
 struct RotateCall {
-  bool inverse;
+  RotateBy by;
   bool grows;        ///< queries and keys have magnitudes of their own
   double amplitude;  ///< infinite where an attention factor of 0 is to be undone
 
-  RotateCall(const RotaryState& state, const RotateOptions& options, bool inverse_)
-      : inverse(inverse_), grows(state.growth.size() != 0) {
+  RotateCall(const RotaryState& state, const RotateOptions& options, RotateBy by_)
+      : by(by_), grows(state.growth.size() != 0) {
     const double a = options.attention_factor ? state.attention_factor : 1.0;
-    amplitude = inverse ? 1 / a : a;
+    amplitude = by == RotateBy::inverse ? 1 / a : a;
   }
-  [[nodiscard]] const char* who() const { return inverse ? "posenc::unrotate" : "posenc::rotate"; }
   void check(Problems& problems, std::optional<Side> side) const {
     problems.require(std::isfinite(amplitude),
                      "the attention factor is 0, so it cannot be undone.");
@@ -51,7 +65,11 @@ struct RotateCall {
                      "this encoding (XPos) scales queries and keys differently: say which this is "
                      "with RotateOptions::side, or rotate both in one call.");
   }
-  [[nodiscard]] Turn turn(std::optional<Side> side) const { return {amplitude, inverse, side}; }
+  [[nodiscard]] Turn turn(std::optional<Side> side) const {
+    // A transpose keeps magnitudes, which are those of the other side in reverse.
+    if (side && by == RotateBy::transpose) side = *side == Side::query ? Side::key : Side::query;
+    return {amplitude, by != RotateBy::rotation, side};
+  }
 };
 
 template <class T, std::size_t N>
