@@ -40,6 +40,7 @@
 #include <posenc/rotary/rope.hpp>
 #include <posenc/rotary/rotate_values.hpp>
 #include <posenc/rotary/xpos.hpp>
+#include <posenc/rotate/backward.hpp>
 #include <posenc/rotate/ragged.hpp>
 #include <posenc/rotate/rotate.hpp>
 #include <posenc/rotate/rotations.hpp>

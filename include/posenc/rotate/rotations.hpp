@@ -4,9 +4,11 @@
 //
 //   const Rotations at(bound, positions, tokens);     once per step
 //   rotate(q, k, at);                                 in every layer
+//   const Rotations back = at.transposed();           once per step of training
+//   rotate(d_q, d_k, back);                           rotate_backward, in every layer
 //
-// They are the numbers that rotate() computes in each call, so results have the same bits. A token
-// takes rotary_dim of them: 512 bytes for 128 channels in float.
+// They are the numbers that rotate() and rotate_backward() compute in each call, so results have the
+// same bits. A token takes rotary_dim of them: 512 bytes for 128 channels in float.
 #pragma once
 
 #include <posenc/rotate/rotate.hpp>
@@ -64,6 +66,16 @@ class Rotations {
     angles_.resize(static_cast<std::size_t>(all));
     detail::fill_angles_at_level<U>(rotary, rotary.angles, call.turn(options.side), positions,
                                     tokens, angles_.data(), angles_.data() + stride_, 2 * stride_);
+  }
+
+  /// What takes gradients back, as rotate_backward does: the same cosines, sines of the other sign.
+  [[nodiscard]] Rotations transposed() const {
+    Rotations other = *this;
+    for (Index token = 0; token < tokens_; ++token) {
+      U* const sines = other.angles_.data() + 2 * stride_ * token + stride_;
+      for (Index i = 0; i < stride_; ++i) sines[i] = -sines[i];
+    }
+    return other;
   }
 
   [[nodiscard]] Index tokens() const { return tokens_; }
