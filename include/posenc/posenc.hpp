@@ -22,6 +22,7 @@
 #include <posenc/core/view.hpp>
 
 #include <posenc/embedding/add_positions.hpp>
+#include <posenc/embedding/backward.hpp>
 #include <posenc/embedding/learned_absolute.hpp>
 #include <posenc/embedding/sinusoidal.hpp>
 

@@ -176,7 +176,7 @@ constexpr Questions make_questions() {
     static_assert(RelativeBiasGradient<S> || ScoreBiasGradient<S> || MapParameterDerivative<S> ||
                       TemperatureGradient<S> || SinkLogitGradient<S> || RelativeKeysGradient<S> ||
                       RelativeQueriesGradient<S> || RelativeValuesGradient<S> ||
-                      QueryBiasGradient<S>,
+                      QueryBiasGradient<S> || InputEmbeddingGradient<S>,
                   "posenc: this component has num_parameters(), but no const member that says "
                   "their gradient: "
                   "relative_bias_gradient, score_bias_gradient, sink_logit_gradient, ... "

@@ -35,6 +35,10 @@ using RegionSet = unsigned;
 // --- Questions about embeddings and frequencies -------------------------------------------------
 
 /// embed(position, out): the vector [embedding_width()] that is added to a token's embedding.
+///
+/// Optional:
+///   check_position(problems, position)   reports a position that has no vector, before a call changes
+///                                        anything. Without it, every position has
 template <class T>
 concept InputEmbedding = requires(const T c, double position, std::span<double> out) {
   c.embed(position, out);
@@ -220,6 +224,15 @@ template <class T>
 concept Parameters = requires(const T c) {
   { c.num_parameters() } -> std::convertible_to<Index>;
 };
+
+/// Adds <d, d embed(position) / d parameter>, where d is the gradient of the vector that embed() writes.
+/// Asked by add_positions_backward, of the parameters themselves.
+template <class T>
+concept InputEmbeddingGradient =
+    InputEmbedding<T> && Parameters<T> &&
+    requires(const T c, double position, std::span<const double> d, std::span<double> gradient) {
+      c.embed_gradient(position, d, gradient);
+    };
 
 /// Where parameters act through fewer or simpler numbers: num_sums() says how many of these there are,
 /// `gradient` of the functions below is of them, and gradient_of_sums(sums, gradient), asked once at the

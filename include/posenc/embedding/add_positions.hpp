@@ -12,7 +12,8 @@
 #pragma once
 
 #include <posenc/core/concepts.hpp>
-#include <posenc/core/view.hpp>
+#include <posenc/core/overlap.hpp>
+#include <posenc/core/positions.hpp>
 
 #include <vector>
 
@@ -20,56 +21,45 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-template <InputEmbedding E, class T, class PositionOf>
-void add_positions_at(const E& embedding, TensorView<T> x, Problems& problems,
-                      PositionOf position_of) {
+inline double position_of(const Positions& positions, Index token) {
+  return positions.is_real() ? positions.real(token) : static_cast<double>(positions[token]);
+}
+
+/// Reports what is wrong with a call for x.
+template <InputEmbedding E, class T>
+void check_embedding(Problems& problems, const E& embedding, const TensorView<T>& x,
+                     const Positions& positions) {
   if constexpr (Checks<E>) embedding.check(problems, HeadShape{});
+  check_view(problems, "the view", x);
   problems.require(x.width == embedding.embedding_width(), "the view is ", x.width,
                    " channels wide, but the encoding ", embedding.embedding_width(), ".");
+  positions.check(problems, "tokens", x.tokens);
+  problems.require(positions.axes() == 1, "an embedding has one position per token, got ",
+                   positions.axes(), " coordinates.");
+  if constexpr (requires { embedding.check_position(problems, 0.0); })
+    for (Index token = 0; token < x.tokens && problems.empty(); ++token)
+      embedding.check_position(problems, position_of(positions, token));
+}
+
+}  // namespace detail
+
+/// Tokens at the given positions: an offset, or one position each, whole or real. Throws Error when
+/// the widths differ, or when the encoding has no vector for a position.
+template <InputEmbedding E, class T>
+void add_positions(const E& embedding, TensorView<T> x, const Positions& positions = 0) {
+  Problems problems;
+  detail::check_embedding(problems, embedding, x, positions);
   problems.raise_if_any("posenc::add_positions");
 
   std::vector<double> p(static_cast<std::size_t>(x.width));
   for (Index token = 0; token < x.tokens; ++token) {
-    embedding.embed(position_of(token), std::span<double>(p));
+    embedding.embed(detail::position_of(positions, token), std::span<double>(p));
     for (Index head = 0; head < x.heads; ++head)
       for (Index c = 0; c < x.width; ++c) {
         T& value = x(token, head, c);
         value = static_cast<T>(static_cast<double>(value) + p[static_cast<std::size_t>(c)]);
       }
   }
-}
-
-template <InputEmbedding E, class T, class P>
-void add_listed_positions(const E& embedding, TensorView<T> x, std::span<const P> positions) {
-  Problems problems;
-  problems.require(static_cast<Index>(positions.size()) == x.tokens, "the view has ", x.tokens,
-                   " tokens, but there are ", positions.size(), " positions.");
-  add_positions_at(embedding, x, problems, [positions](Index token) {
-    return static_cast<double>(positions[static_cast<std::size_t>(token)]);
-  });
-}
-
-}  // namespace detail
-
-/// Tokens at positions first, first + 1, ... Throws Error when the widths differ, or when the
-/// encoding has no vector for a position (tokens before that one have then been added).
-template <InputEmbedding E, class T>
-void add_positions(const E& embedding, TensorView<T> x, Position first = 0) {
-  Problems problems;
-  detail::add_positions_at(embedding, x, problems,
-                           [first](Index token) { return static_cast<double>(first + token); });
-}
-
-/// Tokens at the given positions, one each.
-template <InputEmbedding E, class T>
-void add_positions(const E& embedding, TensorView<T> x, std::span<const Position> positions) {
-  detail::add_listed_positions(embedding, x, positions);
-}
-
-/// The same at positions between the whole ones.
-template <InputEmbedding E, class T>
-void add_positions(const E& embedding, TensorView<T> x, std::span<const double> positions) {
-  detail::add_listed_positions(embedding, x, positions);
 }
 
 POSENC_NAMESPACE_END

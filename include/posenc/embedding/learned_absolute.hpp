@@ -45,13 +45,17 @@ struct LearnedAbsolute {
     return squared;
   }
 
+  void check_position(Problems& problems, double position) const {
+    problems.require(position >= 0 && position < static_cast<double>(reach()) &&
+                         position == std::floor(position),
+                     "the table has vectors for the whole positions 0 to ", reach() - 1,
+                     ", got position ", position,
+                     hierarchical ? "." : "; `hierarchical` would extend it.");
+  }
+
   /// Throws Error for a position that has no vector.
   void embed(double position, std::span<double> out) const {
-    if (!(position >= 0 && position < static_cast<double>(reach()) &&
-          position == std::floor(position)))
-      throw_no_vector(position);
-    const Index rows = length - offset;
-    const Index n = static_cast<Index>(position);
+    const Index rows = length - offset, n = checked(position);
     const float* low = row(n % rows);
     if (n < rows) {
       for (Index c = 0; c < width; ++c) out[static_cast<std::size_t>(c)] = scale * double{low[c]};
@@ -64,6 +68,19 @@ struct LearnedAbsolute {
       const auto u = [&](const float* e) { return (double{e[c]} - a * double{zero[c]}) / (1 - a); };
       out[static_cast<std::size_t>(c)] = scale * (a * u(high) + (1 - a) * u(low));
     }
+  }
+
+  /// Of the table, in its order.
+  [[nodiscard]] Index num_parameters() const { return std::ssize(table); }
+  void embed_gradient(double position, std::span<const double> d,
+                      std::span<double> gradient) const {
+    const Index rows = length - offset, n = checked(position);
+    add_to_row(n % rows, scale, d, gradient);
+    if (n < rows) return;
+    // a u_i + (1 - a) u_j = E[j] + a / (1 - a) (E[i] - E[0])
+    const double share = scale * *hierarchical / (1 - *hierarchical);
+    add_to_row(n / rows, share, d, gradient);
+    add_to_row(0, -share, d, gradient);
   }
 
   void check(Problems& problems, const HeadShape&) const {
@@ -86,12 +103,17 @@ struct LearnedAbsolute {
  private:
   [[nodiscard]] const float* row(Index n) const { return table.data() + (n + offset) * width; }
 
-  [[noreturn]] void throw_no_vector(double position) const {
+  void add_to_row(Index n, double factor, std::span<const double> d,
+                  std::span<double> gradient) const {
+    double* const to = gradient.data() + (n + offset) * width;
+    for (Index c = 0; c < width; ++c) to[c] += factor * d[static_cast<std::size_t>(c)];
+  }
+
+  [[nodiscard]] Index checked(double position) const {
     Problems problems;
-    problems.add("the table has vectors for the whole positions 0 to ", reach() - 1,
-                 ", got position ", position,
-                 hierarchical ? "." : "; `hierarchical` would extend it.");
-    throw Error("posenc::LearnedAbsolute", problems.sentences());
+    check_position(problems, position);
+    problems.raise_if_any("posenc::LearnedAbsolute");
+    return static_cast<Index>(position);
   }
 };
 

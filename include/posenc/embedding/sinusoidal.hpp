@@ -48,18 +48,21 @@ struct Sinusoidal {
   }
 
   void embed(double position, std::span<double> out) const {
-    const Index pairs = width / 2;
-    const Index stride = layout == SinusoidalLayout::interleaved ? 2 : 1;
-    const Index half = layout == SinusoidalLayout::interleaved ? 1 : pairs;
-    const bool cosine_first = layout == SinusoidalLayout::cos_sin;
-    double* sine = out.data() + (cosine_first ? half : 0);
-    double* cosine = out.data() + (cosine_first ? 0 : half);
-    for (Index i = 0; i < pairs; ++i) {
-      const double angle = (position + offset) * frequency(i);
-      sine[i * stride] = scale * std::sin(angle);
-      cosine[i * stride] = scale * std::cos(angle);
-    }
+    for_pairs(position, [&](Index sine, Index cosine, double angle) {
+      out[static_cast<std::size_t>(sine)] = scale * std::sin(angle);
+      out[static_cast<std::size_t>(cosine)] = scale * std::cos(angle);
+    });
     if (width % 2 != 0) out[static_cast<std::size_t>(width - 1)] = 0;
+  }
+
+  /// Of the scale.
+  [[nodiscard]] Index num_parameters() const { return 1; }
+  void embed_gradient(double position, std::span<const double> d,
+                      std::span<double> gradient) const {
+    for_pairs(position, [&](Index sine, Index cosine, double angle) {
+      gradient[0] += d[static_cast<std::size_t>(sine)] * std::sin(angle) +
+                     d[static_cast<std::size_t>(cosine)] * std::cos(angle);
+    });
   }
 
   void check(Problems& problems, const HeadShape&) const {
@@ -72,6 +75,19 @@ struct Sinusoidal {
     problems.require(std::isfinite(scale) && std::isfinite(offset),
                      "Sinusoidal: scale and offset must be finite, got ", scale, " and ", offset,
                      ".");
+  }
+
+ private:
+  /// Calls f(channel of the sine, of the cosine, angle) for every pair.
+  template <class F>
+  void for_pairs(double position, const F& f) const {
+    const Index pairs = width / 2;
+    const Index stride = layout == SinusoidalLayout::interleaved ? 2 : 1;
+    const Index half = layout == SinusoidalLayout::interleaved ? 1 : pairs;
+    const bool cosine_first = layout == SinusoidalLayout::cos_sin;
+    for (Index i = 0; i < pairs; ++i)
+      f(i * stride + (cosine_first ? half : 0), i * stride + (cosine_first ? 0 : half),
+        (position + offset) * frequency(i));
   }
 };
 
