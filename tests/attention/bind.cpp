@@ -241,11 +241,12 @@ TEST_CASE("bind: transforms apply in the order written, to the state so far") {
 
 TEST_CASE("bind: components are prepared in the order written") {
   const auto bound = bind(ALiBi{} | SoftCap{5} | Causal{}, {.num_heads = 8});
-  using Stages = decltype(bound.stages());
-  STATIC_REQUIRE(RelativeBias<std::remove_cvref_t<std::tuple_element_t<0, Stages>>>);
-  STATIC_REQUIRE(std::is_same_v<std::tuple_element_t<2, Stages>, const Causal&>);
-  CHECK(std::get<1>(bound.stages()).cap == 5);
-  CHECK_THAT(std::get<0>(bound.stages()).relative_bias(0, 10), WithinAbs(-5, 1e-12));
+  const std::span<const detail::Stage> stages = bound.answers().asked();
+  REQUIRE(stages.size() == 3);
+  CHECK(stages[0].ask->change(stages[0].self, 0, {.query = 10}) == -5);
+  CHECK(stages[1].ask->change(stages[1].self, 1e9, {}) == 5);
+  CHECK(stages[2].ask->visible(stages[2].self, {.query_index = 1}));
+  CHECK_FALSE(stages[2].ask->visible(stages[2].self, {.key_index = 1}));
 }
 
 TEST_CASE("bind: distance maps") {

@@ -57,7 +57,7 @@ TEST_CASE("bias(f): a generic lambda and a captured value are functions too") {
 
 TEST_CASE("bias(f): composes, and checks what the functor checks") {
   const auto composed = bias(RecencyBonus{1, 1}) | Causal{};
-  static_assert(std::tuple_size_v<std::remove_cvref_t<decltype(composed.components())>> == 2);
+  static_assert(decltype(composed)::size == 2);
   static_assert(!Checks<decltype(bias(Both{}))>);
   CHECK(sentences_of(bias(RecencyBonus{1, 1})).empty());
   CHECK_THAT(sentences_of(bias(RecencyBonus{1, -2})),

@@ -90,7 +90,8 @@ TEST_CASE("Fire: equals the network, in long double") {
 
 TEST_CASE("Fire: a tile's function is the network at each of its scores, in every way it is made") {
   std::set<std::type_index> ways;
-  const auto check = [&](const Fire& fire, const Interval& queries, const Interval& keys) {
+  const auto check = [&](const Fire& fire, const Interval& queries, const Interval& keys,
+                         Position step = 1) {
     const PreparedFire bias = fire.prepare(heads(2));
     const Tile tile{.query = queries, .key = keys, .query_index = queries, .key_index = keys};
     double worst = 0;
@@ -98,14 +99,14 @@ TEST_CASE("Fire: a tile's function is the network at each of its scores, in ever
     bias.tile_bias(tile, 1, [&]<class F>(const F& f) {
       ways.insert(typeid(F));
       for (Position query = queries.first; query <= queries.last; ++query)
-        for (Position key = keys.first; key <= keys.last; ++key, ++asked) {
+        for (Position key = keys.first + query % step; key <= keys.last; key += step, ++asked) {
           const auto [expected, magnitude] = network(fire, at(query, key, 1));
           const long double off = std::abs(expected - f(at(query, key, 1)));
           worst = std::max(worst, static_cast<double>(off / magnitude));
         }
     });
     CAPTURE(queries.first, queries.last, keys.first, keys.last, fire.hidden_weight.size());
-    CHECK(asked == (queries.last - queries.first + 1) * (keys.last - keys.first + 1));
+    CHECK(asked == (queries.last - queries.first + 1) * ((keys.last - keys.first + 1) / step));
     CHECK(worst <= 1e-15 * static_cast<double>(fire.hidden_weight.size() + 8));
   };
   for (const Index width : {1, 8, 32, 100})
@@ -122,7 +123,7 @@ TEST_CASE("Fire: a tile's function is the network at each of its scores, in ever
           check(fire, queries, keys);
       check(fire, {-3, 10}, {0, 20});       // below the tables
       check(fire, {590, 600}, {580, 599});  // the last one is beyond them
-      check(fire, {0, 599}, {0, 599});
+      check(fire, {0, 599}, {0, 599}, 20);
       check(fire, {0, 10}, {600, 620});   // too far in the future
       check(fire, {560, 599}, {-30, 5});  // too far in the past
     }

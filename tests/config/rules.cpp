@@ -258,7 +258,7 @@ bool same_encoding(const posenc::AnyEncoding& any, const E& known) {
   const posenc::AnyBound a = posenc::bind(any, {.num_heads = 8, .head_dim = 64}),
                          b = posenc::bind(posenc::AnyEncoding(known),
                                           {.num_heads = 8, .head_dim = 64});
-  return any.size() == std::tuple_size_v<std::remove_cvref_t<decltype(known.components())>> &&
+  return any.size() == std::remove_cvref_t<decltype(known)>::size &&
          a.rotary().layout == b.rotary().layout && a.scale(64) == b.scale(64) &&
          a.rotary().state.inv_freq.size() == b.rotary().state.inv_freq.size() &&
          (a.rotary().state.inv_freq == b.rotary().state.inv_freq).all() &&

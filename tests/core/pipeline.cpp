@@ -67,8 +67,8 @@ TEST_CASE("pipeline: composition is flat and keeps the order") {
   STATIC_REQUIRE(std::is_same_v<decltype(nested), const Expected>);
   for (const auto& each : {left, right, pairs, called, nested}) {
     CHECK(order(each) == "rope pi alibi causal ");
-    CHECK(std::get<0>(each.components()).head_dim == 8);
-    CHECK(std::get<1>(each.components()).factor == 2);
+    CHECK(each.get<0>().head_dim == 8);
+    CHECK(each.get<1>().factor == 2);
   }
   CHECK(order(rope | ABF{.beta = 2} | PI{.factor = 2}) == "rope abf pi ");
   CHECK(order(rope | PI{.factor = 2} | ABF{.beta = 2}) == "rope pi abf ");
@@ -97,13 +97,13 @@ TEST_CASE("pipeline: constant expressions") {
                             YaRN{.factor = 4, .original_context = 32'768} |
                             ReRoPE{.window = 8'192} | ALiBi{} | SlidingWindow{.left = 65'535} |
                             SoftCap{50};
-  STATIC_REQUIRE(std::get<0>(composed.components()).base == 500'000);
+  STATIC_REQUIRE(composed.get<0>().base == 500'000);
   STATIC_REQUIRE(composed.num_rotary_bases == 1);
   STATIC_REQUIRE(composed.num_distance_maps == 1);
   STATIC_REQUIRE(composed.transforms_frequencies);
   STATIC_REQUIRE(!composed.depends_on_length);
   STATIC_REQUIRE(!composed.rotates_values);
-  STATIC_REQUIRE(std::tuple_size_v<std::remove_cvref_t<decltype(composed.components())>> == 6);
+  STATIC_REQUIRE(decltype(composed)::size == 6);
 }
 
 TEST_CASE("pipeline: what an encoding says of itself") {
@@ -125,9 +125,9 @@ TEST_CASE("pipeline: components of others, on either side") {
   const auto both = elsewhere::Bonus{5} | elsewhere::EvenKeys{};  // the operator is visible here
   STATIC_REQUIRE(std::is_same_v<decltype(left), const Encoding<elsewhere::Bonus, Causal>>);
   STATIC_REQUIRE(std::is_same_v<decltype(own), const decltype(both)>);
-  CHECK(std::get<0>(left.components()).strength == 2);
-  CHECK(std::get<1>(right.components()).strength == 3);
-  CHECK(std::get<0>(both.components()).strength == 5);
+  CHECK(left.get<0>().strength == 2);
+  CHECK(right.get<1>().strength == 3);
+  CHECK(both.get<0>().strength == 5);
 }
 
 TEST_CASE("pipeline: components are told by what they answer") {

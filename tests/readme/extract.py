@@ -3,10 +3,10 @@
 
     extract.py <root> <output folder> <page.md>...
 
-A block with `int main` becomes a file of its own, as it stands. The other blocks of a page are
-fragments: each becomes the body of a function of one file, whose main() calls them in order;
-`#include` lines of a fragment go to the top of that file. Files that do not include posenc
-themselves begin with PROLOGUE. Compiler messages name the page and the line.
+A block with `int main` becomes a file of its own, as it stands. The other blocks are fragments: each
+becomes the body of a function in the namespace of its page, and all pages are one file, fragments.cpp,
+whose main() calls them in order; `#include` lines of a fragment go to the top of that file. Files that do
+not include posenc themselves begin with PROLOGUE. Compiler messages name the page and the line.
 
 Comments above a block change what happens to it:
 
@@ -106,24 +106,34 @@ def whole_program(block):
     return block.rows if includes_posenc else PROLOGUE + block.rows
 
 
-def page_of_fragments(blocks):
-    lines = [row for block in blocks for row in block.includes] + PROLOGUE
+def namespace_of_fragments(name, blocks):
+    lines = [f"namespace {name} {{"]
     for block in blocks:
         if block.kind == "declarations":
             lines += block.code
     fragments = [block for block in blocks if block.kind != "declarations"]
     for number, block in enumerate(fragments, 1):
         lines += [f"static void fragment_{number}() {{", *block.code, "}"]
-    lines += ["int main() {"]
+    lines += ["static void all() {", f'  std::puts("{name}");']
     for number, block in enumerate(fragments, 1):
         if block.kind != "compile":
             lines.append(f"  fragment_{number}();")
-    return lines + ["}"]
+    return lines + ["}", "}"]
+
+
+def file_of_fragments(pages):
+    """pages: the fragments of each, by the name of the page."""
+    lines = [row for blocks in pages.values() for block in blocks for row in block.includes]
+    lines += PROLOGUE
+    for name, blocks in pages.items():
+        lines += namespace_of_fragments(name, blocks)
+    return lines + ["int main() {", *(f"  {name}::all();" for name in pages), "}"]
 
 
 def main():
     root, output = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     output.mkdir(parents=True, exist_ok=True)
+    pages = {}
     for path in map(pathlib.Path, sys.argv[3:]):
         if not path.exists():
             continue
@@ -133,9 +143,10 @@ def main():
         programs = [block for block in blocks if block.is_program]
         fragments = [block for block in blocks if not block.is_program]
         if fragments:
-            write(output / f"{name}.cpp", page_of_fragments(fragments))
+            pages[name] = fragments
         for number, block in enumerate(programs, 1):
             write(output / f"{name}_program_{number}.cpp", whole_program(block))
+    write(output / "fragments.cpp", file_of_fragments(pages))
 
 
 main()

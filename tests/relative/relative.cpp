@@ -241,10 +241,14 @@ TEST_CASE("vectors by distance: in place", "[relative]") {
 }
 
 TEST_CASE("vectors by distance: room for what is asked and no more", "[relative]") {
-  const auto bytes = [](const auto& encoding, Index queries, Index keys) {
-    const auto bound =
-        posenc_test::bind_any(encoding, {.num_heads = heads, .num_kv_heads = kv_heads});
+  const auto bound_to = [](const auto& encoding) {
+    return posenc_test::bind_any(encoding, {.num_heads = heads, .num_kv_heads = kv_heads});
+  };
+  const auto bytes_of = [](const auto& bound, Index queries, Index keys) {
     return attention_workspace<float>(bound, {queries, keys, width, value_dim}, Serial{});
+  };
+  const auto bytes = [&](const auto& encoding, Index queries, Index keys) {
+    return bytes_of(bound_to(encoding), queries, keys);
   };
   const std::size_t plain = bytes(encoding(Causal{}), 2000, 2000);
   CHECK(bytes(DeBERTa{} | Causal{}, 2000, 2000) <= plain + 4096);
@@ -252,12 +256,12 @@ TEST_CASE("vectors by distance: room for what is asked and no more", "[relative]
   CHECK(bytes(xl(10'000) | Causal{}, 2000, 2000) == bytes(xl(1'000) | Causal{}, 2000, 2000));
   CHECK(bytes(xl(10) | Causal{}, 2000, 2000) < bytes(xl(1'000) | Causal{}, 2000, 2000));
   // Smaller calls fit.
-  const auto all = shaw_keys(50) | shaw_values(300) | xl(3000) | deberta() | Causal{};
+  const auto all = bound_to(shaw_keys(50) | shaw_values(300) | xl(3000) | deberta() | Causal{});
   Index wrong = 0;
   for (const Index keys : {1, 63, 300, 4'096, 9'000})
     for (Index queries = 1; queries < 600; queries += 7) {
-      wrong += bytes(all, queries, keys) > bytes(all, queries + 7, keys) ? 1 : 0;
-      wrong += bytes(all, queries, keys) > bytes(all, queries, 70'000) ? 1 : 0;
+      wrong += bytes_of(all, queries, keys) > bytes_of(all, queries + 7, keys) ? 1 : 0;
+      wrong += bytes_of(all, queries, keys) > bytes_of(all, queries, 70'000) ? 1 : 0;
     }
   CHECK(wrong == 0);
 }

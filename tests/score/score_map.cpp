@@ -43,7 +43,7 @@ TEST_CASE("score_map(f): a function of the score and of where it stands") {
 
 TEST_CASE("score_map(f): composes, and checks what the functor checks") {
   const auto composed = score_map(Leaky{0.1}) | Causal{};
-  static_assert(std::tuple_size_v<std::remove_cvref_t<decltype(composed.components())>> == 2);
+  static_assert(decltype(composed)::size == 2);
   CHECK(score_map(Leaky{0.5}).map_score(-4.0, Score{}) == -2);
   CHECK_THAT(sentences_of(score_map(Leaky{-1})),
              ContainsSubstring("slope must not be negative, got -1"));

@@ -19,9 +19,39 @@
 #include <posenc/bind/derivatives.hpp>
 #include <posenc/core/pipeline.hpp>
 
+#include <memory>
+#include <vector>
+
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
+
+/// A value that lives as long as the pointer. Pointers to one base cost less compile time than
+/// std::make_shared of every type.
+class Held {
+ public:
+  Held() = default;
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+  virtual ~Held() = default;
+};
+template <class T>
+class Holds : public Held {
+ public:
+  explicit Holds(T value) : value_(std::move(value)) {}
+  [[nodiscard]] const T& value() const { return value_; }
+
+ private:
+  T value_;
+};
+inline std::shared_ptr<const void> shared(std::unique_ptr<const Held> held, const void* value) {
+  return {std::shared_ptr<const Held>(std::move(held)), value};
+}
+template <class T>
+std::shared_ptr<const void> shared(T value) {
+  auto* const held = new Holds<T>(std::move(value));
+  return shared(std::unique_ptr<const Held>(held), &held->value());
+}
 
 /// A component of any type.
 struct AnyComponent {
@@ -48,7 +78,7 @@ AnyComponent any_component(const std::shared_ptr<const void>& self) {
     any.prepare = [](const std::shared_ptr<const void>& written,
                      [[maybe_unused]] const HeadShape& shape) -> std::shared_ptr<const void> {
       if constexpr (Prepares<C>)
-        return std::make_shared<const S>(detail::prepare(as<C>(written.get()), shape));
+        return shared<S>(detail::prepare(as<C>(written.get()), shape));
       else
         return written;
     };
@@ -57,13 +87,13 @@ AnyComponent any_component(const std::shared_ptr<const void>& self) {
   return any;
 }
 
-/// The components of an encoding, which lives as long as any of them.
+/// The components of an encoding, whose owner lives as long as any of them.
 template <class... Ts>
-std::vector<AnyComponent> any_components(const std::shared_ptr<const Encoding<Ts...>>& encoding) {
+std::vector<AnyComponent> any_components(const std::shared_ptr<const void>& owner) {
   std::vector<AnyComponent> all;
   all.reserve(sizeof...(Ts));
-  encoding->for_each([&]<class C>(const C& component) {
-    all.push_back(any_component<C>(std::shared_ptr<const void>(encoding, &component)));
+  as<Encoding<Ts...>>(owner.get()).for_each([&]<class C>(const C& component) {
+    all.push_back(any_component<C>({owner, &component}));
   });
   return all;
 }
@@ -112,15 +142,19 @@ class AnyEncoding {
   friend class Bound;
   /// An encoding as it is, whose type brings the score loops.
   template <class... Ts>
-  explicit AnyEncoding(std::shared_ptr<const Encoding<Ts...>> written)
-      : components_(detail::any_components(written)), written_(std::move(written)) {}
+  [[nodiscard]] static AnyEncoding as_written(Encoding<Ts...>&& encoding) {
+    AnyEncoding any;
+    any.written_ = detail::shared(std::move(encoding));
+    any.components_ = detail::any_components<Ts...>(any.written_);
+    return any;
+  }
 
   template <class T>
   void append(const T& part) {
     if constexpr (detail::is_encoding<T>)
       part.for_each([&](const auto& component) { append(component); });
     else
-      append_component<T>(std::make_shared<const T>(part));
+      append_component<T>(detail::shared(T(part)));
   }
   template <class C>
   void append_component(const std::shared_ptr<const void>& component) {
@@ -137,8 +171,8 @@ class AnyEncoding {
     components_.push_back(std::move(any));
   }
 
-  std::vector<detail::AnyComponent> components_;
   std::shared_ptr<const void> written_;
+  std::vector<detail::AnyComponent> components_;
 };
 
 template <class T>

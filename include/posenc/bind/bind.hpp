@@ -35,25 +35,41 @@ struct TrueDistance {
   }
 };
 
-/// What the components of an encoding are prepared to, as far as attention asks them.
-template <class... Ts>
-using StagesOf = decltype(std::tuple_cat(
-    std::declval<std::conditional_t<
-        AskedInAttention<Ts>, std::tuple<std::type_identity<prepared_t<Ts>>>, std::tuple<>>>()...));
+/// What the components of an encoding are prepared to, as far as attention asks them: a list of types.
+template <class... S>
+struct StageList {};
+template <class Found, class... Ts>
+struct stages_of {
+  using type = Found;
+};
+template <class... S, class T, class... Ts>
+struct stages_of<StageList<S...>, T, Ts...>
+    : stages_of<
+          std::conditional_t<AskedInAttention<T>, StageList<S..., prepared_t<T>>, StageList<S...>>,
+          Ts...> {};
 
 /// The score loops of some components, by stage.
 template <class T, class Stages>
 inline constexpr int loops_of = 0;
 template <class T, class... S>
-inline constexpr std::array<FindLoops<T>, sizeof...(S) + 1>
-    loops_of<T, std::tuple<std::type_identity<S>...>> = {&score_loops<S, T>..., nullptr};
+inline constexpr FindLoops<T> loops_of<T, StageList<S...>>[] = {&score_loops<S, T>..., nullptr};
 
 /// The derivatives of the same, where they are asked for.
 template <class T, class Stages>
 inline constexpr int derivatives_of = 0;
 template <class T, class... S>
-inline constexpr std::array<FindDerivative<T>, sizeof...(S) + 1>
-    derivatives_of<T, std::tuple<std::type_identity<S>...>> = {&derivative<S, T>..., nullptr};
+inline constexpr FindDerivative<T> derivatives_of<T, StageList<S...>>[] = {&derivative<S, T>...,
+                                                                           nullptr};
+
+/// The first distance map of a list.
+template <class Stages>
+struct map_of {
+  using type = TrueDistance;
+};
+template <class First, class... Rest>
+struct map_of<StageList<First, Rest...>>
+    : std::conditional_t<DistanceMap<First>, std::type_identity<First>,
+                         map_of<StageList<Rest...>>> {};
 
 }  // namespace detail
 
@@ -95,7 +111,7 @@ class Bound<Encoding<Ts...>> {
 
   /// Throws Error with every problem.
   Bound(encoding_type encoding, const BindOptions& options)
-      : bound_(AnyEncoding(std::make_shared<const encoding_type>(std::move(encoding))), options) {}
+      : bound_(AnyEncoding::as_written(std::move(encoding)), options) {}
 
   [[nodiscard]] const encoding_type& encoding() const {
     return detail::as<encoding_type>(bound_.encoding().written_.get());
@@ -106,14 +122,6 @@ class Bound<Encoding<Ts...>> {
   /// The same encoding at another current length.
   [[nodiscard]] Bound at_length(Position length) const { return Bound(bound_.at_length(length)); }
 
-  /// What answers during attention, in the order written: a tuple of references.
-  [[nodiscard]] auto stages() const {
-    return [this]<class... S, std::size_t... I>(std::tuple<std::type_identity<S>...>*,
-                                                std::index_sequence<I...>) {
-      return std::tuple<const S&...>(detail::as<S>(answers().asked()[I].self)...);
-    }(static_cast<Stages*>(nullptr), std::make_index_sequence<std::tuple_size_v<Stages>>());
-  }
-
   /// Frequencies, channels and angles; only for encodings with a rotary base.
   [[nodiscard]] const Rotary& rotary() const
     requires has_rotary
@@ -122,8 +130,7 @@ class Bound<Encoding<Ts...>> {
   }
   [[nodiscard]] const auto& distance_map() const {
     if constexpr (has_distance_map)
-      return std::apply([](const auto&... stage) -> const auto& { return first_map(stage...); },
-                        stages());
+      return detail::as<typename detail::map_of<Stages>::type>(answers().map().self);
     else
       return true_distance;
   }
@@ -136,26 +143,18 @@ class Bound<Encoding<Ts...>> {
   [[nodiscard]] const detail::Answers& answers() const { return bound_.answers(); }
   template <class T>
   [[nodiscard]] detail::Asked<T> asked() const {
-    return {&answers(), &answers().rotary(), detail::loops_of<T, Stages>.data()};
+    return {&answers(), &answers().rotary(), detail::loops_of<T, Stages>};
   }
   template <class T>
   [[nodiscard]] const detail::FindDerivative<T>* derivatives() const {
-    return detail::derivatives_of<T, Stages>.data();
+    return detail::derivatives_of<T, Stages>;
   }
 
  private:
-  using Stages = detail::StagesOf<Ts...>;
+  using Stages = typename detail::stages_of<detail::StageList<>, Ts...>::type;
   static constexpr detail::TrueDistance true_distance{};
 
   explicit Bound(AnyBound bound) : bound_(std::move(bound)) {}
-
-  template <class S, class... Rest>
-  static const auto& first_map(const S& stage, const Rest&... rest) {
-    if constexpr (DistanceMap<S>)
-      return stage;
-    else
-      return first_map(rest...);
-  }
 
   AnyBound bound_;  ///< without score loops: those of this type are known
 };

@@ -11,7 +11,7 @@
 
 #include <posenc/core/concepts.hpp>
 
-#include <tuple>
+#include <cstddef>
 #include <utility>
 
 POSENC_NAMESPACE_BEGIN
@@ -29,12 +29,24 @@ inline constexpr bool is_encoding<Encoding<Ts...>> = true;
 template <class T>
 concept ComponentOrEncoding = is_encoding<T> || Component<T>;
 
-template <class T>
-constexpr auto components_of(T component) {
-  if constexpr (is_encoding<T>)
-    return component.components();
-  else
-    return std::tuple<T>(std::move(component));
+/// The components, side by side: a std::tuple would bring a dozen functions for each encoding.
+template <std::size_t i, class T>
+struct Part {
+  T value;
+};
+template <class Indices, class... Ts>
+struct Parts;
+template <std::size_t... i, class... Ts>
+struct Parts<std::index_sequence<i...>, Ts...> : Part<i, Ts>... {
+  constexpr explicit Parts(Ts... values) : Part<i, Ts>{std::move(values)}... {}
+};
+template <std::size_t i, class T>
+constexpr const T& part(const Part<i, T>& parts) {
+  return parts.value;
+}
+template <std::size_t i, class T>
+constexpr T&& take(Part<i, T>&& parts) {
+  return std::move(parts.value);
 }
 
 }  // namespace detail
@@ -60,25 +72,47 @@ class Encoding {
       "posenc: an encoding has one distance map, but this one has two (such as ReRoPE and "
       "LeakyReRoPE): each rewrites the true distance, so keep one.");
 
-  constexpr explicit Encoding(Ts... components) : components_(std::move(components)...) {}
-  constexpr explicit Encoding(std::tuple<Ts...> components) : components_(std::move(components)) {}
+  constexpr explicit Encoding(Ts... components) : parts_(std::move(components)...) {}
 
-  [[nodiscard]] constexpr const std::tuple<Ts...>& components() const { return components_; }
+  static constexpr std::size_t size = sizeof...(Ts);
+
+  /// The ith component as written, counted from 0.
+  template <std::size_t i>
+  [[nodiscard]] constexpr const auto& get() const {
+    return detail::part<i>(parts_);
+  }
 
   /// Calls f(component) for each component, in the order written.
   template <class F>
   constexpr void for_each(F&& f) const {
-    std::apply([&](const Ts&... component) { (f(component), ...); }, components_);
+    [&]<std::size_t... i>(std::index_sequence<i...>) {
+      (f(get<i>()), ...);
+    }(std::index_sequence_for<Ts...>());
+  }
+
+  /// This encoding's components, and then the other's.
+  template <class... Us>
+  [[nodiscard]] constexpr Encoding<Ts..., Us...> join(Encoding<Us...>&& other) && {
+    return [&]<std::size_t... i, std::size_t... j>(std::index_sequence<i...>,
+                                                   std::index_sequence<j...>) {
+      return Encoding<Ts..., Us...>(detail::take<i>(std::move(parts_))...,
+                                    detail::take<j>(std::move(other.parts_))...);
+    }(std::index_sequence_for<Ts...>(), std::index_sequence_for<Us...>());
   }
 
  private:
-  std::tuple<Ts...> components_;
+  template <class... Us>
+  friend class Encoding;
+  detail::Parts<std::index_sequence_for<Ts...>, Ts...> parts_;
 };
 
 namespace detail {
-template <class... Ts>
-constexpr Encoding<Ts...> to_encoding(std::tuple<Ts...> components) {
-  return Encoding<Ts...>(std::move(components));
+template <class T>
+constexpr auto as_encoding(T part) {
+  if constexpr (is_encoding<T>)
+    return part;
+  else
+    return Encoding<T>(std::move(part));
 }
 }  // namespace detail
 
@@ -87,15 +121,15 @@ constexpr Encoding<Ts...> to_encoding(std::tuple<Ts...> components) {
 template <class Left, class Right>
   requires(detail::ComponentOrEncoding<Left> || detail::ComponentOrEncoding<Right>)
 [[nodiscard]] constexpr auto operator|(Left left, Right right) {
-  return detail::to_encoding(std::tuple_cat(detail::components_of(std::move(left)),
-                                            detail::components_of(std::move(right))));
+  return detail::as_encoding(std::move(left)).join(detail::as_encoding(std::move(right)));
 }
 
 /// An encoding of these components; the same as joining them with `|`, and the way to begin with
 /// types that are not from this library, or to make an encoding of a single component.
-template <class... Ts>
-[[nodiscard]] constexpr auto encoding(Ts... components) {
-  return detail::to_encoding(std::tuple_cat(detail::components_of(std::move(components))...));
+[[nodiscard]] constexpr Encoding<> encoding() { return Encoding<>(); }
+template <class First, class... Rest>
+[[nodiscard]] constexpr auto encoding(First first, Rest... rest) {
+  return detail::as_encoding(std::move(first)).join(posenc::encoding(std::move(rest)...));
 }
 
 POSENC_NAMESPACE_END
