@@ -8,6 +8,8 @@
 #include "calls.hpp"
 #include "reference.hpp"
 
+#include <tuple>
+
 namespace decode_test {
 
 using attention_test::Make;

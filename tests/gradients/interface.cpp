@@ -304,11 +304,65 @@ TEST_CASE("gradients: a shift of all positions changes nothing, factor 1 is RoPE
         x.kernel(bind(rope | Causal{}, heads)));
 }
 
+TEST_CASE("gradients: keys in parts, whose outputs are merged") {
+  const auto bound = bind(rope | ALiBi{} | SoftCap{5} | Causal{}, heads);
+  const Problem<double> x({});
+  const Gradients<double> whole = x.kernel(bound);
+  Call<double> c;
+  c.attend(bound);  // what merging the parts gives
+  Gradients<double> sum{std::vector<double>(x.q.size()),
+                        std::vector<double>(x.k.size(), NAN),
+                        std::vector<double>(x.v.size(), NAN),
+                        {}};
+  ParameterGradients parameters(bound);
+  for (const auto& [first, count] : {std::pair<Index, Index>{0, 41}, {41, 29}}) {
+    std::vector<double> dq(x.q.size());
+    const TensorView<double> dk(sum.k.data(), 70, 2, 16), dv(sum.v.data(), 70, 2, 16);
+    attention_backward<double>(
+        {x.queries(), x.keys().slice(first, count), x.values().slice(first, count), c.result(),
+         c.lse},
+        x.out_gradient(),
+        {{dq.data(), 70, 4, 16}, dk.slice(first, count), dv.slice(first, count), &parameters},
+        bound, {.query_offset = 0, .key_offset = first});
+    for (std::size_t i = 0; i < dq.size(); ++i) sum.q[i] += dq[i];
+  }
+  CHECK(worst(sum.q, whole.q) <= 1e-13);
+  CHECK(worst(sum.k, whole.k) <= 1e-13);
+  CHECK(worst(sum.v, whole.v) <= 1e-13);
+  const std::vector<double> learned(parameters.values().begin(), parameters.values().end());
+  CHECK(worst(learned, whole.parameters) <= 1e-11);
+}
+
+/// A bias by query: its gradients are the sums of rows.
+struct ByRow {
+  double operator()(const Score& at) const { return 0.01 * static_cast<double>(at.query); }
+  [[nodiscard]] static Index num_parameters() { return 70; }
+  void gradient(const Score& at, double dx, std::span<double> gradient) const {
+    gradient[static_cast<std::size_t>(at.query)] += dx;
+  }
+};
+
+TEST_CASE("gradients: those of a row's scores sum to zero, unless a sink takes a share") {
+  const Problem<double> x({});
+  const auto rows = [&](const auto& bound) {
+    std::vector<double> sums = x.kernel(bound).parameters;
+    sums.resize(70);
+    return *std::ranges::max_element(sums,
+                                     [](double a, double b) { return std::abs(a) < std::abs(b); });
+  };
+  CHECK(std::abs(rows(bind(bias(ByRow{}) | Causal{}, heads))) <= 1e-14);
+  CHECK(std::abs(rows(bind(rope | ALiBi{} | bias(ByRow{}) | SlidingWindow{.left = 9}, heads))) <=
+        1e-14);
+  CHECK(std::abs(rows(bind(rope | bias(ByRow{}) | SinkLogit{} | Causal{}, heads))) > 1e-3);
+}
+
 TEST_CASE("gradients: an encoding at run time has the bits of its type") {
   const Problem<float> x({.queries = 130, .keys = 130});
   const auto stack =
       rope | ALiBi{} | SoftCap{20} | T5Bias{.table = noise<float>(128, 4U)} | Causal{};
-  CHECK(x.kernel(bind(stack, heads)) == x.kernel(bind(AnyEncoding(stack), heads)));
+  constexpr ParameterOptions learned{.frequencies = true};
+  CHECK(x.kernel(bind(stack, heads), {}, learned) ==
+        x.kernel(bind(AnyEncoding(stack), heads), {}, learned));
 }
 
 }  // namespace interface_cases

@@ -432,9 +432,9 @@ PipelineType pipeline() {
   ((name += (name.empty() ? "" : " | ") + std::string(Make<Cs>::name)), ...);
   return {name, [](Random& random, const Setting& at) -> std::unique_ptr<Pipeline> {
             // Braces, because they are evaluated from left to right.
-            const std::tuple<Cs...> components{Make<Cs>::make(random, at)...};
+            const Encoding<Cs...> components{Make<Cs>::make(random, at)...};
             const BindOptions options{.num_heads = at.num_heads, .num_kv_heads = at.num_kv_heads};
-            return std::make_unique<Pipeline>(Encoding<Cs...>(components), options);
+            return std::make_unique<Pipeline>(components, options);
           }};
 }
 

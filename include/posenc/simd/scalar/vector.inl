@@ -32,11 +32,27 @@ template <class U>
 inline void store(U* p, Vec<U> v) {
   std::memcpy(p, &v, sizeof(v));
 }
+inline Floats broadcast(float x) { return Floats{x, x, x, x}; }
+inline Doubles broadcast(double x) { return Doubles{x, x}; }
+/// float16 as floats, by bits. Below 2^-14 the leading one of 2^-14 is lent and taken back.
+typedef std::uint32_t Words __attribute__((vector_size(16)));
+inline Floats from_float16(Words bits) {
+  const Words magnitude = bits & 0x7fffU, rebias = Words{} + (112U << 23U);
+  const Words special = (Words)(magnitude >= 0x7c00U), tiny = (Words)(magnitude < 0x400U);
+  const Words rebased = (magnitude << 13U) + rebias + (special & rebias);
+  const Floats taken_back = (Floats)(rebased + (1U << 23U)) - broadcast(0x1p-14F);
+  return (Floats)(((Words)taken_back & tiny) | (rebased & ~tiny) | (bits & 0x8000U) << 16U);
+}
 /// 16-bit elements as floats.
 template <class X>
   requires(sizeof(X) == 2)
 inline Floats load(const X* p) {
-  return Floats{widen(p[0]), widen(p[1]), widen(p[2]), widen(p[3])};
+  Words bits{};
+  for (int i = 0; i < 4; ++i) bits[i] = std::bit_cast<std::uint16_t>(p[i]);
+  if constexpr (element_format<X> == ElementFormat::bfloat16)
+    return (Floats)(bits << 16U);
+  else
+    return from_float16(bits);
 }
 template <class X>
   requires(sizeof(X) == 2)
@@ -50,8 +66,6 @@ inline Vec<arithmetic_t<X>> load_first(const X* p, Index n) {
   for (Index i = 0; i < n; ++i) elements[i] = p[i];
   return load(elements);
 }
-inline Floats broadcast(float x) { return Floats{x, x, x, x}; }
-inline Doubles broadcast(double x) { return Doubles{x, x}; }
 /// Other levels have to say that a is loaded once, here.
 template <class V>
 inline void pin(V&) {}
