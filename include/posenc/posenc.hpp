@@ -11,6 +11,7 @@
 #include <posenc/core/concepts.hpp>
 #include <posenc/core/dual.hpp>
 #include <posenc/core/element.hpp>
+#include <posenc/core/gradients.hpp>
 #include <posenc/core/key_state.hpp>
 #include <posenc/core/pipeline.hpp>
 #include <posenc/core/positions.hpp>

@@ -233,7 +233,7 @@ def attend(c, learn=as_it_is):
     if rot is not None:
         w, amplitude = frequencies(rot)
         rot["amplitude"], rot["inv_freq"] = amplitude, w
-        w = torch.tensor(w, dtype=torch.float64)
+        w = learn("inv_freq", torch.tensor(w, dtype=torch.float64))
         qx, kx = rotated(q, i, w, amplitude, rot), rotated(k, j, w, amplitude, rot)
         rewrite = rot["rewrite"]
         # the dense definition; for plain rotary it must agree with the rotated product
@@ -255,10 +255,12 @@ def attend(c, learn=as_it_is):
     cap = c["softcap"]
     if cap is None:
         score = score + bias
-    elif cap["order"] == "bias_then_cap":
-        score = cap["cap"] * torch.tanh((score + bias) / cap["cap"])
     else:
-        score = cap["cap"] * torch.tanh(score / cap["cap"]) + bias
+        bound = learn("cap", torch.tensor([cap["cap"]], dtype=torch.float64))
+        if cap["order"] == "bias_then_cap":
+            score = bound * torch.tanh((score + bias) / bound)
+        else:
+            score = bound * torch.tanh(score / bound) + bias
     score = score + hidden
 
     sinks = c["sinks"]

@@ -5,6 +5,8 @@
 #include "../attention/golden_settings.hpp"
 #include "problem.hpp"
 
+#include <posenc/score/soft_cap.hpp>
+
 namespace golden_cases {
 
 using namespace gradient_test;
@@ -38,11 +40,15 @@ void check(const Json& expected, const AnyBound& bound, const std::vector<double
     const auto count = static_cast<std::size_t>(ask->num_parameters(self));
     if (ask->sink_logit_gradient)
       next("sinks", count);
+    else if (ask == &detail::questions<SoftCap>)
+      next("cap", count);
     else if (expected.contains("r1"))
       next("r1", count / 2), next("r2", count / 2);
     else
       next(expected.contains("table") ? "table" : "slopes", count);
   }
+  CHECK(parameters.empty() != expected.contains("inv_freq"));
+  if (!parameters.empty()) next("inv_freq", parameters.size());
 }
 
 template <class T>
@@ -70,10 +76,12 @@ void check_kernel(const Json& c, const Json& expected, const AnyBound& bound, do
   fill(x.v, seed, 1);
   fill(x.d_out, seed + 2, 1);
   const AttentionOptions<T> options{.query_offset = n.keys - n.queries};
-  const Gradients<T> got = x.kernel(bound, options);
+  const Gradients<T> got = x.kernel(bound, options, {.frequencies = bound.has_rotary()});
   check(expected, bound, widened(got.q), widened(got.k), widened(got.v), got.parameters, tolerance);
   if constexpr (std::is_same_v<T, double>) {
-    const ReferenceGradients reference = x.reference(bound, options);
+    ReferenceGradients reference = x.reference(bound, options);
+    reference.parameters.insert(reference.parameters.end(), reference.frequencies.begin(),
+                                reference.frequencies.end());
     check(expected, bound, reference.q, reference.k, reference.v, reference.parameters, tolerance);
   }
 }

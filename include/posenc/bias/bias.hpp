@@ -24,7 +24,7 @@
 // std::span<double>), can learn: see Parameters in core/concepts.hpp.
 #pragma once
 
-#include <posenc/core/concepts.hpp>
+#include <posenc/core/gradients.hpp>
 
 #include <type_traits>
 #include <utility>

@@ -2,13 +2,13 @@
 //
 // Questions: what attention asks a component, as a table of functions.
 //
-// A component answers by having member functions (core/concepts.hpp); here each of them becomes a
+// A component answers by having member functions (core/concepts.hpp, core/gradients.hpp); here each of them becomes a
 // pointer, null where the component has none. So kernels are compiled once, and serve encodings that
 // are composed while the program runs as well as those that the compiler knows. All of this is asked
 // at most once per tile, block or row; what is asked for every score is in score_loops.hpp.
 #pragma once
 
-#include <posenc/core/concepts.hpp>
+#include <posenc/core/gradients.hpp>
 
 #include <cstdint>
 
@@ -180,7 +180,7 @@ constexpr Questions make_questions() {
                   "posenc: this component has num_parameters(), but no const member that says "
                   "their gradient: "
                   "relative_bias_gradient, score_bias_gradient, sink_logit_gradient, ... "
-                  "(core/concepts.hpp), "
+                  "(core/gradients.hpp), "
                   "or gradient(...) of a functor in bias(f).");
     ask.num_parameters = [](const void* self) {
       return static_cast<Index>(as<S>(self).num_parameters());

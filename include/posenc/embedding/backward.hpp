@@ -11,6 +11,7 @@
 // The gradient of the result is that of the embeddings it was added to as well: d_x stays as it is.
 #pragma once
 
+#include <posenc/core/gradients.hpp>
 #include <posenc/embedding/add_positions.hpp>
 
 #include <algorithm>
@@ -25,7 +26,7 @@ void add_positions_backward(const E& embedding, TensorView<T> d_x, const Positio
                             std::span<double> gradient) {
   static_assert(InputEmbeddingGradient<E>,
                 "posenc: this embedding does not say its gradient: give it num_parameters() and a "
-                "const member embed_gradient(position, d, gradient) (core/concepts.hpp).");
+                "const member embed_gradient(position, d, gradient) (core/gradients.hpp).");
   Problems problems;
   detail::check_embedding(problems, embedding, d_x, positions);
   problems.require(std::ssize(gradient) == embedding.num_parameters(), "the embedding has ",

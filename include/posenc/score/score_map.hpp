@@ -19,7 +19,7 @@
 // A functor with a member check(Problems&, const HeadShape&) has its parameters checked at bind.
 #pragma once
 
-#include <posenc/core/concepts.hpp>
+#include <posenc/core/gradients.hpp>
 
 #include <type_traits>
 #include <utility>
