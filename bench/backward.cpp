@@ -12,6 +12,7 @@
 #include "support/limits.hpp"
 #include "support/paired.hpp"
 
+#include <random>
 #include <string>
 
 namespace {
@@ -23,12 +24,13 @@ using namespace bench;
 template <class E>
 class BackwardPass {
  public:
-  BackwardPass(const AttentionTensors& on, const Bound<E>& bound, const AnyExecutor& executor)
+  BackwardPass(const AttentionTensors& on, const Bound<E>& bound, const AnyExecutor& executor,
+               const ParameterOptions& learned = {})
       : on_(on), bound_(bound), d_out_(size().tokens, size().heads, size().width, 5),
         d_q_(size().tokens, size().heads, size().width, 6),
         d_k_(size().tokens, size().kv_heads, size().width, 7),
         d_v_(size().tokens, size().kv_heads, size().width, 8),
-        lse_(static_cast<std::size_t>(size().tokens * size().heads)), parameters_(bound),
+        lse_(static_cast<std::size_t>(size().tokens * size().heads)), parameters_(bound, learned),
         forward_memory_(floats(attention_workspace<float>(bound, shape(), executor))),
         backward_memory_(floats(attention_backward_workspace<float>(bound, shape(), executor))),
         executor_(executor) {
@@ -71,10 +73,10 @@ struct Run {
 };
 
 template <class E>
-void measure(const Run& run, const E& encoding) {
+void measure(const Run& run, const E& encoding, const ParameterOptions& learned = {}) {
   const AttentionTensors tensors(run.size), plain_tensors(run.size);
   const BindOptions heads{.num_heads = run.size.heads, .num_kv_heads = run.size.kv_heads};
-  const BackwardPass pass(tensors, bind(encoding, heads), run.team.executor());
+  const BackwardPass pass(tensors, bind(encoding, heads), run.team.executor(), learned);
   const BackwardPass plain(plain_tensors, bind(Causal{}, heads), run.team.executor());
   constexpr Index steps = 4'000'000;  // about ten milliseconds
   const auto peak = multiply_add_limit(run.team, kernels(simd::level()), steps);
@@ -95,6 +97,20 @@ RoPE<HalfSplit> rope(const Run& run) { return {.head_dim = run.size.width}; }
 std::vector<float> table(const Run& run) {
   return std::vector<float>(static_cast<std::size_t>(32 * run.size.heads), 0.1F);
 }
+Fire fire(const Run& run) {
+  const auto some = [](Index count, unsigned seed) {
+    std::mt19937 generator(seed);
+    std::normal_distribution<float> normal;
+    std::vector<float> values(static_cast<std::size_t>(count));
+    for (float& x : values) x = normal(generator);
+    return values;
+  };
+  constexpr Index width = 32;
+  return {.hidden_weight = some(width, 1),
+          .hidden_bias = some(width, 2),
+          .output_weight = some(width * run.size.heads, 3),
+          .output_bias = some(run.size.heads, 4)};
+}
 Position window(const Run& run) { return run.size.tokens / 4; }
 
 struct Row {
@@ -109,6 +125,9 @@ const Row rows[] = {
     {"ALiBi", [](const Run& r) { measure(r, ALiBi{} | Causal{}); }},
     {"T5Bias", [](const Run& r) { measure(r, T5Bias{.table = table(r), .bidirectional = false} | Causal{}); }},
     {"KerpleLog", [](const Run& r) { measure(r, KerpleLog{} | Causal{}); }},
+    {"Fire", [](const Run& r) { measure(r, fire(r) | Causal{}); }},
+    {"learned frequencies", [](const Run& r) { measure(r, rope(r) | Causal{}, {.frequencies = true}); }},
+    {"StepTemperature", [](const Run& r) { measure(r, rope(r) | StepTemperature{.context = 512} | Causal{}); }},
     {"SoftCap", [](const Run& r) { measure(r, SoftCap{50} | Causal{}); }},
     {"SinkLogit", [](const Run& r) { measure(r, SinkLogit{} | Causal{}); }},
     {"XPos", [](const Run& r) { measure(r, rope(r) | XPos{.scale_base = 4096, .centre = r.size.tokens / 2} | Causal{}); }},
