@@ -23,6 +23,15 @@ endif()
 set(POSENC_TEST_FLAGS "" CACHE STRING
   "Compiler options of the tests and examples, but not of the kernels that they use, such as -O0")
 
+# posenc_quick_gcc(<target>): GCC gathers its own garbage so often that this takes a sixth of the time; here
+# only beyond half a gigabyte.
+function(posenc_quick_gcc target)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} PRIVATE --param=ggc-min-heapsize=524288)
+  endif()
+endfunction()
+posenc_quick_gcc(posenc_kernels)
+
 # posenc_strict(<target>): every warning of ours is an error. Dependencies are imported targets, so
 # their headers count as system headers. `cmake --compile-no-warning-as-error` turns the errors back
 # into warnings, for compilers that are newer than this list.
@@ -32,10 +41,7 @@ function(posenc_strict target)
     if(CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
       target_compile_options(${target} PRIVATE -Wno-psabi)  # a note on an ABI change of GCC 10
     endif()
-    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-      # GCC collects its garbage so often that it takes a sixth of the time; half a gigabyte may lie.
-      target_compile_options(${target} PRIVATE --param=ggc-min-heapsize=524288)
-    endif()
+    posenc_quick_gcc(${target})
     set_target_properties(${target} PROPERTIES COMPILE_WARNING_AS_ERROR ON)
   endif()
 endfunction()

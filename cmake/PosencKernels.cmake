@@ -14,9 +14,6 @@ function(posenc_add_kernels folder)
     "${folder}/components.cpp")
   add_library(posenc::kernels ALIAS posenc_kernels)
   target_link_libraries(posenc_kernels PUBLIC posenc::posenc)
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # a sixth of the time, for half a gigabyte
-    target_compile_options(posenc_kernels PRIVATE --param=ggc-min-heapsize=524288)
-  endif()
 
   # Which baseline the flags of this project make, as include/posenc/core/abi.hpp names it.
   get_target_property(includes posenc::posenc INTERFACE_INCLUDE_DIRECTORIES)

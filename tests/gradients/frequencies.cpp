@@ -5,7 +5,9 @@
 #include "problem.hpp"
 
 #include <posenc/bias/alibi.hpp>
+#include <posenc/distance/dual_chunk.hpp>
 #include <posenc/distance/leaky_rerope.hpp>
+#include <posenc/distance/lm_infinite.hpp>
 #include <posenc/distance/rerope.hpp>
 #include <posenc/distance/self_extend.hpp>
 #include <posenc/frequency/dynamic_ntk.hpp>
@@ -93,6 +95,34 @@ TEST_CASE("gradients: frequencies where distances are rewritten") {
   check_frequencies([](const W& w) {
     return rope<HalfSplit> | FrequencyTable{w} | SelfExtend{.window = 21, .group = 3} | Causal{};
   });
+}
+
+TEST_CASE("gradients: frequencies of every other map of distances") {
+  using W = std::vector<double>;
+  check_frequencies([](const W& x) {
+    return rope<HalfSplit> | FrequencyTable{x} | DualChunk{.chunk = 24, .cap = 30} | Causal{};
+  });
+  check_frequencies([](const W& x) {
+    return rope<HalfSplit> | FrequencyTable{x} | LMInfinite{.window = 20} | Causal{};
+  });
+}
+
+TEST_CASE("gradients: frequencies at far positions, in single precision") {
+  const auto bound = bind(rope<HalfSplit> | ReRoPE{20} | Causal{}, heads);
+  const auto plain = bind(rope<Interleaved> | RotateValues{} | Causal{}, heads);
+  const Problem<float> x({});
+  const AttentionOptions<float> far{.key_offset = 1'000'000};
+  CHECK(worst(frequencies(x, bound, far), x.reference(bound, far).frequencies) <= 1e-3);
+  CHECK(worst(frequencies(x, plain, far), x.reference(plain, far).frequencies) <= 1e-3);
+}
+
+TEST_CASE("gradients: frequencies from rows that see nothing, whatever their gradients are") {
+  Problem<double> x({.queries = 8, .keys = 8});
+  const auto bound = bind(rope<HalfSplit> | RotateValues{} | Causal{}, heads);
+  const AttentionOptions<double> late{.query_offset = 0, .key_offset = 4};
+  const std::vector<double> expected = frequencies(x, bound, late);
+  std::fill_n(x.d_out.begin(), 4 * 4 * 16, NAN);
+  CHECK(frequencies(x, bound, late) == expected);
 }
 
 TEST_CASE("gradients: frequencies that turn values too, and queries with a bias") {

@@ -5,6 +5,7 @@
 
 #include <posenc/attention/backward/ragged.hpp>
 #include <posenc/bias/alibi.hpp>
+#include <posenc/bias/bias.hpp>
 #include <posenc/bias/t5_bias.hpp>
 #include <posenc/frequency/dynamic_ntk.hpp>
 #include <posenc/mask/causal.hpp>
@@ -127,26 +128,77 @@ TEST_CASE("gradients: queries and keys of a ragged batch that are divided differ
   }
 }
 
-TEST_CASE("gradients: a ragged batch in a workspace allocates nothing but lists of sequences") {
+TEST_CASE("gradients: a ragged batch in a workspace allocates lists of sequences only") {
   const auto bound = bind(rope | ALiBi{} | Causal{}, heads);
   const RaggedBatch batch{.starts = starts};
   Batch<float> b(130, 130);
-  const Gradients<float> expected = b.run(bound, batch, batch);
-  for (const Index threads : {1, 3}) {
-    const AnyExecutor executor = posenc_test::Backwards{threads};
-    const std::size_t bytes =
-        attention_backward_workspace<float>(bound, batch, batch, 16, 16, executor);
-    std::vector<std::byte> memory(bytes + 64);
-    void* at = memory.data();
-    std::size_t space = memory.size();
-    const std::span<std::byte> workspace(static_cast<std::byte*>(std::align(64, bytes, at, space)),
-                                         bytes);
-    std::fill(memory.begin(), memory.end(), std::byte{0xff});
-    CHECK(b.run(bound, batch, batch, {.executor = executor, .workspace = workspace}) == expected);
-    CHECK_THROWS_WITH(b.run(bound, batch, batch,
-                            {.executor = executor, .workspace = workspace.first(64)}),
-                      ContainsSubstring("workspace"));
+  for (const ParameterOptions& learned : {ParameterOptions{}, ParameterOptions{true}}) {
+    const Gradients<float> expected = b.run(bound, batch, batch, {}, learned);
+    for (const Index threads : {1, 3}) {
+      const AnyExecutor executor = posenc_test::Backwards{threads};
+      const std::size_t bytes =
+          attention_backward_workspace<float>(bound, batch, batch, 16, 16, executor);
+      std::vector<std::byte> memory(bytes + 64, std::byte{0xff});
+      void* at = memory.data();
+      std::size_t space = memory.size();
+      const std::span<std::byte> workspace(
+          static_cast<std::byte*>(std::align(64, bytes, at, space)), bytes);
+      ParameterGradients parameters(bound, learned);
+      const RaggedAttentionOptions<float> options{.executor = executor, .workspace = workspace};
+      const auto before = posenc_test::allocations();
+      attention_backward<float>(b.forward(), b.x.out_gradient(), b.gradients(&parameters), batch,
+                                bound, options);
+      CHECK(posenc_test::allocations() - before <= 1);
+      CHECK(std::equal(expected.parameters.begin(), expected.parameters.end(),
+                       parameters.values().begin()));
+      CHECK(b.d.q == expected.q);
+      // What lies behind stays.
+      CHECK(std::all_of(workspace.data() + bytes, memory.data() + memory.size(),
+                        [](std::byte x) { return x == std::byte{0xff}; }));
+      CHECK_THROWS_WITH(b.run(bound, batch, batch,
+                              {.executor = executor, .workspace = workspace.first(64)}),
+                        ContainsSubstring("workspace"));
+    }
   }
+}
+
+/// So many parameters that with the frequencies they no longer fit side by side.
+struct ManyParameters {
+  double operator()(Index, Position) const { return 0; }
+  [[nodiscard]] static Index num_parameters() { return 524'288; }
+  void gradient(Index, Position, double, std::span<double>) const {}
+};
+
+TEST_CASE("gradients: a workspace is large enough whatever is learned") {
+  const auto bound = bind(RoPE<HalfSplit>{.head_dim = 16} | bias(ManyParameters{}) | Causal{},
+                          {.num_heads = 8, .num_kv_heads = 8});
+  const std::vector<Index> one{0, 20};
+  const RaggedBatch batch{.starts = one};
+  const Problem<float> x({.queries = 20, .keys = 20, .heads = 8, .kv_heads = 8});
+  const auto tokens = [](auto& values) { return TensorView(values.data(), 20, 8, 16); };
+  std::vector<float> out(x.q.size()), lse(160), dq(x.q.size()), dk(x.q.size()), dv(x.q.size());
+  attention<float>(x.queries(), x.keys(), x.values(), tokens(out), bound, {.lse = lse});
+  const std::size_t bytes = attention_backward_workspace<float>(bound, batch, batch, 16, 16),
+                    plain = attention_backward_workspace<float>(bound, {20, 20, 16, 16});
+  REQUIRE(plain <= bytes);
+  std::vector<std::byte> memory(bytes + 64, std::byte{0xff});
+  void* at = memory.data();
+  std::size_t space = memory.size();
+  const std::span<std::byte> workspace(static_cast<std::byte*>(std::align(64, bytes, at, space)),
+                                       bytes);
+  for (const bool frequencies : {false, true}) {
+    ParameterGradients parameters(bound, {.frequencies = frequencies});
+    for (ParameterGradients* const wanted :
+         {&parameters, static_cast<ParameterGradients*>(nullptr)}) {
+      const AttentionForward<float> f{x.queries(), x.keys(), x.values(), tokens(out), lse};
+      const AttentionGradients<float> d{tokens(dq), tokens(dk), tokens(dv), wanted};
+      attention_backward<float>(f, x.out_gradient(), d, bound,
+                                {.workspace = workspace.first(plain)});
+      attention_backward<float>(f, x.out_gradient(), d, batch, bound, {.workspace = workspace});
+    }
+  }
+  CHECK(std::all_of(workspace.data() + bytes, memory.data() + memory.size(),
+                    [](std::byte b) { return b == std::byte{0xff}; }));
 }
 
 TEST_CASE("gradients: what is wrong with a ragged batch") {

@@ -143,6 +143,8 @@ def main():
         programs = [block for block in blocks if block.is_program]
         fragments = [block for block in blocks if not block.is_program]
         if fragments:
+            if name in pages:
+                sys.exit(f"{page}: another page is called {name} too")
             pages[name] = fragments
         for number, block in enumerate(programs, 1):
             write(output / f"{name}_program_{number}.cpp", whole_program(block))

@@ -107,6 +107,7 @@ BackwardCall<T> backward_call(const AttentionForward<T>& f, const TensorView<con
                        f.k,
                        f.v,
                        f.out,
+                       at.key,
                        Rows<T>(d_out, leaves.level),
                        f.lse,
                        d.q,
@@ -124,7 +125,8 @@ BackwardCall<T> backward_call(const AttentionForward<T>& f, const TensorView<con
 /// A call of this shape without data, to measure its memory.
 template <class T>
 BackwardCall<T> call_of_shape(const Asked<T>& asked, const PrefillLeaves<T>& leaves,
-                              const FindDerivative<T>* derivatives, const AttentionShape& shape) {
+                              const FindDerivative<T>* derivatives, const AttentionShape& shape,
+                              bool learns_frequencies) {
   BackwardCall<T> call;
   call.forward.asked = asked;
   call.forward.leaves = leaves;
@@ -133,8 +135,16 @@ BackwardCall<T> call_of_shape(const Asked<T>& asked, const PrefillLeaves<T>& lea
   call.forward.keys.tokens = shape.keys;
   call.forward.keys.values.width = shape.value_dim;
   call.derivatives = derivatives;
-  call.learns_frequencies = true;
+  call.learns_frequencies = learns_frequencies;
   return call;
+}
+
+/// The most of bytes_of(learns parameters, learns frequencies) whatever is learned; -1 where any is.
+template <class BytesOf>
+Index most_backward_bytes(const BytesOf& bytes_of) {
+  const Index nothing = bytes_of(false, false), parameters = bytes_of(true, false),
+              all = bytes_of(true, true);
+  return std::min({nothing, parameters, all}) < 0 ? -1 : std::max({nothing, parameters, all});
 }
 
 /// A temperature of 0 hides the products from which its own gradient would be found.
@@ -189,18 +199,20 @@ POSENC_DETAIL_DOUBLE void differentiate_attention<double>(
 
 }  // namespace detail
 
-/// Bytes of workspace for calls of this shape with this executor, with or without ParameterGradients,
-/// of which some are needed for each chunk of keys; pass them aligned to 64 bytes in AttentionOptions::workspace and
-/// the call allocates nothing. Throws Error when the size does not fit in memory.
+/// Bytes of workspace for calls of this shape with this executor, whatever they learn. Pass them aligned to
+/// 64 bytes in AttentionOptions::workspace and the call allocates nothing, unless frequencies follow its
+/// length. Throws Error when the size does not fit in memory.
 template <class T, class E>
 [[nodiscard]] std::size_t attention_backward_workspace(const Bound<E>& bound,
                                                        const AttentionShape& shape,
                                                        const AnyExecutor& executor = {}) {
   const auto leaves = detail::prefill_leaves<typename Bound<E>::layout, T>(detail::level_index());
-  const Index bytes =
-      detail::backward_bytes(detail::call_of_shape<T>(bound.template asked<T>(), leaves,
-                                                      bound.template derivatives<T>(), shape),
-                             executor.concurrency(), true);
+  const Index bytes = detail::most_backward_bytes([&](bool learns, bool frequencies) {
+    return detail::backward_bytes(detail::call_of_shape<T>(bound.template asked<T>(), leaves,
+                                                           bound.template derivatives<T>(), shape,
+                                                           frequencies),
+                                  executor.concurrency(), learns);
+  });
   return detail::usable_bytes(bytes, shape, "posenc::attention_backward_workspace");
 }
 

@@ -103,11 +103,18 @@ inline std::size_t usable_ragged_bytes(Index bytes, Index head_dim, Index value_
   return static_cast<std::size_t>(bytes);
 }
 
+/// What is wrong with one sequence.
+inline void add_of_sequence(Problems& problems, Index sequence, const Problems& own) {
+  for (const std::string& sentence : own.sentences())
+    problems.add("sequence ", sequence, ": ", sentence);
+}
+
 /// Where the tokens of each sequence stand; reports what is out of range.
 template <class U>
 std::vector<Coordinates> coordinates_of(Problems& problems, const RaggedPairs& pairs,
                                         const Answers& answers) {
   std::vector<Coordinates> at;
+  at.reserve(static_cast<std::size_t>(pairs.sequences()));
   for (Index i = 0; i < pairs.sequences(); ++i) {
     const Index queries = pairs.queries.tokens_of(i), keys = pairs.keys.tokens_of(i);
     AttentionOptions<U> one{.key_offset = pairs.keys.offset(i), .executor = Serial{}};
@@ -116,8 +123,7 @@ std::vector<Coordinates> coordinates_of(Problems& problems, const RaggedPairs& p
     Problems own;
     at.push_back(coordinates(own, queries, keys, one, answers.rotary().state));
     DistanceCheck(answers, at.back())(own, queries, keys);
-    for (const std::string& sentence : own.sentences())
-      problems.add("sequence ", i, ": ", sentence);
+    add_of_sequence(problems, i, own);
   }
   return at;
 }

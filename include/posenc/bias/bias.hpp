@@ -21,7 +21,7 @@
 //
 // A functor with a member check(Problems&, const HeadShape&) has its parameters checked at bind. One with
 // num_parameters() and gradient(head, distance, sum, std::span<double>), or gradient(at, dx,
-// std::span<double>), can learn: see Parameters in core/concepts.hpp.
+// std::span<double>), can learn: see Parameters in core/gradients.hpp.
 #pragma once
 
 #include <posenc/core/gradients.hpp>

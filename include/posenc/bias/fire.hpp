@@ -58,35 +58,25 @@ class PreparedFire {
     add_to_inputs(at.query, lines_.lines(at.head)[piece].slope, dx * u,
                   dx * from_query * distance / (c_ * distance + 1), sums);
   }
-  /// Where all scores lie on one piece, sums by query, which make vector code.
+  /// Sums by query of each of the few pieces of a tile: no score needs a search.
   void tile_bias_gradient(const Tile& tile, Index head, std::span<const Position> keys,
                           const double* dx, Index stride, std::span<double> sums) const {
     const Index queries = tile.query.last - tile.query.first + 1;
-    const std::size_t piece = common_piece(tile);
-    if (piece == lines_.pieces() || queries > most_queries) {
+    constexpr std::size_t most_pieces = 4;
+    const bool cached = is_cached(tile);
+    const auto [first, last] = cached ? pieces_of(tile) : std::pair<std::size_t, std::size_t>{};
+    if (!cached || last - first >= most_pieces || queries > most_queries) {
       for (std::size_t k = 0; k < keys.size(); ++k, dx += stride)
         for (Index j = 0; j < queries; ++j)
           if (dx[j] != 0)
             score_bias_gradient({tile.query.first + j, keys[k], 0, 0, head}, dx[j], sums);
       return;
     }
-    double of_u[most_queries] = {}, of_one[most_queries] = {}, of_c[most_queries] = {};
-    const double* const share = share_.data() + tile.query.first;
-    for (std::size_t k = 0; k < keys.size(); ++k, dx += stride) {
-      const double* const psi = psi_.data() + cached_ - 1 + (tile.query.first - keys[k]);
-      const auto distance = static_cast<double>(tile.query.first - keys[k]);
-      for (Index j = 0; j < queries; ++j) {
-        const double d = std::abs(distance + static_cast<double>(j));
-        of_u[j] += dx[j] * psi[j];
-        of_one[j] += dx[j];
-        of_c[j] += dx[j] * (d / (c_ * d + 1));
-      }
-    }
-    const double slope = lines_.lines(head)[piece].slope;
-    for (Index j = 0; j < queries; ++j) {
-      add_to_line(head, piece, of_u[j] * share[j], of_one[j], sums);
-      add_to_inputs(tile.query.first + j, slope, of_u[j] * share[j], of_c[j] * share[j], sums);
-    }
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    for (std::size_t piece = first; piece <= last; ++piece)
+      add_piece(tile.query.first, queries, head, piece,
+                piece == first ? -infinity : lines_.breaks()[piece - 1],
+                piece == last ? infinity : lines_.breaks()[piece], keys, dx, stride, sums);
   }
   void gradient_of_sums(std::span<const double> sums, std::span<double> gradient) const {
     lines_.gradient_of_sums(sums, gradient);
@@ -161,6 +151,29 @@ class PreparedFire {
     sums[sums.size() - 2] += slope * (dx_psi - from_query * n / (c_ * n + 1));
     if (n == threshold_) sums.back() -= slope * from_query * c_ / (c_ * n + 1);
   }
+  /// tile_bias_gradient of the scores with from <= u < to, which lie on one piece.
+  void add_piece(Position query, Index queries, Index head, std::size_t piece, double from,
+                 double to, std::span<const Position> keys, const double* dx, Index stride,
+                 std::span<double> sums) const {
+    double of_u[most_queries] = {}, of_one[most_queries] = {}, of_c[most_queries] = {};
+    const double* const share = share_.data() + query;
+    for (std::size_t k = 0; k < keys.size(); ++k, dx += stride) {
+      const double* const psi = psi_.data() + cached_ - 1 + (query - keys[k]);
+      const auto distance = static_cast<double>(query - keys[k]);
+      for (Index j = 0; j < queries; ++j) {
+        const double u = psi[j] * share[j], d = std::abs(distance + static_cast<double>(j));
+        const double g = from <= u && u < to ? dx[j] : 0;
+        of_u[j] += g * u;
+        of_one[j] += g;
+        of_c[j] += g * (d / (c_ * d + 1));
+      }
+    }
+    const double slope = lines_.lines(head)[piece].slope;
+    for (Index j = 0; j < queries; ++j) {
+      add_to_line(head, piece, of_u[j], of_one[j], sums);
+      add_to_inputs(query + j, slope, of_u[j], of_c[j] * share[j], sums);
+    }
+  }
   [[nodiscard]] bool is_cached(const Tile& tile) const {
     return tile.query.first >= 0 && tile.query.last < cached_ && tile.least_distance() > -cached_ &&
            tile.greatest_distance() < cached_;
@@ -173,13 +186,6 @@ class PreparedFire {
     return {lines_.piece(psi(least) * share(tile.query.last)),
             lines_.piece(psi(greatest) * share(tile.query.first))};
   }
-  /// The one piece of a tile, or how many there are where it has several.
-  [[nodiscard]] std::size_t common_piece(const Tile& tile) const {
-    if (!is_cached(tile)) return lines_.pieces();
-    const auto [first, last] = pieces_of(tile);
-    return first == last ? first : lines_.pieces();
-  }
-
   [[nodiscard]] double psi(Position n) const {
     return n < cached_ ? psi_[static_cast<std::size_t>(cached_ - 1 + n)]
                        : std::log1p(c_ * static_cast<double>(n));

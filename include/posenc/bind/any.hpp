@@ -92,7 +92,8 @@ template <class... Ts>
 std::vector<AnyComponent> any_components(const std::shared_ptr<const void>& owner) {
   std::vector<AnyComponent> all;
   all.reserve(sizeof...(Ts));
-  as<Encoding<Ts...>>(owner.get()).for_each([&]<class C>(const C& component) {
+  const void* const encoding = owner.get();
+  as<Encoding<Ts...>>(encoding).for_each([&]<class C>(const C& component) {
     all.push_back(any_component<C>({owner, &component}));
   });
   return all;

@@ -2,8 +2,8 @@
 //
 // Questions: what attention asks a component, as a table of functions.
 //
-// A component answers by having member functions (core/concepts.hpp, core/gradients.hpp); here each of them becomes a
-// pointer, null where the component has none. So kernels are compiled once, and serve encodings that
+// A component answers by having member functions (core/concepts.hpp, core/gradients.hpp); here each of
+// them becomes a pointer, null where the component has none. So kernels are compiled once, and serve encodings that
 // are composed while the program runs as well as those that the compiler knows. All of this is asked
 // at most once per tile, block or row; what is asked for every score is in score_loops.hpp.
 #pragma once
@@ -186,6 +186,12 @@ constexpr Questions make_questions() {
       return static_cast<Index>(as<S>(self).num_parameters());
     };
   }
+  constexpr bool has_sums = requires(const S s) { s.num_sums(); };
+  static_assert(
+      !has_sums || GradientSums<S>,
+      "posenc: this component has num_sums(), so it needs num_parameters() and a const member "
+      "gradient_of_sums(std::span<const double> sums, std::span<double> gradient) "
+      "(core/gradients.hpp).");
   if constexpr (GradientSums<S>) {
     ask.num_sums = [](const void* self) { return static_cast<Index>(as<S>(self).num_sums()); };
     ask.gradient_of_sums = [](const void* self, std::span<const double> sums,

@@ -22,7 +22,9 @@
 #include <posenc/core/concepts.hpp>
 
 #include <cmath>
+#include <limits>
 #include <optional>
+#include <span>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN

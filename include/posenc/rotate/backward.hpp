@@ -8,7 +8,8 @@
 // where unrotate divides by A and M. Channels that rotate leaves alone keep their gradient.
 //
 // Every function here takes what rotate was given, with the same options (attention_factor, side), and
-// has the same rules; d_x may be d_y. Through Rotations gradients go back by rotate(d, at.transposed()).
+// has the same rules; d_x may be d_y. (Two views of elements that can be written are queries and keys, both
+// turned in place: pass d_y as a TensorView<const T>.) Through Rotations gradients go back by rotate(d, at.transposed()).
 #pragma once
 
 #include <posenc/rotate/ragged.hpp>

@@ -107,6 +107,14 @@ TensorView<T> tokens_of(TensorView<T> view, Index first, Index tokens) {
   return view;
 }
 
+/// One head of a view.
+template <class T>
+TensorView<T> head_of(TensorView<T> view, Index head) {
+  view.data = view.row(0, head);
+  view.heads = 1;
+  return view;
+}
+
 /// Calls f(token, tokens, pair, pairs, angles) for runs of the tokens [first, last), with the angles
 /// of some of their pairs, until all pairs of all tokens had their turn.
 template <class Level, class U, class F>

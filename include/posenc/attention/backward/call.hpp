@@ -16,6 +16,7 @@ template <class T>
 struct BackwardCall {
   PrefillCall<T> forward;  ///< queries, keys, values, positions and the encoding; no results
   TensorView<const T> q{}, k{}, v{}, out{};
+  Positions key{};  ///< positions of the keys
   Rows<T> d_out{};
   std::span<const T> lse{};  ///< [query][head]
   TensorView<T> d_q{}, d_k{}, d_v{};
@@ -54,6 +55,8 @@ void for_each_learner(const Answers& answers, double* sums, const F& f) {
 /// are learned that this would take too much memory, pairs of a phase that would have run at the same
 /// time follow each other: those of a key head, or all.
 struct BackwardPlan {
+  static constexpr Index most_sums = 1 << 22;  ///< of all that run at the same time
+
   Plan tiles;
   Index kv_heads = 0;
   Index blocks = 0, chunks = 0, phases = 0;
@@ -97,7 +100,6 @@ struct BackwardPlan {
       learns_biases |= stage.ask->tile_bias_gradient != nullptr;
     }
     if (learns && call.learns_frequencies) frequencies = call.answers().rotary().pairs();
-    constexpr Index most_sums = 1 << 22;
     if (const Index all = all_sums(); all > 0 && most_sums / all < kv_heads * phases)
       together = most_sums / all < kv_heads ? kv_heads * phases : phases;
   }

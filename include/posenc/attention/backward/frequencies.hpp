@@ -6,6 +6,9 @@
 //   d w_i += n (x_a d_b - x_b d_a)
 //
 // since turning commutes with turning. Amplitudes and magnitudes are in d already.
+//
+// Where two sides meet, as queries and keys do, only differences of positions matter: both count theirs from
+// a common origin nearby, so that sums of far positions lose no digits.
 #pragma once
 
 #include <posenc/core/positions.hpp>
@@ -18,22 +21,44 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Adds to `sums`, one per pair, what some rows x [token][1][width] say, `times` each. d are their
-/// gradients, of which each is multiplied by its factor where there are factors; `bias` is added to x
-/// where there is one. What has no gradient gives none, whatever it holds.
+/// A position, by coordinate.
+using Origin = std::array<double, Positions::most_axes>;
+inline double coordinate(const Positions& at, int axis, Index token) {
+  const int own = axis < at.axes() ? axis : 0;
+  return at.is_real() ? at.real(own, token) : static_cast<double>(at.at(own, token));
+}
+
+inline Origin origin_of(const Rotary& rotary, const Positions& at, Index token) {
+  Origin origin{};
+  for (int axis = 0; axis < rotary.state.axes; ++axis)
+    origin[static_cast<std::size_t>(axis)] = coordinate(at, axis, token);
+  return origin;
+}
+
+/// Some vectors that are turned, and their gradients.
 template <class T>
-void add_frequency_gradients(const Rotary& rotary, const TensorView<const T>& x, const double* bias,
-                             const TensorView<const T>& d, const T* factor, const Positions& at,
-                             double times, double* sums) {
+struct Turned {
+  TensorView<const T> x;         ///< [token][1][width]
+  const double* bias = nullptr;  ///< added to each; null: none
+  TensorView<const T> d;         ///< the same shape as x
+  const T* factor = nullptr;     ///< of each gradient; null: 1
+  Positions at{};
+  Origin origin{};  ///< from which positions count
+  double step = 1;  ///< by which they do
+};
+
+/// Adds what they say to `sums`, one per pair. What has no gradient gives none, whatever it holds.
+template <class T>
+void add_frequency_gradients(const Rotary& rotary, const Turned<T>& turned, double* sums) {
+  const auto& [x, bias, d, factor, at, origin, step] = turned;
   const std::vector<int>& axis_of = rotary.state.axis;
   const Index pairs = rotary.pairs();
   for (Index t = 0; t < x.tokens; ++t) {
-    std::array<double, Positions::most_axes> turn{};
+    const double scale = step * (factor ? static_cast<double>(factor[t]) : 1.0);
+    Origin turn{};
     for (int axis = 0; axis < rotary.state.axes; ++axis) {
-      const int own = axis < at.axes() ? axis : 0;
-      const double position = at.is_real() ? at.real(own, t) : static_cast<double>(at.at(own, t));
-      turn[static_cast<std::size_t>(axis)] =
-          times * position * (factor ? static_cast<double>(factor[t]) : 1.0);
+      const auto a = static_cast<std::size_t>(axis);
+      turn[a] = scale * (coordinate(at, axis, t) - origin[a]);
     }
     for (Index i = 0; i < pairs; ++i) {
       const Index a = rotary.offset + rotary.layout->first(i, pairs);
@@ -46,16 +71,6 @@ void add_frequency_gradients(const Rotary& rotary, const TensorView<const T>& x,
       sums[i] += turn[static_cast<std::size_t>(axis)] * (x_a * d_b - x_b * d_a);
     }
   }
-}
-
-/// Some tokens of one head.
-template <class T>
-TensorView<T> rows_of(const TensorView<T>& x, Index first, Index tokens, Index head) {
-  TensorView<T> rows = x;
-  rows.data = x.row(first, head);
-  rows.tokens = tokens;
-  rows.heads = 1;
-  return rows;
 }
 
 }  // namespace detail

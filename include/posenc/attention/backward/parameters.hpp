@@ -25,7 +25,8 @@ struct ParameterOptions {
 
 class ParameterGradients {
  public:
-  /// Throws Error where frequencies are to be learned that the encoding does not have, or not alone.
+  /// Throws Error where frequencies are to be learned and the encoding has none, or where RotateValues and
+  /// ShawValues meet, whose sums cannot be told apart.
   template <class E>
   explicit ParameterGradients(const Bound<E>& bound, const ParameterOptions& options = {}) {
     for (const auto& [self, ask] : bound.answers().asked()) {

@@ -10,6 +10,9 @@
 #include <posenc/attention/backward.hpp>
 #include <posenc/attention/ragged.hpp>
 
+#include <algorithm>
+#include <cassert>
+
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
@@ -25,23 +28,29 @@ struct RaggedBackwardPlan {
   template <class T>
   RaggedBackwardPlan(const RaggedPairs& pairs, const Asked<T>& asked,
                      const FindDerivative<T>* derivatives, const PrefillLeaves<T>& leaves,
-                     Index head_dim, Index value_dim, Index concurrency, bool learns) {
-    if (learns) {
-      parameters = asked.answers->rotary().pairs();
-      for (const auto& [self, ask] : asked.answers->asked())
-        if (ask->num_parameters) parameters += ask->num_parameters(self);
+                     Index head_dim, Index value_dim, Index concurrency, bool learns,
+                     bool frequencies) {
+    for (const auto& [self, ask] : asked.answers->asked())
+      if (learns && ask->num_parameters) parameters += ask->num_parameters(self);
+    if (frequencies) parameters += asked.answers->rotary().pairs();
+    const auto bytes_of_workers = [&](bool at_the_same_time) {
+      return ragged_workspace_bytes(
+          pairs, at_the_same_time, head_dim, value_dim, concurrency,
+          [&](const AttentionShape& shape, Index threads) {
+            return backward_bytes(call_of_shape<T>(asked, leaves, derivatives, shape, frequencies),
+                                  threads, learns);
+          });
+    };
+    many = pairs.are_many(concurrency);
+    if (many && parameters > 0) {  // whose sums may need too much memory for that
+      constexpr Index most_bytes = Index{1} << 30;
+      const Index at_the_same_time = bytes_of_workers(true);
+      many = pairs.sequences() <= BackwardPlan::most_sums / parameters && at_the_same_time >= 0 &&
+             at_the_same_time <= most_bytes;
     }
-    constexpr Index most_sums = 1 << 22;
-    many = pairs.are_many(concurrency) &&
-           (parameters == 0 || pairs.sequences() <= most_sums / parameters);
     const Index own = (many ? pairs.sequences() : 1) * parameters;
     sums = round_up(own * static_cast<Index>(sizeof(double)), workspace_alignment);
-    const Index workers = ragged_workspace_bytes(
-        pairs, many, head_dim, value_dim, concurrency,
-        [&](const AttentionShape& shape, Index threads) {
-          return backward_bytes(call_of_shape<T>(asked, leaves, derivatives, shape), threads,
-                                learns);
-        });
+    const Index workers = bytes_of_workers(many);
     bytes = workers < 0 ? -1 : sums + workers;
   }
 };
@@ -59,13 +68,17 @@ void differentiate_ragged(const AttentionForward<T>& f, const TensorView<const T
   check_pairs(problems, pairs, f.q.tokens, f.k.tokens);
   problems.raise_if_any("posenc::attention_backward");
   const std::vector<Coordinates> at = coordinates_of<T>(problems, pairs, answers);
-  for (Index i = 0; d.parameters && problems.empty() && i < pairs.sequences(); ++i)
-    check_temperatures(problems, answers, at[size(i)].query, pairs.queries.tokens_of(i));
+  for (Index i = 0; d.parameters && problems.empty() && i < pairs.sequences(); ++i) {
+    Problems own;
+    check_temperatures(own, answers, at[size(i)].query, pairs.queries.tokens_of(i));
+    add_of_sequence(problems, i, own);
+  }
   const std::span<double> parameters = d.parameters ? d.parameters->values() : std::span<double>{};
   const bool learns = !parameters.empty();
   const Index concurrency = options.executor.concurrency();
   const RaggedBackwardPlan plan(pairs, asked, derivatives, leaves, f.q.width, f.v.width,
-                                concurrency, learns);
+                                concurrency, learns,
+                                d.parameters && !d.parameters->frequencies().empty());
   check_workspace(problems, options.workspace, plan.bytes);
   problems.raise_if_any("posenc::attention_backward");
 
@@ -99,9 +112,9 @@ void differentiate_ragged(const AttentionForward<T>& f, const TensorView<const T
           std::fill(call.parameters.begin(), call.parameters.end(), 0.0);
         }
         const BackwardPlan one(call, threads, learns);
-        run_backward(call, one,
-                     BackwardMemory<T>(call, one, workspace.data() + plan.sums + worker * each),
-                     executor);
+        const BackwardMemory<T> memory(call, one, workspace.data() + plan.sums + worker * each);
+        assert(memory.bytes <= each);
+        run_backward(call, one, memory, executor);
         if (!plan.many) add(call.parameters.data());
       });
   for (Index i = 0; plan.many && i < pairs.sequences(); ++i) add(sums + i * plan.parameters);
@@ -131,8 +144,8 @@ void differentiate_ragged_bound(const AttentionForward<T>& forward,
 
 }  // namespace detail
 
-/// Bytes of workspace for gradients over these sequences with this executor, with or without
-/// ParameterGradients.
+/// Bytes of workspace for gradients over these sequences with this executor, whatever they learn. With it a
+/// call allocates lists of sequences only.
 /// Throws Error when the size does not fit in memory or the batches do not fit each other.
 template <class T, class E>
 [[nodiscard]] std::size_t attention_backward_workspace(const Bound<E>& bound,
@@ -144,14 +157,13 @@ template <class T, class E>
   Problems problems;
   detail::check_pairs(problems, pairs);
   problems.raise_if_any("posenc::attention_backward_workspace");
-  Index bytes = 0;
-  for (const bool learns : {false, true}) {
-    const detail::RaggedBackwardPlan plan(
-        pairs, bound.template asked<T>(), bound.template derivatives<T>(),
-        detail::prefill_leaves<typename Bound<E>::layout, T>(detail::level_index()), head_dim,
-        value_dim, executor.concurrency(), learns);
-    bytes = plan.bytes < 0 || bytes < 0 ? -1 : std::max(bytes, plan.bytes);
-  }
+  const auto leaves = detail::prefill_leaves<typename Bound<E>::layout, T>(detail::level_index());
+  const Index bytes = detail::most_backward_bytes([&](bool learns, bool frequencies) {
+    return detail::RaggedBackwardPlan(pairs, bound.template asked<T>(),
+                                      bound.template derivatives<T>(), leaves, head_dim, value_dim,
+                                      executor.concurrency(), learns, frequencies)
+        .bytes;
+  });
   return detail::usable_ragged_bytes(bytes, head_dim, value_dim,
                                      "posenc::attention_backward_workspace");
 }

@@ -23,8 +23,10 @@ class BackwardResults {
         rotary_(*forward_.asked.rotary), plan_(plan), tiles_(plan.tiles), buffers_(buffers),
         has_relative_(answers_.relative().keys + answers_.relative().queries > 0) {}
 
-  /// Gradients of rotated and scaled queries of a panel, for each of some regions, of one head.
-  void add_queries(const Panel& p, Index query, Index head, RegionSet regions, double* sums) {
+  /// Gradients of rotated and scaled queries of a panel, for each of some regions, of one head, from the
+  /// keys from `key` on.
+  void add_queries(const Panel& p, Index query, Index key, Index head, RegionSet regions,
+                   double* sums) {
     const Index width = forward_.q.width, first = query + p.first;
     for (; regions != 0; regions &= regions - 1) {
       const int region = std::countr_zero(regions);
@@ -44,8 +46,14 @@ class BackwardResults {
             {.amplitude = attention * attention, .inverse = true, .side = Side::key}, at, rows,
             rows);
         if (learns_frequencies(sums))
-          add_frequency_gradients<T>(rotary_, rows_of(call_.q, first, p.queries, head),
-                                     query_bias(head), rows, buffers_.factor, at, step(region),
+          add_frequency_gradients<T>(rotary_,
+                                     {.x = tokens_of(head_of(call_.q, head), first, p.queries),
+                                      .bias = query_bias(head),
+                                      .d = rows,
+                                      .factor = buffers_.factor,
+                                      .at = at,
+                                      .origin = origin(key, region),
+                                      .step = step(region)},
                                      sums + plan_.sums);
       }
       add_query_biases(rows, head, sums);
@@ -82,10 +90,14 @@ class BackwardResults {
                    forward_.leaves.rotate(rotary_, rotary_.region_angles(region),
                                           {.inverse = true, .side = Side::query}, at, rows, rows);
                    if (learns_frequencies(sums))
-                     add_frequency_gradients<T>(rotary_,
-                                                rows_of(call_.k, run.rank, run.tokens, kv_head),
-                                                nullptr, rows, nullptr, at, step(region),
-                                                sums + plan_.sums);
+                     add_frequency_gradients<T>(
+                         rotary_,
+                         {.x = tokens_of(head_of(call_.k, kv_head), run.rank, run.tokens),
+                          .d = rows,
+                          .at = at,
+                          .origin = origin(key, region),
+                          .step = step(region)},
+                         sums + plan_.sums);
                  }
                  add(rows, nullptr, call_.d_k, run.rank, kv_head);
                });
@@ -101,10 +113,13 @@ class BackwardResults {
                  forward_.leaves.rotate(rotary_, rotary_.angles, {.inverse = true}, run.positions,
                                         rows, rows);
                  if (learns_frequencies(sums))
-                   add_frequency_gradients<T>(rotary_,
-                                              rows_of(call_.v, run.rank, run.tokens, kv_head),
-                                              nullptr, rows, nullptr, run.positions, 1,
-                                              sums + plan_.sums);
+                   add_frequency_gradients<T>(
+                       rotary_,
+                       {.x = tokens_of(head_of(call_.v, kv_head), run.rank, run.tokens),
+                        .d = rows,
+                        .at = run.positions,
+                        .origin = origin_of(rotary_, call_.key, 0)},
+                       sums + plan_.sums);
                }
                add(rows, nullptr, call_.d_v, run.rank, kv_head);
              });
@@ -131,6 +146,16 @@ class BackwardResults {
   /// What positions of a region count in.
   [[nodiscard]] double step(int region) const {
     return map_ ? map_.ask->step(map_.self, region) : 1;
+  }
+  /// Where positions of a region count from, for a chunk of keys and all that meet it.
+  [[nodiscard]] Origin origin(Index key, int region) const {
+    Origin from = origin_of(rotary_, call_.key, key);
+    if (map_) {
+      Position first = call_.key[key];
+      map_.ask->key_positions(map_.self, region, 1, &first, &first);
+      from[0] = static_cast<double>(first);
+    }
+    return from;
   }
   /// All biases of the queries of a head together; null where there is none.
   [[nodiscard]] const double* query_bias(Index head) const {

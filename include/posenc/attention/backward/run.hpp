@@ -78,18 +78,26 @@ void add_sink_gradients(const BackwardCall<T>& call, const T* delta, double* sum
   });
 }
 
-/// Values that were rotated come out rotated back by their query.
+/// Values that were rotated come out rotated back by their query. (Rows without weights have no gradient.)
 template <class T>
 void add_output_frequencies(const BackwardCall<T>& call, double* sums) {
   const Rotary& rotary = *call.forward.asked.rotary;
-  for (Index h = 0; h < call.out.heads; ++h) {
-    const auto d_out = call.d_out;
-    add_frequency_gradients<T>(rotary, rows_of(call.out, 0, call.out.tokens, h), nullptr,
-                               TensorView<const T>(d_out.plain_row(0, h), d_out.tokens, 1,
-                                                   d_out.width, d_out.token_stride, 0,
-                                                   d_out.channel_stride),
-                               nullptr, call.forward.query, -1, sums);
-  }
+  const auto& d_out = call.d_out;
+  if (call.forward.keys.tokens == 0) return;
+  const Origin origin = origin_of(rotary, call.key, 0);
+  for (Index t = 0; t < call.out.tokens; ++t)
+    for (Index h = 0; h < call.out.heads; ++h)
+      if (call.lse[static_cast<std::size_t>(t * call.out.heads + h)] !=
+          -std::numeric_limits<T>::infinity())
+        add_frequency_gradients<T>(
+            rotary,
+            {.x = tokens_of(head_of(call.out, h), t, 1),
+             .d = TensorView<const T>(d_out.plain_row(t, h), 1, 1, d_out.width, d_out.token_stride,
+                                      0, d_out.channel_stride),
+             .at = call.forward.query.subspan(static_cast<std::size_t>(t), 1),
+             .origin = origin,
+             .step = -1},
+            sums);
 }
 
 /// From the sums of all tasks, which are those of the first one by now, to the parameters.

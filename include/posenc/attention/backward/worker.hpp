@@ -114,7 +114,7 @@ class BackwardWorker {
       std::fill_n(buffers_.relative.d_q, p.queries * plan_.width, T{0});
     }
     for (Index c = 0; c < keys_; c += tiles_.tile) tile(p, g, c, std::min(tiles_.tile, keys_ - c));
-    results_.add_queries(p, query_, head(g), turned_queries_, sums_);
+    results_.add_queries(p, query_, key_, head(g), turned_queries_, sums_);
   }
 
   /// Gradients of the outputs, in the frame of the values where these are rotated.

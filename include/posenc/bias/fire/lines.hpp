@@ -18,6 +18,7 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <utility>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
