@@ -6,6 +6,7 @@
 
 #include <posenc/bind/score_loops.hpp>
 #include <posenc/core/dual.hpp>
+#include <posenc/core/gradients.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
