@@ -19,7 +19,9 @@
 #include <posenc/bind/derivatives.hpp>
 #include <posenc/core/pipeline.hpp>
 
+#include <array>
 #include <memory>
+#include <span>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
@@ -87,16 +89,29 @@ AnyComponent any_component(const std::shared_ptr<const void>& self) {
   return any;
 }
 
-/// The components of an encoding, whose owner lives as long as any of them.
+/// A component and how it joins others.
+struct Joining {
+  AnyComponent (*make)(const std::shared_ptr<const void>& self);
+  const void* component;
+};
+/// Components that live as long as their owner. One function for all types.
+inline std::vector<AnyComponent> joined(const std::shared_ptr<const void>& owner,
+                                        std::span<const Joining> components) {
+  std::vector<AnyComponent> all;
+  all.reserve(components.size());
+  for (const Joining& c : components) all.push_back(c.make({owner, c.component}));
+  return all;
+}
+
+/// The components of an encoding that `owner` holds.
 template <class... Ts>
 std::vector<AnyComponent> any_components(const std::shared_ptr<const void>& owner) {
-  std::vector<AnyComponent> all;
-  all.reserve(sizeof...(Ts));
   const void* const encoding = owner.get();
-  as<Encoding<Ts...>>(encoding).for_each([&]<class C>(const C& component) {
-    all.push_back(any_component<C>({owner, &component}));
-  });
-  return all;
+  std::array<Joining, sizeof...(Ts)> all{};
+  std::size_t n = 0;
+  as<Encoding<Ts...>>(encoding).for_each(
+      [&]<class C>(const C& component) { all[n++] = {&any_component<C>, &component}; });
+  return joined(owner, all);
 }
 
 }  // namespace detail
