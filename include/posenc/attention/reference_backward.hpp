@@ -54,12 +54,6 @@ class Backward {
   void row(Index r, Index h);
   /// dx through stages, last to first, to the gradient of what the first was given.
   [[nodiscard]] T through_stages(T score, T dx, const Score& at);
-  /// What gradients of a stage's parameters are summed in.
-  static Index num_sums(const Stage& stage) {
-    const auto& [self, ask] = stage;
-    if (ask->num_sums) return ask->num_sums(self);
-    return ask->num_parameters ? ask->num_parameters(self) : 0;
-  }
   /// Calls f(stage, its sums).
   template <class F>
   void for_each_stage(const F& f) {
@@ -99,7 +93,7 @@ ReferenceGradients Backward<T>::run() {
     result_.parameters.insert(result_.parameters.end(), sums.begin(), sums.end());
     if (!ask->gradient_of_sums) return;
     result_.parameters.resize(before);
-    result_.parameters.resize(before + size(ask->num_parameters(self)));
+    result_.parameters.resize(before + size(num_parameters(stage)));
     ask->gradient_of_sums(self, sums, std::span(result_.parameters).subspan(before));
   });
   return std::move(result_);

@@ -274,6 +274,14 @@ struct Stage {
   const Questions* ask = nullptr;
 };
 
+/// How many numbers a stage learns, and in how many its gradients are summed.
+[[nodiscard]] inline Index num_parameters(const Stage& stage) {
+  return stage.ask->num_parameters ? stage.ask->num_parameters(stage.self) : 0;
+}
+[[nodiscard]] inline Index num_sums(const Stage& stage) {
+  return stage.ask->num_sums ? stage.ask->num_sums(stage.self) : num_parameters(stage);
+}
+
 }  // namespace detail
 
 POSENC_NAMESPACE_END

@@ -28,12 +28,6 @@ struct BackwardCall {
   [[nodiscard]] const Answers& answers() const { return forward.answers(); }
 };
 
-/// The numbers in which the gradients of a stage's parameters are summed.
-[[nodiscard]] inline Index num_sums(const Stage& stage) {
-  const auto& [self, ask] = stage;
-  return ask->num_sums ? ask->num_sums(self) : ask->num_parameters ? ask->num_parameters(self) : 0;
-}
-
 /// Calls f(stage, its sums) for each stage; `sums` are those of all of them, one behind another, or null
 /// where none are wanted.
 template <class F>

@@ -29,11 +29,10 @@ class ParameterGradients {
   /// ShawValues meet, whose sums cannot be told apart.
   template <class E>
   explicit ParameterGradients(const Bound<E>& bound, const ParameterOptions& options = {}) {
-    for (const auto& [self, ask] : bound.answers().asked()) {
-      asked_.push_back(ask);
+    for (const detail::Stage& stage : bound.answers().asked()) {
+      asked_.push_back(stage.ask);
       first_.push_back(values_.size());
-      if (ask->num_parameters)
-        values_.resize(values_.size() + static_cast<std::size_t>(ask->num_parameters(self)));
+      values_.resize(values_.size() + static_cast<std::size_t>(num_parameters(stage)));
     }
     first_.push_back(values_.size());
     if (options.frequencies) add_frequencies(bound.answers());
@@ -68,9 +67,8 @@ class ParameterGradients {
     const std::span<const detail::Stage> stages = answers.asked();
     bool same = stages.size() == asked_.size();
     for (std::size_t i = 0; same && i < stages.size(); ++i) {
-      const auto& [self, ask] = stages[i];
-      const Index count = ask->num_parameters ? ask->num_parameters(self) : 0;
-      same = ask == asked_[i] && first_[i + 1] - first_[i] == static_cast<std::size_t>(count);
+      same = stages[i].ask == asked_[i] &&
+             first_[i + 1] - first_[i] == static_cast<std::size_t>(num_parameters(stages[i]));
     }
     return same && (frequencies().empty() || std::ssize(frequencies()) == answers.rotary().pairs());
   }

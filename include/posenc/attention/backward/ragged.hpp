@@ -30,8 +30,8 @@ struct RaggedBackwardPlan {
                      const FindDerivative<T>* derivatives, const PrefillLeaves<T>& leaves,
                      Index head_dim, Index value_dim, Index concurrency, bool learns,
                      bool frequencies) {
-    for (const auto& [self, ask] : asked.answers->asked())
-      if (learns && ask->num_parameters) parameters += ask->num_parameters(self);
+    for (const Stage& stage : asked.answers->asked())
+      if (learns) parameters += num_parameters(stage);
     if (frequencies) parameters += asked.answers->rotary().pairs();
     const auto bytes_of_workers = [&](bool at_the_same_time) {
       return ragged_workspace_bytes(
@@ -42,15 +42,16 @@ struct RaggedBackwardPlan {
           });
     };
     many = pairs.are_many(concurrency);
-    if (many && parameters > 0) {  // whose sums may need too much memory for that
-      constexpr Index most_bytes = Index{1} << 30;
-      const Index at_the_same_time = bytes_of_workers(true);
-      many = pairs.sequences() <= BackwardPlan::most_sums / parameters && at_the_same_time >= 0 &&
-             at_the_same_time <= most_bytes;
+    Index workers = bytes_of_workers(many);
+    constexpr Index most_bytes = Index{1} << 30;
+    if (many && parameters > 0 &&  // whose sums may need too much memory for that
+        (pairs.sequences() > BackwardPlan::most_sums / parameters || workers < 0 ||
+         workers > most_bytes)) {
+      many = false;
+      workers = bytes_of_workers(many);
     }
     const Index own = (many ? pairs.sequences() : 1) * parameters;
     sums = round_up(own * static_cast<Index>(sizeof(double)), workspace_alignment);
-    const Index workers = bytes_of_workers(many);
     bytes = workers < 0 ? -1 : sums + workers;
   }
 };

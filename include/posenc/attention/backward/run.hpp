@@ -113,7 +113,7 @@ void learn(const BackwardCall<T>& call, const BackwardPlan& plan, const Backward
   for_each_learner(call.answers(), memory.sums, [&](const Stage& stage, std::span<double> sums) {
     const auto& [self, ask] = stage;
     if (!ask->gradient_of_sums) return add(sums.data(), std::ssize(sums));
-    const Index count = ask->num_parameters(self);
+    const Index count = num_parameters(stage);
     ask->gradient_of_sums(self, sums, {to, static_cast<std::size_t>(count)});
     to += count;
   });
