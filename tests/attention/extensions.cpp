@@ -5,6 +5,7 @@
 #include <posenc/posenc.hpp>
 
 #include "../support/bind_any.hpp"
+#include "../support/cases.hpp"
 #include "../support/catch.hpp"
 #include "../support/oracle.hpp"
 
@@ -13,9 +14,12 @@ namespace extensions_cases {
 
 constexpr Index tokens = 200, heads = 4, kv_heads = 2, width = 32;
 
+posenc_test::Sample sample;
+
 /// The greatest error over its bound, with or without the causal mask.
 template <class EncodingT>
 void check(const EncodingT& encoding, Position first_position = 0) {
+  if (!sample.next()) return;
   Tensor<float> q(tokens, heads, width), k(tokens, kv_heads, width), v(tokens, kv_heads, width);
   q.fill(Random(1)), k.fill(Random(2)), v.fill(Random(3));
   Arguments<float> call{q, k, v};

@@ -2,6 +2,7 @@
 //
 // What the kernel's way of working must not show: panels and tiles and their tails, the corners of
 // partial tiles that are left out, the scratch memory. tests/parallel has the threads.
+#include "../support/cases.hpp"
 #include "../support/catch.hpp"
 #include "calls.hpp"
 
@@ -92,6 +93,7 @@ TEMPLATE_TEST_CASE("kernel: widths, memory and tails of every size", "[attention
   using T = TestType;
   using Memory = typename Tensor<T>::Memory;
   int n = 0;  // goes through the other sizes in steps that are prime to their number
+  posenc_test::Sample sample;
   for (const Index width : {2, 6, 64, 80, 96, 128, 256}) {
     const auto bound =
         bind(RoPE<HalfSplit>{.head_dim = width} | Causal{}, {.num_heads = 2, .num_kv_heads = 1});
@@ -101,6 +103,7 @@ TEMPLATE_TEST_CASE("kernel: widths, memory and tails of every size", "[attention
       const Memory memory = std::array<Memory, 3>{Tensor<T>::padded, Tensor<T>::head_major,
                                                   Tensor<T>::token_major}[size(n / 2 % 3)];
       ++n;
+      if (!sample.next()) continue;
       INFO(queries << " x " << keys << ", widths " << width << ", " << value_dim << ", memory "
                    << memory);
       const Inputs<T> inputs(queries, keys, 2, 1, width, value_dim, 2, memory);
@@ -475,8 +478,9 @@ TEST_CASE("kernel: windows that cut tiles anywhere", "[attention][kernel]") {
   Corners corners;
   CHECK(corners.agrees_with_the_reference(SlidingWindow{.left = 45, .right = 13}));
   double worst = 0;
+  posenc_test::Sample sample;
   const auto check = [&](const auto& mask, Position query_offset) {
-    worst = std::max(worst, corners.ratio(mask, query_offset));
+    if (sample.next()) worst = std::max(worst, corners.ratio(mask, query_offset));
   };
   SECTION("edges in the past and in the future") {
     for (Position edge = 0; edge <= 130; ++edge) {

@@ -1,9 +1,26 @@
 # SPDX-License-Identifier: MIT
 #
-# cmake -D compiler=<c++> -D compiler_id=<GNU or Clang> -D include_dirs=<list> -D file=<file.cpp> -P check.cmake
+# cmake -D compiler=<c++> -D compiler_id=<GNU or Clang> -D include_dirs=<list> [-D headers=<headers.hpp>]
+#       -D file=<file.cpp> -P check.cmake
 #
-# Compiles the file and succeeds when that fails with every sentence that the file expects.
+# Compiles the file, behind headers that may be given, and succeeds when that fails with every sentence that
+# the file expects. With an empty <file>: compiles the headers, once for all files.
 cmake_minimum_required(VERSION 3.25)
+
+list(REMOVE_ITEM include_dirs "")
+list(TRANSFORM include_dirs PREPEND "-I")
+set(ENV{LC_ALL} C)
+# Source lines are not shown, so that only what the compiler says is searched.
+if(compiler_id STREQUAL "GNU")
+  set(compile "${compiler}" -std=c++20 -fno-diagnostics-show-caret ${include_dirs})
+else()
+  set(compile "${compiler}" -std=c++20 -fno-caret-diagnostics ${include_dirs})
+endif()
+if(file STREQUAL "")
+  execute_process(COMMAND ${compile} -x c++-header "${headers}" -o "${headers}.gch"
+    COMMAND_ERROR_IS_FATAL ANY)
+  return()
+endif()
 
 # Brackets and semicolons mean something in CMake lists; sentences are compared without them.
 function(plain text output)
@@ -19,17 +36,11 @@ if(NOT expectations)
   message(FATAL_ERROR "${name} has no line `// expect: <part of the sentence>`.")
 endif()
 
-list(REMOVE_ITEM include_dirs "")
-list(TRANSFORM include_dirs PREPEND "-I")
-set(ENV{LC_ALL} C)
-# Source lines are not shown, so that only what the compiler says is searched.
-if(compiler_id STREQUAL "GNU")
-  set(no_source_lines -fno-diagnostics-show-caret)
-else()
-  set(no_source_lines -fno-caret-diagnostics)
+if(headers)
+  list(APPEND compile -include "${headers}")
 endif()
 execute_process(
-  COMMAND "${compiler}" -std=c++20 -fsyntax-only ${no_source_lines} ${include_dirs} "${file}"
+  COMMAND ${compile} -fsyntax-only "${file}"
   RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
 if(status EQUAL 0)
   message(FATAL_ERROR "${name} compiles, but must not.")

@@ -4,6 +4,7 @@
 // cache, for every element.
 #pragma once
 
+#include "../support/cases.hpp"
 #include "calls.hpp"
 
 namespace decode_test {
@@ -15,6 +16,7 @@ struct Shape {
 /// The widths that are asked of `shape` have to fit the encoding.
 template <KeyState State, class T, class Encode>
 void check_shapes(const Encode& encode, const std::vector<Shape>& shapes) {
+  static posenc_test::Sample sample;
   for (const Shape& shape : shapes)
     for (const Index tokens : {1, 2, 15, 16, 17, 63, 64, 65, 130, 300}) {
       const Sequence<T> sequence(tokens, shape.heads, shape.kv_heads, shape.width, shape.value_dim,
@@ -23,6 +25,7 @@ void check_shapes(const Encode& encode, const std::vector<Shape>& shapes) {
           bind(encode(shape.width),
                {.num_heads = shape.heads, .num_kv_heads = shape.kv_heads, .head_dim = shape.width});
       for (const Kind kind : {Kind::contiguous, Kind::ring, Kind::paged}) {
+        if (!sample.next()) continue;
         Holder<State, T> cache(kind, shape_for(sequence));
         append(*cache, 0, sequence, 0, tokens / 2, bound);
         append(*cache, 0, sequence, tokens / 2, tokens, bound);

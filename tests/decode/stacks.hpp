@@ -5,6 +5,7 @@
 #pragma once
 
 #include "../pipelines/pipelines.hpp"
+#include "../support/cases.hpp"
 #include "calls.hpp"
 #include "reference.hpp"
 
@@ -112,7 +113,7 @@ void check_stacks(std::uint64_t seed) {
   ((name += std::string(" | ") + Make<Cs>::name), ...);
   INFO(name);
   constexpr bool has_map = Encoding<Cs...>::num_distance_maps > 0;
-  for (std::uint64_t i = 0; i < 40; ++i) {
+  for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(posenc_test::some_of(40)); ++i) {
     check_stack<KeyState::raw, float>(1000 * seed + i, &make_stack<Cs...>);
     if (!Encoding<Cs...>::depends_on_length && !has_map)
       check_stack<KeyState::rotated, float>(1000 * seed + i, &make_stack<Cs...>);

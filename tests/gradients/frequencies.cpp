@@ -122,7 +122,7 @@ TEST_CASE("gradients: frequencies from rows that see nothing, whatever their gra
   const AttentionOptions<double> late{.query_offset = 0, .key_offset = 4};
   const std::vector<double> expected = frequencies(x, bound, late);
   std::fill_n(x.d_out.begin(), 4 * 4 * 16, NAN);
-  CHECK(frequencies(x, bound, late) == expected);
+  CHECK(worst(frequencies(x, bound, late), expected) <= 1e-14);
 }
 
 TEST_CASE("gradients: frequencies that turn values too, and queries with a bias") {
