@@ -65,7 +65,8 @@ class PreparedFire {
     constexpr std::size_t most_pieces = 4;
     const bool cached = is_cached(tile);
     const auto [first, last] = cached ? pieces_of(tile) : std::pair<std::size_t, std::size_t>{};
-    if (!cached || last - first >= most_pieces || queries > most_queries) {
+    if (!cached || last - first >= most_pieces || queries > most_side ||
+        std::ssize(keys) > most_side) {
       for (std::size_t k = 0; k < keys.size(); ++k, dx += stride)
         for (Index j = 0; j < queries; ++j)
           if (dx[j] != 0)
@@ -73,10 +74,17 @@ class PreparedFire {
       return;
     }
     constexpr double infinity = std::numeric_limits<double>::infinity();
-    for (std::size_t piece = first; piece <= last; ++piece)
-      add_piece(tile.query.first, queries, head, piece,
-                piece == first ? -infinity : lines_.breaks()[piece - 1],
-                piece == last ? infinity : lines_.breaks()[piece], keys, dx, stride, sums);
+    for (std::size_t piece = first; piece <= last; ++piece) {
+      const double from = piece == first ? -infinity : lines_.breaks()[piece - 1];
+      const double to = piece == last ? infinity : lines_.breaks()[piece];
+      const auto gradient = [=](double u, double x) {
+        return static_cast<int>(from <= u) & static_cast<int>(u < to) ? x : 0;
+      };
+      if (first == last)
+        add_piece(tile, head, piece, [](double, double x) { return x; }, keys, dx, stride, sums);
+      else
+        add_piece(tile, head, piece, gradient, keys, dx, stride, sums);
+    }
   }
   void gradient_of_sums(std::span<const double> sums, std::span<double> gradient) const {
     lines_.gradient_of_sums(sums, gradient);
@@ -134,7 +142,7 @@ class PreparedFire {
     }
   };
 
-  static constexpr Index most_queries = 64;
+  static constexpr Index most_side = 64;  ///< queries or keys of a tile
 
   void add_to_line(Index head, std::size_t piece, double dx_u, double dx,
                    std::span<double> sums) const {
@@ -151,27 +159,47 @@ class PreparedFire {
     sums[sums.size() - 2] += slope * (dx_psi - from_query * n / (c_ * n + 1));
     if (n == threshold_) sums.back() -= slope * from_query * c_ / (c_ * n + 1);
   }
-  /// tile_bias_gradient of the scores with from <= u < to, which lie on one piece.
-  void add_piece(Position query, Index queries, Index head, std::size_t piece, double from,
-                 double to, std::span<const Position> keys, const double* dx, Index stride,
+  /// What a tile adds to the gradients of the scores on one piece: gradient(u, dx) is dx where u lies on it,
+  /// otherwise 0.
+  template <class F>
+  void add_piece(const Tile& tile, Index head, std::size_t piece, const F& gradient,
+                 std::span<const Position> keys, const double* dx, Index stride,
                  std::span<double> sums) const {
-    double of_u[most_queries] = {}, of_one[most_queries] = {}, of_c[most_queries] = {};
-    const double* const share = share_.data() + query;
+    constexpr Index step = 8;  // loops of a fixed length become vectors
+    const Position query = tile.query.first, least = tile.least_distance();
+    const Index queries = tile.query.last - query + 1;
+    double share[most_side] = {}, of_psi[most_side] = {}, of_one[most_side] = {},
+           of_c[most_side] = {};
+    std::copy_n(share_.data() + query, queries, share);
+    double psi_by_c[2 * most_side + step] = {};  // d psi(D) / d |c|
+    for (Index i = 0; i < queries + std::ssize(keys) - 1; ++i) {
+      const auto d = static_cast<double>(std::abs(least + i));
+      psi_by_c[i] = d / (c_ * d + 1);
+    }
     for (std::size_t k = 0; k < keys.size(); ++k, dx += stride) {
-      const double* const psi = psi_.data() + cached_ - 1 + (query - keys[k]);
-      const auto distance = static_cast<double>(query - keys[k]);
-      for (Index j = 0; j < queries; ++j) {
-        const double u = psi[j] * share[j], d = std::abs(distance + static_cast<double>(j));
-        const double g = from <= u && u < to ? dx[j] : 0;
-        of_u[j] += g * u;
-        of_one[j] += g;
-        of_c[j] += g * (d / (c_ * d + 1));
+      const Position distance = query - keys[k];
+      const double* const psi_of_key = psi_.data() + cached_ - 1 + distance;
+      const double* const by_c = psi_by_c + (distance - least);
+      for (Index j = 0; j < queries; j += step) {
+        double psi[step] = {}, g[step] = {}, slope[step];
+        if (const Index n = queries - j; n >= step) {
+          for (Index i = 0; i < step; ++i) psi[i] = psi_of_key[j + i];
+          for (Index i = 0; i < step; ++i) g[i] = dx[j + i];
+        } else {
+          std::copy_n(psi_of_key + j, n, psi);
+          std::copy_n(dx + j, n, g);
+        }
+        for (Index i = 0; i < step; ++i) slope[i] = by_c[j + i];
+        for (Index i = 0; i < step; ++i) g[i] = gradient(psi[i] * share[j + i], g[i]);
+        for (Index i = 0; i < step; ++i) of_psi[j + i] += g[i] * psi[i];
+        for (Index i = 0; i < step; ++i) of_one[j + i] += g[i];
+        for (Index i = 0; i < step; ++i) of_c[j + i] += g[i] * slope[i];
       }
     }
     const double slope = lines_.lines(head)[piece].slope;
     for (Index j = 0; j < queries; ++j) {
-      add_to_line(head, piece, of_u[j], of_one[j], sums);
-      add_to_inputs(query + j, slope, of_u[j], of_c[j] * share[j], sums);
+      add_to_line(head, piece, of_psi[j] * share[j], of_one[j], sums);
+      add_to_inputs(query + j, slope, of_psi[j] * share[j], of_c[j] * share[j], sums);
     }
   }
   [[nodiscard]] bool is_cached(const Tile& tile) const {

@@ -27,9 +27,10 @@ namespace detail {
 /// f'(x, at); null for components that are no score maps.
 template <class T>
 struct Derivative {
-  /// Gradients of what the component returned become those of what it was given, `x`.
-  void (*tile)(const void* component, const ScoreTile& tile, const T* x,
-               T* gradient) noexcept = nullptr;
+  /// Gradients of what the component returned become those of what it was given, `x`. Unless it is null,
+  /// `by` gets them times the derivative by the first parameter of the map.
+  void (*tile)(const void* component, const ScoreTile& tile, const T* x, T* gradient,
+               T* by) noexcept = nullptr;
   T (*one)(const void* component, T x, const Score& at) = nullptr;
 
   // By a parameter of the map; null where it has none.
@@ -70,14 +71,21 @@ T derivative_by(const S& map, Index parameter, T given, const Score& at) {
 template <class Level, class T, class F>
 void multiply_by(const F& derivative, const ScoreTile& tile, const T* x, T* gradient) noexcept {
   const ScoreTile at = tile;
-  Level::map(at.keys, at.width, gradient, [&](T g, Index k, Index j) {
-    const T slope = derivative(x[k * at.width + j], at.score(k, j));
-    return g == 0 ? T{0} : g * slope;
-  });
+  Level::multiply_by(at.keys, at.width, x, gradient,
+                     [&](T given, Index k, Index j) { return derivative(given, at.score(k, j)); });
 }
 template <class Level, class S, class T>
-void differentiate(const void* component, const ScoreTile& tile, const T* x, T* gradient) noexcept {
+void differentiate(const void* component, const ScoreTile& tile, const T* x, T* gradient,
+                   T* by) noexcept {
   const S& map = *static_cast<const S*>(component);
+  if constexpr (MapParameterDerivative<S>)
+    if (by) {  // in one loop, where what both compute is computed once
+      const ScoreTile at = tile;
+      return Level::multiply_by(
+          at.keys, at.width, x, gradient,
+          [&](T given, Index k, Index j) { return derivative_of(map, given, at.score(k, j)); }, by,
+          [&](T given, Index k, Index j) { return derivative_by(map, 0, given, at.score(k, j)); });
+    }
   multiply_by<Level>([&](T given, const Score& at) { return derivative_of(map, given, at); }, tile,
                      x, gradient);
 }

@@ -21,6 +21,16 @@ POSENC_NAMESPACE_BEGIN
   return std::bit_cast<float>((bits & ~beyond) | (((bits & sign) | end) & beyond));
 }
 
+/// a where `first`, b elsewhere; both are computed.
+[[nodiscard]] inline float elementwise_select(bool first, float a, float b) {
+  const std::uint32_t mask = -static_cast<std::uint32_t>(first);
+  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(a) & mask) |
+                              (std::bit_cast<std::uint32_t>(b) & ~mask));
+}
+[[nodiscard]] inline double elementwise_select(bool first, double a, double b) {
+  return first ? a : b;
+}
+
 /// tanh(x), within 4e-7 relative to it in float; NaN for NaN. In double it is std::tanh.
 ///
 /// x P(x^2) / Q(x^2), the rational function of degree 9/8 whose greatest relative error on [-9, 9] is

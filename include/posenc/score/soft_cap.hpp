@@ -28,6 +28,12 @@ struct SoftCap {
     return static_cast<T>(cap) * elementwise_tanh(score * static_cast<T>(1 / cap));
   }
 
+  template <class T>
+  [[nodiscard]] T map_score_derivative(T score, const Score&) const {
+    const T tanh = elementwise_tanh(score * static_cast<T>(1 / cap));
+    return (1 - tanh) * (1 + tanh);
+  }
+
   [[nodiscard]] static constexpr Index num_parameters() { return 1; }
   template <class T>
   [[nodiscard]] T map_parameter_derivative(Index, T score, const Score&) const {
@@ -37,7 +43,8 @@ struct SoftCap {
     const T series = u * square *
                      (T(2.0 / 3) + square * (T(-8.0 / 15) +
                                              square * (T(34.0 / 105) + square * T(-496.0 / 2835))));
-    return square < small * small ? series : tanh - u * (1 - tanh * tanh);
+    return elementwise_select(square < small * small, series,
+                              tanh - u * ((1 - tanh) * (1 + tanh)));
   }
 
   void check(Problems& problems, const HeadShape&) const {

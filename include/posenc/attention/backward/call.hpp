@@ -39,6 +39,19 @@ void for_each_learner(const Answers& answers, double* sums, const F& f) {
   }
 }
 
+/// Rows of channels: products compute with whole vectors of them, and the rows are an odd number of cache
+/// lines apart, so that a strip of all rows is spread over the sets of the first-level cache instead of
+/// pushing itself out of a few (64 rows of 512 bytes meet in eight sets).
+struct PaddedRow {
+  Index columns = 0, stride = 0;
+
+  /// For channels that fill vectors of `step` numbers of so many bytes.
+  static PaddedRow of(Index channels, Index step, Index bytes) {
+    const Index columns = round_up(channels, step), line = std::max<Index>(64 / bytes, 1);
+    return {columns, (((columns - 1) / line + 1) | 1) * line};
+  }
+};
+
 /// How the work is divided: blocks of queries times chunks of keys. Each pair of them adds to the
 /// gradients of its own queries and keys, so pairs that run at the same time share neither; they run in
 /// phases, where block i meets chunk j if i + j is the phase's number modulo the number of phases. So
@@ -55,7 +68,7 @@ struct BackwardPlan {
   Index kv_heads = 0;
   Index blocks = 0, chunks = 0, phases = 0;
   Index together = 1;                ///< pairs of a phase in a task
-  Index width = 0, value_width = 0;  ///< channels, padded to whole vectors
+  PaddedRow width{}, value_width{};  ///< of queries and keys, of values
   Index sums = 0;                    ///< by which stages learn
   Index frequencies = 0;             ///< behind them
   Index maps = 0;                    ///< stages with a derivative
@@ -80,8 +93,8 @@ struct BackwardPlan {
     blocks = (shape.queries + tiles.block - 1) / tiles.block;
     chunks = (shape.keys + tiles.chunk - 1) / tiles.chunk;
     phases = std::max(blocks, chunks);
-    width = round_up(shape.head_dim, step);
-    value_width = round_up(shape.value_dim, step);
+    width = PaddedRow::of(shape.head_dim, step, sizeof(T));
+    value_width = PaddedRow::of(shape.value_dim, step, sizeof(T));
     const std::size_t level = call.forward.leaves.level;
     for (std::size_t i = 0; i < call.answers().asked().size(); ++i) {
       const Stage& stage = call.answers().asked()[i];
@@ -108,20 +121,21 @@ struct BackwardPlan {
   }
 };
 
-/// C += A B; rows of B and C have `width` channels. Where B is not finite, a zero of A hides it.
+/// C += A B; rows of B and C are padded alike. Where B is not finite, a zero of A hides it.
 template <class T>
-void add_product(const TileLeaves<T>& leaves, bool is_finite, Index rows, Index inner, Index width,
-                 const T* a, Index a_row, Index a_inner, const T* b, T* c) {
+void add_product(const TileLeaves<T>& leaves, bool is_finite, Index rows, Index inner,
+                 const PaddedRow& width, const T* a, Index a_row, Index a_inner, const T* b, T* c) {
+  const auto [columns, stride] = width;
   if (is_finite) {
-    for (Index at = 0; at < width; at += leaves.panel)
-      leaves.values(rows, inner, std::min(leaves.panel, width - at), a, a_row, a_inner, b + at,
-                    c + at, width);
+    for (Index at = 0; at < columns; at += leaves.panel)
+      leaves.values(rows, inner, std::min(leaves.panel, columns - at), a, a_row, a_inner, b + at,
+                    c + at, stride);
     return;
   }
   for (Index r = 0; r < rows; ++r)
     for (Index i = 0; i < inner; ++i)
       if (const T left = a[r * a_row + i * a_inner]; left != 0)
-        for (Index w = 0; w < width; ++w) c[r * width + w] += left * b[i * width + w];
+        for (Index w = 0; w < columns; ++w) c[r * stride + w] += left * b[i * stride + w];
 }
 
 /// Memory for the gradients of vectors by distance; none where there are no such vectors.
@@ -165,7 +179,7 @@ struct BackwardBuffers {
   T* d_q = nullptr;           ///< the same
   T* d_k = nullptr;           ///< [region][key in chunk][width], of rotated keys
   T* d_v = nullptr;           ///< [key in chunk][value_width]
-  T* k_rows = nullptr;        ///< [key in tile][width], where keys have another width
+  T* k_rows = nullptr;        ///< [region][key in chunk][width], unless packed keys are such rows
   T* d_out = nullptr;         ///< [query in panel][value_width]
   T* d_panel = nullptr;       ///< [value_dim][panel]
   T* gradient = nullptr;      ///< [key in tile][panel], of scores
@@ -185,15 +199,17 @@ struct BackwardBuffers {
                   Arena& arena)
       : tiles(answers, plan.tiles,
               {plan.tiles.block, plan.tiles.chunk, shape.head_dim, shape.value_dim}, arena),
-        relative(answers, plan.tiles, plan.width, plan.value_width, shape.value_dim, arena) {
+        relative(answers, plan.tiles, plan.width.stride, plan.value_width.stride, shape.value_dim,
+                 arena) {
     const Index regions = answers.map().regions();
     const Plan& t = plan.tiles;
-    q_rows = arena.take<T>(regions * t.panel, plan.width);
-    d_q = arena.take<T>(regions * t.panel, plan.width);
-    d_k = arena.take<T>(regions * t.chunk, plan.width);
-    d_v = arena.take<T>(t.chunk, plan.value_width);
-    if (plan.width != shape.head_dim) k_rows = arena.take<T>(t.tile, plan.width);
-    d_out = arena.take<T>(t.panel, plan.value_width);
+    q_rows = arena.take<T>(regions * t.panel, plan.width.stride);
+    d_q = arena.take<T>(regions * t.panel, plan.width.stride);
+    d_k = arena.take<T>(regions * t.chunk, plan.width.stride);
+    d_v = arena.take<T>(t.chunk, plan.value_width.stride);
+    if (plan.width.stride != shape.head_dim)
+      k_rows = arena.take<T>(regions * t.chunk, plan.width.stride);
+    d_out = arena.take<T>(t.panel, plan.value_width.stride);
     d_panel = arena.take<T>(std::max<Index>(shape.value_dim, 1), t.panel);
     gradient = arena.take<T>(t.tile, t.panel);
     if (regions > 1) masked = arena.take<T>(t.tile, t.panel);

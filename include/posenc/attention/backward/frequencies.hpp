@@ -11,11 +11,14 @@
 // a common origin nearby, so that sums of far positions lose no digits.
 #pragma once
 
+#include <posenc/attention/prefill/leaves.hpp>
 #include <posenc/core/positions.hpp>
 #include <posenc/core/view.hpp>
 #include <posenc/rotary/rotary.hpp>
 
+#include <algorithm>
 #include <array>
+#include <vector>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -47,29 +50,63 @@ struct Turned {
   double step = 1;  ///< by which they do
 };
 
+/// How far a token has turned, in radians over the frequency, for the pairs [first, first + n).
+template <class T>
+void fill_turns(const Rotary& rotary, const Turned<T>& turned, Index token, Index first, Index n,
+                T* turn) {
+  const double scale =
+      turned.step * (turned.factor ? static_cast<double>(turned.factor[token]) : 1.0);
+  std::array<T, Positions::most_axes> by_axis{};
+  for (int axis = 0; axis < rotary.state.axes; ++axis) {
+    const auto i = static_cast<std::size_t>(axis);
+    by_axis[i] = static_cast<T>(scale * (coordinate(turned.at, axis, token) - turned.origin[i]));
+  }
+  const std::vector<int>& axis_of = rotary.state.axis;
+  if (axis_of.empty()) {
+    std::fill_n(turn, n, by_axis[0]);
+    return;
+  }
+  for (Index i = 0; i < n; ++i)
+    turn[i] = by_axis[static_cast<std::size_t>(axis_of[static_cast<std::size_t>(first + i)])];
+}
+
 /// Adds what they say to `sums`, one per pair. What has no gradient gives none, whatever it holds.
 template <class T>
-void add_frequency_gradients(const Rotary& rotary, const Turned<T>& turned, double* sums) {
-  const auto& [x, bias, d, factor, at, origin, step] = turned;
-  const std::vector<int>& axis_of = rotary.state.axis;
+void add_frequency_gradients(const TileLeaves<T>& leaves, const Rotary& rotary,
+                             const Turned<T>& turned, double* sums) {
+  constexpr Index most = 64;  // pairs at a time, whose sums over the tokens have T's precision
   const Index pairs = rotary.pairs();
-  for (Index t = 0; t < x.tokens; ++t) {
-    const double scale = step * (factor ? static_cast<double>(factor[t]) : 1.0);
-    Origin turn{};
-    for (int axis = 0; axis < rotary.state.axes; ++axis) {
-      const auto a = static_cast<std::size_t>(axis);
-      turn[a] = scale * (coordinate(at, axis, t) - origin[a]);
+  for (Index first = 0; first < pairs; first += most) {
+    const Index n = std::min(most, pairs - first);
+    Index a[most], b[most];
+    bool in_rows = !turned.bias && turned.x.channel_stride == 1 && turned.d.channel_stride == 1;
+    for (Index i = 0; i < n; ++i) {
+      a[i] = rotary.offset + rotary.layout->first(first + i, pairs);
+      b[i] = rotary.offset + rotary.layout->second(first + i, pairs);
+      in_rows = in_rows && a[i] == a[0] + i && b[i] == b[0] + i;
     }
-    for (Index i = 0; i < pairs; ++i) {
-      const Index a = rotary.offset + rotary.layout->first(i, pairs);
-      const Index b = rotary.offset + rotary.layout->second(i, pairs);
-      const auto d_a = static_cast<double>(d(t, 0, a)), d_b = static_cast<double>(d(t, 0, b));
-      if (d_a == 0 && d_b == 0) continue;
-      const double x_a = static_cast<double>(x(t, 0, a)) + (bias ? bias[a] : 0);
-      const double x_b = static_cast<double>(x(t, 0, b)) + (bias ? bias[b] : 0);
-      const int axis = axis_of.empty() ? 0 : axis_of[static_cast<std::size_t>(i)];
-      sums[i] += turn[static_cast<std::size_t>(axis)] * (x_a * d_b - x_b * d_a);
+    T turn[most], sum[most] = {};
+    for (Index t = 0; t < turned.x.tokens; ++t) {
+      fill_turns(rotary, turned, t, first, n, turn);
+      const T* const x = turned.x.row(t, 0);
+      const T* const d = turned.d.row(t, 0);
+      if (in_rows) {
+        leaves.add_turns(n, turn, x + a[0], x + b[0], d + a[0], d + b[0], sum);
+        continue;
+      }
+      T x_a[most], x_b[most], d_a[most], d_b[most];
+      for (Index i = 0; i < n; ++i) {
+        x_a[i] = x[a[i] * turned.x.channel_stride];
+        x_b[i] = x[b[i] * turned.x.channel_stride];
+        d_a[i] = d[a[i] * turned.d.channel_stride];
+        d_b[i] = d[b[i] * turned.d.channel_stride];
+        if (!turned.bias) continue;
+        x_a[i] += static_cast<T>(turned.bias[a[i]]);
+        x_b[i] += static_cast<T>(turned.bias[b[i]]);
+      }
+      leaves.add_turns(n, turn, x_a, x_b, d_a, d_b, sum);
     }
+    for (Index i = 0; i < n; ++i) sums[first + i] += static_cast<double>(sum[i]);
   }
 }
 

@@ -38,7 +38,7 @@ class RelativeGradients {
           const float* const a = table.row(tile.head, bucket);
           T sum = 0;
           for (Index c = 0; c < value_dim_; ++c)
-            sum += static_cast<T>(a[c]) * own_.d_out[j * plan_.value_width + c];
+            sum += static_cast<T>(a[c]) * own_.d_out[j * plan_.value_width.stride + c];
           gradient[k * tile.width + j] += sum;
         });
         return;
@@ -46,8 +46,8 @@ class RelativeGradients {
       load(table, tile.head, buckets, plan_.value_width);
       for (Index lane = 0; lane < tile.width; lane += tile_.panel)
         tile_.scores(count(buckets), value_dim_, std::min(tile_.panel, tile.width - lane),
-                     own_.vectors, plan_.value_width, 1, own_.d_panel + lane, own_.sums + lane,
-                     tile.width);
+                     own_.vectors, plan_.value_width.stride, 1, own_.d_panel + lane,
+                     own_.sums + lane, tile.width);
       tile_.add_query_products(stage, {own_.sums, static_cast<Index>(buckets.first)}, tile,
                                gradient);
     });
@@ -65,7 +65,7 @@ class RelativeGradients {
                if (is_many(buckets))
                  for_each_pair(stage, tile, [&](Index bucket, Index k, Index j) {
                    if (weights[k * tile.width + j] == 0) return;
-                   give(bucket, times(own_.d_out + j * plan_.value_width, value_dim_,
+                   give(bucket, times(own_.d_out + j * plan_.value_width.stride, value_dim_,
                                       weights[k * tile.width + j]));
                  });
                else
@@ -115,12 +115,13 @@ class RelativeGradients {
         f(stage.ask->bucket(stage.self, tile.query[j] - tile.key[k]), k, j);
   }
 
-  void load(const RelativeTable& table, Index head, const Interval& buckets, Index width) const {
+  void load(const RelativeTable& table, Index head, const Interval& buckets,
+            const PaddedRow& width) const {
     for (Index b = 0; b < count(buckets); ++b) {
       const float* const from = table.row(head, static_cast<Index>(buckets.first) + b);
-      T* const to = own_.vectors + b * width;
+      T* const to = own_.vectors + b * width.stride;
       for (Index c = 0; c < table.width; ++c) to[c] = static_cast<T>(from[c]);
-      std::fill(to + table.width, to + width, T{0});
+      std::fill(to + table.width, to + width.columns, T{0});
     }
   }
   [[nodiscard]] std::span<const double> times(const T* x, Index width, T factor) const {
@@ -149,15 +150,15 @@ class RelativeGradients {
   /// give(bucket, gradient of its vector): sums times `inner` rows.
   template <class Give>
   void give_products(const Interval& buckets, Index sum_row, Index sum_inner, Index inner, T* rows,
-                     Index width, Index channels, const Give& give) const {
+                     const PaddedRow& width, Index channels, const Give& give) const {
     const Index n = count(buckets);
-    std::fill_n(own_.gradients, n * width, T{0});
-    const bool finite = tile_.copy_finite(inner * width, rows, rows);
+    std::fill_n(own_.gradients, n * width.stride, T{0});
+    const bool finite = tile_.copy_finite(inner * width.stride, rows, rows);
     add_product(tile_, finite, n, inner, width, own_.sums, sum_row, sum_inner, rows,
                 own_.gradients);
     for (Index b = 0; b < n; ++b)
       give(static_cast<Index>(buckets.first) + b,
-           times(own_.gradients + b * width, channels, T{1}));
+           times(own_.gradients + b * width.stride, channels, T{1}));
   }
 
   void add_relative_keys(const Stage& stage, const RelativeTable& table, const Interval& buckets,
@@ -170,9 +171,9 @@ class RelativeGradients {
         if (dx == 0) return;
         const float* const r = table.row(tile.head, bucket);
         for (Index c = 0; c < width_; ++c)
-          own_.d_q[j * plan_.width + c] += dx * static_cast<T>(r[c]);
+          own_.d_q[j * plan_.width.stride + c] += dx * static_cast<T>(r[c]);
         if (learn)
-          learn(stage.self, tile.head, bucket, times(own_.q + j * plan_.width, width_, dx),
+          learn(stage.self, tile.head, bucket, times(own_.q + j * plan_.width.stride, width_, dx),
                 static_cast<double>(dx * factor[j]), to);
       });
       return;
@@ -196,16 +197,16 @@ class RelativeGradients {
                             const ScoreTile& tile, Index c, const T* gradient, const T* factor,
                             std::span<double> to) const {
     const auto learn = to.empty() ? nullptr : stage.ask->relative_queries_gradient;
-    T* const d_k = own_.d_k + c * plan_.width;
+    T* const d_k = own_.d_k + c * plan_.width.stride;
     if (is_many(buckets)) {
       for_each_pair(stage, tile, [&](Index bucket, Index k, Index j) {
         const T dx = gradient[k * tile.width + j] * factor[j];
         if (dx == 0) return;
         const float* const s = table.row(tile.head, bucket);
         for (Index ch = 0; ch < width_; ++ch)
-          d_k[k * plan_.width + ch] += dx * static_cast<T>(s[ch]);
+          d_k[k * plan_.width.stride + ch] += dx * static_cast<T>(s[ch]);
         if (learn)
-          learn(stage.self, tile.head, bucket, times(own_.k + k * plan_.width, width_, dx),
+          learn(stage.self, tile.head, bucket, times(own_.k + k * plan_.width.stride, width_, dx),
                 static_cast<double>(dx), to);
       });
       return;

@@ -30,8 +30,8 @@ class BackwardResults {
     const Index width = forward_.q.width, first = query + p.first;
     for (; regions != 0; regions &= regions - 1) {
       const int region = std::countr_zero(regions);
-      const TensorView<T> rows(buffers_.d_q + region * tiles_.panel * plan_.width, p.queries, 1,
-                               width, plan_.width, 0);
+      const TensorView<T> rows(buffers_.d_q + region * tiles_.panel * plan_.width.stride, p.queries,
+                               1, width, plan_.width.stride, 0);
       if (rotary_.layout) {
         const double attention = rotary_.state.attention_factor;
         Positions at = forward_.query.subspan(size(first), size(p.queries));
@@ -46,7 +46,7 @@ class BackwardResults {
             {.amplitude = attention * attention, .inverse = true, .side = Side::key}, at, rows,
             rows);
         if (learns_frequencies(sums))
-          add_frequency_gradients<T>(rotary_,
+          add_frequency_gradients<T>(*forward_.leaves.tile, rotary_,
                                      {.x = tokens_of(head_of(call_.q, head), first, p.queries),
                                       .bias = query_bias(head),
                                       .d = rows,
@@ -60,8 +60,8 @@ class BackwardResults {
       add(rows, buffers_.factor, call_.d_q, first, head);
     }
     if (has_relative_)
-      add({buffers_.relative.d_q, p.queries, 1, width, plan_.width, 0}, buffers_.factor, call_.d_q,
-          first, head);
+      add({buffers_.relative.d_q, p.queries, 1, width, plan_.width.stride, 0}, buffers_.factor,
+          call_.d_q, first, head);
   }
 
   /// Gradients of the keys [key, key + keys) of the chunk, rotated for each of some regions, and of their
@@ -77,7 +77,7 @@ class BackwardResults {
     };
     for (; regions != 0; regions &= regions - 1) {
       const int region = std::countr_zero(regions);
-      each_run(buffers_.d_k + region * tiles_.chunk * plan_.width, width, plan_.width,
+      each_run(buffers_.d_k + region * tiles_.chunk * plan_.width.stride, width, plan_.width.stride,
                [&](const KeyRun& run, const TensorView<T>& rows) {
                  if (rotary_.layout) {
                    Positions at = run.positions;
@@ -91,7 +91,7 @@ class BackwardResults {
                                           {.inverse = true, .side = Side::query}, at, rows, rows);
                    if (learns_frequencies(sums))
                      add_frequency_gradients<T>(
-                         rotary_,
+                         *forward_.leaves.tile, rotary_,
                          {.x = tokens_of(head_of(call_.k, kv_head), run.rank, run.tokens),
                           .d = rows,
                           .at = at,
@@ -103,18 +103,18 @@ class BackwardResults {
                });
     }
     if (has_relative_)
-      each_run(buffers_.relative.d_k, width, plan_.width,
+      each_run(buffers_.relative.d_k, width, plan_.width.stride,
                [&](const KeyRun& run, const TensorView<T>& rows) {
                  add(rows, nullptr, call_.d_k, run.rank, kv_head);
                });
-    each_run(buffers_.d_v, call_.d_out.width, plan_.value_width,
+    each_run(buffers_.d_v, call_.d_out.width, plan_.value_width.stride,
              [&](const KeyRun& run, const TensorView<T>& rows) {
                if (answers_.facts().rotates_values) {
                  forward_.leaves.rotate(rotary_, rotary_.angles, {.inverse = true}, run.positions,
                                         rows, rows);
                  if (learns_frequencies(sums))
                    add_frequency_gradients<T>(
-                       rotary_,
+                       *forward_.leaves.tile, rotary_,
                        {.x = tokens_of(head_of(call_.v, kv_head), run.rank, run.tokens),
                         .d = rows,
                         .at = run.positions,
@@ -127,14 +127,14 @@ class BackwardResults {
 
  private:
   /// to += rows, each times its factor where there are factors.
-  static void add(const TensorView<T>& rows, const T* factor, const TensorView<T>& to, Index first,
-                  Index head) {
+  void add(const TensorView<T>& rows, const T* factor, const TensorView<T>& to, Index first,
+           Index head) {
     for (Index i = 0; i < rows.tokens; ++i) {
       const T* const x = rows.row(i, 0);
       T* const y = to.row(first + i, head);
       const T times = factor ? factor[i] : T{1};
       if (to.channel_stride == 1)
-        for (Index c = 0; c < rows.width; ++c) y[c] += times * x[c];
+        forward_.leaves.tile->add_scaled(rows.width, times, x, y);
       else
         for (Index c = 0; c < rows.width; ++c) y[c * to.channel_stride] += times * x[c];
     }

@@ -38,21 +38,34 @@ Index backward_bytes(const BackwardCall<T>& call, Index concurrency, bool learns
   return BackwardMemory<T>(call, BackwardPlan(call, concurrency, learns), nullptr).bytes;
 }
 
+template <class T>
+void clear_row(const TensorView<T>& x, Index token, Index head) {
+  if (x.channel_stride == 1) {
+    std::fill_n(x.row(token, head), x.width, T{0});
+    return;
+  }
+  for (Index c = 0; c < x.width; ++c) x(token, head, c) = 0;
+}
+
 /// delta = <d_out, out> of some rows, and zeros for their results.
 template <class T>
 void begin_rows(const BackwardCall<T>& call, T* delta, Index first, Index last) {
   for (Index t = first; t < last; ++t) {
     for (Index h = 0; t < call.out.tokens && h < call.out.heads; ++h) {
       const T* const d_out = call.d_out.plain_row(t, h);
-      T sum = 0;
-      for (Index c = 0; c < call.out.width; ++c)
-        sum += d_out[c * call.d_out.channel_stride] * call.out(t, h, c);
-      delta[t * call.out.heads + h] = sum;
-      for (Index c = 0; c < call.d_q.width; ++c) call.d_q(t, h, c) = 0;
+      T& sum = delta[t * call.out.heads + h];
+      if (call.d_out.channel_stride == 1 && call.out.channel_stride == 1) {
+        sum = call.forward.leaves.tile->dot(call.out.width, d_out, call.out.row(t, h));
+      } else {
+        sum = 0;
+        for (Index c = 0; c < call.out.width; ++c)
+          sum += d_out[c * call.d_out.channel_stride] * call.out(t, h, c);
+      }
+      clear_row(call.d_q, t, h);
     }
     for (Index h = 0; t < call.d_k.tokens && h < call.d_k.heads; ++h) {
-      for (Index c = 0; c < call.d_k.width; ++c) call.d_k(t, h, c) = 0;
-      for (Index c = 0; c < call.d_v.width; ++c) call.d_v(t, h, c) = 0;
+      clear_row(call.d_k, t, h);
+      clear_row(call.d_v, t, h);
     }
   }
 }
@@ -90,7 +103,7 @@ void add_output_frequencies(const BackwardCall<T>& call, double* sums) {
       if (call.lse[static_cast<std::size_t>(t * call.out.heads + h)] !=
           -std::numeric_limits<T>::infinity())
         add_frequency_gradients<T>(
-            rotary,
+            *call.forward.leaves.tile, rotary,
             {.x = tokens_of(head_of(call.out, h), t, 1),
              .d = TensorView<const T>(d_out.plain_row(t, h), 1, 1, d_out.width, d_out.token_stride,
                                       0, d_out.channel_stride),

@@ -42,8 +42,7 @@ class BackwardStages {
       const std::span<double> to(sums, count);
       if (const Derivative<T> of = derivative(i); of.tile) {
         saved_ -= tiles_.tile * tiles_.panel;
-        if (of.tile_by) add_by_parameter(of, self, tile, to);
-        of.tile(self, tile, saved_, buffers_.gradient);
+        differentiate(of, self, tile, to);
       }
       if (count == 0) continue;
       if (ask->relative_bias_gradient) add_by_distance(stages[i], tile, to);
@@ -61,22 +60,29 @@ class BackwardStages {
     return find ? find(call_.forward.leaves.level) : Derivative<T>{};
   }
 
-  /// The parameters of a map need the sum of the gradients times its derivative by each.
-  void add_by_parameter(const Derivative<T>& of, const void* self, const ScoreTile& tile,
-                        std::span<double> parameters) {
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      std::copy_n(buffers_.gradient, tile.keys * tile.width, buffers_.by_parameter);
-      of.tile_by(self, static_cast<Index>(i), tile, saved_, buffers_.by_parameter);
-      for (Index k = 0; k < tile.keys; ++k)
-        for (Index j = 0; j < tile.queries; ++j)
-          parameters[i] += static_cast<double>(buffers_.by_parameter[k * tile.width + j]);
+  /// Through a score map. Its parameters need the sum of the gradients times its derivative by each.
+  void differentiate(const Derivative<T>& of, const void* self, const ScoreTile& tile,
+                     std::span<double> parameters) {
+    T* const by = of.tile_by && !parameters.empty() ? buffers_.by_parameter : nullptr;
+    for (std::size_t i = 1; by && i < parameters.size(); ++i) {
+      std::copy_n(buffers_.gradient, tile.keys * tile.width, by);
+      of.tile_by(self, static_cast<Index>(i), tile, saved_, by);
+      parameters[i] += sum(tile, by);
     }
+    of.tile(self, tile, saved_, buffers_.gradient, by);
+    if (by) parameters[0] += sum(tile, by);
+  }
+  [[nodiscard]] static double sum(const ScoreTile& tile, const T* x) {
+    double all = 0;
+    for (Index k = 0; k < tile.keys; ++k)
+      for (Index j = 0; j < tile.queries; ++j) all += static_cast<double>(x[k * tile.width + j]);
+    return all;
   }
 
   /// Those of a bias of scores need every gradient, and those of a temperature their sums by query.
   void add_by_score(const Stage& stage, const ScoreTile& tile, std::span<double> parameters) {
     if (stage.ask->tile_bias_gradient && tile.consecutive) {
-      std::copy_n(buffers_.gradient, tile.keys * tile.width, buffers_.exact);
+      widen(tile.keys * tile.width, buffers_.gradient, buffers_.exact);
       return stage.ask->tile_bias_gradient(stage.self, tile.where, tile.head,
                                            {tile.key, size(tile.keys)}, buffers_.exact, tile.width,
                                            parameters);
@@ -86,6 +92,17 @@ class BackwardStages {
         if (const T dx = buffers_.gradient[k * tile.width + j]; dx != 0)
           stage.ask->score_bias_gradient(stage.self, tile.score(k, j), static_cast<double>(dx),
                                          parameters);
+  }
+  /// In steps of a fixed length, whose loops become vectors.
+  static void widen(Index n, const T* x, double* y) {
+    constexpr Index step = 8;
+    Index i = 0;
+    for (; i + step <= n; i += step) {
+      double some[step];
+      for (Index c = 0; c < step; ++c) some[c] = static_cast<double>(x[i + c]);
+      for (Index c = 0; c < step; ++c) y[i + c] = some[c];
+    }
+    for (; i < n; ++i) y[i] = static_cast<double>(x[i]);
   }
   void add_by_query(const Stage& stage, const ScoreTile& tile, std::span<double> parameters) {
     for (Index j = 0; j < tile.queries; ++j) {

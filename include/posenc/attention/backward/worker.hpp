@@ -44,13 +44,12 @@ class BackwardWorker {
     for (const auto& [self, ask] : answers_.asked())
       meets_keys_ |= ask->relative_queries && ask->relative_queries(self).data;
     // Channels that only fill vectors stay zero.
-    std::fill_n(buffers_.q_rows, map_.regions() * tiles_.panel * plan_.width, T{0});
-    std::fill_n(buffers_.d_out, tiles_.panel * plan_.value_width, T{0});
-    if (buffers_.k_rows) std::fill_n(buffers_.k_rows, tiles_.tile * plan_.width, T{0});
+    std::fill_n(buffers_.q_rows, map_.regions() * tiles_.panel * plan_.width.stride, T{0});
+    std::fill_n(buffers_.d_out, tiles_.panel * plan_.value_width.stride, T{0});
     if (relative_.in_scores || relative_.in_values) {
-      std::fill_n(buffers_.relative.q, tiles_.panel * plan_.width, T{0});
-      std::fill_n(buffers_.relative.k, tiles_.tile * plan_.width, T{0});
-      std::fill_n(buffers_.relative.d_out, tiles_.panel * plan_.value_width, T{0});
+      std::fill_n(buffers_.relative.q, tiles_.panel * plan_.width.stride, T{0});
+      std::fill_n(buffers_.relative.k, tiles_.tile * plan_.width.stride, T{0});
+      std::fill_n(buffers_.relative.d_out, tiles_.panel * plan_.value_width.stride, T{0});
     }
     std::fill_n(buffers_.ones, tiles_.panel, T{1});
   }
@@ -75,9 +74,9 @@ class BackwardWorker {
       relative_.begin_head(kv_head);
       relative_.begin_block(visibility_.queries(queries_));
       relative_.begin_chunk();
-      std::fill_n(buffers_.relative.d_k, keys_ * plan_.width, T{0});
+      std::fill_n(buffers_.relative.d_k, keys_ * plan_.width.stride, T{0});
     }
-    std::fill_n(buffers_.d_v, keys_ * plan_.value_width, T{0});
+    std::fill_n(buffers_.d_v, keys_ * plan_.value_width.stride, T{0});
     turned_keys_ = 0;
     checked_keys_ = finite_keys_ = {};
     for (Index first = 0; first < queries_; first += tiles_.panel) {
@@ -110,8 +109,8 @@ class BackwardWorker {
       const Rectangle all{p.first, p.queries, 0, keys_};
       relative_.begin_panel(p, g, visibility_.tile_of(visibility_.seen(all)));
       tile_.from_panel(p.queries, forward_.q.width, p.width, packing_.plain_queries(p, g),
-                       buffers_.ones, buffers_.relative.q, plan_.width, 1);
-      std::fill_n(buffers_.relative.d_q, p.queries * plan_.width, T{0});
+                       buffers_.ones, buffers_.relative.q, plan_.width.stride, 1);
+      std::fill_n(buffers_.relative.d_q, p.queries * plan_.width.stride, T{0});
     }
     for (Index c = 0; c < keys_; c += tiles_.tile) tile(p, g, c, std::min(tiles_.tile, keys_ - c));
     results_.add_queries(p, query_, key_, head(g), turned_queries_, sums_);
@@ -120,60 +119,63 @@ class BackwardWorker {
   /// Gradients of the outputs, in the frame of the values where these are rotated.
   void load_gradient(const Panel& p, Index g) {
     const Index width = call_.d_out.width, first = query_ + p.first;
-    const TensorView<T> rows(buffers_.d_out, p.queries, 1, width, plan_.value_width, 0);
+    const TensorView<T> rows(buffers_.d_out, p.queries, 1, width, plan_.value_width.stride, 0);
     finite_d_out_ = true;
     for (Index i = 0; i < p.queries; ++i)
       finite_d_out_ = call_.d_out.load(first + i, head(g), rows.row(i, 0)) && finite_d_out_;
     if (relative_.in_values) {
-      std::copy_n(buffers_.d_out, p.queries * plan_.value_width, buffers_.relative.d_out);
-      tile_.to_panel(p.queries, width, p.width, buffers_.d_out, plan_.value_width, buffers_.ones,
-                     buffers_.relative.d_panel);
+      std::copy_n(buffers_.d_out, p.queries * plan_.value_width.stride, buffers_.relative.d_out);
+      tile_.to_panel(p.queries, width, p.width, buffers_.d_out, plan_.value_width.stride,
+                     buffers_.ones, buffers_.relative.d_panel);
     }
     if (answers_.facts().rotates_values) {
       forward_.leaves.rotate(rotary_, rotary_.angles, {},
                              forward_.query.subspan(size(first), size(p.queries)), rows, rows);
       finite_d_out_ =
-          tile_.copy_finite(p.queries * plan_.value_width, buffers_.d_out, buffers_.d_out);
+          tile_.copy_finite(p.queries * plan_.value_width.stride, buffers_.d_out, buffers_.d_out);
     }
-    tile_.to_panel(p.queries, width, p.width, buffers_.d_out, plan_.value_width, buffers_.ones,
-                   buffers_.d_panel);
+    tile_.to_panel(p.queries, width, p.width, buffers_.d_out, plan_.value_width.stride,
+                   buffers_.ones, buffers_.d_panel);
   }
 
   /// Rotated and scaled queries of the panel as rows, when a region first needs them.
   [[nodiscard]] const T* queries(const Panel& p, int region, Index g) {
-    T* const rows = buffers_.q_rows + region * tiles_.panel * plan_.width;
+    T* const rows = buffers_.q_rows + region * tiles_.panel * plan_.width.stride;
     if ((turned_queries_ >> region & 1U) == 0) {
       turned_queries_ |= RegionSet{1} << region;
       tile_.from_panel(p.queries, forward_.q.width, p.width, packing_.queries(p, region, g),
-                       buffers_.ones, rows, plan_.width, 1);
-      finite_queries_ = tile_.copy_finite(p.queries * plan_.width, rows, rows);
-      std::fill_n(buffers_.d_q + region * tiles_.panel * plan_.width, p.queries * plan_.width,
-                  T{0});
+                       buffers_.ones, rows, plan_.width.stride, 1);
+      finite_queries_ = tile_.copy_finite(p.queries * plan_.width.stride, rows, rows);
+      std::fill_n(buffers_.d_q + region * tiles_.panel * plan_.width.stride,
+                  p.queries * plan_.width.stride, T{0});
     }
     return rows;
   }
   [[nodiscard]] T* key_gradient(int region, Index c) {
-    T* const rows = buffers_.d_k + region * tiles_.chunk * plan_.width;
+    T* const rows = buffers_.d_k + region * tiles_.chunk * plan_.width.stride;
     if ((turned_keys_ >> region & 1U) == 0) {
       turned_keys_ |= RegionSet{1} << region;
-      std::fill_n(rows, keys_ * plan_.width, T{0});
+      std::fill_n(rows, keys_ * plan_.width.stride, T{0});
     }
-    return rows + c * plan_.width;
+    return rows + c * plan_.width.stride;
   }
+  /// Rotated keys as padded rows, when a tile first needs them.
   [[nodiscard]] const T* keys(int region, Index c, Index count) {
     const T* const packed = packing_.keys(region, c, count);
     const Index width = forward_.q.width;
+    const auto [columns, stride] = plan_.width;
+    T* const rows = buffers_.k_rows ? buffers_.k_rows + (region * tiles_.chunk + c) * stride
+                                    : buffers_.tiles.keys + (packed - buffers_.tiles.keys);
     const std::uint64_t bit = std::uint64_t{1} << c / tiles_.tile;
-    auto &checked = checked_keys_[size(region)], &finite = finite_keys_[size(region)];
-    if ((checked & bit) == 0) {
-      checked |= bit;
-      T* const own = buffers_.tiles.keys + (packed - buffers_.tiles.keys);
-      if (tile_.copy_finite(count * width, packed, own)) finite |= bit;
+    if ((checked_keys_[size(region)] & bit) != 0) return rows;
+    checked_keys_[size(region)] |= bit;
+    bool is_finite = true;
+    for (Index k = 0; k < count; ++k) {
+      is_finite = tile_.copy_finite(width, packed + k * width, rows + k * stride) && is_finite;
+      std::fill(rows + k * stride + width, rows + k * stride + columns, T{0});
     }
-    if (!buffers_.k_rows) return packed;
-    for (Index k = 0; k < count; ++k)
-      std::copy_n(packed + k * width, width, buffers_.k_rows + k * plan_.width);
-    return buffers_.k_rows;
+    if (is_finite) finite_keys_[size(region)] |= bit;
+    return rows;
   }
 
   // --- Tiles ------------------------------------------------------------------------------------
@@ -199,7 +201,7 @@ class BackwardWorker {
     tile_.softmax_backward(count, p.width, buffers_.tiles.scores, buffers_.gradient, buffers_.lse,
                            buffers_.delta);
     add_product(tile_, finite_d_out_, count, p.queries, plan_.value_width, buffers_.tiles.scores,
-                p.width, 1, buffers_.d_out, buffers_.d_v + c * plan_.value_width);
+                p.width, 1, buffers_.d_out, buffers_.d_v + c * plan_.value_width.stride);
     if (relative_.in_values) relative_gradients_.add_weights(scores, buffers_.tiles.scores, sums_);
     stages_.go_back(scores, sums_);
     add_products(p, g, c, scores);
@@ -208,7 +210,7 @@ class BackwardWorker {
       const T* const plain = packing_.plain_keys(c, count);
       for (Index k = 0; k < count; ++k)
         std::copy_n(plain + k * forward_.q.width, forward_.q.width,
-                    buffers_.relative.k + k * plan_.width);
+                    buffers_.relative.k + k * plan_.width.stride);
     }
     relative_gradients_.add_scores(scores, c, buffers_.gradient, buffers_.factor, sums_);
   }
@@ -233,7 +235,7 @@ class BackwardWorker {
       add_product(tile_, finite_queries_, tile.keys, p.queries, plan_.width, gradient, p.width, 1,
                   q, key_gradient(region, c));
       add_product(tile_, finite_keys, p.queries, tile.keys, plan_.width, gradient, 1, p.width, k,
-                  buffers_.d_q + region * tiles_.panel * plan_.width);
+                  buffers_.d_q + region * tiles_.panel * plan_.width.stride);
     }
   }
 

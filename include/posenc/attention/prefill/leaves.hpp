@@ -50,6 +50,10 @@ struct TileLeaves {
   void (*softmax_backward)(Index keys, Index width, T* scores, T* gradient, const T* lse,
                            const T* delta) = nullptr;
   void (*scale_rows)(Index rows, Index width, T* x, const T* factor) = nullptr;
+  T (*dot)(Index n, const T* x, const T* y) = nullptr;
+  void (*add_scaled)(Index n, T factor, const T* x, T* y) = nullptr;  ///< y += factor x
+  void (*add_turns)(Index n, const T* turn, const T* x_a, const T* x_b, const T* d_a, const T* d_b,
+                    T* sum) = nullptr;
   bool (*copy_finite)(Index n, const T* x, T* y) = nullptr;
   void (*to_panel)(Index rows, Index columns, Index width, const T* x, Index row, const T* factor,
                    T* y) = nullptr;
@@ -79,6 +83,9 @@ const simd::ByLevel<TileLeaves<T>>& tile_leaves() {
         &Level::template softmax<T>,
         &Level::template softmax_backward<T>,
         &Level::template scale_rows<T>,
+        &Level::template dot<T>,
+        &Level::template add_scaled<T>,
+        &Level::template add_turns<T>,
         &Level::template copy_finite<T>,
         &Level::template to_panel<T>,
         &Level::template from_panel<T>,

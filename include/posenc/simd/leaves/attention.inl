@@ -161,6 +161,47 @@ struct AttentionLeaves {
     }
   }
 
+  /// <x, y> of n numbers.
+  template <class T>
+  static T dot(Index n, const T* x, const T* y) {
+    Vec<T> sum = broadcast(T{0});
+    Index i = 0;
+    for (; i + lanes<T> <= n; i += lanes<T>) sum = fma(load(x + i), load(y + i), sum);
+    T lane[lanes<T>];
+    store(lane, sum);
+    T total = 0;
+    for (const T part : lane) total += part;
+    for (; i < n; ++i) total += x[i] * y[i];
+    return total;
+  }
+
+  /// y += factor x, of n numbers.
+  template <class T>
+  static void add_scaled(Index n, T factor, const T* x, T* y) {
+    const Vec<T> times = broadcast(factor);
+    Index i = 0;
+    for (; i + lanes<T> <= n; i += lanes<T>) store(y + i, fma(load(x + i), times, load(y + i)));
+    for (; i < n; ++i) y[i] += factor * x[i];
+  }
+
+  /// sum += turn (x_a d_b - x_b d_a), of n pairs. A d of zero hides its x.
+  template <class T>
+  static void add_turns(Index n, const T* turn, const T* x_a, const T* x_b, const T* d_a,
+                        const T* d_b, T* sum) {
+    const Vec<T> zero = broadcast(T{0});
+    Index i = 0;
+    for (; i + lanes<T> <= n; i += lanes<T>) {
+      const Vec<T> a = load(d_a + i), b = load(d_b + i);
+      const Vec<T> area = blend(zero, load(x_a + i) * b, is_not_zero(b)) -
+                          blend(zero, load(x_b + i) * a, is_not_zero(a));
+      store(sum + i, fma(load(turn + i), area, load(sum + i)));
+    }
+    for (; i < n; ++i) {
+      const T plus = d_b[i] == 0 ? T{0} : x_a[i] * d_b[i];
+      sum[i] += turn[i] * (plus - (d_a[i] == 0 ? T{0} : x_b[i] * d_a[i]));
+    }
+  }
+
   /// Copies n values as numbers; true when none of them is infinite or NaN.
   template <class X>
   static bool copy_finite(Index n, const X* x, arithmetic_t<X>* y) {
@@ -184,13 +225,47 @@ struct AttentionLeaves {
   /// inlined, and steps of fixed length over an array of its own let a compiler vectorise it.
   template <class T, class F>
   __attribute__((flatten)) static void map(Index keys, Index width, T* scores, const F& f) {
-    constexpr Index step = 64 / sizeof(T);
-    for (Index k = 0; k < keys; ++k, scores += width) {
-      Index j = 0;
-      for (; j + step <= width; j += step) map_step<step>(scores + j, k, j, f);
-      if constexpr (lanes<T> < step)
-        for (; j < width; j += lanes<T>) map_step<lanes<T>>(scores + j, k, j, f);
-    }
+    for_steps<T>(keys, width, [&]<Index n>(std::integral_constant<Index, n>, Index k, Index j) {
+      T x[n];
+      T* const at = scores + k * width + j;
+      for (Index i = 0; i < n; ++i) x[i] = at[i];
+      for (Index i = 0; i < n; ++i) x[i] = f(x[i], k, j + i);
+      for (Index i = 0; i < n; ++i) at[i] = x[i];
+    });
+  }
+
+  /// Multiplies gradients by the slopes f(x, key, query), which are computed as in map(). A gradient of zero
+  /// stays zero, whatever the slope.
+  template <class T, class F>
+  __attribute__((flatten)) static void multiply_by(Index keys, Index width, const T* x, T* gradient,
+                                                   const F& f) {
+    for_steps<T>(keys, width, [&]<Index n>(std::integral_constant<Index, n>, Index k, Index j) {
+      T slope[n];
+      const Index at = k * width + j;
+      for (Index i = 0; i < n; ++i) slope[i] = x[at + i];
+      for (Index i = 0; i < n; ++i) slope[i] = f(slope[i], k, j + i);
+      for (Index i = 0; i < n; i += lanes<T>)
+        store(gradient + at + i, times_slope(load(gradient + at + i), load(slope + i)));
+    });
+  }
+  /// The same, and other = gradient g(x, key, query) besides; what f and g both compute is computed once.
+  template <class T, class F, class G>
+  __attribute__((flatten)) static void multiply_by(Index keys, Index width, const T* x, T* gradient,
+                                                   const F& f, T* other, const G& g) {
+    for_steps<T>(keys, width, [&]<Index n>(std::integral_constant<Index, n>, Index k, Index j) {
+      T score[n], slope[n], other_slope[n];
+      const Index at = k * width + j;
+      for (Index i = 0; i < n; ++i) score[i] = x[at + i];
+      for (Index i = 0; i < n; ++i) {
+        slope[i] = f(score[i], k, j + i);
+        other_slope[i] = g(score[i], k, j + i);
+      }
+      for (Index i = 0; i < n; i += lanes<T>) {
+        const Vec<T> d = load(gradient + at + i);
+        store(gradient + at + i, times_slope(d, load(slope + i)));
+        store(other + at + i, times_slope(d, load(other_slope + i)));
+      }
+    });
   }
 
   /// Rows of queries, `row` apart, as a panel: y[c][r] = factor[r] x[r][c], zeros where there are no
@@ -223,12 +298,20 @@ struct AttentionLeaves {
   }
 
  private:
-  template <Index n, class T, class F>
-  static void map_step(T* scores, Index k, Index j, const F& f) {
-    T x[n];
-    for (Index i = 0; i < n; ++i) x[i] = scores[i];
-    for (Index i = 0; i < n; ++i) x[i] = f(x[i], k, j + i);
-    for (Index i = 0; i < n; ++i) scores[i] = x[i];
+  /// f(number of queries, key, first query) for all of a tile: a cache line at a time, and then a vector.
+  template <class T, class F>
+  static void for_steps(Index keys, Index width, const F& f) {
+    constexpr Index step = 64 / sizeof(T);
+    for (Index k = 0; k < keys; ++k) {
+      Index j = 0;
+      for (; j + step <= width; j += step) f(std::integral_constant<Index, step>{}, k, j);
+      if constexpr (lanes<T> < step)
+        for (; j < width; j += lanes<T>) f(std::integral_constant<Index, lanes<T>>{}, k, j);
+    }
+  }
+  template <class V>
+  static V times_slope(V gradient, V slope) {
+    return blend(gradient, gradient * slope, is_not_zero(gradient));
   }
 
   /// Weights may reach e^6 before what was summed is rescaled: far from overflow, and rescaling
