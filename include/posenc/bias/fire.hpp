@@ -75,8 +75,9 @@ class PreparedFire {
     }
     constexpr double infinity = std::numeric_limits<double>::infinity();
     for (std::size_t piece = first; piece <= last; ++piece) {
-      const double from = piece == first ? -infinity : lines_.breaks()[piece - 1];
-      const double to = piece == last ? infinity : lines_.breaks()[piece];
+      double from = -infinity, to = infinity;  // no search: the first and the last take the rest
+      if (piece != first) from = lines_.breaks()[piece - 1];
+      if (piece != last) to = lines_.breaks()[piece];
       const auto gradient = [=](double u, double x) {
         return static_cast<int>(from <= u) & static_cast<int>(u < to) ? x : 0;
       };
