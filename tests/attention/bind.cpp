@@ -221,6 +221,31 @@ TEST_CASE("bind: at another length") {
   CHECK_THROWS_AS(at_rest.at_length(-1), Error);
 }
 
+TEST_CASE("bind: what was moved from answers as before") {
+  auto bound = bind(RoPE<HalfSplit>{.head_dim = 8} | YaRN{.factor = 4, .original_context = 64} |
+                        T5Bias{.table = std::vector<float>(32 * 2, 0.5F)} | Causal{},
+                    {.num_heads = 2, .num_kv_heads = 1});
+  AnyEncoding encoding = RoPE<HalfSplit>{.head_dim = 8} | ALiBi{};
+  AnyBound any = bind(encoding, {.num_heads = 2, .num_kv_heads = 1});
+  const auto taken = std::move(bound);
+  const AnyBound any_taken = std::move(any);
+  const AnyEncoding encoding_taken = std::move(encoding);
+  CHECK(encoding.size() == encoding_taken.size());  // NOLINT: that is what is tested
+
+  std::vector<float> q(5 * 2 * 8, 0.3F), k(5 * 8, 0.2F), v(5 * 8), out(5 * 2 * 8), same(5 * 2 * 8);
+  for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(i);
+  const auto attend = [&](const auto& with, std::vector<float>& to) {
+    attention(TensorView<const float>(q.data(), 5, 2, 8),
+              TensorView<const float>(k.data(), 5, 1, 8),
+              TensorView<const float>(v.data(), 5, 1, 8), TensorView<float>(to.data(), 5, 2, 8),
+              with);
+  };
+  attend(taken, out), attend(bound, same);  // NOLINT
+  CHECK(out == same);
+  attend(any_taken, out), attend(any, same);  // NOLINT
+  CHECK(out == same);
+}
+
 TEST_CASE("bind: transforms apply in the order written, to the state so far") {
   // Dividing by 4 and then cutting slow pairs is not cutting and then dividing.
   const RoPE<HalfSplit> base{.head_dim = 32};

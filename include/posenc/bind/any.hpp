@@ -131,6 +131,11 @@ inline constexpr bool is_static<Encoding<Ts...>> = true;
 class AnyEncoding {
  public:
   AnyEncoding() = default;
+  // A move copies (components are shared): what was moved from is still the encoding that it was.
+  AnyEncoding(const AnyEncoding&) = default;
+  AnyEncoding& operator=(const AnyEncoding&) = default;
+  ~AnyEncoding() = default;
+
   template <class T>
     requires(!std::same_as<T, AnyEncoding> && detail::ComponentOrEncoding<T>)
   AnyEncoding(const T& part) {
@@ -219,6 +224,11 @@ class Bound<AnyEncoding> {
   /// Throws Error with every problem.
   Bound(AnyEncoding encoding, const BindOptions& options)
       : encoding_(std::move(encoding)), answers_(answer(options)) {}
+
+  // A move copies here too: what was moved from still answers.
+  Bound(const Bound&) = default;
+  Bound& operator=(const Bound&) = default;
+  ~Bound() = default;
 
   [[nodiscard]] const AnyEncoding& encoding() const { return encoding_; }
   [[nodiscard]] const BindOptions& options() const { return answers_.options(); }
