@@ -222,8 +222,8 @@ class Bound<AnyEncoding> {
   }();
 
   /// Throws Error with every problem.
-  Bound(AnyEncoding encoding, const BindOptions& options)
-      : encoding_(std::move(encoding)), answers_(answer(options)) {}
+  Bound(const AnyEncoding& encoding, const BindOptions& options)
+      : encoding_(encoding), answers_(answer(options)) {}
 
   // A move copies here too: what was moved from still answers.
   Bound(const Bound&) = default;

@@ -154,7 +154,7 @@ class Bound<Encoding<Ts...>> {
   using Stages = typename detail::stages_of<detail::StageList<>, Ts...>::type;
   static constexpr detail::TrueDistance true_distance{};
 
-  explicit Bound(AnyBound bound) : bound_(std::move(bound)) {}
+  explicit Bound(const AnyBound& bound) : bound_(bound) {}
 
   AnyBound bound_;  ///< without score loops: those of this type are known
 };

@@ -43,8 +43,7 @@ struct SoftCap {
     const T series = u * square *
                      (T(2.0 / 3) + square * (T(-8.0 / 15) +
                                              square * (T(34.0 / 105) + square * T(-496.0 / 2835))));
-    return elementwise_select(square < small * small, series,
-                              tanh - u * ((1 - tanh) * (1 + tanh)));
+    return elementwise_select(square < small * small, series, tanh - u * ((1 - tanh) * (1 + tanh)));
   }
 
   void check(Problems& problems, const HeadShape&) const {

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+//
+// LayerSchedule: which encoding each layer of a model has. Layers that share one share its tables.
+//
+//   const LayerSchedule schedule = smol_lm3(36, RoPE<HalfSplit>{.head_dim = 128, .base = 5e6});
+//   const BoundLayers layers = schedule.bind({.num_heads = 16, .num_kv_heads = 4});
+//   attention(q, k, v, out, layers[i]);
+//
+// Presets are in schedule/layer_presets.hpp; a model's configuration gives its own, layer_schedule(model) in
+// schedule/of_model.hpp.
+#pragma once
+
+#include <posenc/bind/any.hpp>
+#include <posenc/bind/bind.hpp>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+POSENC_NAMESPACE_BEGIN
+
+/// The bound encodings of a model's layers, one for each kind.
+class BoundLayers {
+ public:
+  BoundLayers(std::vector<AnyBound> kinds, std::vector<std::size_t> of_layer)
+      : kinds_(std::move(kinds)), of_layer_(std::move(of_layer)) {}
+
+  [[nodiscard]] Index size() const { return std::ssize(of_layer_); }
+  /// Throws Error where there is no such layer.
+  [[nodiscard]] const AnyBound& operator[](Index layer) const {
+    if (layer < 0 || layer >= size())
+      throw Error("posenc::BoundLayers", {"layers count from 0 to " + std::to_string(size() - 1) +
+                                          ", got " + std::to_string(layer) + "."});
+    return kinds_[of_layer_[static_cast<std::size_t>(layer)]];
+  }
+
+ private:
+  std::vector<AnyBound> kinds_;
+  std::vector<std::size_t> of_layer_;
+};
+
+struct LayerSchedule {
+  std::vector<AnyEncoding> kinds{};
+  std::vector<std::size_t> of_layer{};  ///< the kind of each layer, by its index
+
+  /// Throws Error with every problem. (Other members do so, too.)
+  void check() const {
+    Problems problems;
+    problems.require(!of_layer.empty(), "a schedule needs at least one layer.");
+    for (std::size_t layer = 0; layer < of_layer.size(); ++layer)
+      problems.require(of_layer[layer] < kinds.size(), "layer ", layer, " has kind ",
+                       of_layer[layer], ", but there are ", kinds.size(), " kinds.");
+    problems.raise_if_any("posenc::LayerSchedule");
+  }
+
+  [[nodiscard]] Index size() const { return std::ssize(of_layer); }
+  [[nodiscard]] const AnyEncoding& at(Index layer) const {
+    check();
+    if (layer < 0 || layer >= size())
+      throw Error("posenc::LayerSchedule", {"layers count from 0 to " + std::to_string(size() - 1) +
+                                            ", got " + std::to_string(layer) + "."});
+    return kinds[of_layer[static_cast<std::size_t>(layer)]];
+  }
+
+  /// Each kind bound once, to heads that all layers have. Throws Error with every problem of every kind.
+  [[nodiscard]] BoundLayers bind(const BindOptions& options) const {
+    check();
+    Problems problems;
+    std::vector<AnyBound> bound;
+    for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
+      try {
+        bound.push_back(posenc::bind(kinds[kind], options));
+      } catch (const Error& error) {
+        for (const std::string& problem : error.problems())
+          problems.add("layers of kind ", kind, ": ", problem);
+      }
+    }
+    problems.raise_if_any("posenc::LayerSchedule::bind");
+    return {std::move(bound), of_layer};
+  }
+
+  /// All layers alike.
+  [[nodiscard]] static LayerSchedule uniform(Index layers, const AnyEncoding& encoding) {
+    return every(layers, 1, encoding, encoding);
+  }
+  /// Layers with (index + 1) mod period == 0 are `exception`, the others `regular`.
+  [[nodiscard]] static LayerSchedule every(Index layers, Index period, const AnyEncoding& regular,
+                                           const AnyEncoding& exception) {
+    Problems problems;
+    problems.require(layers > 0, "a schedule needs at least one layer, got ", layers, ".");
+    problems.require(period > 0, "the period must be positive, got ", period, ".");
+    problems.raise_if_any("posenc::LayerSchedule::every");
+    LayerSchedule schedule{.kinds = {regular, exception}};
+    for (Index layer = 0; layer < layers; ++layer)
+      schedule.of_layer.push_back((layer + 1) % period == 0 ? 1 : 0);
+    return schedule;
+  }
+};
+
+POSENC_NAMESPACE_END
