@@ -187,6 +187,13 @@ TEST_CASE("gradients: FIRE where positions are spread, and where all of a tile i
   const Problem<double> x({});
   const AttentionOptions<double> at{.query_positions = spread, .key_positions = spread};
   check_same(x.kernel(bound, at), x.reference(bound, at), 1e-10);
+  // Queries next to each other, and keys that are not: as near as that, far apart, backwards.
+  for (const Position apart : {1, 2, 150, -1, -3}) {
+    for (Index i = 0; i < 70; ++i) spread[static_cast<std::size_t>(i)] = 300 + i * apart;
+    const AttentionOptions<double> keys_apart{.query_positions = 400, .key_positions = spread};
+    CAPTURE(apart);
+    check_same(x.kernel(bound, keys_apart), x.reference(bound, keys_apart), 1e-10, 1e-9);
+  }
   check_same(x.kernel(bound, {.key_offset = 5000}), x.reference(bound, {.key_offset = 5000}), 1e-10,
              1e-9);
 }

@@ -95,10 +95,16 @@ TEST_CASE("ContextSchedule: wrong values are sentences") {
   says({{{.length = 0}}}, "stage 0: length must be positive, got 0");
   says({{{.length = 8, .from = 9}}}, "from must lie within [0, length = 8], got 9");
   says({{{.length = 8, .base = 0.5}}}, "base must be finite and exceed 1");
-  says({{{.length = 8}, {.length = 9}}}, "stage 0: tokens must be positive and finite");
-  says({{{.length = 8, .tokens = NAN}}}, "tokens must be positive and finite");
+  says({{{.length = 8}, {.length = 9}}}, "stage 0: tokens must lie within (0, 1e18]");
+  says({{{.length = 8, .tokens = NAN}}}, "tokens must lie within (0, 1e18]");
   says({{{.length = 8, .from = 2}}}, "its length grows, so it needs a number of tokens");
   says({{{.length = 8, .full_share = 0}}}, "full_share must lie within (0, 1], got 0");
+  CHECK_THROWS_WITH(sky_ladder(64, 1e6, 0), ContainsSubstring("within [1, length = 64], got 0"));
+  CHECK_THROWS_WITH(
+      explain({{{.length = 64, .tokens = 1, .scheme = RoPE<HalfSplit>{.head_dim = 16}},
+                {.length = 64, .scheme = RoPE<HalfSplit>{.head_dim = 8}}}},
+              Causal{}, one_head),
+      ContainsSubstring("stage 1 rotates 4 pairs, and the stages before rotate 8"));
   CHECK_THROWS_WITH(prolong().at(-1), ContainsSubstring("tokens count from 0"));
   CHECK_THROWS_WITH(explain(prolong(), AnyEncoding(Causal{}), one_head),
                     ContainsSubstring("rotary base"));

@@ -74,6 +74,7 @@ TEST_CASE("LayerSchedule: windows of the presets") {
 
 TEST_CASE("LayerSchedule: HWFA sees no further than its share of the trained length") {
   CHECK(hwfa_window(512, 24) == 17);  // (w - 1) 23 + 1 <= 384
+  CHECK(hwfa_window(100, 2, 0.29) == 29);
   CHECK(hwfa_window(512, 24, 0.68) == 16);
   constexpr Index layers = 5, trained = 40;
   for (const double alpha : {0.1, 0.5, 0.75, 1.0}) {
@@ -127,13 +128,29 @@ TEST_CASE("LayerSchedule: wrong values are sentences") {
   CHECK_THROWS_WITH(drope(3).at(3), ContainsSubstring("layers count from 0 to 2, got 3"));
   CHECK_THROWS_WITH(drope(3).bind({.num_heads = 1})[-1], ContainsSubstring("got -1"));
   CHECK_THROWS_WITH(drope(0), ContainsSubstring("at least one layer, got 0"));
-  CHECK_THROWS_WITH(LayerSchedule::every(4, 0, Causal{}, Causal{}), ContainsSubstring("period"));
+  CHECK_THROWS_WITH(LayerSchedule::every(4, 0, Causal{}, Causal{}),
+                    ContainsSubstring("the period must lie within [1, 4 layers], got 0"));
+  CHECK_THROWS_WITH(LayerSchedule::every(3, 4, Causal{}, Causal{}), ContainsSubstring("got 4"));
   CHECK_THROWS_WITH(hwfa_window(512, 1), ContainsSubstring("at least two layers"));
   CHECK_THROWS_WITH(hwfa_window(512, 24, 1.5), ContainsSubstring("alpha must lie within (0, 1]"));
   // Every kind says what is wrong with it.
   CHECK_THROWS_WITH(smol_lm3(8, RoPE<HalfSplit>{.head_dim = 7}).bind({.num_heads = 1}),
                     ContainsSubstring("layers of kind 0"));
-  CHECK_THROWS_WITH(of_file("llama-2-7b.json").at(40), ContainsSubstring("got 40"));
+  try {
+    (void)LayerSchedule::uniform(2, RoPE<HalfSplit>{.head_dim = 7} | Causal{})
+        .bind({.num_heads = 1});
+    FAIL("7 channels rotate");
+  } catch (const Error& error) {
+    CHECK(error.problems().size() == 1);  // of the one kind that there is
+  }
+  config::Model model{.model_type = "own"};
+  CHECK_THROWS_WITH(layer_schedule(model), ContainsSubstring("does not say how many layers"));
+  model.num_layers = 2;
+  model.layers.push_back({.name = "full_attention", .layers = {-1}});
+  CHECK_THROWS_WITH(layer_schedule(model), ContainsSubstring("layer -1 is none of the 2 layers"));
+  model.layers[0].layers = {1};
+  CHECK_THROWS_WITH(layer_schedule(model), ContainsSubstring("1 of the 2 layers do not attend"));
+  CHECK_THROWS_WITH(of_file("qwen3.5.json"), ContainsSubstring("do not attend"));
 }
 
 }  // namespace layer_schedule_cases

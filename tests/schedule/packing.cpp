@@ -144,6 +144,9 @@ TEST_CASE("packing: wrong values are sentences") {
   says([&] { (void)LengthMixture{.length = 5}.draw({}, 3); },
        "the documents have no tokens to fill 3 rows");
   CHECK(LengthMixture{.length = 5}.draw({}, 0).empty());
+  // Domains may have any names.
+  const std::vector<SourceDocument> far{{100, Index{1} << 60}, {3, Index{1} << 60}};
+  CHECK(LengthMixture{.length = 10}.draw(far, 10).size() == 10);
 }
 
 }  // namespace packing_cases

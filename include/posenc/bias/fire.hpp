@@ -66,7 +66,7 @@ class PreparedFire {
     const bool cached = is_cached(tile);
     const auto [first, last] = cached ? pieces_of(tile) : std::pair<std::size_t, std::size_t>{};
     if (!cached || last - first >= most_pieces || queries > most_side ||
-        std::ssize(keys) > most_side) {
+        tile.greatest_distance() - tile.least_distance() >= most_distances) {
       for (std::size_t k = 0; k < keys.size(); ++k, dx += stride)
         for (Index j = 0; j < queries; ++j)
           if (dx[j] != 0)
@@ -143,7 +143,7 @@ class PreparedFire {
     }
   };
 
-  static constexpr Index most_side = 64;  ///< queries or keys of a tile
+  static constexpr Index most_side = 64, most_distances = 2 * most_side;  ///< of a tile
 
   void add_to_line(Index head, std::size_t piece, double dx_u, double dx,
                    std::span<double> sums) const {
@@ -172,8 +172,8 @@ class PreparedFire {
     double share[most_side] = {}, of_psi[most_side] = {}, of_one[most_side] = {},
            of_c[most_side] = {};
     std::copy_n(share_.data() + query, queries, share);
-    double psi_by_c[2 * most_side + step] = {};  // d psi(D) / d |c|
-    for (Index i = 0; i < queries + std::ssize(keys) - 1; ++i) {
+    double psi_by_c[most_distances + step] = {};  // d psi(D) / d |c|
+    for (Index i = 0; i <= tile.greatest_distance() - least; ++i) {
       const auto d = static_cast<double>(std::abs(least + i));
       psi_by_c[i] = d / (c_ * d + 1);
     }

@@ -155,6 +155,7 @@ struct Model {
   std::string model_type;
   Position max_position_embeddings = 0;  ///< 0: the file does not say
   std::vector<LayerKind> layers{};
+  Index num_layers = 0;              ///< with those that do not attend; 0: the file does not say
   std::vector<std::string> notes{};  ///< about the whole model
 };
 

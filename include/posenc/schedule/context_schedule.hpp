@@ -57,9 +57,8 @@ struct ContextSchedule {
               "], got ", s.from, ".");
       require(s.base == 0 || (std::isfinite(s.base) && s.base > 1),
               "base must be finite and exceed 1 (0: the model's own), got ", s.base, ".");
-      require(std::isfinite(s.tokens) &&
-                  (s.tokens > 0 || (s.tokens == 0 && i + 1 == stages.size())),
-              "tokens must be positive and finite (0 in the last stage: all that follow), got ",
+      require(s.tokens <= 1e18 && (s.tokens > 0 || (s.tokens == 0 && i + 1 == stages.size())),
+              "tokens must lie within (0, 1e18] (0 in the last stage: all that follow), got ",
               s.tokens, ".");
       require(s.from == 0 || s.from == s.length || s.tokens > 0,
               "its length grows, so it needs a number of tokens.");
@@ -136,6 +135,11 @@ inline Index full_turns(const Rotary& rotary, Index length) {
           {"a schedule is explained by the angles of rotary pairs, and this encoding has no "
            "rotary base."});
     const Rotary& rotary = bound.rotary();
+    if (!met.empty() && static_cast<std::size_t>(rotary.pairs()) != met.size())
+      throw Error("posenc::explain",
+                  {"stage " + std::to_string(i) + " rotates " + std::to_string(rotary.pairs()) +
+                   " pairs, and the stages before rotate " + std::to_string(met.size()) +
+                   ": only frequencies may change."});
     out << "stage " << i << ": " << s.length << " tokens";
     if (s.from != 0 && s.from != s.length) out << " (growing from " << s.from << ")";
     out << ", base " << rotary.state.base;
@@ -152,7 +156,7 @@ inline Index full_turns(const Rotary& rotary, Index length) {
       for (std::size_t p = 0; p < met.size(); ++p)
         if (angle[p] > met[p] * (1 + 1e-9)) {
           ++beyond;
-          most = std::max(most, angle[p] / met[p]);
+          if (met[p] > 0) most = std::max(most, angle[p] / met[p]);
         }
       if (beyond == 0)
         out << "  every angle was met in the stages before\n";

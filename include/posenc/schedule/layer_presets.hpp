@@ -14,7 +14,6 @@
 #include <posenc/score/log_n.hpp>
 #include <posenc/score/step_temperature.hpp>
 
-#include <algorithm>
 #include <cmath>
 #include <span>
 
@@ -63,7 +62,10 @@ POSENC_NAMESPACE_BEGIN
   Problems problems;
   problems.require(layers >= 2, "HWFA needs at least two layers, got ", layers, ".");
   problems.require(alpha > 0 && alpha <= 1, "alpha must lie within (0, 1], got ", alpha, ".");
-  const double reach = std::floor(alpha * static_cast<double>(trained_length));
+  problems.require(trained_length <= greatest_position,
+                   "the trained length must lie within 2^52, got ", trained_length, ".");
+  // 0.29 of 100 is 29, which a product of doubles misses by its last bit.
+  const double reach = std::floor(alpha * static_cast<double>(trained_length) * (1 + 1e-12));
   problems.require(reach >= 1, "a share of ", alpha, " of ", trained_length,
                    " tokens is not a token.");
   problems.raise_if_any("posenc::hwfa_window");
@@ -90,9 +92,8 @@ POSENC_NAMESPACE_BEGIN
                                                Position rerope_window, bool in_training) {
   LayerSchedule schedule =
       LayerSchedule::uniform(layers, rope | SlidingWindow::from_token_count(window));
-  schedule.kinds[1] = in_training ? rope | Causal{} : rope | ReRoPE{rerope_window} | Causal{};
+  schedule.kinds.push_back(in_training ? rope | Causal{} : rope | ReRoPE{rerope_window} | Causal{});
   Problems problems;
-  std::fill(schedule.of_layer.begin(), schedule.of_layer.end(), std::size_t{0});
   for (const Index layer : full_layers) {
     problems.require(layer >= 0 && layer < layers, "full layer ", layer, " is none of the ", layers,
                      " layers.");

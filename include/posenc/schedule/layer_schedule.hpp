@@ -81,14 +81,18 @@ struct LayerSchedule {
 
   /// All layers alike.
   [[nodiscard]] static LayerSchedule uniform(Index layers, const AnyEncoding& encoding) {
-    return every(layers, 1, encoding, encoding);
+    Problems problems;
+    problems.require(layers > 0, "a schedule needs at least one layer, got ", layers, ".");
+    problems.raise_if_any("posenc::LayerSchedule::uniform");
+    return {{encoding}, std::vector<std::size_t>(static_cast<std::size_t>(layers))};
   }
   /// Layers with (index + 1) mod period == 0 are `exception`, the others `regular`.
   [[nodiscard]] static LayerSchedule every(Index layers, Index period, const AnyEncoding& regular,
                                            const AnyEncoding& exception) {
     Problems problems;
     problems.require(layers > 0, "a schedule needs at least one layer, got ", layers, ".");
-    problems.require(period > 0, "the period must be positive, got ", period, ".");
+    problems.require(period > 0 && period <= layers, "the period must lie within [1, ", layers,
+                     " layers], got ", period, ".");
     problems.raise_if_any("posenc::LayerSchedule::every");
     LayerSchedule schedule{.kinds = {regular, exception}};
     for (Index layer = 0; layer < layers; ++layer)

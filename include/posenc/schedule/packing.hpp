@@ -29,7 +29,7 @@ POSENC_NAMESPACE_BEGIN
 
 struct SourceDocument {
   Index tokens = 0;
-  Index domain = 0;  ///< 0, 1, ...
+  Index domain = 0;  ///< any number from 0 on
 };
 
 /// Tokens [first, first + tokens) of a document.
@@ -156,11 +156,15 @@ struct LengthMixture {
     detail::check_documents(problems, documents);
     problems.raise_if_any("posenc::LengthMixture");
 
-    std::vector<double> tokens;
+    std::vector<Index> domains;
+    for (const SourceDocument& document : documents) domains.push_back(document.domain);
+    std::sort(domains.begin(), domains.end());
+    domains.erase(std::unique(domains.begin(), domains.end()), domains.end());
+    std::vector<double> tokens(domains.size());
     for (const SourceDocument& document : documents) {
-      const auto domain = static_cast<std::size_t>(document.domain);
-      if (domain >= tokens.size()) tokens.resize(domain + 1);
-      tokens[domain] += static_cast<double>(document.tokens);
+      const auto at = std::lower_bound(domains.begin(), domains.end(), document.domain);
+      tokens[static_cast<std::size_t>(at - domains.begin())] +=
+          static_cast<double>(document.tokens);
     }
     problems.require(rows == 0 ||
                          std::any_of(tokens.begin(), tokens.end(), [](double n) { return n > 0; }),
@@ -173,9 +177,8 @@ struct LengthMixture {
         {of_domain.begin(), of_domain.end()});
     SeededRandom random(seed);
     std::vector<PackedRow> drawn;
-    for (std::size_t domain = 0; domain < of_domain.size(); ++domain)
-      draw_domain(documents, static_cast<Index>(domain), full[domain],
-                  of_domain[domain] - full[domain], random, problems, drawn);
+    for (std::size_t d = 0; d < domains.size(); ++d)
+      draw_domain(documents, domains[d], full[d], of_domain[d] - full[d], random, problems, drawn);
     problems.raise_if_any("posenc::LengthMixture");
     detail::shuffle(drawn, random);
     return drawn;

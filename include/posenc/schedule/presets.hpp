@@ -39,6 +39,10 @@ POSENC_NAMESPACE_BEGIN
 /// those of the row. The published rates are one token more for every 1, 2, 4 or 8 steps.
 [[nodiscard]] inline ContextSchedule sky_ladder(Index length, double tokens_while_growing,
                                                 Index first = 32) {
+  Problems problems;
+  problems.require(first >= 1 && first <= length,
+                   "the first length must lie within [1, length = ", length, "], got ", first, ".");
+  problems.raise_if_any("posenc::sky_ladder");
   return {{{.length = length, .tokens = tokens_while_growing, .from = first}, {.length = length}}};
 }
 

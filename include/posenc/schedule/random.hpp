@@ -6,6 +6,7 @@
 
 #include <posenc/core/types.hpp>
 
+#include <cmath>
 #include <cstdint>
 
 POSENC_NAMESPACE_BEGIN
@@ -22,9 +23,10 @@ class SeededRandom {
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
     return z ^ (z >> 31);
   }
-  /// Uniform in [low, high), by steps of (high - low) / 2^53.
+  /// Uniform in [low, high], by steps of (high - low) / 2^53; `high` itself by rounding alone.
   double real(double low, double high) {
-    return low + (high - low) * (static_cast<double>(bits() >> 11) * 0x1p-53);
+    // In one rounding, which no compiler splits.
+    return std::fma(high - low, static_cast<double>(bits() >> 11) * 0x1p-53, low);
   }
   /// Uniform in [low, high], both ends included.
   std::int64_t integer(std::int64_t low, std::int64_t high) {

@@ -9,7 +9,7 @@
 //     numbers of 0, ..., longest - 1, sorted. One draw for a batch. Evaluation draws as well.
 //
 //   UniformGaps{.least = 0.1, .most = 2}    Pal et al. (Giraffe), arXiv 2308.10882;
-//     abacusai/Long-Context. Real positions: sums of steps from [least, most); the first step is the first
+//     abacusai/Long-Context. Real positions: sums of steps from [least, most]; the first step is the first
 //     position. Where the last one exceeds `longest` all are multiplied by longest / last, so the mean step
 //     is about 1. The paper's least step is a small number, its code's is 0, which lets two tokens meet; it
 //     is positive here. One draw for each sequence, in training alone: evaluation is contiguous.
@@ -40,8 +40,9 @@ struct RandomisedPositions {
     Problems problems;
     problems.require(longest > 0 && longest <= greatest_position,
                      "longest must lie within [1, 2^52], got ", longest, ".");
-    problems.require(tokens >= 0 && tokens <= longest, "there are ", longest,
-                     " different positions, too few for ", tokens, " tokens.");
+    problems.require(tokens >= 0, "a sequence cannot have ", tokens, " tokens.");
+    problems.require(tokens <= longest, "there are ", longest, " different positions, too few for ",
+                     tokens, " tokens.");
     problems.raise_if_any("posenc::RandomisedPositions");
     std::vector<Position> ids;
     ids.reserve(static_cast<std::size_t>(tokens));
@@ -76,7 +77,7 @@ struct UniformGaps {
     for (double& id : ids) id = at += random.real(least, most);
     const double limit = longest > 0 ? longest : static_cast<double>(tokens);
     if (at > limit)
-      for (double& id : ids) id *= limit / at;
+      for (double& id : ids) id = std::min(id * (limit / at), limit);
     return ids;
   }
 };

@@ -102,6 +102,7 @@ class ModelReader {
     dict_ = choose_dictionary(file_, architecture_, problems_);
     LayerPlanner<Json> planner(file_, architecture_, model_.notes, problems_);
     const std::vector<LayerPlan> plans = planner.plan();
+    if (!planner.uniform()) model_.num_layers = std::ssize(plans);
     std::vector<LayerPlan> kinds;
     for (std::size_t i = 0; i < plans.size(); ++i) {
       auto kind = std::find(kinds.begin(), kinds.end(), plans[i]);
