@@ -3,6 +3,7 @@
 // gradients.json: torch's autograd in float64 for the settings of attention.json. The reference and the
 // kernel in double agree to the digits that the file holds, the kernel in float to what float has.
 #include "../attention/golden_settings.hpp"
+#include "../support/cases.hpp"
 #include "problem.hpp"
 
 #include <posenc/score/soft_cap.hpp>
@@ -90,7 +91,9 @@ TEST_CASE("golden: gradients equal those of torch's autograd") {
   const Json settings = golden_test::golden("attention.json").at("cases");
   const Json golden = golden_test::golden("gradients.json").at("cases");
   CHECK(golden.size() >= 200);
+  posenc_test::Sample sample;
   for (const Json& expected : golden) {
+    if (!sample.next()) continue;
     const Json& c = settings.at(expected.at("id").get<std::size_t>());
     INFO("case " << c.at("id") << ", " << c.at("group"));
     const AnyBound bound = golden_test::bound_of(c);
