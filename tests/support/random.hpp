@@ -4,6 +4,7 @@
 #pragma once
 
 #include <posenc/core/types.hpp>
+#include <posenc/schedule/random.hpp>
 
 #include <cstdint>
 #include <initializer_list>
@@ -17,17 +18,12 @@ namespace posenc_test {
 using posenc::Index;
 using posenc::Position;
 
-/// splitmix64: the same numbers with every standard library.
+/// From the library's generator: the same numbers with every standard library.
 class Random {
  public:
-  explicit Random(std::uint64_t seed) : state_(seed) {}
+  explicit Random(std::uint64_t seed) : source_(seed) {}
 
-  std::uint64_t bits() {
-    std::uint64_t z = (state_ += 0x9E3779B97F4A7C15U);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
-    return z ^ (z >> 31);
-  }
+  std::uint64_t bits() { return source_.bits(); }
   /// A multiple of 2^-20 times (high - low) within [low, high).
   double real(double low, double high) {
     return low + (high - low) * static_cast<double>(bits() >> 44) * 0x1p-20;
@@ -44,7 +40,7 @@ class Random {
   }
 
  private:
-  std::uint64_t state_;
+  posenc::SeededRandom source_;
 };
 
 // --- From the standard library's distributions, which differ between standard libraries ------------

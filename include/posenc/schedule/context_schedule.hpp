@@ -13,9 +13,9 @@
 #include <posenc/bind/bind.hpp>
 #include <posenc/frequency/abf.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -104,20 +104,8 @@ struct ContextSchedule {
   };
 };
 
-namespace detail {
-
-/// Pairs that turn once and more within so many tokens.
-inline Index full_turns(const Rotary& rotary, Index length) {
-  Index pairs = 0;
-  for (Index i = 0; i < rotary.pairs(); ++i)
-    pairs += static_cast<double>(length) * rotary.state.inv_freq[i] >= 2 * std::numbers::pi;
-  return pairs;
-}
-
-}  // namespace detail
-
-/// What each stage means for the pairs: how many make a full turn within its length, and what a change from
-/// the stage before gains (angles that were met before still are) and loses (angles that no stage has met).
+/// What each stage means for the pairs: how many make a full turn within its length, and how many reach angles
+/// that no stage before has met.
 /// Throws Error where the schedule or the encoding is wrong, or has no rotary base.
 [[nodiscard]] inline std::string explain(const ContextSchedule& schedule, const AnyEncoding& model,
                                          BindOptions options = {}) {
@@ -145,11 +133,11 @@ inline Index full_turns(const Rotary& rotary, Index length) {
     out << ", base " << rotary.state.base;
     if (s.tokens != 0) out << ", trained on " << s.tokens << " tokens";
     if (s.full_share < 1) out << ", " << 100 * s.full_share << " % of the sequences that long";
-    out << "\n  " << detail::full_turns(rotary, s.length) << " of " << rotary.pairs()
-        << " pairs make a full turn\n";
     std::vector<double> angle;
     for (Index p = 0; p < rotary.pairs(); ++p)
       angle.push_back(std::min(static_cast<double>(s.length) * rotary.state.inv_freq[p], turn));
+    out << "\n  " << std::count(angle.begin(), angle.end(), turn) << " of " << rotary.pairs()
+        << " pairs make a full turn\n";
     if (!met.empty()) {
       Index beyond = 0;
       double most = 1;

@@ -19,6 +19,17 @@
 
 POSENC_NAMESPACE_BEGIN
 
+namespace detail {
+/// The kind of a layer. Throws Error where there is no such layer.
+inline std::size_t kind_of_layer(const std::vector<std::size_t>& of_layer, Index layer,
+                                 const char* who) {
+  if (layer < 0 || layer >= std::ssize(of_layer))
+    throw Error(who, {"layers count from 0 to " + std::to_string(std::ssize(of_layer) - 1) +
+                      ", got " + std::to_string(layer) + "."});
+  return of_layer[static_cast<std::size_t>(layer)];
+}
+}  // namespace detail
+
 /// The bound encodings of a model's layers, one for each kind.
 class BoundLayers {
  public:
@@ -28,10 +39,7 @@ class BoundLayers {
   [[nodiscard]] Index size() const { return std::ssize(of_layer_); }
   /// Throws Error where there is no such layer.
   [[nodiscard]] const AnyBound& operator[](Index layer) const {
-    if (layer < 0 || layer >= size())
-      throw Error("posenc::BoundLayers", {"layers count from 0 to " + std::to_string(size() - 1) +
-                                          ", got " + std::to_string(layer) + "."});
-    return kinds_[of_layer_[static_cast<std::size_t>(layer)]];
+    return kinds_[detail::kind_of_layer(of_layer_, layer, "posenc::BoundLayers")];
   }
 
  private:
@@ -56,10 +64,7 @@ struct LayerSchedule {
   [[nodiscard]] Index size() const { return std::ssize(of_layer); }
   [[nodiscard]] const AnyEncoding& at(Index layer) const {
     check();
-    if (layer < 0 || layer >= size())
-      throw Error("posenc::LayerSchedule", {"layers count from 0 to " + std::to_string(size() - 1) +
-                                            ", got " + std::to_string(layer) + "."});
-    return kinds[of_layer[static_cast<std::size_t>(layer)]];
+    return kinds[detail::kind_of_layer(of_layer, layer, "posenc::LayerSchedule")];
   }
 
   /// Each kind bound once, to heads that all layers have. Throws Error with every problem of every kind.
