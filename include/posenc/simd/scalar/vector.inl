@@ -69,15 +69,22 @@ inline Vec<arithmetic_t<X>> load_first(const X* p, Index n) {
 /// Other levels have to say that a is loaded once, here.
 template <class V>
 inline void pin(V&) {}
+/// a * b + c. Where the machine can fuse the two, that is asked for, not left to the compiler: of a b + c d it
+/// fuses now one product, now the other, and the same numbers would differ from loop to loop.
 template <class V>
 inline V fma(V a, V b, V c) {
+#ifdef __FP_FAST_FMA
+  for (std::size_t i = 0; i < sizeof(V) / sizeof(c[0]); ++i) c[i] = std::fma(a[i], b[i], c[i]);
+  return c;
+#else
   return a * b + c;
+#endif
 }
 
 /// a * b - c
 template <class V>
 inline V fms(V a, V b, V c) {
-  return a * b - c;
+  return fma(a, b, -c);
 }
 
 /// Interleaved elements: even ones in a, odd ones in b, in the order of pair_order().
