@@ -21,8 +21,8 @@ struct RotaryLeaves {
                               Index b_stride, double* out, Index out_stride) {
     for (Index i = 0; i < n; ++i) {
       const double ac = a[i], as = a[a_stride + i], bc = b[i], bs = b[b_stride + i];
-      out[i] = ac * bc - as * bs;
-      out[out_stride + i] = ac * bs + as * bc;
+      out[i] = multiply_add(ac, bc, -(as * bs));
+      out[out_stride + i] = multiply_add(ac, bs, as * bc);
     }
   }
 
@@ -36,8 +36,8 @@ struct RotaryLeaves {
     for (Index t = 0; t < tokens; ++t, b += b_row, cos += row, sin += row)
       for (Index i = 0; i < n; ++i) {
         const double ac = a[i], as = a[a_stride + i], bc = b[i], bs = b[b_stride + i];
-        cos[i] = static_cast<U>(cos_factor * ac * bc - cos_factor * as * bs);
-        sin[i] = static_cast<U>(sin_factor * ac * bs + sin_factor * as * bc);
+        cos[i] = static_cast<U>(multiply_add(cos_factor * ac, bc, -(cos_factor * as * bs)));
+        sin[i] = static_cast<U>(multiply_add(sin_factor * ac, bs, sin_factor * as * bc));
       }
   }
 
