@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+//
+// Scheme: what the lab compares, an encoding with a name. A list of them goes into one experiment.
+//
+//   Scheme("ALiBi", ALiBi{} | Causal{})
+//   Scheme("HWFA", [](Index layers) { return hwfa(layers, rope, {.trained = 128}); })
+//   Scheme("T5", zeros, [](std::span<const double> learned) { return T5Bias{...} | Causal{}; })
+//   Scheme("Sinusoidal", encoding(Causal{})).adding(Sinusoidal{.width = 128, .scale = 0.1})
+//
+// What a scheme learns is a list of numbers: first those of the embedding that it adds, then those of its
+// layers, kind by kind, in the order of ParameterGradients::values().
+#pragma once
+
+#include <posenc/attention/backward/parameters.hpp>
+#include <posenc/embedding/backward.hpp>
+#include <posenc/schedule/layer_schedule.hpp>
+
+#include <functional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace lab {
+
+/// An embedding of positions, of any type, added to the embeddings of tokens.
+struct AddedEmbedding {
+  Index num_learned = 0;
+  std::function<void(TensorView<float> x, const Positions& positions)> add{};
+  /// Adds to the gradient of what is learned. Empty where nothing is.
+  std::function<void(TensorView<float> d_x, const Positions& positions, std::span<double> gradient)>
+      gradient{};
+};
+
+class Scheme {
+ public:
+  using OfLayers = std::function<LayerSchedule(Index layers, std::span<const double> learned)>;
+  using OfLearned = std::function<AnyEncoding(std::span<const double> learned)>;
+  using Embedding = std::function<AddedEmbedding(std::span<const double> learned)>;
+
+  /// The same in all layers; nothing is learned.
+  Scheme(std::string name_, AnyEncoding encoding)
+      : name(std::move(name_)), layers([encoding](Index count, std::span<const double>) {
+          return LayerSchedule::uniform(count, encoding);
+        }) {}
+  /// By layers.
+  Scheme(std::string name_, std::function<LayerSchedule(Index layers)> of_layers)
+      : name(std::move(name_)),
+        layers([of_layers](Index count, std::span<const double>) { return of_layers(count); }) {}
+  /// The same in all layers, which learn together.
+  Scheme(std::string name_, std::vector<double> initial, OfLearned of_learned)
+      : name(std::move(name_)), learned(std::move(initial)),
+        layers([of_learned](Index count, std::span<const double> values) {
+          return LayerSchedule::uniform(count, of_learned(values));
+        }) {}
+
+  /// Adds a fixed embedding of positions to those of the tokens.
+  template <InputEmbedding E>
+  [[nodiscard]] Scheme adding(const E& embedding) const {
+    Scheme with = *this;
+    with.added = [embedding](std::span<const double>) {
+      return AddedEmbedding{.add = [embedding](TensorView<float> x, const Positions& positions) {
+        add_positions(embedding, x, positions);
+      }};
+    };
+    return with;
+  }
+  /// Adds an embedding that is learned: make(values) gives that of so many values, beginning with `initial`.
+  template <class Make>
+  [[nodiscard]] Scheme adding(const std::vector<double>& initial, const Make& make) const {
+    Scheme with = *this;
+    with.learned.insert(with.learned.begin(), initial.begin(), initial.end());
+    with.added = [make, count = initial.size()](std::span<const double> values) {
+      const auto embedding = make(values.first(count));
+      return AddedEmbedding{.num_learned = static_cast<Index>(count),
+                            .add =
+                                [embedding](TensorView<float> x, const Positions& positions) {
+                                  add_positions(embedding, x, positions);
+                                },
+                            .gradient =
+                                [embedding](TensorView<float> d_x, const Positions& positions,
+                                            std::span<double> gradient) {
+                                  add_positions_backward(embedding, d_x, positions, gradient);
+                                }};
+    };
+    return with;
+  }
+
+  std::string name;
+  std::vector<double> learned{};  ///< initial values
+  OfLayers layers;
+  Embedding added{};  ///< empty: nothing is added
+};
+
+/// A scheme with values of what it learns, bound to a model's layers.
+class BoundScheme {
+ public:
+  /// Throws Error with every problem, also where the values are not as many as the scheme learns.
+  BoundScheme(const Scheme& scheme, std::span<const double> learned, Index layers, Index heads) {
+    if (scheme.added) added_ = scheme.added(learned);
+    const LayerSchedule schedule =
+        scheme.layers(layers, learned.subspan(static_cast<std::size_t>(added_.num_learned)));
+    schedule.check();
+    Problems problems;
+    problems.require(schedule.size() == layers, "the schedule has ", schedule.size(),
+                     " layers and the model ", layers, ".");
+    for (const AnyEncoding& kind : schedule.kinds)
+      kinds_.push_back(posenc::bind(kind, {.num_heads = heads}));
+    of_layer_ = schedule.of_layer;
+    Index count = added_.num_learned;
+    for (const AnyBound& kind : kinds_) count += std::ssize(ParameterGradients(kind).values());
+    learns_ = !scheme.learned.empty();
+    problems.require(!learns_ || count == std::ssize(learned),
+                     "its embedding and components learn ", count, " numbers, but it begins with ",
+                     learned.size(), ".");
+    problems.raise_if_any("posenc::lab::Scheme " + scheme.name);
+  }
+
+  [[nodiscard]] const AnyBound& layer(Index i) const {
+    return kinds_[of_layer_[static_cast<std::size_t>(i)]];
+  }
+  [[nodiscard]] std::size_t kind_of(Index i) const {
+    return of_layer_[static_cast<std::size_t>(i)];
+  }
+  [[nodiscard]] const std::vector<AnyBound>& kinds() const { return kinds_; }
+  [[nodiscard]] const AddedEmbedding& added() const { return added_; }
+  [[nodiscard]] bool learns() const { return learns_; }
+
+ private:
+  AddedEmbedding added_;
+  std::vector<AnyBound> kinds_;
+  std::vector<std::size_t> of_layer_;
+  bool learns_ = false;
+};
+
+}  // namespace lab
+
+POSENC_NAMESPACE_END

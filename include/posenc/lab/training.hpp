@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+//
+// Training: a model, its scheme and its optimiser, step by step.
+//
+//   Training training(shape, scheme, {.steps = 400, .length = 128, .sequences = 16, .seed = 1});
+//   while (!training.done()) training.step(text_rows(text), executor);
+//
+// Sequences are dealt out in a fixed number of shards, whose gradients are summed in order: results are the
+// same bits for any number of threads. A state that was saved and loaded goes on as if nothing had
+// happened, to the last bit.
+#pragma once
+
+#include <posenc/executor/chunks.hpp>
+#include <posenc/lab/optimizer.hpp>
+#include <posenc/lab/run_tasks.hpp>
+#include <posenc/lab/state.hpp>
+#include <posenc/lab/transformer.hpp>
+
+#include <functional>
+#include <istream>
+#include <ostream>
+#include <utility>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace lab {
+
+/// Sequences to train on, with the weight of each token's loss (empty: all alike).
+struct Batch {
+  std::vector<std::uint8_t> inputs{}, targets{};
+  std::vector<float> loss_weights{};
+};
+/// Draws so many sequences of a length.
+using Source = std::function<Batch(SeededRandom& random, Index sequences, Index length)>;
+
+struct TrainingOptions {
+  Index steps = 400;
+  Index length = 128;
+  Index sequences = 16;  ///< of a step
+  std::uint64_t seed = 1;
+  OptimizerOptions optimizer{};
+
+  void check(Problems& problems) const {
+    problems.require(steps >= 0, "steps must not be negative, got ", steps, ".");
+    problems.require(length >= 1 && length <= Index{1} << 24,
+                     "length must lie within [1, 2^24], got ", length, ".");
+    problems.require(sequences >= 1 && sequences <= Index{1} << 16,
+                     "sequences must lie within [1, 2^16], got ", sequences, ".");
+    optimizer.check(problems);
+  }
+};
+
+class Training {
+ public:
+  /// From random weights. Throws Error.
+  Training(const ModelShape& shape, Scheme scheme, const TrainingOptions& options)
+      : Training(Weights(shape), scheme.learned, scheme, options) {
+    weights_ = Weights::random(shape, random_);
+  }
+  /// From those of another model, with a fresh optimiser. Throws Error.
+  Training(Weights weights, std::vector<double> learned, Scheme scheme,
+           const TrainingOptions& options)
+      : options_(options), scheme_(std::move(scheme)), weights_(std::move(weights)),
+        learned_(std::move(learned)), random_(options.seed), moments_(weights_.values().size()),
+        learned_moments_(learned_.size()) {
+    Problems problems;
+    options.check(problems);
+    problems.raise_if_any("posenc::lab::Training");
+    for (Index i = 0; i < std::min(most_shards, options.sequences); ++i)
+      shards_.emplace_back(*this);
+    static_cast<void>(bound());  // says what is wrong with the scheme
+  }
+
+  [[nodiscard]] Index steps_done() const { return step_; }
+  [[nodiscard]] bool done() const { return step_ >= options_.steps; }
+  [[nodiscard]] const TrainingOptions& options() const { return options_; }
+  [[nodiscard]] const Scheme& scheme() const { return scheme_; }
+  [[nodiscard]] const Weights& weights() const { return weights_; }
+  [[nodiscard]] const std::vector<double>& learned() const { return learned_; }
+  /// The scheme with what it has learned.
+  [[nodiscard]] BoundScheme bound() const {
+    return {scheme_, learned_, weights_.shape().layers, weights_.shape().heads};
+  }
+
+  /// One step; returns the mean loss before it, in bits per token. Throws Error where the source gives other
+  /// sizes than it was asked for.
+  double step(const Source& source, const AnyExecutor& executor = {}) {
+    const Batch batch = source(random_, options_.sequences, options_.length);
+    const std::vector<float> loss_weights = checked(batch);
+    const TokenRows rows{options_.sequences, options_.length, batch.inputs, batch.targets};
+    const BoundScheme scheme = bound();
+    const auto shards = std::ssize(shards_);
+    run_tasks(executor, shards, [&](Index i) {
+      const Index first = i * rows.sequences / shards, last = (i + 1) * rows.sequences / shards;
+      shards_[static_cast<std::size_t>(i)].differentiate(
+          weights_, scheme, rows.slice(first, last - first),
+          std::span(loss_weights)
+              .subspan(static_cast<std::size_t>(first * rows.length),
+                       static_cast<std::size_t>((last - first) * rows.length)));
+    });
+    double loss = 0;
+    for (const Shard& shard : shards_) loss += shard.loss;
+    descend(executor);
+    ++step_;
+    return loss / std::numbers::ln2;
+  }
+
+  /// Everything that the next step depends on. Throws Error where it cannot be written.
+  void save(std::ostream& to) const {
+    StateWriter state(to);
+    for_each_fact([&](const char*, auto value) { state.number(value); });
+    state.number(step_);
+    state.number(random_.state());
+    for_each_array(*this, [&](const auto& values) { state.array(std::span(values)); });
+    state.end();
+  }
+  /// Throws Error where it is not a state of such a model with such options, and leaves this one as it was.
+  void load(std::istream& from) {
+    StateReader state(from);
+    for_each_fact([&](const char* what, auto value) { state.expect(what, value); });
+    Training read = *this;
+    read.step_ = state.number<Index>();
+    read.random_ = SeededRandom(state.number<std::uint64_t>());
+    for_each_array(read, [&](auto& values) { state.array(std::span(values)); });
+    state.end();
+    *this = std::move(read);
+  }
+
+ private:
+  static constexpr Index most_shards = 8;
+
+  struct Shard {
+    Pass pass{true};
+    Weights gradient;
+    std::vector<double> learned;
+    std::vector<float> losses;
+    double loss = 0;
+
+    explicit Shard(const Training& training)
+        : gradient(training.weights_.shape()), learned(training.learned_.size()) {}
+
+    void differentiate(const Weights& weights, const BoundScheme& scheme, const TokenRows& rows,
+                       std::span<const float> loss_weights) {
+      gradient.clear();
+      std::fill(learned.begin(), learned.end(), 0.0);
+      losses.resize(loss_weights.size());
+      pass.forward(weights, scheme, rows, losses);
+      pass.backward(weights, scheme, rows, loss_weights, gradient, learned);
+      loss = 0;
+      for (std::size_t i = 0; i < losses.size(); ++i)
+        loss += static_cast<double>(loss_weights[i]) * static_cast<double>(losses[i]);
+    }
+  };
+
+  /// The weights of the losses, which sum to 1.
+  [[nodiscard]] std::vector<float> checked(const Batch& batch) const {
+    const auto tokens = static_cast<std::size_t>(options_.sequences * options_.length);
+    Problems problems;
+    problems.require(batch.inputs.size() == tokens && batch.targets.size() == tokens,
+                     "a batch has ", tokens, " tokens and as many targets, but the source gave ",
+                     batch.inputs.size(), " and ", batch.targets.size(), ".");
+    problems.require(batch.loss_weights.empty() || batch.loss_weights.size() == tokens,
+                     "there are ", tokens, " losses, but the source gave ",
+                     batch.loss_weights.size(), " weights of losses.");
+    for (const auto* list : {&batch.inputs, &batch.targets})
+      for (const std::uint8_t token : *list)
+        if (token >= weights_.shape().vocabulary) {
+          problems.add("token ", static_cast<int>(token), " is not in a vocabulary of ",
+                       weights_.shape().vocabulary, ".");
+          break;
+        }
+    double sum = 0;
+    for (const float weight : batch.loss_weights) sum += static_cast<double>(weight);
+    problems.require(batch.loss_weights.empty() || (std::isfinite(sum) && sum > 0),
+                     "the weights of the losses must have a positive sum, got ", sum, ".");
+    problems.raise_if_any("posenc::lab::Training::step");
+    if (batch.loss_weights.empty())
+      return std::vector<float>(tokens, 1 / static_cast<float>(tokens));
+    std::vector<float> normalised = batch.loss_weights;
+    for (float& weight : normalised) weight = static_cast<float>(static_cast<double>(weight) / sum);
+    return normalised;
+  }
+
+  /// Sums the gradients of the shards into the first, and moves the weights.
+  void descend(const AnyExecutor& executor) {
+    const auto size = static_cast<Index>(weights_.values().size());
+    constexpr Index block = Index{1}
+                            << 14;  // sums of squares are of whole blocks, whoever has them
+    const Index blocks = (size + block - 1) / block;
+    std::vector<double> squares(static_cast<std::size_t>(blocks));
+    for_chunks(executor, blocks, 16, [&](Index first, Index last) {
+      for (Index b = first; b < last; ++b) {
+        const Index from = b * block, count = std::min(block, size - from);
+        using Array = Eigen::Map<Eigen::ArrayXf>;
+        Array sum(shards_.front().gradient.values().data() + from, count);
+        for (std::size_t i = 1; i < shards_.size(); ++i)
+          sum += Array(shards_[i].gradient.values().data() + from, count);
+        squares[static_cast<std::size_t>(b)] = sum.template cast<double>().square().sum();
+      }
+    });
+    std::vector<double>& of_learned = shards_.front().learned;
+    double square = 0;
+    for (const double part : squares) square += part;
+    for (std::size_t j = 0; j < of_learned.size(); ++j) {
+      for (std::size_t i = 1; i < shards_.size(); ++i) of_learned[j] += shards_[i].learned[j];
+      square += of_learned[j] * of_learned[j];
+    }
+    const OptimizerOptions& o = options_.optimizer;
+    const double norm = std::sqrt(square), shrink = norm > o.clip ? o.clip / norm : 1;
+    const double rate = o.rate_at(step_, options_.steps);
+    const Weights& gradient = shards_.front().gradient;
+    weights_.view().for_each([&](Index first, Index count, bool is_norm) {
+      moments_.step(weights_.values(), gradient.values(), static_cast<std::size_t>(first),
+                    static_cast<std::size_t>(count), step_ + 1, rate, is_norm ? 0 : o.decay, shrink,
+                    o);
+    });
+    learned_moments_.step(learned_, of_learned, 0, learned_.size(), step_ + 1,
+                          rate * o.learned_rate, 0, shrink, o);
+  }
+
+  /// Calls f(name, value) with what a state has to share with the training that reads it.
+  template <class F>
+  void for_each_fact(const F& f) const {
+    const ModelShape& shape = weights_.shape();
+    const OptimizerOptions& o = options_.optimizer;
+    f("layers", shape.layers), f("heads", shape.heads), f("head_dim", shape.head_dim);
+    f("mlp_ratio", shape.mlp_ratio), f("vocabulary", shape.vocabulary);
+    f("learned numbers", std::ssize(learned_)), f("steps", options_.steps);
+    f("length", options_.length), f("sequences", options_.sequences), f("seed", options_.seed);
+    f("rate", o.rate), f("learned_rate", o.learned_rate), f("beta1", o.beta1), f("beta2", o.beta2);
+    f("decay", o.decay), f("clip", o.clip), f("warm_up", o.warm_up), f("at_end", o.at_end);
+  }
+  template <class T, class F>
+  static void for_each_array(T& training, const F& f) {
+    auto weights = training.weights_.values();
+    f(weights), f(training.learned_);
+    f(training.moments_.first), f(training.moments_.second);
+    f(training.learned_moments_.first), f(training.learned_moments_.second);
+  }
+
+  TrainingOptions options_;
+  Scheme scheme_;
+  Weights weights_;
+  std::vector<double> learned_;
+  SeededRandom random_;
+  Moments<float> moments_;
+  Moments<double> learned_moments_;
+  Index step_ = 0;
+  std::vector<Shard> shards_;
+};
+
+}  // namespace lab
+
+POSENC_NAMESPACE_END

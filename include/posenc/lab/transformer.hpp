@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+//
+// Pass: one pass of the lab's transformer over some sequences, and its gradient.
+//
+//   x = embedding[token] (+ positions)
+//   for each layer:  x += attention(norm(x) qkv) out,  x += gelu(norm(x) up) down
+//   logits = norm(x) embedding^T
+//
+// A decoder with norms before each part, GELU, no biases and tied embeddings (GPT-2's shape with RMSNorm).
+// Sequences of a pass have the same length and begin at position 0.
+#pragma once
+
+#include <posenc/attention/backward/ragged.hpp>
+#include <posenc/attention/ragged.hpp>
+#include <posenc/lab/layers.hpp>
+#include <posenc/lab/scheme.hpp>
+
+#include <memory>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace lab {
+
+/// Tokens of sequences, one sequence after another.
+struct TokenRows {
+  Index sequences = 0, length = 0;
+  std::span<const std::uint8_t> inputs{}, targets{};
+
+  [[nodiscard]] Index tokens() const { return sequences * length; }
+  [[nodiscard]] TokenRows slice(Index first, Index count) const {
+    const auto part = [&](std::span<const std::uint8_t> all) {
+      return all.subspan(static_cast<std::size_t>(first * length),
+                         static_cast<std::size_t>(count * length));
+    };
+    return {count, length, part(inputs), part(targets)};
+  }
+};
+
+class Pass {
+ public:
+  /// What a gradient needs is kept in memory, layer by layer, or not.
+  explicit Pass(bool keep) : keep_(keep) {}
+
+  /// Writes -log p(target) of every token, in nats.
+  void forward(const Weights& weights, const BoundScheme& scheme, const TokenRows& rows,
+               std::span<float> losses, const AnyExecutor& executor = {}) {
+    const ModelShape& shape = weights.shape();
+    const WeightViews<const float> w = weights.view();
+    layers_.resize(static_cast<std::size_t>(keep_ ? shape.layers : 1));
+    starts_.resize(static_cast<std::size_t>(rows.sequences) + 1);
+    for (Index i = 0; i <= rows.sequences; ++i)
+      starts_[static_cast<std::size_t>(i)] = i * rows.length;
+
+    x_.resize(rows.tokens(), shape.width());
+    for (Index i = 0; i < rows.tokens(); ++i)
+      x_.row(i) = w.embedding().row(rows.inputs[static_cast<std::size_t>(i)]);
+    if (scheme.added().add) scheme.added().add(by_position(x_, rows), 0);
+    for (Index l = 0; l < shape.layers; ++l) {
+      Layer& at = layers_[static_cast<std::size_t>(keep_ ? l : 0)];
+      at.x = x_;
+      rms_norm(at.x, w.attention_norm(l), at.attention_in, at.attention_inverse);
+      at.qkv.noalias() = at.attention_in * w.qkv(l);
+      at.attended.resize(rows.tokens(), shape.width());
+      at.lse.resize(static_cast<std::size_t>(rows.tokens() * shape.heads));
+      attention(third<const float>(at.qkv, 0, shape), third<const float>(at.qkv, 1, shape),
+                third<const float>(at.qkv, 2, shape), heads<float>(at.attended, shape),
+                RaggedBatch{starts_}, scheme.layer(l), {.lse = at.lse, .executor = executor});
+      x_.noalias() += at.attended * w.out(l);
+      at.middle = x_;
+      rms_norm(at.middle, w.mlp_norm(l), at.mlp_in, at.mlp_inverse);
+      at.up.noalias() = at.mlp_in * w.up(l);
+      gelu(at.up, at.active, at.tanh_up);
+      x_.noalias() += at.active * w.down(l);
+    }
+    rms_norm(x_, w.last_norm(), last_in_, last_inverse_);
+    logits_.noalias() = last_in_ * w.embedding().transpose();
+    cross_entropy(logits_, rows.targets, losses, log_sum_);
+  }
+
+  /// [tokens][vocabulary], until backward() uses their memory.
+  [[nodiscard]] const Matrix& logits() const { return logits_; }
+
+  /// Adds the gradient of sum(loss_weights * losses) of the last forward(): of the weights, and of what the
+  /// scheme learns. The pass has to keep.
+  void backward(const Weights& weights, const BoundScheme& scheme, const TokenRows& rows,
+                std::span<const float> loss_weights, Weights& gradient,
+                std::span<double> learned_gradient) {
+    const ModelShape& shape = weights.shape();
+    const WeightViews<const float> w = weights.view();
+    const WeightViews<float> g = gradient.view();
+    std::vector<ParameterGradients> learned;
+    if (scheme.learns())
+      for (const AnyBound& kind : scheme.kinds()) learned.emplace_back(kind);
+
+    cross_entropy_backward(logits_, rows.targets, loss_weights, log_sum_);
+    d_in_.noalias() = logits_ * w.embedding();
+    g.embedding().noalias() += logits_.transpose() * last_in_;
+    dx_.setZero(rows.tokens(), shape.width());
+    rms_norm_backward(x_, w.last_norm(), last_inverse_, d_in_, dx_, g.last_norm());
+    for (Index l = shape.layers; l-- > 0;) {
+      Layer& at = layers_[static_cast<std::size_t>(l)];
+      g.down(l).noalias() += at.active.transpose() * dx_;
+      d_wide_.noalias() = dx_ * w.down(l).transpose();
+      gelu_backward(at.up, at.tanh_up, d_wide_);
+      g.up(l).noalias() += at.mlp_in.transpose() * d_wide_;
+      d_in_.noalias() = d_wide_ * w.up(l).transpose();
+      rms_norm_backward(at.middle, w.mlp_norm(l), at.mlp_inverse, d_in_, dx_, g.mlp_norm(l));
+
+      g.out(l).noalias() += at.attended.transpose() * dx_;
+      d_in_.noalias() = dx_ * w.out(l).transpose();
+      d_qkv_.resize(rows.tokens(), 3 * shape.width());
+      attention_backward<float>(
+          {third<const float>(at.qkv, 0, shape), third<const float>(at.qkv, 1, shape),
+           third<const float>(at.qkv, 2, shape), heads<const float>(at.attended, shape), at.lse},
+          heads<const float>(d_in_, shape),
+          {third<float>(d_qkv_, 0, shape), third<float>(d_qkv_, 1, shape),
+           third<float>(d_qkv_, 2, shape), scheme.learns() ? &learned[scheme.kind_of(l)] : nullptr},
+          RaggedBatch{starts_}, scheme.layer(l));
+      g.qkv(l).noalias() += at.attention_in.transpose() * d_qkv_;
+      d_in_.noalias() = d_qkv_ * w.qkv(l).transpose();
+      rms_norm_backward(at.x, w.attention_norm(l), at.attention_inverse, d_in_, dx_,
+                        g.attention_norm(l));
+    }
+    for (Index i = 0; i < rows.tokens(); ++i)
+      g.embedding().row(rows.inputs[static_cast<std::size_t>(i)]) += dx_.row(i);
+
+    const auto added = static_cast<std::size_t>(scheme.added().num_learned);
+    if (added > 0)
+      scheme.added().gradient(by_position(dx_, rows), 0, learned_gradient.first(added));
+    std::span<double> rest = learned_gradient.subspan(std::min(added, learned_gradient.size()));
+    for (const ParameterGradients& kind : learned) {
+      for (std::size_t i = 0; i < kind.values().size(); ++i) rest[i] += kind.values()[i];
+      rest = rest.subspan(kind.values().size());
+    }
+  }
+
+ private:
+  struct Layer {
+    Matrix x, attention_in, qkv, attended, middle, mlp_in, up, tanh_up, active;
+    Vector attention_inverse, mlp_inverse;
+    std::vector<float> lse;
+  };
+
+  /// Queries, keys or values among the columns of qkv.
+  template <class F, class M>
+  static TensorView<F> third(M& qkv, Index which, const ModelShape& shape) {
+    return {qkv.data() + which * shape.width(),
+            qkv.rows(),
+            shape.heads,
+            shape.head_dim,
+            3 * shape.width(),
+            shape.head_dim};
+  }
+  template <class F, class M>
+  static TensorView<F> heads(M& x, const ModelShape& shape) {
+    return {x.data(), x.rows(), shape.heads, shape.head_dim};
+  }
+  /// Sequences side by side, so that those of one position share its vector.
+  static TensorView<float> by_position(Matrix& x, const TokenRows& rows) {
+    return {x.data(), rows.length, rows.sequences, x.cols(), x.cols(), rows.length * x.cols()};
+  }
+
+  bool keep_;
+  std::vector<Index> starts_;
+  std::vector<Layer> layers_;
+  Matrix x_, last_in_, logits_, dx_, d_in_, d_wide_, d_qkv_;
+  Vector last_inverse_, log_sum_;
+};
+
+}  // namespace lab
+
+POSENC_NAMESPACE_END

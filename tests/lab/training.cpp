@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+//
+// Training: gradients are those of the loss, threads and interruptions change no bit, what is wrong is said.
+#include "schemes.hpp"
+
+#include <sstream>
+
+namespace training_cases {
+
+using namespace lab_test;
+
+double loss(const lab::Weights& weights, const lab::BoundScheme& scheme,
+            const lab::TokenRows& rows) {
+  std::vector<float> losses(static_cast<std::size_t>(rows.tokens()));
+  lab::Pass(false).forward(weights, scheme, rows, losses);
+  double sum = 0;
+  for (const float x : losses) sum += static_cast<double>(x);
+  return sum / static_cast<double>(losses.size());
+}
+
+TEST_CASE("Training: the gradient is that of the loss, along random directions") {
+  SeededRandom random(3);
+  lab::Weights weights = lab::Weights::random(tiny, random);
+  for (float& w : weights.values()) w += static_cast<float>(random.real(-0.2, 0.2));
+  const std::vector<std::uint8_t> text = small_text(200);
+  const lab::TokenRows rows{4, 9, std::span(text).first(36), std::span(text).subspan(1, 36)};
+  std::vector<double> table(16, 0.1);
+  for (double& x : table) x = random.real(-1, 1);
+  const lab::Scheme by_layers("by layers", [](Index layers) {
+    return LayerSchedule::every(layers, 2, rope() | Causal{}, encoding(ALiBi{} | Causal{}));
+  });
+  for (const lab::Scheme& scheme : {no_scheme(), t5_scheme(table, 2), by_layers,
+                                    learned_scheme(std::vector<double>(9 * 8, 0.3), 8)}) {
+    CAPTURE(scheme.name);
+    const lab::BoundScheme bound(scheme, scheme.learned, tiny.layers, tiny.heads);
+    const std::vector<float> even(36, 1.0F / 36);
+    std::vector<float> losses(36);
+    lab::Weights gradient(tiny);
+    std::vector<double> learned(scheme.learned.size());
+    lab::Pass pass(true);
+    pass.forward(weights, bound, rows, losses);
+    pass.backward(weights, bound, rows, even, gradient, learned);
+    for (int direction = 0; direction < 4; ++direction) {
+      lab::Weights ahead = weights, behind = weights;
+      std::vector<double> learned_ahead = scheme.learned, learned_behind = scheme.learned;
+      const double step = 2e-3;
+      double along = 0;
+      for (std::size_t i = 0; i < weights.values().size(); ++i) {
+        const double d = random.real(-1, 1);
+        ahead.values()[i] += static_cast<float>(step * d);
+        behind.values()[i] -= static_cast<float>(step * d);
+        along += d * static_cast<double>(gradient.values()[i]);
+      }
+      for (std::size_t i = 0; i < learned.size(); ++i) {
+        const double d = random.real(-1, 1);
+        learned_ahead[i] += step * d, learned_behind[i] -= step * d;
+        along += d * learned[i];
+      }
+      const double slope = (loss(ahead, {scheme, learned_ahead, tiny.layers, tiny.heads}, rows) -
+                            loss(behind, {scheme, learned_behind, tiny.layers, tiny.heads}, rows)) /
+                           (2 * step);
+      CHECK_THAT(along, WithinAbs(slope, 2e-3 * (1 + std::abs(slope))));
+    }
+  }
+}
+
+TEST_CASE("Training: the same bits for any number of threads, and a loss that falls") {
+  std::vector<std::uint8_t> text(3000);  // each byte says the next
+  for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<std::uint8_t>(3 * i % 16);
+  const auto trained = [&](const AnyExecutor& executor) {
+    lab::Training training(
+        tiny, t5_scheme(std::vector<double>(64), 2),
+        {.steps = 40, .length = 24, .sequences = 10, .optimizer = {.rate = 2e-2, .warm_up = 4}});
+    std::vector<double> bits;
+    while (!training.done()) bits.push_back(training.step(lab::text_rows(text), executor));
+    CHECK(bits.back() < bits.front() - 1);
+    std::ostringstream state;
+    training.save(state);
+    return state.str();
+  };
+  const std::string alone = trained(Serial{});
+  CHECK(alone == trained(threads(2)));
+  CHECK(alone == trained(threads(3)));
+}
+
+TEST_CASE("Training: saved and loaded, it goes on as if nothing had happened") {
+  const std::vector<std::uint8_t> text = small_text(3000);
+  const lab::TrainingOptions options{.steps = 9, .length = 12, .sequences = 3};
+  const lab::Scheme scheme = t5_scheme(std::vector<double>(64), 2);
+  lab::Training whole(tiny, scheme, options), first(tiny, scheme, options);
+  const lab::Source source = lab::text_rows(text);
+  while (!whole.done()) whole.step(source);
+  for (int i = 0; i < 4; ++i) first.step(source);
+  std::stringstream kept;
+  first.save(kept);
+  lab::TrainingOptions same = options;
+  lab::Training second(tiny, scheme, same);
+  second.load(kept);
+  CHECK(second.steps_done() == 4);
+  while (!second.done()) second.step(source);
+  std::ostringstream a, b;
+  whole.save(a), second.save(b);
+  CHECK(a.str() == b.str());
+
+  const std::string state = a.str();
+  const auto loaded = [&](const std::string& bytes, const lab::TrainingOptions& other) {
+    lab::Training training(tiny, scheme, other);
+    std::istringstream from(bytes);
+    try {
+      training.load(from);
+    } catch (const Error& error) {
+      CHECK(training.steps_done() == 0);
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK(loaded(state, options).empty());
+  CHECK_THAT(loaded(state.substr(0, state.size() - 1), options), ContainsSubstring("ends early"));
+  CHECK_THAT(loaded(state + "x", options), ContainsSubstring("goes on where it should end"));
+  CHECK_THAT(loaded("something else, longer than a header", options),
+             ContainsSubstring("not a state of the lab's training"));
+  CHECK_THAT(loaded("", options), ContainsSubstring("ends early"));
+  same.steps = 10;
+  CHECK_THAT(loaded(state, same), ContainsSubstring("the state has steps 9, this training 10"));
+}
+
+TEST_CASE("Training: the weights of losses choose what is learned") {
+  // Alike where all weigh the same, whatever that is.
+  const std::vector<std::uint8_t> text = small_text(500);
+  const auto after_one = [&](std::vector<float> loss_weights) {
+    lab::Training training(tiny, no_scheme(), {.steps = 2, .length = 10, .sequences = 2});
+    const lab::Source plain = lab::text_rows(text);
+    const double bits = training.step([&](SeededRandom& random, Index sequences, Index length) {
+      lab::Batch batch = plain(random, sequences, length);
+      batch.loss_weights = loss_weights;
+      return batch;
+    });
+    return std::pair(bits, training.weights().values()[7]);
+  };
+  const auto even = after_one({}), fours = after_one(std::vector<float>(20, 4));
+  CHECK_THAT(fours.first, WithinRel(even.first, 1e-6));
+  CHECK_THAT(fours.second, WithinAbs(even.second, 1e-6));
+  std::vector<float> one(20);
+  one[3] = 2;
+  CHECK(after_one(one).first != even.first);
+}
+
+TEST_CASE("Training: what is wrong is said") {
+  const auto refuses = [](const auto& f, const std::string& sentence) {
+    CHECK_THROWS_WITH(f(), ContainsSubstring(sentence));
+  };
+  refuses([] { lab::Weights(lab::ModelShape{.layers = 0}); },
+          "layers must lie within [1, 1024], got 0");
+  refuses([] { lab::Weights(lab::ModelShape{.vocabulary = 300}); },
+          "vocabulary must lie within [1, 256]");
+  refuses([] { lab::Training(tiny, no_scheme(), {.length = 0}); },
+          "length must lie within [1, 2^24], got 0");
+  refuses([] { lab::Training(tiny, no_scheme(), {.optimizer = {.rate = -1}}); },
+          "rate must be positive, got -1");
+  refuses([] { lab::Training(tiny, t5_scheme(std::vector<double>(5), 2), {}); }, "T5Bias");
+  refuses(
+      [] {
+        lab::Training(tiny, {"rope", rope(6) | Causal{}}, {.length = 4})
+            .step(lab::text_rows(small_text(20)));
+      },
+      "heads of 6 channels");
+  refuses(
+      [] {
+        lab::Training(tiny, learned_scheme(std::vector<double>(3 * 8), 8), {.length = 4})
+            .step(lab::text_rows(small_text(20)), threads(2));
+      },
+      "whole positions 0 to 2, got position 3");
+  refuses(
+      [] {
+        lab::Scheme more = no_scheme();
+        more.learned = {1, 2};
+        lab::Training(tiny, more, {});
+      },
+      "learn 0 numbers, but it begins with 2");
+  refuses(
+      [] {
+        lab::Training(
+            tiny, {"short", [](Index) { return LayerSchedule::uniform(1, encoding(Causal{})); }},
+            {});
+      },
+      "the schedule has 1 layers and the model 2");
+  lab::Training training(tiny, no_scheme(), {.length = 4, .sequences = 2});
+  refuses([&] { training.step(lab::text_rows({})); }, "need 5 bytes of text, got 0");
+  refuses([&] { training.step([](auto&&...) { return lab::Batch{}; }); },
+          "8 tokens and as many targets");
+  refuses(
+      [&] {
+        training.step([](auto&&...) {
+          return lab::Batch{std::vector<std::uint8_t>(8, 16), std::vector<std::uint8_t>(8), {}};
+        });
+      },
+      "token 16 is not in a vocabulary of 16");
+  refuses(
+      [&] {
+        training.step([](auto&&...) {
+          return lab::Batch{std::vector<std::uint8_t>(8), std::vector<std::uint8_t>(8),
+                            std::vector<float>(8)};
+        });
+      },
+      "must have a positive sum, got 0");
+}
+
+TEST_CASE("OptimizerOptions: the rate rises, and falls by a cosine to its end") {
+  const lab::OptimizerOptions options{.rate = 1, .warm_up = 4, .at_end = 0.1};
+  CHECK(options.rate_at(0, 12) == 0.25);
+  CHECK(options.rate_at(3, 12) == 1);
+  CHECK_THAT(options.rate_at(7, 12), WithinAbs(0.55, 1e-12));
+  CHECK_THAT(options.rate_at(11, 12), WithinAbs(0.1, 1e-12));
+}
+
+}  // namespace training_cases
