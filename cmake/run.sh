@@ -3,6 +3,7 @@
 #
 #   sh cmake/run.sh test                  builds the library's tests and runs them
 #   sh cmake/run.sh compare [options]     builds examples/compare and runs it on a model
+#   sh cmake/run.sh lab [options]         builds examples/lab and judges encodings by small models
 #
 # For Debian and its relatives: packages that are missing are installed with apt-get (with sudo when
 # not root). Elsewhere, install CMake 3.25, Ninja, a C++20 compiler, Eigen 3.4, nlohmann-json, CLI11
@@ -35,8 +36,21 @@ case "${1:-}" in
     cmake --build build/compare --target compare
     build/compare/examples/compare "$@"
     ;;
+  lab)
+    shift
+    # shellcheck disable=SC2086
+    sh cmake/packages.sh $tools libopenblas-dev gnuplot-nox python3 python3-pip
+    if [ $# -eq 0 ] || [ "$*" = "--preset full" ]; then
+      sh cmake/text.sh build/texts && set -- "$@" --text build/texts/shakespeare.txt
+    fi
+    set -x
+    cmake -S . -B build/compare -G Ninja -D CMAKE_BUILD_TYPE=Release \
+      -D POSENC_BUILD_TESTS=OFF -D POSENC_BUILD_BENCHMARKS=OFF
+    cmake --build build/compare --target lab
+    build/compare/examples/lab "$@"
+    ;;
   *)
-    sed -n '4,5s/^# *//p' "$0" >&2
+    sed -n '4,6s/^# *//p' "$0" >&2
     exit 2
     ;;
 esac

@@ -3,7 +3,7 @@
 // The picture of rewritten distances.
 #pragma once
 
-#include "gnuplot.hpp"
+#include "../support/gnuplot.hpp"
 #include "style.hpp"
 
 #include <optional>

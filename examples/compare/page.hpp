@@ -4,54 +4,19 @@
 // dark.
 #pragma once
 
-#include "gnuplot.hpp"
-#include "page_style.hpp"
+#include "../support/html.hpp"
 #include "table.hpp"
-
-#include <iterator>
 
 namespace compare {
 
-inline std::string escaped(const std::string& text) {
-  std::string safe;
-  for (const char c : text) {
-    if (c == '&')
-      safe += "&amp;";
-    else if (c == '<')
-      safe += "&lt;";
-    else if (c == '>')
-      safe += "&gt;";
-    else if (c == '"')
-      safe += "&quot;";
-    else
-      safe += c;
-  }
-  return safe;
-}
-
-inline void replace_all(std::string& text, const std::string& from, const std::string& to) {
-  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
-    text.replace(at, from.size(), to);
-}
-
-/// An SVG file as an element of the page, in the colours of the page.
-inline std::string inline_svg(const std::filesystem::path& path, const std::string& title) {
-  std::ifstream file(path);
-  std::string svg{std::istreambuf_iterator<char>(file), {}};
-  const auto start = svg.find("<svg");
-  if (start == std::string::npos) return {};
-  svg.erase(0, start);
-  if (const auto name = svg.find("<title>"); name != std::string::npos)
-    svg.replace(name, svg.find("</title>", name) - name, "<title>" + escaped(title));
-  // gnuplot resets `color` in every group, and then means black by currentColor.
-  for (const char* reset : {" color=\"black\"", " color=\"white\"", " color=\"gray\""})
-    replace_all(svg, reset, "");
-  replace_all(svg, "stroke=\"black\"", "stroke=\"currentColor\"");
-  for (const char* ink : {"rgb( 51,  51,  51)", "rgb(51,51,51)"})
-    replace_all(svg, ink, "currentColor");
-  replace_all(svg, "stroke='rgb(221, 221, 221)'", "style='stroke:var(--line)'");
-  return svg;
-}
+inline constexpr const char* page_legend = R"html(
+<p class=legend><b>Pairs out</b>: rotary pairs that reach, at the target length, angles that training never showed (pairs that came full
+circle in training have seen them all); <b>worst angle</b>: how far beyond, at most. <b>Scores times</b>: the square of the attention
+factor and all temperatures. <b>Effective keys</b>: e<sup><i>H</i></sup>, with <i>H</i> the entropy of the attention; <i>H</i> / ln
+<i>n</i> is 1 where attention is uniform. <b>Beyond training</b>: share of the attention on distances greater than the trained length.
+<b>Time</b>: against plain RoPE, or no encoding where the model does not rotate. The contents are synthetic, so this shows what schemes do
+to scores, not how well a model reads.</p>
+)html";
 
 inline std::string table_cell(const std::string& text, const char* kind = "") {
   return std::string("<td") + kind + ">" +
@@ -102,10 +67,7 @@ inline std::string page(const Comparison& c, const std::filesystem::path& folder
   const std::string title = at.model.model_type + ": " + short_count(at.trained) + " to " +
                             short_count(at.target) + " tokens";
   std::ostringstream html;
-  html << "<!DOCTYPE html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport "
-          "content=\"width=device-width, initial-scale=1\">\n<title>"
-       << escaped(title) << "</title>\n<style>" << page_style << "</style>\n<main>\n<h1>"
-       << escaped(title) << "</h1>\n<ul class=facts>\n";
+  html << page_head(title) << "<ul class=facts>\n";
   for (const std::string& fact : facts(c)) html << "<li>" << escaped(fact) << "\n";
   html << "</ul>\n" << html_table(c) << page_legend;
   html << "<ul class=facts>\n";

@@ -3,9 +3,9 @@
 // Pictures of rotation: angles that leave the training, and rescaled frequencies.
 #pragma once
 
-#include "gnuplot.hpp"
+#include "../support/gnuplot.hpp"
+#include "../support/text.hpp"
 #include "style.hpp"
-#include "text.hpp"
 
 #include <optional>
 

@@ -3,7 +3,7 @@
 // Pictures of scores: biases, and how scores decay with distance.
 #pragma once
 
-#include "gnuplot.hpp"
+#include "../support/gnuplot.hpp"
 #include "style.hpp"
 
 #include <optional>

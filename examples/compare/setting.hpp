@@ -3,6 +3,7 @@
 // Setting: the layers, the lengths and the heads that are compared, and why these.
 #pragma once
 
+#include "../support/text.hpp"
 #include "command_line.hpp"
 
 #include <posenc/config/huggingface.hpp>
@@ -10,6 +11,8 @@
 #include <algorithm>
 
 namespace compare {
+
+using namespace example;  // what examples share
 
 struct Setting {
   posenc::config::Model model;

@@ -3,8 +3,8 @@
 // The table for a terminal, 92 columns wide.
 #pragma once
 
+#include "../support/text.hpp"
 #include "comparison.hpp"
-#include "text.hpp"
 
 #include <iomanip>
 #include <ostream>

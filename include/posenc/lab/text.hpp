@@ -12,7 +12,6 @@
 #include <posenc/lab/training.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 POSENC_NAMESPACE_BEGIN
@@ -56,43 +55,37 @@ struct Text {
   };
 }
 
-/// Letters by the two before them (each pair of letters has four that may follow, of falling probability),
-/// and passages of 16 to 48 bytes that are copied from at most 96 bytes before.
+/// Words of a small language, the nth as often as 1 / n, and passages of 16 to 48 bytes that are copied from at most
+/// 96 bytes before.
 [[nodiscard]] inline std::vector<std::uint8_t> generated_text(Index bytes, std::uint64_t seed) {
   Problems problems;
   problems.require(bytes >= 0, "a text cannot have ", bytes, " bytes.");
   problems.raise_if_any("posenc::lab::generated_text");
-  constexpr std::int64_t letters = 27;
   SeededRandom random(seed);
-  std::vector<std::array<std::uint8_t, 4>> next(letters * letters);
-  for (auto& choices : next)
-    for (std::uint8_t& letter : choices)
-      letter = static_cast<std::uint8_t>(random.integer(0, letters - 1));
-  const auto as_byte = [](std::int64_t letter) {
-    return static_cast<std::uint8_t>(letter == 26 ? ' ' : 'a' + letter);
-  };
-  std::vector<std::uint8_t> text;
-  text.reserve(static_cast<std::size_t>(bytes));
-  std::int64_t before = 0, last = 0;
-  const auto index_of = [](std::uint8_t byte) -> std::int64_t {
-    return byte == ' ' ? 26 : byte - 'a';
-  };
-  while (std::ssize(text) < bytes) {
-    if (std::ssize(text) > 96 && random.integer(0, 39) == 0) {
-      const Index count = random.integer(16, 48), back = random.integer(count, 96);
-      for (Index i = 0; i < count && std::ssize(text) < bytes; ++i) {
-        text.push_back(text[text.size() - static_cast<std::size_t>(back)]);
-        before = std::exchange(last, index_of(text.back()));
-      }
-      continue;
-    }
-    // 1/2, 1/4, 1/8, 1/8
-    const std::int64_t draw = random.integer(0, 7);
-    const auto choice = static_cast<std::size_t>(draw < 4 ? 0 : draw < 6 ? 1 : draw - 4);
-    const std::int64_t letter = next[static_cast<std::size_t>(before * letters + last)][choice];
-    text.push_back(as_byte(letter));
-    before = std::exchange(last, letter);
+  std::vector<std::vector<std::uint8_t>> words(60);
+  std::vector<double> up_to;  // the shares of words, summed
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    words[i].resize(static_cast<std::size_t>(random.integer(2, 7)));
+    for (std::uint8_t& letter : words[i])
+      letter = static_cast<std::uint8_t>(random.integer('a', 'z'));
+    words[i].push_back(' ');
+    up_to.push_back((up_to.empty() ? 0 : up_to.back()) + 1 / static_cast<double>(i + 1));
   }
+  std::vector<std::uint8_t> text;
+  text.reserve(static_cast<std::size_t>(bytes) + 48);
+  while (std::ssize(text) < bytes) {
+    if (std::ssize(text) > 96 && random.integer(0, 15) == 0) {
+      const Index count = random.integer(16, 48), back = random.integer(count, 96);
+      for (Index i = 0; i < count; ++i)
+        text.push_back(text[text.size() - static_cast<std::size_t>(back)]);
+    } else {
+      const auto at =
+          std::lower_bound(up_to.begin(), up_to.end() - 1, random.real(0, up_to.back()));
+      const auto& word = words[static_cast<std::size_t>(at - up_to.begin())];
+      text.insert(text.end(), word.begin(), word.end());
+    }
+  }
+  text.resize(static_cast<std::size_t>(bytes));
   return text;
 }
 

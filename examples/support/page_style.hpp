@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The fixed parts of the page.
+// How pages look.
 #pragma once
 
-namespace compare {
+namespace example {
 
 inline constexpr const char* page_style = R"css(
 :root { color-scheme: light dark; --ground: #ffffff; --ink: #26292e; --soft: #6a7078; --line: #dddddd; --mark: #0072B222; --out: #b54700; }
@@ -35,13 +35,4 @@ summary { cursor: pointer; font-weight: 600; }
 pre { overflow-x: auto; font-size: .82rem; line-height: 1.4; }
 )css";
 
-inline constexpr const char* page_legend = R"html(
-<p class=legend><b>Pairs out</b>: rotary pairs that reach, at the target length, angles that training never showed (pairs that came full
-circle in training have seen them all); <b>worst angle</b>: how far beyond, at most. <b>Scores times</b>: the square of the attention
-factor and all temperatures. <b>Effective keys</b>: e<sup><i>H</i></sup>, with <i>H</i> the entropy of the attention; <i>H</i> / ln
-<i>n</i> is 1 where attention is uniform. <b>Beyond training</b>: share of the attention on distances greater than the trained length.
-<b>Time</b>: against plain RoPE, or no encoding where the model does not rotate. The contents are synthetic, so this shows what schemes do
-to scores, not how well a model reads.</p>
-)html";
-
-}  // namespace compare
+}  // namespace example

@@ -16,16 +16,14 @@
 #include <string>
 #include <vector>
 
-namespace compare {
+namespace example {
 
 /// Writes a file. Throws posenc::Error when that fails.
 inline void write_file(const std::filesystem::path& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary);
   file << text;
   file.close();
-  if (!file)
-    throw posenc::Error("compare",
-                        {"cannot write " + path.string() + ": no permission, or no space."});
+  if (!file) throw posenc::Error(path.string(), {"cannot be written: no permission, or no space."});
 }
 
 /// Makes the folder of the report, before any long work. Throws posenc::Error when that fails.
@@ -33,8 +31,7 @@ inline void make_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder / "data", error);
   if (error)
-    throw posenc::Error(
-        "compare", {"cannot make the folder " + folder.string() + ": " + error.message() + "."});
+    throw posenc::Error(folder.string(), {"this folder cannot be made: " + error.message() + "."});
 }
 
 /// Text for a gnuplot script.
@@ -148,4 +145,4 @@ inline bool draw(const std::filesystem::path& folder, const Picture& picture, bo
   return ended_well && std::filesystem::file_size(svg, error) > 0 && !error;
 }
 
-}  // namespace compare
+}  // namespace example

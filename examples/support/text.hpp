@@ -3,13 +3,14 @@
 // Numbers and sentences as text.
 #pragma once
 
+#include <cctype>
 #include <cmath>
 #include <iomanip>
 #include <ostream>
 #include <sstream>
 #include <string>
 
-namespace compare {
+namespace example {
 
 /// A number with a fixed number of decimals; "-" for NaN.
 inline std::string fixed(double value, int decimals) {
@@ -17,6 +18,13 @@ inline std::string fixed(double value, int decimals) {
   std::ostringstream text;
   text << std::fixed << std::setprecision(decimals) << value;
   return text.str() == "-0.0" ? "0.0" : text.str();
+}
+
+/// Letters, digits and dots of a name, and underscores for the rest.
+inline std::string file_name(std::string name) {
+  for (char& c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '.') c = '_';
+  return name;
 }
 
 /// Prints text in lines of at most `width` columns.
@@ -35,4 +43,4 @@ inline void print_wrapped(std::ostream& out, const std::string& text, std::size_
   out << line << "\n";
 }
 
-}  // namespace compare
+}  // namespace example

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+//
+// lab [--preset smoke|quick|full] [--text FILE]... [--schemes A,B] [--seeds N] [--out DIR]
+//
+// Which encoding should a model have? Small transformers are trained on short texts, one for each scheme and seed, and
+// tested on long ones. The one with RoPE is then read with the schemes that extend it, and trained on with some. The
+// library's part is include/posenc/lab/; what is here chooses, keeps results and shows them.
+#include "lab/page.hpp"
+#include "lab/runs.hpp"
+
+#include <exception>
+#include <iostream>
+
+// Products go through a BLAS where there is one (EIGEN_USE_BLAS). The lab shares out whole sequences, so each product
+// is to stay on the thread that asks for it.
+extern "C" void openblas_set_num_threads(int) __attribute__((weak));
+
+int main(int argc, char** argv) try {
+  const auto setting = lab_example::parse_command_line(argc, argv);
+  if (!setting) return 0;
+  if (openblas_set_num_threads) openblas_set_num_threads(1);
+  example::make_folder(setting->out);
+  lab_example::Results results(*setting);
+  results.save();  // so that a folder that cannot be written is told before the work
+  lab_example::Runs(*setting, results).all();
+  lab_example::print_table(std::cout, *setting, results);
+  std::cout << lab_example::write_page(*setting, results) << "\n";
+} catch (const std::exception& error) {
+  std::cerr << error.what() << "\n";
+  return 2;
+}

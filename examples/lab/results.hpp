@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+//
+// Results: what a run has found so far, kept as JSON in its folder, from which it goes on.
+//
+//   runs:     trained with a scheme and a seed, tested at every length
+//   readings: the RoPE model of a seed, read in other ways without training
+//   steps:    the same, trained on at the longer length; and a model that had that length throughout
+#pragma once
+
+#include "setting.hpp"
+
+namespace lab_example {
+
+/// Bits over length of one way to train or read.
+struct Line {
+  std::string name;
+  std::uint64_t seed = 0;
+  Index steps = 0;  ///< of training at the longer length
+  lab::Curves curves{};
+};
+
+inline Json as_json(const Line& line) {
+  Json json{{"name", line.name}, {"seed", line.seed}, {"steps", line.steps}};
+  for (const lab::Curve& c : line.curves.text)
+    json["text"].push_back({{"length", c.length},
+                            {"windows", c.windows},
+                            {"bits", c.bits},
+                            {"last_bits", c.last_bits},
+                            {"by_position", c.by_position}});
+  for (const lab::RepeatedCurve& c : line.curves.repeated)
+    json["repeated"].push_back({{"length", c.length},
+                                {"windows", c.windows},
+                                {"first_bits", c.first_bits},
+                                {"second_bits", c.second_bits}});
+  return json;
+}
+inline Line line_of(const Json& json) {
+  Line line{json.at("name"), json.at("seed"), json.at("steps")};
+  for (const Json& c : json.at("text"))
+    line.curves.text.push_back({c.at("length"), c.at("windows"), c.at("bits"), c.at("last_bits"),
+                                c.at("by_position").get<std::vector<double>>()});
+  if (json.contains("repeated"))
+    for (const Json& c : json.at("repeated"))
+      line.curves.repeated.push_back(
+          {c.at("length"), c.at("windows"), c.at("first_bits"), c.at("second_bits")});
+  return line;
+}
+
+class Results {
+ public:
+  /// Those of the folder, or none. Throws posenc::Error where they are of another setting.
+  explicit Results(const Setting& setting) : folder_(setting.out), setting_(setting.as_json()) {
+    std::ifstream file(path());
+    if (!file) return;
+    Json json = Json::parse(file, nullptr, false);
+    if (json.is_discarded() || !json.is_object() || !json.contains("setting") ||
+        json["setting"] != setting_)
+      throw posenc::Error("lab", {path().string() +
+                                  " has results of another setting or another program: choose "
+                                  "another folder with --out, or remove it."});
+    for (const auto& [list, lines] :
+         {std::pair{"runs", &runs}, {"readings", &readings}, {"steps", &steps}})
+      if (json.contains(list))
+        for (const Json& line : json[list]) lines->push_back(line_of(line));
+    if (json.contains("seconds_per_step")) seconds_per_step = json["seconds_per_step"];
+  }
+
+  std::vector<Line> runs, readings, steps;
+  Json seconds_per_step = Json::object();  ///< of each scheme's training
+
+  [[nodiscard]] static const Line* find(const std::vector<Line>& lines, const std::string& name,
+                                        std::uint64_t seed, Index after = 0) {
+    for (const Line& line : lines)
+      if (line.name == name && line.seed == seed && line.steps == after) return &line;
+    return nullptr;
+  }
+
+  /// Written beside the old file and moved over it, so that an interruption leaves one or the other.
+  void save() const {
+    Json json{{"setting", setting_}, {"seconds_per_step", seconds_per_step}};
+    for (const auto& [list, lines] :
+         {std::pair{"runs", &runs}, {"readings", &readings}, {"steps", &steps}})
+      for (const Line& line : *lines) json[list].push_back(as_json(line));
+    const std::filesystem::path next = path().string() + ".new";
+    example::write_file(next, json.dump(1) + "\n");
+    std::filesystem::rename(next, path());
+  }
+
+  [[nodiscard]] std::filesystem::path path() const { return folder_ / "results.json"; }
+  [[nodiscard]] const Json& setting() const { return setting_; }
+
+ private:
+  std::filesystem::path folder_;
+  Json setting_;
+};
+
+}  // namespace lab_example

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+//
+// What a run does: a preset and what the command line changes of it.
+#pragma once
+
+#include "../support/command_line.hpp"
+#include "../support/gnuplot.hpp"
+#include "schemes.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <iterator>
+#include <optional>
+#include <thread>
+
+namespace lab_example {
+
+using Json = nlohmann::ordered_json;
+
+struct Setting {
+  std::string preset = "quick";
+  lab::ModelShape shape{};
+  lab::TrainingOptions training{};
+  lab::EvaluationOptions evaluation{};
+  std::vector<Index> lengths{};
+  std::vector<std::uint64_t> seeds{};
+  std::vector<std::string> schemes{};
+  std::vector<Index> extension_steps{};  ///< at 4 times the trained length; empty: no extension
+  std::vector<std::string> texts{};      ///< files; empty: generated
+  std::string out = "build/lab";
+  int threads = 0;
+
+  [[nodiscard]] Index extended_length() const { return 4 * training.length; }
+
+  /// Everything that results depend on: results of one folder share it.
+  [[nodiscard]] Json as_json() const {
+    const lab::OptimizerOptions& o = training.optimizer;
+    return {{"preset", preset},
+            {"model",
+             {{"layers", shape.layers},
+              {"heads", shape.heads},
+              {"head_dim", shape.head_dim},
+              {"mlp_ratio", shape.mlp_ratio},
+              {"weights", shape.num_weights()}}},
+            {"training",
+             {{"steps", training.steps},
+              {"length", training.length},
+              {"sequences", training.sequences},
+              {"rate", o.rate},
+              {"learned_rate", o.learned_rate},
+              {"betas", {o.beta1, o.beta2}},
+              {"decay", o.decay},
+              {"clip", o.clip},
+              {"warm_up", o.warm_up},
+              {"at_end", o.at_end}}},
+            {"evaluation",
+             {{"bytes", evaluation.bytes},
+              {"last", evaluation.last},
+              {"bin", evaluation.bin},
+              {"lengths", lengths}}},
+            {"extension_steps", extension_steps},
+            {"texts", texts.empty() ? std::vector<std::string>{"generated"} : texts}};
+  }
+};
+
+/// Seconds, minutes, a quarter of an hour on two cores.
+inline Setting preset(const std::string& name) {
+  Setting s;
+  s.preset = name;
+  if (name == "smoke") {
+    s.shape = {.layers = 2, .heads = 4, .head_dim = 16};
+    s.training = {
+        .steps = 100, .length = 64, .sequences = 16, .optimizer = {.rate = 4e-3, .warm_up = 10}};
+    s.evaluation = {.bytes = 4096, .last = 32, .bin = 16};
+    s.lengths = {64, 128, 256};
+    s.schemes = {"ALiBi", "RoPE"};
+    s.extension_steps = {2, 4};
+    s.seeds = {1};
+  } else if (name == "quick") {
+    s.lengths = {128, 256, 512, 1024};
+    s.schemes = {"ALiBi", "T5", "RoPE", "Sinusoidal", "NoPE"};
+    s.extension_steps = {10, 40, 160};
+    s.seeds = {1};
+  } else if (name == "full") {
+    s.shape = {.layers = 4, .heads = 6, .head_dim = 32};
+    s.training = {.steps = 800, .length = 128, .sequences = 16, .optimizer = {.rate = 2e-3}};
+    s.lengths = {128, 256, 512, 1024, 2048};
+    s.schemes = {"ALiBi", "T5", "RoPE", "xPos", "HWFA", "Sinusoidal", "NoPE"};
+    s.extension_steps = {10, 40, 160};
+    s.seeds = {1, 2, 3};
+    s.evaluation.bytes = 32768;
+  } else {
+    throw posenc::Error("lab", {"--preset must be smoke, quick or full, got '" + name + "'."});
+  }
+  return s;
+}
+
+inline std::optional<Setting> parse_command_line(int argc, char** argv) {
+  CLI::App app{
+      "Trains a small transformer on short texts with one encoding after another, and tests it on "
+      "long ones:\nbits per byte over length. Then the one with RoPE is read, and trained on, with "
+      "the schemes that extend it."};
+  app.name("lab");
+  app.get_formatter()->column_width(26);
+  std::string name = "quick", out, schemes, known;
+  std::vector<std::string> texts;
+  Index steps = -1, seeds = -1;
+  int threads = 0;
+  for (const NamedScheme& scheme : named_schemes())
+    known += std::string("\n  ") + scheme.name + ": " + scheme.what;
+  app.add_option("--preset", name, "smoke (seconds), quick (minutes), full (a quarter of an hour)")
+      ->type_name("NAME")
+      ->capture_default_str();
+  app.add_option("--text", texts, "files to read one after another (default: generated)")
+      ->type_name("FILE");
+  app.add_option("--schemes", schemes, "with commas, of" + known)->type_name("A,B");
+  app.add_option("--seeds", seeds, "how many, from 1 on")->type_name("N");
+  app.add_option("--steps", steps, "of each training")->type_name("N");
+  app.add_option("--threads", threads, "0: all")->type_name("N")->capture_default_str();
+  app.add_option("--out", out,
+                 "folder for page, pictures and results (default: build/lab)\n"
+                 "A run that was interrupted goes on where its folder says")
+      ->type_name("DIR");
+  if (!example::parse(app, argc, argv)) return std::nullopt;
+
+  Setting s = preset(name);
+  posenc::Problems problems;
+  if (steps != -1) s.training.steps = steps;
+  if (seeds != -1) {
+    problems.require(seeds >= 1 && seeds <= 100, "--seeds must lie within [1, 100], got ", seeds,
+                     ".");
+    s.seeds.clear();
+    for (Index i = 1; i <= std::min<Index>(seeds, 100); ++i)
+      s.seeds.push_back(static_cast<std::uint64_t>(i));
+  }
+  problems.require(s.training.steps >= 1 && s.training.steps <= 1'000'000,
+                   "--steps must lie within [1, 1000000], got ", s.training.steps, ".");
+  problems.require(threads >= 0 && threads <= 1024, "--threads must lie within [0, 1024], got ",
+                   threads, ".");
+  s.threads = threads;
+  if (!out.empty()) s.out = out;
+  s.texts = texts;
+  if (!schemes.empty()) {
+    s.schemes.clear();
+    std::istringstream list(schemes);
+    for (std::string one; std::getline(list, one, ',');) {
+      const auto& all = named_schemes();
+      const bool found = std::any_of(all.begin(), all.end(),
+                                     [&](const NamedScheme& scheme) { return one == scheme.name; });
+      problems.require(found, "there is no scheme '", one, "'; they are:", known);
+      if (std::find(s.schemes.begin(), s.schemes.end(), one) == s.schemes.end())
+        s.schemes.push_back(one);
+    }
+  }
+  problems.raise_if_any("lab");
+  return s;
+}
+
+/// The bytes of the files, or generated ones. Throws posenc::Error.
+inline lab::Text read_text(const Setting& setting) {
+  if (setting.texts.empty()) return lab::split(lab::generated_text(1 << 20, 1));
+  std::vector<std::uint8_t> bytes;
+  for (const std::string& path : setting.texts) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file || std::filesystem::is_directory(path))
+      throw posenc::Error("lab", {"cannot read the text " + path + "."});
+    bytes.insert(bytes.end(), std::istreambuf_iterator<char>(file), {});
+  }
+  const lab::Text text = lab::split(bytes);
+  const Index longest = *std::max_element(setting.lengths.begin(), setting.lengths.end());
+  posenc::Problems problems;
+  problems.require(std::ssize(text.held_out) > longest, "the text has ", bytes.size(),
+                   " bytes; the tenth that is held out has to be longer than a window of ", longest,
+                   ", so give it ", 10 * (longest + 2), " or more.");
+  problems.raise_if_any("lab");
+  return text;
+}
+
+}  // namespace lab_example
