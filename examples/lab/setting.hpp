@@ -83,10 +83,9 @@ inline Setting preset(const std::string& name) {
     s.extension_steps = {10, 40, 160};
     s.seeds = {1};
   } else if (name == "full") {
-    s.shape = {.layers = 4, .heads = 6, .head_dim = 32};
-    s.training = {.steps = 800, .length = 128, .sequences = 16, .optimizer = {.rate = 2e-3}};
+    s.training.steps = 600;
     s.lengths = {128, 256, 512, 1024, 2048};
-    s.schemes = {"ALiBi", "T5", "RoPE", "xPos", "HWFA", "Sinusoidal", "NoPE"};
+    s.schemes = {"ALiBi", "T5", "RoPE", "HWFA", "Sinusoidal", "NoPE"};
     s.extension_steps = {10, 40, 160};
     s.seeds = {1, 2, 3};
     s.evaluation.bytes = 32768;
