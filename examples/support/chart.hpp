@@ -47,6 +47,7 @@ inline Picture draw_chart(const Chart& chart, const std::filesystem::path& folde
   if (lines.empty() || !(y0 <= y1)) return picture;
   const double room = std::max(0.05 * (y1 - y0), 0.01);
   y0 -= room, y1 += room;
+  if (x0 == x1) x0 -= 0.5 * std::abs(x0) + 0.1, x1 += 0.5 * std::abs(x1) + 0.1;  // a single point
   picture.axes(80, 800, 60, 400);
   picture.axis_label('x', chart.x_label);
   picture.axis_label('y', chart.y_label);

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+//
+// evaluate --model FILE.gguf --text FILE [--lengths N,N] [--schemes E]... [--passkey] [--out DIR]
+//
+// What a scheme does to a real model: a text is read at and beyond the trained length, with one scheme after another.
+#include "evaluate/report.hpp"
+#include "support/progress.hpp"
+
+#if defined(_OPENMP)
+#include <posenc/executor/openmp.hpp>
+#endif
+
+#include <exception>
+#include <iostream>
+
+namespace {
+
+using namespace evaluate;
+
+AnyExecutor executor([[maybe_unused]] int threads) {
+#if defined(_OPENMP)
+  return OpenMP{threads};
+#else
+  return Serial{};
+#endif
+}
+
+ExpressionContext context(const LlamaShape& s, Index length) {
+  return {.head_dim = s.head_dim,
+          .rotary_dim = s.rotary_dim,
+          .base = s.base,
+          .interleaved = s.interleaved,
+          .trained = s.trained,
+          .length = length};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  auto setting = evaluate::parse_command_line(argc, argv);
+  if (!setting) return 0;
+  example::make_folder(setting->out);
+  const example::Progress progress("evaluate");
+  const std::string text = evaluate::read_file(setting->text);
+  progress.say("reading " + setting->model);
+  const evaluate::LanguageModel model = evaluate::read_model(setting->model);
+  const evaluate::LlamaShape& shape = model.llama.shape;
+  if (setting->lengths.empty()) setting->lengths = {shape.trained, 2 * shape.trained};
+  const Index longest = *std::max_element(setting->lengths.begin(), setting->lengths.end());
+  for (const auto& [name, expression] : setting->schemes)  // what is wrong is said before the work
+    for (const Index length : setting->lengths)
+      evaluate::bind_layers(shape,
+                            posenc::parse_expression(expression, context(shape, length)).encoding);
+  std::vector<std::int32_t> tokens = model.tokenizer.encode(text);
+  if (std::ssize(tokens) < longest)
+    throw posenc::Error("evaluate",
+                        {"the text has " + std::to_string(tokens.size()) +
+                         " tokens, fewer than the window of " + std::to_string(longest) + "."});
+  tokens.resize(static_cast<std::size_t>(longest));
+
+  evaluate::Report report{.setting = *setting, .shape = shape};
+  for (const auto& [name, expression] : setting->schemes) {
+    report.results.push_back({name});
+    evaluate::SchemeResult& result = report.results.back();
+    for (const Index length : setting->lengths) {
+      // Within the trained length an extension has nothing to extend.
+      if (length <= shape.trained && name != "as trained" && longest > shape.trained) continue;
+      const posenc::ReadExpression read =
+          posenc::parse_expression(expression, context(shape, length));
+      progress.say(name + " at " + std::to_string(length) + " tokens: " + read.text);
+      result.parameters.push_back(read.text);
+      result.measured.push_back(evaluate::measure(model, tokens, length, read.encoding,
+                                                  report.options, executor(setting->threads)));
+      if (setting->passkey) {
+        int found = 0;
+        for (const double depth : {0.0, 0.25, 0.5, 0.75, 1.0})
+          found += evaluate::finds_pass_key(model, length, depth, read.encoding,
+                                            executor(setting->threads));
+        result.keys_found.push_back(found);
+      }
+      static_cast<void>(report.write());  // what there is, in case of an interruption
+    }
+  }
+  progress.clear();
+  report.print(std::cout);
+  std::cout << report.write() << "\n";
+} catch (const std::exception& error) {
+  std::cerr << error.what() << "\n";
+  return 2;
+}

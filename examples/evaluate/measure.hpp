@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+//
+// What a model makes of a text at a length: windows of every length end at the same token, so that the last tokens are
+// the same ones with more or less before them.
+#pragma once
+
+#include "gguf_model.hpp"
+
+#include <posenc/config/expression.hpp>
+
+#include <chrono>
+
+namespace evaluate {
+
+/// The encoding of every layer; those without position have the mask alone.
+inline BoundLayers bind_layers(const LlamaShape& s, const AnyEncoding& encoding) {
+  const BindOptions options{.num_heads = s.heads, .num_kv_heads = s.kv_heads};
+  const LayerSchedule schedule = s.nope_every > 0
+                                     ? LayerSchedule::every(s.layers, s.nope_every, encoding,
+                                                            AnyEncoding(posenc::encoding(Causal{})))
+                                     : LayerSchedule::uniform(s.layers, encoding);
+  return schedule.bind(options);
+}
+
+struct Measured {
+  Index length = 0;
+  double last = 0;  ///< nats per token over the last tokens
+  std::vector<std::pair<Index, double>>
+      by_position{};  ///< end of a stretch of tokens, and their nats
+  double seconds = 0;
+  [[nodiscard]] double perplexity() const { return std::exp(last); }
+};
+
+struct MeasureOptions {
+  Index last = 2048;     ///< tokens at the end, of which all are counted
+  Index stretch = 1024;  ///< before them: a stretch of so many tokens
+  Index sampled = 64;    ///< of which these at its end are counted
+};
+
+/// -log p of tokens [first, last) of the window, summed, from the states of those before them.
+inline double nats_of(const Llama& model, const Matrix& states,
+                      std::span<const std::int32_t> window, Index first, Index last) {
+  double sum = 0;
+  constexpr Index block = 256;
+  for (Index from = first; from < last; from += block) {
+    const Index count = std::min(block, last - from);
+    const Matrix logits = logits_of(model, states.middleRows(from - 1, count));
+    for (Index i = 0; i < count; ++i) {
+      const float most = logits.row(i).maxCoeff();
+      const double total = static_cast<double>((logits.row(i).array() - most).exp().sum());
+      sum += static_cast<double>(most) + std::log(total) -
+             static_cast<double>(logits(i, window[static_cast<std::size_t>(from + i)]));
+    }
+  }
+  return sum;
+}
+
+/// The window of `length` tokens that ends with the text's last one.
+inline Measured measure(const LanguageModel& model, std::span<const std::int32_t> text,
+                        Index length, const AnyEncoding& encoding, const MeasureOptions& options,
+                        const AnyExecutor& executor) {
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<std::int32_t> window(text.end() - length, text.end());
+  if (model.first_token) window.front() = *model.first_token;
+  const BoundLayers layers = bind_layers(model.llama.shape, encoding);
+  const Matrix states = last_states(model.llama, window, layers, executor);
+  Measured m{.length = length};
+  const Index last = std::min(options.last, length - 1), before = length - last;
+  for (Index end = options.stretch; end <= before; end += options.stretch) {
+    const Index from = std::max<Index>(1, end - options.sampled);
+    m.by_position.emplace_back(end, nats_of(model.llama, states, window, from, end) /
+                                        static_cast<double>(end - from));
+  }
+  double sum = 0;
+  for (Index from = before; from < length; from += options.stretch) {
+    const Index end = std::min(length, from + options.stretch);
+    const double nats = nats_of(model.llama, states, window, from, end);
+    m.by_position.emplace_back(end, nats / static_cast<double>(end - from));
+    sum += nats;
+  }
+  m.last = sum / static_cast<double>(last);
+  m.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return m;
+}
+
+/// A number hidden in filler at a depth, and whether the model says it when asked: each of its tokens has the greatest
+/// logit after those before it.
+inline bool finds_pass_key(const LanguageModel& model, Index length, double depth,
+                           const AnyEncoding& encoding, const AnyExecutor& executor) {
+  const auto encode = [&](const std::string& text) { return model.tokenizer.encode(text); };
+  const std::string key = "68417";
+  const std::vector<std::int32_t>
+      filler = encode(
+          " The grass is green. The sky is blue. The sun is yellow. Here we go. There and back "
+          "again."),
+      head = encode("There is a pass key hidden in this text. Find it and remember it."),
+      needle = encode(" The pass key is " + key + ". Remember it. " + key + " is the pass key."),
+      question = encode(" What is the pass key? The pass key is"), answer = encode(" " + key);
+  std::vector<std::int32_t> tokens;
+  if (model.first_token) tokens.push_back(*model.first_token);
+  const auto append = [&](const std::vector<std::int32_t>& part) {
+    tokens.insert(tokens.end(), part.begin(), part.end());
+  };
+  append(head);
+  const Index room =
+      length - std::ssize(tokens) - std::ssize(needle) - std::ssize(question) - std::ssize(answer);
+  const Index sentences = std::max<Index>(0, room / std::ssize(filler));
+  const auto ahead = static_cast<Index>(std::lround(depth * static_cast<double>(sentences)));
+  for (Index i = 0; i < sentences; ++i) {
+    if (i == ahead) append(needle);
+    append(filler);
+  }
+  if (ahead >= sentences) append(needle);
+  append(question);
+  append(answer);
+  const Matrix states =
+      last_states(model.llama, tokens, bind_layers(model.llama.shape, encoding), executor);
+  const Index count = std::ssize(answer), first = std::ssize(tokens) - count;
+  const Matrix logits = logits_of(model.llama, states.middleRows(first - 1, count));
+  for (Index i = 0; i < count; ++i) {
+    Index best = 0;
+    logits.row(i).maxCoeff(&best);
+    if (best != answer[static_cast<std::size_t>(i)]) return false;
+  }
+  return true;
+}
+
+}  // namespace evaluate
