@@ -4,6 +4,7 @@
 #   sh cmake/run.sh test                  builds the library's tests and runs them
 #   sh cmake/run.sh compare [options]     builds examples/compare and runs it on a model
 #   sh cmake/run.sh lab [options]         builds examples/lab and judges encodings by small models
+#   sh cmake/run.sh evaluate [options]    builds examples/evaluate and reads a text with a language model
 #
 # For Debian and its relatives: packages that are missing are installed with apt-get (with sudo when
 # not root). Elsewhere, install CMake 3.25, Ninja, a C++20 compiler, Eigen 3.4, nlohmann-json, CLI11
@@ -49,8 +50,23 @@ case "${1:-}" in
     cmake --build build/compare --target lab
     build/compare/examples/lab "$@"
     ;;
+  evaluate)
+    shift
+    # shellcheck disable=SC2086
+    sh cmake/packages.sh $tools libpcre2-dev pkg-config libopenblas-dev gnuplot-nox python3 python3-pip unzip
+    if [ $# -eq 0 ]; then
+      sh cmake/model.sh build/model
+      sh cmake/text.sh build/texts
+      set -- --model build/model/SmolLM2-135M-Instruct.Q4_1.gguf --text build/texts/paradise_lost.txt
+    fi
+    set -x
+    cmake -S . -B build/compare -G Ninja -D CMAKE_BUILD_TYPE=Release \
+      -D POSENC_BUILD_TESTS=OFF -D POSENC_BUILD_BENCHMARKS=OFF
+    cmake --build build/compare --target evaluate
+    build/compare/examples/evaluate "$@"
+    ;;
   *)
-    sed -n '4,6s/^# *//p' "$0" >&2
+    sed -n '4,7s/^# *//p' "$0" >&2
     exit 2
     ;;
 esac
