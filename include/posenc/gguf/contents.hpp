@@ -80,6 +80,12 @@ struct Contents {
   }
 };
 
+[[noreturn]] inline void fail_of_type(std::string_view key, const Value& value,
+                                      std::string_view asked) {
+  fail(reader, "key ", quoted(key), " is of the type ", value.written_type(),
+       " and was asked for as ", asked, ".");
+}
+
 /// The value as an integer, nothing where it is of another type. Throws Error where int64 cannot hold it.
 inline std::optional<std::int64_t> integer_of(std::string_view key, const Value& value) {
   if (!is_integer(value.type)) return std::nullopt;
@@ -97,9 +103,7 @@ inline std::uint64_t alignment_of(const Contents& contents) {
   const Value* value = contents.find(key);
   if (value == nullptr) return 32;
   const std::optional<std::int64_t> alignment = integer_of(key, *value);
-  if (!alignment)
-    fail(reader, "key ", quoted(key), " is of the type ", value->written_type(),
-         " and was asked for as an integer.");
+  if (!alignment) fail_of_type(key, *value, "an integer");
   if (*alignment <= 0 || !std::has_single_bit(static_cast<std::uint64_t>(*alignment)))
     fail(reader, "key ", quoted(key), " is ", *alignment, "; it must be a power of two.");
   return static_cast<std::uint64_t>(*alignment);
@@ -199,8 +203,8 @@ inline Contents read_contents(std::span<const std::byte> bytes) {
     offsets.push_back(offset);
   }
   contents.names = Names(contents.tensors, name_of_tensor, "tensors");
-  if (tensors == 0) return contents;
   const std::uint64_t alignment = alignment_of(contents);
+  if (tensors == 0) return contents;
   place_data(contents.tensors, offsets, alignment,
              file.at() + (alignment - file.at() % alignment) % alignment, bytes);
   return contents;

@@ -5,8 +5,7 @@
 //   const std::vector<float> weights = gguf::dequantise(file.tensor("blk.0.attn_q.weight"));
 //   gguf::dequantise(file.tensor("token_embd.weight"), token, 1, row);   // one token's embedding
 //
-// Results are bit for bit those of dequantize() in ggml's Python package `gguf` (gguf-py/gguf/quants.py), and
-// of ggml's own functions.
+// Results are bit for bit those of dequantize() in the Python package `gguf` of ggml (quants.py).
 //
 // An optional header, not part of posenc.hpp.
 #pragma once

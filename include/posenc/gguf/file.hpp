@@ -46,7 +46,7 @@ class File {
     const detail::Value* value = contents_.find(key);
     if (value == nullptr) return std::nullopt;
     const std::optional<std::int64_t> number = detail::integer_of(key, *value);
-    if (!number) fail_of_type(key, *value, "integer");
+    if (!number) detail::fail_of_type(key, *value, "an integer");
     return number;
   }
 
@@ -54,21 +54,21 @@ class File {
   [[nodiscard]] std::optional<double> real(std::string_view key) const {
     const detail::Value* value = contents_.find(key);
     if (value == nullptr) return std::nullopt;
-    if (!detail::is_real(value->type)) fail_of_type(key, *value, "floating-point number");
+    if (!detail::is_real(value->type)) detail::fail_of_type(key, *value, "a floating-point number");
     return as_double(value->type, value->bytes.data());
   }
 
   [[nodiscard]] std::optional<bool> boolean(std::string_view key) const {
     const detail::Value* value = contents_.find(key);
     if (value == nullptr) return std::nullopt;
-    if (value->type != detail::ValueType::boolean) fail_of_type(key, *value, "boolean");
+    if (value->type != detail::ValueType::boolean) detail::fail_of_type(key, *value, "a boolean");
     return value->bytes.front() != std::byte{0};
   }
 
   [[nodiscard]] std::optional<std::string_view> text(std::string_view key) const {
     const detail::Value* value = contents_.find(key);
     if (value == nullptr) return std::nullopt;
-    if (value->type != detail::ValueType::text) fail_of_type(key, *value, "string");
+    if (value->type != detail::ValueType::text) detail::fail_of_type(key, *value, "a string");
     return std::string_view(reinterpret_cast<const char*>(value->bytes.data()),
                             value->bytes.size());
   }
@@ -80,7 +80,7 @@ class File {
     const detail::Value* value = contents_.find(key);
     if (value == nullptr) return all;
     if (value->type != detail::ValueType::array || value->element != detail::ValueType::text)
-      fail_of_type(key, *value, "array of string");
+      detail::fail_of_type(key, *value, "an array of string");
     all.reserve(static_cast<std::size_t>(value->count));
     detail::Cursor cursor(value->bytes);
     for (std::uint64_t i = 0; i < value->count; ++i) all.push_back(cursor.text({"key", key}));
@@ -94,7 +94,7 @@ class File {
     if (value == nullptr) return all;
     if (value->type != detail::ValueType::array || value->element == detail::ValueType::text ||
         value->element == detail::ValueType::array)
-      fail_of_type(key, *value, "array of numbers");
+      detail::fail_of_type(key, *value, "an array of numbers");
     const auto each = static_cast<std::size_t>(detail::least_bytes(value->element));
     all.reserve(static_cast<std::size_t>(value->count));
     for (std::size_t at = 0; at < value->bytes.size(); at += each)
@@ -129,12 +129,6 @@ class File {
 
  private:
   explicit File(std::span<const std::byte> bytes) : contents_(detail::read_contents(bytes)) {}
-
-  [[noreturn]] static void fail_of_type(std::string_view key, const detail::Value& value,
-                                        const char* asked) {
-    detail::fail(detail::reader, "key ", detail::quoted(key), " is of the type ",
-                 value.written_type(), " and was asked for as ", asked, ".");
-  }
 
   static double as_double(detail::ValueType type, const std::byte* bytes) {
     return detail::with_number(type, bytes,
