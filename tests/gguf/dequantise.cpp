@@ -58,7 +58,7 @@ TEST_CASE("gguf: some rows are those of the whole, whatever the axes") {
     bytes.number(static_cast<std::uint8_t>(i % 34 == 1 ? 0x3c : i * 7));
   const Tensor tensor{.name = "t", .shape = {64, 3, 2, 2}, .type = Type::q8_0, .data = bytes.all()};
   const std::vector<float> whole = gguf::dequantise(tensor);
-  REQUIRE(whole.size() == 64 * 12);
+  REQUIRE(std::ssize(whole) == Index{64} * 12);
   for (Index first = 0; first <= 12; ++first)
     for (Index rows = 0; rows <= 12 - first; ++rows) {
       std::vector<float> some(static_cast<std::size_t>(64 * rows));

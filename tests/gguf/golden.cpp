@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <bit>
 #include <fstream>
 #include <string>
@@ -36,8 +37,9 @@ std::vector<T> from_hex(const std::string& text) {
 }
 
 std::vector<std::uint32_t> bits_of(const std::vector<float>& floats) {
-  std::vector<std::uint32_t> bits;
-  for (const float value : floats) bits.push_back(std::bit_cast<std::uint32_t>(value));
+  std::vector<std::uint32_t> bits(floats.size());
+  std::transform(floats.begin(), floats.end(), bits.begin(),
+                 [](float value) { return std::bit_cast<std::uint32_t>(value); });
   return bits;
 }
 
