@@ -9,6 +9,7 @@
 #include "writer.hpp"
 
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 

@@ -7,10 +7,11 @@
 #include <posenc/gguf/dequantise.hpp>
 #include <posenc/gguf/file.hpp>
 
-#include <algorithm>
+#include <cstring>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace gguf_test {
 

@@ -5,13 +5,12 @@
 // docs/gguf.md); nothing of the reader is used.
 #pragma once
 
-#include <posenc/gguf/tensor.hpp>
-
+#include <bit>
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <optional>
-#include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace gguf_test {
