@@ -20,7 +20,7 @@ tools="g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libcli11-dev"
 case "${1:-}" in
   test)
     # shellcheck disable=SC2086 # one word for each package
-    sh cmake/packages.sh $tools catch2 pkg-config python3
+    sh cmake/packages.sh $tools catch2 libpcre2-dev pkg-config python3
     set -x
     cmake --preset release -D POSENC_BUILD_BENCHMARKS=OFF -D POSENC_TEST_FLAGS=-O0
     cmake --build --preset release

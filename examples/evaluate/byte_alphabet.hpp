@@ -2,10 +2,11 @@
 //
 // The printable alphabet of bytes in which GPT-2 and its heirs write their tokens.
 //
-// Vocabularies are text files, and tokens are bytes: spaces, controls, parts of characters. So each of the 256 bytes is
-// written as one printable character. The printable ones of Latin-1 (0x21 to 0x7E, 0xA1 to 0xAC, 0xAE to 0xFF) stand
-// for themselves, and the 68 others, in their order, are U+0100, U+0101, ... A space becomes U+0120.
-// Source: Radford et al., "Language Models are Unsupervised Multitask Learners" (2019), and the encoder published with it.
+// Vocabularies are text files, and tokens are bytes: spaces, controls, parts of characters. So each of
+// the 256 bytes is written as one printable character. The printable ones of Latin-1 (0x21 to 0x7E, 0xA1
+// to 0xAC, 0xAE to 0xFF) stand for themselves, and the 68 others, in their order, are U+0100, U+0101, ...
+// A space becomes U+0120. Source: Radford et al., "Language Models are Unsupervised Multitask Learners"
+// (2019), and the encoder published with it.
 #pragma once
 
 #include "utf8.hpp"

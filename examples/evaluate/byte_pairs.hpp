@@ -2,10 +2,10 @@
 //
 // Byte-pair encoding: the merges of a vocabulary, and a word merged by them.
 //
-// A word starts as one token for each byte. Of all neighbours that a merge joins, those of the lowest rank are joined,
-// the leftmost first, until no merge applies. Source: Sennrich et al., "Neural Machine Translation of Rare Words with
-// Subword Units" (2016). Neighbours wait in a priority queue and tokens are a linked list, so a word of n bytes takes
-// O(n log n).
+// A word starts as one token for each byte. Of all neighbours that a merge joins, those of the lowest
+// rank are joined, the leftmost first, until no merge applies. Source: Sennrich et al., "Neural Machine
+// Translation of Rare Words with Subword Units" (2016). Neighbours wait in a priority queue and tokens
+// are a linked list, so a word of n bytes takes O(n log n).
 #pragma once
 
 #include <cstddef>

@@ -2,14 +2,15 @@
 //
 // Pre-tokenizers: where a text is cut into words before byte pairs are merged. No token crosses such a cut.
 //
-// Each is one or two regular expressions, applied in turn: what an expression matches is a word, and so is what lies
-// between two matches. The expressions are those that the models were trained with, as their tokenizer.json has them:
+// Each is one or two regular expressions, applied in turn: what an expression matches is a word, and so
+// is what lies between two matches. The expressions are those that the models were trained with, as their
+// tokenizer.json has them:
 //
-//   gpt-2      contractions, letters, numbers and other characters, each with the space before it; white space, of
-//              which the last character stays for the word that follows
+//   gpt-2      contractions, letters, numbers and other characters, each with the space before it; white space,
+//              of which the last character stays for the word that follows
 //   smollm     every number character by itself, then gpt-2 on what is left (StarCoder's rule, and SmolLM's)
-//   llama-bpe  Llama 3: contractions in any case, one character of any kind before letters, numbers by up to three,
-//              line ends that stay with what comes before them
+//   llama-bpe  Llama 3: contractions in any case, one character of any kind before letters, numbers by up to
+//              three, line ends that stay with what comes before them
 //   qwen2      as llama-bpe, with every number character by itself
 #pragma once
 
@@ -25,6 +26,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,8 +49,8 @@ class Expression {
     static_cast<void>(pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE));
   }
 
-  /// Calls `word(view)` for every match in `text`, and for what lies between two; together they are the text, which
-  /// has to be UTF-8.
+  /// Calls `word(view)` for every match in `text`, and for what lies between two; together they are the
+  /// text, which has to be UTF-8.
   template <class Word>
   void split(std::string_view text, const Word& word) const {
     const std::shared_ptr<pcre2_match_data> match(pcre2_match_data_create(1, nullptr),
@@ -91,8 +93,8 @@ class Expression {
 /// Cuts text into words. Copies share the compiled expressions, and threads may share one pre-tokenizer.
 class PreTokenizer {
  public:
-  /// By the name that GGUF files give under tokenizer.ggml.pre: gpt-2 or default, smollm, llama-bpe, qwen2. Throws
-  /// posenc::Error for others.
+  /// By the name that GGUF files give under tokenizer.ggml.pre: gpt-2 or default, smollm, llama-bpe,
+  /// qwen2. Throws posenc::Error for others.
   explicit PreTokenizer(std::string_view name) {
     // White space as Unicode has it. (PCRE2's own \s also takes U+180E, which is none since Unicode 6.3.)
     const std::string space = R"(\t-\r \x{85}\p{Z})";
@@ -122,8 +124,8 @@ class PreTokenizer {
     }
   }
 
-  /// Whether a word that is a token as a whole is that token, whatever the merges make of it. (Llama 3's tokenizer
-  /// says so by ignore_merges.)
+  /// Whether a word that is a token as a whole is that token, whatever the merges make of it. (Llama 3's
+  /// tokenizer says so by ignore_merges.)
   [[nodiscard]] bool whole_words() const noexcept { return whole_words_; }
 
   /// Calls `word(view)` for each word of `text`, which has to be UTF-8; together they are the text.

@@ -2,9 +2,9 @@
 //
 // A tokenizer of language models: byte-level BPE, as of GPT-2, Llama 3, Qwen2 and SmolLM.
 //
-// Text is cut into words (pre_tokenizer.hpp), and the bytes of each word are merged (byte_pairs.hpp). Nothing of a text
-// is lost: there is a token for each byte, and no normalisation. (Qwen2's own tokenizer brings text to Unicode's form
-// NFC first. Whoever needs that has to do it before.)
+// Text is cut into words (pre_tokenizer.hpp), and the bytes of each word are merged (byte_pairs.hpp).
+// Nothing of a text is lost: there is a token for each byte, and no normalisation. (Qwen2's own tokenizer
+// brings text to Unicode's form NFC first. Whoever needs that has to do it before.)
 #pragma once
 
 #include "byte_alphabet.hpp"
@@ -32,13 +32,15 @@ namespace evaluate {
 
 class Tokenizer {
  public:
-  /// `tokens` by id, in the alphabet of bytes (byte_alphabet.hpp); a text with other characters stands for itself.
-  /// `merges` are "left right", in order of rank; of two for the same pair the first counts. `pre` names the
-  /// pre-tokenizer. `special` are the ids of control tokens, whose texts stand for themselves.
+  /// `tokens` by id, in the alphabet of bytes (byte_alphabet.hpp); a text with other characters stands
+  /// for itself. `merges` are "left right", in order of rank; of two for the same pair the first counts.
+  /// `pre` names the pre-tokenizer. `special` are the ids of control tokens, whose texts stand for
+  /// themselves.
   ///
-  /// Throws posenc::Error for an unknown `pre`, two tokens of the same text, a merge that is not two texts, one of whose
-  /// tokens or result the vocabulary lacks, and a special id that is none or has no text. A vocabulary may lack single
-  /// bytes (SmolLM2's has no token for 0x04, or for bytes that UTF-8 never has): see encode.
+  /// Throws posenc::Error for an unknown `pre`, two tokens of the same text, a merge that is not two
+  /// texts, one of whose tokens or result the vocabulary lacks, and a special id that is none or has no
+  /// text. A vocabulary may lack single bytes (SmolLM2's has no token for 0x04, or for bytes that UTF-8
+  /// never has): see encode.
   Tokenizer(std::vector<std::string> tokens, const std::vector<std::string>& merges,
             const std::string& pre, std::vector<std::int32_t> special = {})
       : pre_(pre) {
@@ -57,11 +59,11 @@ class Tokenizer {
     for (std::size_t rank = 0; rank < merges.size(); ++rank) add_merge(merges[rank], rank);
   }
 
-  /// The tokens of a text of any bytes; decode gives these bytes back. Bytes that are not UTF-8 become their own tokens,
-  /// unmerged, and what lies between them is encoded as if it were the whole text. (Tokenizers of Python see no such
-  /// bytes: they were replaced before, and lost.) With `match_special` the texts of control tokens become these, the
-  /// longest where several begin; without it they are text as any other. Throws posenc::Error for a byte that the
-  /// vocabulary has no token for.
+  /// The tokens of a text of any bytes; decode gives these bytes back. Bytes that are not UTF-8 become
+  /// their own tokens, unmerged, and what lies between them is encoded as if it were the whole text.
+  /// (Tokenizers of Python see no such bytes: they were replaced before, and lost.) With `match_special`
+  /// the texts of control tokens become these, the longest where several begin; without it they are text
+  /// as any other. Throws posenc::Error for a byte that the vocabulary has no token for.
   [[nodiscard]] std::vector<std::int32_t> encode(std::string_view text,
                                                  bool match_special = false) const {
     std::vector<std::int32_t> out;
@@ -81,8 +83,8 @@ class Tokenizer {
     return out;
   }
 
-  /// The bytes of tokens, one after the other; control tokens give their texts. Throws posenc::Error for an id that is
-  /// none.
+  /// The bytes of tokens, one after the other; control tokens give their texts. Throws posenc::Error for
+  /// an id that is none.
   [[nodiscard]] std::string decode(std::span<const std::int32_t> ids) const {
     std::string text;
     for (const std::int32_t id : ids) {
@@ -185,7 +187,8 @@ class Tokenizer {
   void encode_text(std::string_view text, Work& work) const {
     while (!text.empty()) {
       const std::size_t valid = valid_bytes(text);
-      pre_.split(text.substr(0, valid), [&](std::string_view word) { encode_word(word, work); });
+      if (valid > 0)
+        pre_.split(text.substr(0, valid), [&](std::string_view word) { encode_word(word, work); });
       text.remove_prefix(valid);
       if (text.empty()) return;
       work.out.push_back(byte_id(text.data(), work));

@@ -11,15 +11,15 @@
 
 namespace evaluate {
 
-/// A character at the start of a text: its code point and the bytes it takes. No bytes: the text is empty or its first
-/// byte begins no character.
+/// A character at the start of a text: its code point and the bytes it takes. No bytes: the text is empty
+/// or its first byte begins no character.
 struct Character {
   char32_t code = 0;
   std::size_t bytes = 0;
 };
 
-/// The first character of `text` by the rules of Unicode (table 3-7 of the standard): overlong forms, surrogates and
-/// code points above U+10FFFF are not characters.
+/// The first character of `text` by the rules of Unicode (table 3-7 of the standard): overlong forms,
+/// surrogates and code points above U+10FFFF are not characters.
 [[nodiscard]] inline Character first_character(std::string_view text) {
   if (text.empty()) return {};
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -63,8 +63,8 @@ inline void append_character(std::string& text, char32_t code) {
   return {'0', 'x', digits[byte >> 4U], digits[byte & 15U]};
 }
 
-/// A text as sentences show it: in quotes, at most 80 characters, and what is not printable ASCII or a character of
-/// UTF-8 by its value.
+/// A text as sentences show it: in quotes, at most 80 characters, and what is not printable ASCII or a
+/// character of UTF-8 by its value.
 [[nodiscard]] inline std::string shown(std::string_view text) {
   constexpr std::size_t most = 80;
   std::string quoted = "'";
