@@ -70,8 +70,10 @@ TEST_CASE(
     const ReadExpression again = parse_expression(read.text, {});
     CHECK(again.text == read.text);
   }
+  const ReadExpression third = parse_expression("RoPE{base=1234567.875}|PI", {.head_dim = 64, .trained = 3, .length = 4});
+  CHECK(third.text == "RoPE{head_dim=64, base=1234567.875, rotary_dim=0, interleaved=0} | PI{factor=1.3333333333333333} | Causal");
   CHECK(parse_expression("RoPE|YaRN", model).text ==
-        "RoPE{head_dim=64, base=500000, rotary_dim=0, interleaved=0} | "
+        "RoPE{head_dim=64, base=5e+05, rotary_dim=0, interleaved=0} | "
         "YaRN{factor=4, original_context=4096, beta_fast=32, beta_slow=1} | Causal");
 }
 
@@ -87,6 +89,7 @@ TEST_CASE("parse_expression: what is wrong is one sentence each") {
   refuses("RoPE|ALiBi{slope=2}", "ALiBi has no parameter 'slope'; it has none.");
   refuses("RoPE|PI{factor=two}", "PI: factor must be a number, got 'two'.");
   refuses("RoPE|ReRoPE{window=1.5}", "ReRoPE: window must be a whole number, got '1.5'.");
+  refuses("RoPE{interleaved=7}", "RoPE: interleaved must be 0 or 1, got '7'.");
   refuses("RoPE|PI{factor}", "PI: 'factor' is not key=value.");
   refuses("RoPE|PI{factor=2,factor=3}", "PI: factor is given twice.");
   refuses("RoPE|PI{factor=2", "'PI{factor=2' is not Name{key=value, ...}.");

@@ -56,7 +56,7 @@ STRINGS = [
     "a ", " a", "  a", "   a", "a  b", "a   b", "a\nb", "a\n\nb", "a \n b", "a\n\n  b", "a  \n\n  b  ", "a\tb", "a\t\tb", "a\r\nb",
     "a\r\n\r\nb", "a \r\n b", "trailing spaces   ", "   leading spaces", "a\u00a0b", "a\u00a0\u00a0b", "a\u2003b", "a\u2028b",
     "a\u2029b", "a\u3000b", "\u3000\u3000a", "a\u1680b", "a\u202fb", "a\u205fb", "a\u0085b", "a\u0085\u0085 b", "a\u180eb",
-    "a \u180e b", "a\u200bb", "a \u200b b", "a\ufeffb", "\ufeffa", "a\u000bb", "a\u000cb", "a \u000c\u000b b", "a\u001cb",
+    "a \u180e b", "!\u180e?", "!\u001c?", "a\u200bb", "a \u200b b", "a\ufeffb", "\ufeffa", "a\u000bb", "a\u000cb", "a \u000c\u000b b", "a\u001cb",
     "a\u001c\u001d\u001e\u001fb", " \u001c ", "\u2028\n", "\n\u2028", " \u00a0\n\u00a0 x", "x\n \n \n y", "\n\n\t\tx", "!\n\n?", "!\r\n?",
     "! \n ?", ".\n", ".\n\n\n a",
     # control characters

@@ -48,9 +48,11 @@ template <class A>
 double difference(const A& mine, const std::vector<double>& theirs) {
   REQUIRE(std::ssize(mine) == std::ssize(theirs));
   double most = 0;
-  for (std::size_t i = 0; i < theirs.size(); ++i)
+  for (std::size_t i = 0; i < theirs.size(); ++i) {
+    if (!std::isfinite(mine[i])) return HUGE_VAL;
     most = std::max(most, std::abs(static_cast<double>(mine[i]) - theirs[i]) /
                               std::max(1.0, std::abs(theirs[i])));
+  }
   return most;
 }
 

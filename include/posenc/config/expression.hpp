@@ -53,7 +53,10 @@ class PartParameters {
     return number(key, otherwise, "a whole number");
   }
   [[nodiscard]] bool flag(const std::string& key, bool otherwise) {
-    return number(key, static_cast<int>(otherwise), "0 or 1") != 0;
+    const int value = number(key, static_cast<int>(otherwise), "0 or 1");
+    if (value != 0 && value != 1)
+      wrong_.push_back(name_ + ": " + key + " must be 0 or 1, got '" + std::to_string(value) + "'.");
+    return value != 0;
   }
 
   [[nodiscard]] const std::string& name() const { return name_; }
@@ -81,9 +84,9 @@ class PartParameters {
                          "'.");
       given_.erase(found);
     }
-    std::ostringstream shown;
-    shown << (asked_.empty() ? "{" : ", ") << key << "=" << value;
-    text_ += shown.str();
+    char shown[32];  // the shortest digits that are read as the same number
+    const auto [last, ok] = std::to_chars(shown, shown + sizeof(shown), value);
+    text_ += (asked_.empty() ? "{" : ", ") + key + "=" + std::string(shown, ok == std::errc() ? last : shown);
     asked_.push_back(key);
     return value;
   }

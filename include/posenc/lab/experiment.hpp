@@ -77,8 +77,25 @@ std::vector<SchemeResult> train_and_test(const std::vector<Scheme>& schemes, con
                                          const ExperimentOptions& options,
                                          const AnyExecutor& executor, const Said& said,
                                          const Ended& ended) {
-  for (const Scheme& scheme : schemes)
-    BoundScheme(scheme, scheme.learned, options.shape.layers, options.shape.heads);
+  Problems problems;
+  problems.require(!options.lengths.empty(), "there is no length to test.");
+  Index longest = options.training.length;
+  for (const Index length : options.lengths) {
+    EvaluationOptions evaluation = options.evaluation;
+    evaluation.length = length;
+    evaluation.check(problems);
+    longest = std::max(longest, length);
+  }
+  options.shape.check(problems);
+  options.training.check(problems);
+  if (problems.empty()) detail::check_text(problems, text.held_out, longest + 1, options.shape.vocabulary);
+  problems.raise_if_any("posenc::lab::train_and_test");
+  for (const Scheme& scheme : schemes) {
+    const BoundScheme bound(scheme, scheme.learned, options.shape.layers, options.shape.heads);
+    Matrix x = Matrix::Zero(longest, options.shape.width());  // may embeddings be read so far?
+    if (bound.added().add)
+      bound.added().add(TensorView<float>(x.data(), longest, 1, options.shape.width()), 0);
+  }
   std::vector<SchemeResult> results;
   for (const std::uint64_t seed : options.seeds)
     for (const Scheme& scheme : schemes) {

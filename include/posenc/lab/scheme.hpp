@@ -59,7 +59,7 @@ class Scheme {
   /// Adds a fixed embedding of positions to those of the tokens.
   template <InputEmbedding E>
   [[nodiscard]] Scheme adding(const E& embedding) const {
-    Scheme with = *this;
+    Scheme with = without_embedding();
     with.added = [embedding](std::span<const double>) {
       return AddedEmbedding{.add = [embedding](TensorView<float> x, const Positions& positions) {
         add_positions(embedding, x, positions);
@@ -70,7 +70,7 @@ class Scheme {
   /// Adds an embedding that is learned: make(values) gives that of so many values, beginning with `initial`.
   template <class Make>
   [[nodiscard]] Scheme adding(const std::vector<double>& initial, const Make& make) const {
-    Scheme with = *this;
+    Scheme with = without_embedding();
     with.learned.insert(with.learned.begin(), initial.begin(), initial.end());
     with.added = [make, count = initial.size()](std::span<const double> values) {
       const auto embedding = make(values.first(count));
@@ -92,6 +92,14 @@ class Scheme {
   std::vector<double> learned{};  ///< initial values
   OfLayers layers;
   Embedding added{};  ///< empty: nothing is added
+
+ private:
+  [[nodiscard]] Scheme without_embedding() const {
+    Problems problems;
+    problems.require(!added, "it adds an embedding already.");
+    problems.raise_if_any("posenc::lab::Scheme " + name);
+    return *this;
+  }
 };
 
 /// A scheme with values of what it learns, bound to a model's layers.
@@ -99,11 +107,14 @@ class BoundScheme {
  public:
   /// Throws Error with every problem, also where the values are not as many as the scheme learns.
   BoundScheme(const Scheme& scheme, std::span<const double> learned, Index layers, Index heads) {
+    Problems problems;
+    problems.require(learned.size() == scheme.learned.size(), "it learns ", scheme.learned.size(),
+                     " numbers, but got ", learned.size(), ".");
+    problems.raise_if_any("posenc::lab::Scheme " + scheme.name);
     if (scheme.added) added_ = scheme.added(learned);
     const LayerSchedule schedule =
         scheme.layers(layers, learned.subspan(static_cast<std::size_t>(added_.num_learned)));
     schedule.check();
-    Problems problems;
     problems.require(schedule.size() == layers, "the schedule has ", schedule.size(),
                      " layers and the model ", layers, ".");
     for (const AnyEncoding& kind : schedule.kinds)
@@ -111,7 +122,7 @@ class BoundScheme {
     of_layer_ = schedule.of_layer;
     Index count = added_.num_learned;
     for (const AnyBound& kind : kinds_) count += std::ssize(ParameterGradients(kind).values());
-    learns_ = !scheme.learned.empty();
+    learns_ = !learned.empty();
     problems.require(!learns_ || count == std::ssize(learned),
                      "its embedding and components learn ", count, " numbers, but it begins with ",
                      learned.size(), ".");

@@ -137,9 +137,7 @@ struct TaskResult {
   problems.raise_if_any("posenc::lab::evaluate_task");
   SeededRandom random(options.seed);
   const Batch batch = source(random, options.sequences, length);
-  const auto most = *std::max_element(batch.inputs.begin(), batch.inputs.end());
-  problems.require(most < weights.shape().vocabulary, "token ", static_cast<int>(most),
-                   " is not in a vocabulary of ", weights.shape().vocabulary, ".");
+  check_batch(problems, batch, options.sequences * length, weights.shape().vocabulary);
   problems.raise_if_any("posenc::lab::evaluate_task");
   const TokenRows rows{options.sequences, length, batch.inputs, batch.targets};
   struct Sum {
@@ -153,7 +151,7 @@ struct TaskResult {
     Sum& sum = sums[static_cast<std::size_t>(i)];
     for (Index t = 0; t < length; ++t) {
       const auto at = static_cast<std::size_t>(i * length + t);
-      if (batch.loss_weights.empty() || batch.loss_weights[at] == 0) continue;
+      if (!batch.loss_weights.empty() && batch.loss_weights[at] == 0) continue;
       Index best = 0;
       pass.logits().row(t).maxCoeff(&best);
       sum.answers += 1;

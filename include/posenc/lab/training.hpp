@@ -33,11 +33,28 @@ struct Batch {
 /// Draws so many sequences of a length.
 using Source = std::function<Batch(SeededRandom& random, Index sequences, Index length)>;
 
+/// Reports what is not a batch of so many tokens.
+inline void check_batch(Problems& problems, const Batch& batch, Index tokens, Index vocabulary) {
+  problems.require(std::ssize(batch.inputs) == tokens && std::ssize(batch.targets) == tokens,
+                   "a batch has ", tokens, " tokens and as many targets, but the source gave ",
+                   batch.inputs.size(), " and ", batch.targets.size(), ".");
+  problems.require(batch.loss_weights.empty() || std::ssize(batch.loss_weights) == tokens,
+                   "there are ", tokens, " losses, but the source gave ", batch.loss_weights.size(),
+                   " weights of losses.");
+  for (const auto* list : {&batch.inputs, &batch.targets})
+    for (const std::uint8_t token : *list)
+      if (token >= vocabulary)
+        return problems.add("token ", static_cast<int>(token), " is not in a vocabulary of ",
+                            vocabulary, ".");
+}
+
 struct TrainingOptions {
   Index steps = 400;
   Index length = 128;
   Index sequences = 16;  ///< of a step
   std::uint64_t seed = 1;
+  /// Whatever else a saved state has to share with the training that loads it, such as a hash of the text.
+  std::uint64_t tag = 0;
   OptimizerOptions optimizer{};
 
   void check(Problems& problems) const {
@@ -83,8 +100,11 @@ class Training {
   }
 
   /// One step; returns the mean loss before it, in bits per token. Throws Error where the source gives other
-  /// sizes than it was asked for.
+  /// sizes than it was asked for, and where all steps are done.
   double step(const Source& source, const AnyExecutor& executor = {}) {
+    Problems problems;
+    problems.require(!done(), "all ", options_.steps, " steps are done.");
+    problems.raise_if_any("posenc::lab::Training::step");
     const Batch batch = source(random_, options_.sequences, options_.length);
     const std::vector<float> loss_weights = checked(batch);
     const TokenRows rows{options_.sequences, options_.length, batch.inputs, batch.targets};
@@ -154,30 +174,18 @@ class Training {
 
   /// The weights of the losses, which sum to 1.
   [[nodiscard]] std::vector<float> checked(const Batch& batch) const {
-    const auto tokens = static_cast<std::size_t>(options_.sequences * options_.length);
+    const Index tokens = options_.sequences * options_.length;
     Problems problems;
-    problems.require(batch.inputs.size() == tokens && batch.targets.size() == tokens,
-                     "a batch has ", tokens, " tokens and as many targets, but the source gave ",
-                     batch.inputs.size(), " and ", batch.targets.size(), ".");
-    problems.require(batch.loss_weights.empty() || batch.loss_weights.size() == tokens,
-                     "there are ", tokens, " losses, but the source gave ",
-                     batch.loss_weights.size(), " weights of losses.");
-    for (const auto* list : {&batch.inputs, &batch.targets})
-      for (const std::uint8_t token : *list)
-        if (token >= weights_.shape().vocabulary) {
-          problems.add("token ", static_cast<int>(token), " is not in a vocabulary of ",
-                       weights_.shape().vocabulary, ".");
-          break;
-        }
-    double sum = 0;
+    check_batch(problems, batch, tokens, weights_.shape().vocabulary);
+    double sum = batch.loss_weights.empty() ? static_cast<double>(tokens) : 0;
     for (const float weight : batch.loss_weights) sum += static_cast<double>(weight);
-    problems.require(batch.loss_weights.empty() || (std::isfinite(sum) && sum > 0),
+    problems.require(std::isfinite(sum) && sum > 0,
                      "the weights of the losses must have a positive sum, got ", sum, ".");
     problems.raise_if_any("posenc::lab::Training::step");
-    if (batch.loss_weights.empty())
-      return std::vector<float>(tokens, 1 / static_cast<float>(tokens));
     std::vector<float> normalised = batch.loss_weights;
-    for (float& weight : normalised) weight = static_cast<float>(static_cast<double>(weight) / sum);
+    normalised.resize(static_cast<std::size_t>(tokens), 1);  // none: all alike
+    for (float& weight : normalised)
+      weight = static_cast<float>(static_cast<double>(weight) / sum);
     return normalised;
   }
 
@@ -227,6 +235,7 @@ class Training {
     f("mlp_ratio", shape.mlp_ratio), f("vocabulary", shape.vocabulary);
     f("learned numbers", std::ssize(learned_)), f("steps", options_.steps);
     f("length", options_.length), f("sequences", options_.sequences), f("seed", options_.seed);
+    f("tag", options_.tag), f("scheme", std::hash<std::string>()(scheme_.name));
     f("rate", o.rate), f("learned_rate", o.learned_rate), f("beta1", o.beta1), f("beta2", o.beta2);
     f("decay", o.decay), f("clip", o.clip), f("warm_up", o.warm_up), f("at_end", o.at_end);
   }

@@ -7,6 +7,9 @@
 //   per layer: attention_norm [width], qkv [width][3 width], out [width][width],
 //              mlp_norm [width], up [width][mlp], down [mlp][width]
 //   last_norm [width]
+//
+// Eigen's products are asked for by one thread each. A program with OpenMP defines EIGEN_DONT_PARALLELIZE, or Eigen
+// shares out products as well, by the number of threads, and their last bits follow it.
 #pragma once
 
 #include <posenc/core/problems.hpp>
