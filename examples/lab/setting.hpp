@@ -28,6 +28,7 @@ struct Setting {
   std::vector<std::string> schemes{};
   std::vector<Index> extension_steps{};  ///< at 4 times the trained length; empty: no extension
   std::vector<std::string> texts{};      ///< files; empty: generated
+  std::uint64_t text_hash = 0;           ///< of their bytes
   std::string out = "build/lab";
   int threads = 0;
 
@@ -60,7 +61,8 @@ struct Setting {
               {"bin", evaluation.bin},
               {"lengths", lengths}}},
             {"extension_steps", extension_steps},
-            {"texts", texts.empty() ? std::vector<std::string>{"generated"} : texts}};
+            {"texts", texts.empty() ? std::vector<std::string>{"generated"} : texts},
+            {"text_hash", text_hash}};
   }
 };
 
@@ -104,7 +106,7 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
   app.get_formatter()->column_width(26);
   std::string name = "quick", out, schemes, known;
   std::vector<std::string> texts;
-  Index steps = -1, seeds = -1;
+  std::optional<Index> steps, seeds;
   int threads = 0;
   for (const NamedScheme& scheme : named_schemes())
     known += std::string("\n  ") + scheme.name + ": " + scheme.what;
@@ -125,12 +127,12 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
 
   Setting s = preset(name);
   posenc::Problems problems;
-  if (steps != -1) s.training.steps = steps;
-  if (seeds != -1) {
-    problems.require(seeds >= 1 && seeds <= 100, "--seeds must lie within [1, 100], got ", seeds,
+  if (steps) s.training.steps = *steps;
+  if (seeds) {
+    problems.require(*seeds >= 1 && *seeds <= 100, "--seeds must lie within [1, 100], got ", *seeds,
                      ".");
     s.seeds.clear();
-    for (Index i = 1; i <= std::min<Index>(seeds, 100); ++i)
+    for (Index i = 1; i <= std::min<Index>(*seeds, 100); ++i)
       s.seeds.push_back(static_cast<std::uint64_t>(i));
   }
   problems.require(s.training.steps >= 1 && s.training.steps <= 1'000'000,
@@ -156,10 +158,10 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
   return s;
 }
 
-/// The bytes of the files, or generated ones. Throws posenc::Error.
-inline lab::Text read_text(const Setting& setting) {
-  if (setting.texts.empty()) return lab::split(lab::generated_text(1 << 20, 1));
+/// The bytes of the files, or generated ones; the setting gets their hash (FNV-1a). Throws posenc::Error.
+inline lab::Text read_text(Setting& setting) {
   std::vector<std::uint8_t> bytes;
+  if (setting.texts.empty()) bytes = lab::generated_text(1 << 20, 1);
   for (const std::string& path : setting.texts) {
     std::ifstream file(path, std::ios::binary);
     if (!file || std::filesystem::is_directory(path))
@@ -167,12 +169,17 @@ inline lab::Text read_text(const Setting& setting) {
     bytes.insert(bytes.end(), std::istreambuf_iterator<char>(file), {});
   }
   const lab::Text text = lab::split(bytes);
-  const Index longest = *std::max_element(setting.lengths.begin(), setting.lengths.end());
+  const Index longest = std::max(*std::max_element(setting.lengths.begin(), setting.lengths.end()),
+                                 setting.extended_length());
   posenc::Problems problems;
   problems.require(std::ssize(text.held_out) > longest, "the text has ", bytes.size(),
                    " bytes; the tenth that is held out has to be longer than a window of ", longest,
                    ", so give it ", 10 * (longest + 2), " or more.");
   problems.raise_if_any("lab");
+  setting.text_hash = 0xcbf29ce484222325U;
+  for (const std::uint8_t byte : bytes)
+    setting.text_hash = (setting.text_hash ^ byte) * 0x100000001b3U;
+  setting.training.tag = setting.text_hash;
   return text;
 }
 

@@ -6,8 +6,8 @@
 #include "../support/text.hpp"
 #include "results.hpp"
 
-#include <map>
 #include <ostream>
+#include <tuple>
 
 namespace lab_example {
 
@@ -38,8 +38,16 @@ struct SummaryRow {
   std::vector<Cell> cells{};
 };
 
-/// Rows in the order in which names come first, with steps rising.
-inline std::vector<SummaryRow> summary(const std::vector<Line>& lines) {
+/// Rows of the setting's seeds, in the order in which names come first, with steps rising.
+inline std::vector<SummaryRow> summary(const Setting& setting, const std::vector<Line>& found,
+                                       bool of_schemes = false) {
+  std::vector<Line> lines;
+  for (const Line& line : found) {
+    const auto& [seeds, schemes] = std::tie(setting.seeds, setting.schemes);
+    if (std::find(seeds.begin(), seeds.end(), line.seed) != seeds.end() &&
+        (!of_schemes || std::find(schemes.begin(), schemes.end(), line.name) != schemes.end()))
+      lines.push_back(line);
+  }
   std::vector<SummaryRow> rows;
   for (const Line& line : lines) {
     if (std::any_of(rows.begin(), rows.end(), [&](const SummaryRow& r) {
@@ -110,6 +118,19 @@ inline void print_rows(std::ostream& out, const std::string& title,
   }
 }
 
+/// The numbers of steps, and 0, which stands for all of a training at the longer length.
+inline std::vector<Index> steps_and_all(const Setting& setting) {
+  std::vector<Index> steps = setting.extension_steps;
+  steps.push_back(0);
+  return steps;
+}
+inline const SummaryRow* find_row(const std::vector<SummaryRow>& rows, const std::string& name,
+                                  Index steps) {
+  for (const SummaryRow& row : rows)
+    if (row.name == name && row.steps == steps) return &row;
+  return nullptr;
+}
+
 /// Schemes down, numbers of steps across.
 inline void print_steps(std::ostream& out, const Setting& setting,
                         const std::vector<SummaryRow>& rows) {
@@ -118,15 +139,16 @@ inline void print_steps(std::ostream& out, const Setting& setting,
       << std::left << std::setw(20) << "steps at " + std::to_string(setting.extended_length())
       << std::right;
   for (const Index steps : setting.extension_steps) out << std::setw(14) << steps;
-  out << "\n";
+  out << std::setw(14) << "all" << "\n";
   std::vector<std::string> done;
   for (const SummaryRow& row : rows) {
     if (std::find(done.begin(), done.end(), row.name) != done.end()) continue;
     done.push_back(row.name);
     out << std::left << std::setw(20) << row.name << std::right;
-    for (const SummaryRow& at : rows)
-      if (at.name == row.name && !at.cells.empty())
-        out << std::setw(14) << cell_text(at.cells.front());
+    for (const Index steps : steps_and_all(setting)) {
+      const SummaryRow* at = find_row(rows, row.name, steps);
+      out << std::setw(14) << (at ? cell_text(at->cells.front()) : "");
+    }
     out << "\n";
   }
 }
@@ -134,13 +156,13 @@ inline void print_steps(std::ostream& out, const Setting& setting,
 /// What can be said, a sentence a line.
 inline std::vector<std::string> conclusions(const Setting& setting, const Results& results) {
   std::vector<std::string> lines;
-  const std::vector<SummaryRow> runs = summary(results.runs);
+  const std::vector<SummaryRow> runs = summary(setting, results.runs, true);
   if (runs.empty()) return lines;
   const double spread = greatest_spread(runs);
   lines.push_back("At " + std::to_string(setting.lengths.back()) + " bytes, trained on " +
                   std::to_string(setting.training.length) +
                   ", bits of whole windows from the fewest: " + ranked(runs) + ".");
-  if (const auto read = summary(results.readings); !read.empty())
+  if (const auto read = summary(setting, results.readings); !read.empty())
     lines.push_back("The RoPE model read at " + std::to_string(setting.lengths.back()) +
                     " without training: " + ranked(read) + ".");
   lines.push_back(setting.seeds.size() > 1
@@ -156,9 +178,9 @@ inline void print_table(std::ostream& out, const Setting& setting, const Results
       << setting.shape.num_weights() << " weights, " << setting.training.steps << " steps of "
       << setting.training.sequences << " x " << setting.training.length << " bytes, "
       << setting.seeds.size() << (setting.seeds.size() == 1 ? " seed.\n" : " seeds.\n");
-  print_rows(out, "trained with", summary(results.runs));
-  print_rows(out, "RoPE, read with", summary(results.readings));
-  print_steps(out, setting, summary(results.steps));
+  print_rows(out, "trained with", summary(setting, results.runs, true));
+  print_rows(out, "RoPE, read with", summary(setting, results.readings));
+  print_steps(out, setting, summary(setting, results.steps));
   out << "\n";
   for (const std::string& line : conclusions(setting, results))
     example::print_wrapped(out, line, 92);

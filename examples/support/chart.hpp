@@ -92,7 +92,8 @@ inline Picture draw_chart(const Chart& chart, const std::filesystem::path& folde
   std::string plot = "plot ";
   for (std::size_t i = 0; i < lines.size(); ++i) {
     const ChartLine& line = *lines[i];
-    const std::string data = "data/" + chart.name + "_" + file_name(line.name) + ".tsv";
+    const std::string data =
+        "data/" + chart.name + "_" + std::to_string(i + 1) + "_" + file_name(line.name) + ".tsv";
     std::ostringstream table;
     table.precision(10);
     table << "# " << chart.x_label << "\t" << chart.y_label << ": " << line.name << "\n";

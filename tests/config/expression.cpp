@@ -70,8 +70,11 @@ TEST_CASE(
     const ReadExpression again = parse_expression(read.text, {});
     CHECK(again.text == read.text);
   }
-  const ReadExpression third = parse_expression("RoPE{base=1234567.875}|PI", {.head_dim = 64, .trained = 3, .length = 4});
-  CHECK(third.text == "RoPE{head_dim=64, base=1234567.875, rotary_dim=0, interleaved=0} | PI{factor=1.3333333333333333} | Causal");
+  const ReadExpression third =
+      parse_expression("RoPE{base=1234567.875}|PI", {.head_dim = 64, .trained = 3, .length = 4});
+  CHECK(third.text ==
+        "RoPE{head_dim=64, base=1234567.875, rotary_dim=0, interleaved=0} | "
+        "PI{factor=1.3333333333333333} | Causal");
   CHECK(parse_expression("RoPE|YaRN", model).text ==
         "RoPE{head_dim=64, base=5e+05, rotary_dim=0, interleaved=0} | "
         "YaRN{factor=4, original_context=4096, beta_fast=32, beta_slow=1} | Causal");

@@ -55,7 +55,8 @@ class PartParameters {
   [[nodiscard]] bool flag(const std::string& key, bool otherwise) {
     const int value = number(key, static_cast<int>(otherwise), "0 or 1");
     if (value != 0 && value != 1)
-      wrong_.push_back(name_ + ": " + key + " must be 0 or 1, got '" + std::to_string(value) + "'.");
+      wrong_.push_back(name_ + ": " + key + " must be 0 or 1, got '" + std::to_string(value) +
+                       "'.");
     return value != 0;
   }
 
@@ -86,7 +87,8 @@ class PartParameters {
     }
     char shown[32];  // the shortest digits that are read as the same number
     const auto [last, ok] = std::to_chars(shown, shown + sizeof(shown), value);
-    text_ += (asked_.empty() ? "{" : ", ") + key + "=" + std::string(shown, ok == std::errc() ? last : shown);
+    text_ += (asked_.empty() ? "{" : ", ") + key + "=" +
+             std::string(shown, ok == std::errc() ? last : shown);
     asked_.push_back(key);
     return value;
   }

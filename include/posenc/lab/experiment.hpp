@@ -88,7 +88,8 @@ std::vector<SchemeResult> train_and_test(const std::vector<Scheme>& schemes, con
   }
   options.shape.check(problems);
   options.training.check(problems);
-  if (problems.empty()) detail::check_text(problems, text.held_out, longest + 1, options.shape.vocabulary);
+  if (problems.empty())
+    detail::check_text(problems, text.held_out, longest + 1, options.shape.vocabulary);
   problems.raise_if_any("posenc::lab::train_and_test");
   for (const Scheme& scheme : schemes) {
     const BoundScheme bound(scheme, scheme.learned, options.shape.layers, options.shape.heads);

@@ -184,8 +184,7 @@ class Training {
     problems.raise_if_any("posenc::lab::Training::step");
     std::vector<float> normalised = batch.loss_weights;
     normalised.resize(static_cast<std::size_t>(tokens), 1);  // none: all alike
-    for (float& weight : normalised)
-      weight = static_cast<float>(static_cast<double>(weight) / sum);
+    for (float& weight : normalised) weight = static_cast<float>(static_cast<double>(weight) / sum);
     return normalised;
   }
 
