@@ -28,6 +28,8 @@ struct Arguments {
   std::optional<Position> trained{};
   std::vector<std::string> schemes{};
   std::string layer{};
+  std::string layout{};  ///< "", "half_split" or "interleaved"
+  bool ignore_unknown_keys = false;
   std::filesystem::path out{};
   unsigned seed = 1;
 };
@@ -106,6 +108,14 @@ inline std::optional<Arguments> parse_command_line(int argc, char** argv) {
                  "kind of layer, such as sliding_attention (default: full\n"
                  "attention)")
       ->type_name("KIND");
+  app.add_option("--layout", arguments.layout,
+                 "half_split or interleaved, for a model_type that posenc\n"
+                 "does not know")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"half_split", "interleaved"}));
+  app.add_flag("--ignore-unknown-keys", arguments.ignore_unknown_keys,
+               "go on where the file has keys about attention that posenc\n"
+               "does not know");
   app.add_option("--out", out,
                  "folder for compare.html, pictures and data (default: none,\nonly the table)")
       ->type_name("DIR");

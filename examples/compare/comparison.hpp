@@ -112,6 +112,13 @@ inline Comparison compare_all(const Setting& at, const Arguments& arguments, Pro
            .family = entry.family},
           [&](std::string& note) { return adapt_all(encoding, c.setting, c.sample, note); });
   });
+  if (c.rows.empty())
+    throw posenc::Error("compare",
+                        {"no scheme can be bound to layers of the kind " + at.layer.name + ". " +
+                         (c.left_out.empty() ? "" : c.left_out.front())});
+  if (std::none_of(c.rows.begin(), c.rows.end(),
+                   [&](const Row& row) { return row.name == c.baseline; }))
+    c.baseline = c.rows.front().name;
   measure_times(c, progress);
   return c;
 }

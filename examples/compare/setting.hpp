@@ -41,9 +41,11 @@ inline std::string short_count(Position tokens) {
   return std::to_string(tokens);
 }
 
-inline const posenc::config::LayerKind& choose_layer(const posenc::config::Model& model,
-                                                     const std::string& wanted) {
-  const auto& layers = model.layers;
+inline posenc::config::LayerKind choose_layer(const posenc::config::Model& model,
+                                              const std::string& wanted) {
+  std::vector<posenc::config::LayerKind> layers;
+  for (const auto& layer : model.layers)
+    if (layer.attends) layers.push_back(layer);
   const auto find = [&](auto&& holds) { return std::find_if(layers.begin(), layers.end(), holds); };
   if (!wanted.empty()) {
     const auto named = find([&](const auto& layer) { return layer.name == wanted; });
@@ -63,10 +65,27 @@ inline const posenc::config::LayerKind& choose_layer(const posenc::config::Model
   return layers.front();
 }
 
+/// What the reader needs besides the file, and how its sentences should ask for it.
+inline posenc::huggingface::Options reader_options(const Arguments& arguments) {
+  using posenc::huggingface::LayoutName;
+  posenc::huggingface::Options options;
+  if (!arguments.layout.empty())
+    options.layout =
+        arguments.layout == "half_split" ? LayoutName::half_split : LayoutName::interleaved;
+  options.ignore_unknown_keys = arguments.ignore_unknown_keys;
+  options.remedies = {
+      .layout =
+          "add --layout half_split if the model's code has rotate_half on two halves, --layout "
+          "interleaved if it pairs channels 2i and 2i + 1",
+      .ignore_unknown_keys = "add --ignore-unknown-keys"};
+  return options;
+}
+
 inline Setting choose_setting(const Arguments& arguments) {
   Setting at;
-  at.model = posenc::huggingface::read(arguments.model);
-  if (at.model.layers.empty())
+  at.model = posenc::huggingface::read(arguments.model, reader_options(arguments));
+  if (std::none_of(at.model.layers.begin(), at.model.layers.end(),
+                   [](const auto& layer) { return layer.attends; }))
     throw posenc::Error("compare", {arguments.model + " describes no attention layers."});
   at.layer = choose_layer(at.model, arguments.layer);
 

@@ -96,17 +96,18 @@ TEST_CASE("axes: contradictions and sections that do not fit") {
   refuses(wide("qwen3_vl", {{"rope_type", "default"},
                             {"mrope_section", {24, 20, 20}},
                             {"mrope_interleaved", false}}),
-          "mrope_interleaved = false, but the code of qwen3_vl_text does interleave coordinates");
-  refuses(wide("qwen2_vl", {{"rope_type", "default"},
-                            {"mrope_section", {16, 24, 24}},
-                            {"mrope_interleaved", true}}),
-          "mrope_interleaved = true, but the code of qwen2_vl does not interleave coordinates");
+          "mrope_interleaved = false, but the code of this model_type does interleave coordinates");
+  refuses(
+      wide("qwen2_vl", {{"rope_type", "default"},
+                        {"mrope_section", {16, 24, 24}},
+                        {"mrope_interleaved", true}}),
+      "mrope_interleaved = true, but the code of this model_type does not interleave coordinates");
   refuses(wide("llama", {{"rope_type", "default"}, {"mrope_interleaved", true}}),
           "rope_scaling.mrope_interleaved is given, but mrope_section is missing");
   json narrow = wide("qwen2_vl", {{"rope_type", "default"}});
   narrow["num_attention_heads"] = 16;
   refuses(narrow,
-          "mrope_section is missing, and the default of qwen2_vl is for 64 rotary pairs, not 32");
+          "mrope_section is missing, and the default of the code is for 64 rotary pairs, not 32");
   for (const json& sections : {json{16, 24}, json{16, 16, 16, 16}, json{16, 24, 25},
                                json{-1, 32, 33}, json{16.5, 23.5, 24}})
     refuses(wide("qwen2_vl", {{"rope_type", "default"}, {"mrope_section", sections}}),

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// Architectures: what a model_type implies and its config.json does not say.
+// Architectures: what the code of a model fixes about positions, and no file of its weights says.
 //
-// The layout of the rotary pairs stands in no configuration file; it is a fact about the code that
-// trained the checkpoint. So is the meaning of a missing key. This table holds both, one row per
-// model_type, checked against transformers 5.23 (src/transformers/models/<name>); qwen and kimi_k2
-// are not there, their code comes with the checkpoints, and these two rows are as generally known.
-// A type that is not in the table is not guessed: the reader asks for the layout. (The file's own
-// key `architectures` names classes, not model types, and is not read.)
+// The layout of the rotary pairs stands in no configuration; it is a fact about the code that
+// trained the checkpoint. So is which layers rotate, where a window applies and what scales the
+// scores. This table holds such facts and no numbers of particular checkpoints: what a program
+// fills in when a file lacks a key belongs to the format of the file (huggingface/class_defaults.hpp
+// for config.json). A type that is not in the table is not guessed.
+//
+// The facts are in architecture_table.hpp, checked against the models' code (docs, List of types).
 #pragma once
 
 #include <posenc/core/types.hpp>
@@ -27,177 +28,94 @@ enum class LayoutName { half_split, interleaved };
 /// Where the position comes from.
 enum class PositionKind {
   rotary,
+  none,          ///< attention has no positions
   alibi,         ///< BLOOM
   falcon,        ///< rotary, or ALiBi scaled by 1/sqrt(head_dim) when `alibi` is true
+  baichuan,      ///< rotary with 32 heads (7B), ALiBi with 40 (13B)
   mpt,           ///< ALiBi, or a learned table, by `attn_config.alibi`
   learned,       ///< a table that is added to the embeddings
   learned_bias,  ///< T5's table of relative biases: weights, not configuration
+  deberta,       ///< DeBERTa's tables of relative embeddings: weights, not configuration
+  refused,       ///< not to be expressed; `why` says why
 };
 
-/// Which layers a `sliding_window` means when there is no `layer_types`.
+enum class MaskRule {
+  causal,
+  bidirectional,  ///< everybody sees everybody; a window of w is w tokens to either side
+};
+
+/// Which layers a window means when the layers are not listed.
 enum class WindowRule {
-  ignored,  ///< the model's code does not read the key
-  every,    ///< all layers
-  pattern,  ///< all but every n-th layer
-  qwen,     ///< with use_sliding_window, the layers from max_window_layers on
-  unknown,  ///< not known: layer_types must say
+  ignored,           ///< the model's code does not read the key
+  every,             ///< all layers, whatever a list says
+  every_by_default,  ///< all layers, where no list says otherwise
+  every_if_on,       ///< all layers, with use_sliding_window
+  from_layer,        ///< with use_sliding_window, the layers from max_window_layers on
+  even_before,       ///< with use_sliding_window, layers 0, 2, ... below max_window_layers
+  without_rope,      ///< with use_sliding_window, the layers that do not rotate
+  pattern,           ///< all but every n-th layer
+  unknown,           ///< not known: a list must say
 };
 
 /// What sliding layers rotate with when there is one flat dictionary.
 enum class LocalRope {
   same,      ///< the same as full layers
   unscaled,  ///< no scaling, the same base (OLMo 3)
-  own_base,  ///< no scaling, rope_local_base_freq or 10000 (Gemma 3)
+  own_base,  ///< no scaling, a base of their own (Gemma 3)
 };
 
 /// Which layers do not rotate.
 enum class NoPERule {
   never,
-  listed,       ///< no_rope_layers, or every no_rope_layer_interval-th (Llama 4, SmolLM3)
-  full_layers,  ///< full attention does not rotate, sliding attention does (Command R7B, EXAONE 4)
+  always,                 ///< none rotates
+  listed,                 ///< no_rope_layers, or every no_rope_layer_interval-th (Llama 4, SmolLM3)
+  full_layers,            ///< full attention does not rotate, sliding attention does (Command R7B)
+  full_layers_if_window,  ///< the same, and all rotate where there is no window (EXAONE 4)
+  unless_rope,            ///< all, unless position_embedding_type is "rope" (Granite hybrids)
+  mla_use_nope,           ///< all, where `mla_use_nope` is true (Kimi Linear)
+};
+
+/// What scores are multiplied by before the softmax.
+enum class ScaleRule {
+  head_dim,               ///< 1/sqrt(head_dim)
+  one,                    ///< 1
+  query_pre_attn_scalar,  ///< 1/sqrt(query_pre_attn_scalar)
+  attention_multiplier,   ///< attention_multiplier
+  mscale,         ///< 1/sqrt(head_dim), with YaRN times (0.1 mscale_all_dim ln factor + 1)^2
+  half_head_dim,  ///< 1/sqrt(head_dim / 2) (Zamba 2)
+};
+
+/// How pairs share coordinates, where positions have several.
+enum class AxesRule {
+  by_file,               ///< mrope_section and mrope_interleaved of the file
+  chunks,                ///< one coordinate after the other (Qwen2-VL)
+  turns,                 ///< coordinates take turns (Qwen3-VL)
+  height_width_in_turns  ///< height and width alternate, time has the last pairs (ERNIE 4.5 VL)
 };
 
 struct Architecture {
-  std::string_view model_type;
   LayoutName layout = LayoutName::half_split;
-  double base = 10000;  ///< rope_theta when the key is absent
-  Index head_dim = 0;   ///< head_dim when the key is absent; 0: hidden_size / heads
-  double partial = 1;   ///< partial_rotary_factor when the key is absent
+  PositionKind kind = PositionKind::rotary;
+  MaskRule mask = MaskRule::causal;
   WindowRule windows = WindowRule::ignored;
-  Index window = 0;   ///< sliding_window when the key is absent; 0: none
-  Index pattern = 0;  ///< every n-th layer is full (linear-attention hybrids: the only ones)
   LocalRope local = LocalRope::same;
   NoPERule nope = NoPERule::never;
-  bool mscale_in_softmax = false;  ///< softmax scale times (0.1 mscale_all_dim ln factor + 1)^2
-  bool linear_hybrid = false;      ///< the other layers are linear attention
-  Index global_head_dim = 0;  ///< head_dim of full layers when the key is absent; 0: as the others
-  bool needs_rotary_dim = false;  ///< the number of rotated channels has no default
-  bool last_full = false;         ///< the last layer is full whatever the pattern says
-  Index chunk = 0;                ///< rotating layers attend within chunks of this many tokens
-  double score_scale = 0;         ///< softmax scale when no key gives it; 0: 1/sqrt(head_dim)
-  MRoPE::Sections sections{};     ///< mrope_section when the key is absent; empty: one coordinate
-  bool interleaved_axes = false;  ///< pairs take turns among coordinates, whatever the file says
-  PositionKind kind = PositionKind::rotary;
+  ScaleRule scale = ScaleRule::head_dim;
+  AxesRule axes = AxesRule::by_file;
+  MRoPE::Sections sections{};  ///< of the code, where the file has none; empty: one coordinate
+  bool first_full = false;  ///< every n-th layer is full, from the first on; else from the n-th on
+  bool last_full = false;   ///< the last layer is full whatever the pattern says
+  bool hybrid = false;      ///< some layers do not attend: the file, or a pattern, must say which
+  bool linear_pattern = false;  ///< of the pattern's layers those that are not full do not attend
+  bool chunked = false;         ///< rotating layers attend within chunks (Llama 4)
+  bool half_window = false;     ///< the window counts both sides: w/2 to either (ModernBERT)
+  bool needs_dictionaries = false;  ///< full and sliding layers have heads or bases of their own
+  bool multi_query = false;         ///< one head of keys, unless `multi_query` is false
+  bool length_flags = false;        ///< use_dynamic_ntk, use_logn_attn (the first Qwen)
+  std::string_view base_key{};      ///< the key of the base where the code does not read rope_theta
+  std::string_view note{};          ///< what attention needs besides, for the caller to compose
+  std::string_view why{};           ///< for PositionKind::refused
 };
-
-namespace detail {
-inline constexpr auto interleaved = LayoutName::interleaved;
-inline constexpr auto half_split = LayoutName::half_split;
-
-// clang-format off: a row per model
-inline constexpr Architecture architectures[] = {
-    // Half-split: pair i is (i, i + rotary_dim/2).
-    {.model_type = "llama"},
-    {.model_type = "arcee"},
-    {.model_type = "granite"},
-    {.model_type = "granitemoe"},
-    {.model_type = "olmo"},
-    {.model_type = "olmo2"},
-    {.model_type = "olmoe"},
-    {.model_type = "diffllama"},
-    {.model_type = "bitnet", .base = 500'000},
-    {.model_type = "apertus", .base = 12'000'000},
-    {.model_type = "seed_oss", .head_dim = 128},
-    {.model_type = "minicpm3", .mscale_in_softmax = true},
-    {.model_type = "hunyuan_v1_dense"},
-    {.model_type = "hunyuan_v1_moe"},
-    {.model_type = "starcoder2", .windows = WindowRule::every},
-    {.model_type = "mistral", .windows = WindowRule::every, .window = 4096},
-    {.model_type = "mixtral", .base = 1'000'000, .windows = WindowRule::every},
-    {.model_type = "ministral", .windows = WindowRule::every, .window = 4096},
-    {.model_type = "ministral3", .head_dim = 128, .windows = WindowRule::every},
-    {.model_type = "phi", .partial = 0.5},
-    {.model_type = "phi3", .windows = WindowRule::every},
-    {.model_type = "phimoe", .base = 1'000'000, .windows = WindowRule::every},
-    {.model_type = "phi4_multimodal", .windows = WindowRule::every},
-    {.model_type = "gpt_neox", .partial = 0.25},
-    {.model_type = "stablelm", .partial = 0.25},
-    {.model_type = "persimmon", .partial = 0.5},
-    {.model_type = "nemotron", .partial = 0.5},
-    {.model_type = "glm4_moe", .partial = 0.5},
-    {.model_type = "minimax_m2", .base = 5'000'000, .head_dim = 128},
-    {.model_type = "qwen"},
-    {.model_type = "qwen2", .windows = WindowRule::qwen},
-    {.model_type = "qwen2_moe", .windows = WindowRule::qwen},
-    {.model_type = "qwen2_vl", .base = 1'000'000, .windows = WindowRule::qwen,
-     .sections = {16, 24, 24}},
-    {.model_type = "qwen2_vl_text", .base = 1'000'000, .windows = WindowRule::qwen,
-     .sections = {16, 24, 24}},
-    {.model_type = "qwen2_5_vl", .base = 1'000'000, .windows = WindowRule::qwen,
-     .sections = {16, 24, 24}},
-    {.model_type = "qwen2_5_vl_text", .base = 1'000'000, .windows = WindowRule::qwen,
-     .sections = {16, 24, 24}},
-    {.model_type = "qwen3", .head_dim = 128, .windows = WindowRule::qwen},
-    {.model_type = "qwen3_moe", .windows = WindowRule::qwen},
-    {.model_type = "qwen3_vl_text", .base = 500'000, .head_dim = 128, .sections = {24, 20, 20},
-     .interleaved_axes = true},
-    {.model_type = "qwen3_vl_moe_text", .base = 500'000, .sections = {24, 20, 20},
-     .interleaved_axes = true},
-    {.model_type = "qwen3_next", .head_dim = 256, .partial = 0.25, .pattern = 4,
-     .linear_hybrid = true},
-    {.model_type = "qwen3_5_text", .head_dim = 256, .partial = 0.25, .pattern = 4,
-     .linear_hybrid = true, .sections = {11, 11, 10}, .interleaved_axes = true},
-    {.model_type = "qwen3_5_moe_text", .head_dim = 256, .partial = 0.25, .pattern = 4,
-     .linear_hybrid = true, .sections = {11, 11, 10}, .interleaved_axes = true},
-    {.model_type = "gemma", .head_dim = 256},
-    {.model_type = "gemma2", .head_dim = 256, .windows = WindowRule::pattern, .window = 4096,
-     .pattern = 2, .score_scale = 0.0625},
-    {.model_type = "gemma3_text", .base = 1'000'000, .head_dim = 256,
-     .windows = WindowRule::pattern, .window = 4096, .pattern = 6, .local = LocalRope::own_base,
-     .score_scale = 0.0625},
-    {.model_type = "gemma4_text", .base = 1'000'000, .head_dim = 256,
-     .windows = WindowRule::pattern, .window = 512, .pattern = 6, .global_head_dim = 512,
-     .last_full = true, .score_scale = 1},
-    {.model_type = "gpt_oss", .base = 150'000, .head_dim = 64, .windows = WindowRule::pattern,
-     .window = 128, .pattern = 2},
-    {.model_type = "olmo3", .base = 500'000, .windows = WindowRule::pattern, .window = 4096,
-     .pattern = 4, .local = LocalRope::unscaled},
-    {.model_type = "smollm3", .base = 2'000'000, .pattern = 4, .nope = NoPERule::listed},
-    {.model_type = "exaone4", .windows = WindowRule::pattern, .window = 4096, .pattern = 4,
-     .nope = NoPERule::full_layers},
-    {.model_type = "falcon", .kind = PositionKind::falcon},
-    // Interleaved: pair i is (2i, 2i + 1).
-    {.model_type = "gptj", .layout = interleaved, .needs_rotary_dim = true},
-    {.model_type = "codegen", .layout = interleaved, .needs_rotary_dim = true},
-    {.model_type = "cohere", .layout = interleaved, .base = 500'000},
-    {.model_type = "cohere2", .layout = interleaved, .windows = WindowRule::pattern,
-     .window = 4096, .pattern = 4, .nope = NoPERule::full_layers},
-    {.model_type = "glm", .layout = interleaved, .head_dim = 128, .partial = 0.5},
-    {.model_type = "glm4", .layout = interleaved, .head_dim = 128, .partial = 0.5},
-    {.model_type = "helium", .layout = interleaved, .base = 100'000, .head_dim = 128},
-    {.model_type = "ernie4_5", .layout = interleaved, .base = 500'000, .head_dim = 128},
-    {.model_type = "ernie4_5_moe", .layout = interleaved, .base = 500'000},
-    {.model_type = "llama4_text", .layout = interleaved, .base = 500'000, .head_dim = 128,
-     .pattern = 4, .nope = NoPERule::listed, .chunk = 8192},
-    {.model_type = "deepseek_v2", .layout = interleaved, .mscale_in_softmax = true},
-    {.model_type = "deepseek_v3", .layout = interleaved, .mscale_in_softmax = true},
-    {.model_type = "kimi_k2", .layout = interleaved, .mscale_in_softmax = true},
-    {.model_type = "glm4_moe_lite", .layout = interleaved, .mscale_in_softmax = true},
-    {.model_type = "mistral4", .layout = interleaved, .mscale_in_softmax = true},
-    // No rotation.
-    {.model_type = "bloom", .kind = PositionKind::alibi},
-    {.model_type = "mpt", .kind = PositionKind::mpt},
-    {.model_type = "gpt2", .kind = PositionKind::learned},
-    {.model_type = "t5", .kind = PositionKind::learned_bias},
-    {.model_type = "mt5", .kind = PositionKind::learned_bias},
-    {.model_type = "umt5", .kind = PositionKind::learned_bias},
-};
-// clang-format on
-}  // namespace detail
-
-/// The row of a model_type, or nullptr. The outer type of a multimodal model ("gemma3") finds its
-/// text model's row ("gemma3_text").
-[[nodiscard]] constexpr const Architecture* find_architecture(std::string_view model_type) {
-  for (const Architecture& architecture : detail::architectures) {
-    if (architecture.model_type == model_type) return &architecture;
-    constexpr std::string_view suffix = "_text";
-    if (architecture.model_type.size() == model_type.size() + suffix.size() &&
-        architecture.model_type.starts_with(model_type) &&
-        architecture.model_type.ends_with(suffix))
-      return &architecture;
-  }
-  return nullptr;
-}
 
 }  // namespace config
 POSENC_NAMESPACE_END

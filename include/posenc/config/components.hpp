@@ -24,6 +24,7 @@
 #include <cmath>
 #include <optional>
 #include <variant>
+#include <vector>
 
 POSENC_NAMESPACE_BEGIN
 namespace config {
@@ -63,12 +64,19 @@ struct LengthScheme {
 /// Positions of several coordinates, in models that also see images; nothing in others.
 struct Axes {
   std::optional<MRoPE> rule{};
+  std::vector<int> of_pair{};  ///< the coordinate of each pair, of three, where no rule has it
 
   void transform(RotaryState& state) const {
     if (rule) rule->transform(state);
+    if (of_pair.empty()) return;
+    state.axes = 3;
+    state.axis = of_pair;
   }
   void check(Problems& problems, const RotaryState& state) const {
     if (rule) rule->check(problems, state);
+    problems.require(of_pair.empty() || std::ssize(of_pair) == state.pairs(),
+                     "the list of coordinates must have a value per rotary pair, ", state.pairs(),
+                     " of them, got ", of_pair.size(), ".");
   }
 };
 

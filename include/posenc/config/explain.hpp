@@ -52,6 +52,13 @@ inline std::string runs(const std::vector<Index>& numbers) {
   return std::move(text).str();
 }
 
+/// The coordinate of each pair, t, h or w.
+inline std::string axes(const std::vector<int>& of_pair) {
+  std::string text;
+  for (const int axis : of_pair) text += "thw"[axis];
+  return text + " (time, height, width)\n";
+}
+
 /// The pairs, a line each or a line for a run of equals.
 inline void explain_pairs(std::ostream& out, const Rotation& rotary,
                           const ExplainOptions& options) {
@@ -99,9 +106,18 @@ inline void explain_layer(std::ostream& out, const LayerKind& layer,
     out << "every layer\n";
   else
     out << layer.layers.size() << " layers (" << runs(layer.layers) << ")\n";
+  if (!layer.attends) {
+    out << "  does not attend: no positions to encode\n";
+    return;
+  }
   out << "  heads: " << layer.num_heads << " query, " << layer.num_kv_heads << " key, "
       << layer.head_dim << " channels\n  mask: ";
-  if (layer.window != 0)
+  if (layer.ahead == LayerKind::everything)
+    out << "none, every token sees all\n";
+  else if (layer.ahead != 0)
+    out << "sliding window of " << layer.window - 1 << " tokens before and " << layer.ahead
+        << " after the query's own\n";
+  else if (layer.window != 0)
     out << "sliding window of " << layer.window
         << " tokens, the query's own included (left = " << layer.window - 1 << ")\n";
   else if (layer.chunk != 0)
@@ -129,6 +145,8 @@ inline void explain_layer(std::ostream& out, const LayerKind& layer,
       out << "  pairs of (time, height, width): " << pairs[0] << ", " << pairs[1] << ", "
           << pairs[2] << (axes->interleaved ? ", in turns\n" : ", one after the other\n");
     }
+    if (!rotary.axes.of_pair.empty())
+      out << "  coordinates of pairs: " << axes(rotary.axes.of_pair);
     if (rotary.trained_context > 0) out << "  trained context: " << rotary.trained_context << "\n";
     out << "  base in force: " << state.base << "\n  attention factor: " << state.attention_factor
         << "\n";

@@ -11,18 +11,20 @@
 //
 // Whatever is wrong is reported at once, by one Error with a sentence each: missing keys, wrong
 // types, values that contradict each other (both are named), schemes and spellings that are not
-// known. What is not in the file is not guessed: an unknown model_type needs {.layout = ...}.
+// known. What is not in the file is not guessed: an unknown model_type needs {.layout = ...}, and
+// then every key that bears on attention must be understood.
 //
-// A multimodal model's language part is read: text_config, llm_config or language_config; what that
-// leaves out is looked up in the outer object.
+// Of a multimodal file the language model's part is read.
 //
 // Needs nlohmann-json (CMake: link posenc::huggingface), as the only header of the library. Rules
 // and precedence are written where they are applied, in the folder huggingface: rope.hpp,
-// schemes.hpp, layers.hpp; what model_type implies is in architectures.hpp.
+// schemes.hpp, layers.hpp; what model_type implies is in architecture_table.hpp.
 #pragma once
 
 #include <posenc/config/explain.hpp>
+#include <posenc/config/huggingface/language_part.hpp>
 #include <posenc/config/huggingface/model.hpp>
+#include <posenc/config/huggingface/text.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -38,22 +40,48 @@ using config::Model;
 
 namespace detail {
 
-/// The language model's object, with the outer keys that it does not have itself.
-inline nlohmann::json language_part(const nlohmann::json& config, Problems& problems) {
-  for (const char* name : {"text_config", "llm_config", "language_config"}) {
-    const auto inner = config.find(name);
-    if (inner == config.end() || !inner->is_object()) continue;
-    nlohmann::json merged = config;
-    merged.erase(name);
-    for (const char* key :
-         {"rope_theta", "rope_scaling", "rope_parameters", "max_position_embeddings"})
-      if (config.contains(key) && inner->contains(key) && config.at(key) != inner->at(key))
-        problems.add(key, " = ", config.at(key).dump(), " and ", name, ".", key, " = ",
-                     inner->at(key).dump(), " contradict each other.");
-    merged.update(*inner);
-    return merged;
+/// Throws one Error with every sentence, each of them once.
+inline void raise(const Problems& problems) {
+  std::vector<std::string> distinct;
+  for (const std::string& sentence : problems.sentences())
+    if (std::find(distinct.begin(), distinct.end(), sentence) == distinct.end())
+      distinct.push_back(sentence);
+  if (!distinct.empty()) throw Error("posenc::huggingface", distinct);
+}
+
+/// Where the layout is from, what stood in for the table, and which defaults were taken.
+inline void note_sources(Model& model, const Fields<nlohmann::json>& file, bool is_known,
+                         const Options& options) {
+  std::vector<std::string> notes;
+  const std::string type = "model_type \"" + shorten(model.model_type) + "\"";
+  if (std::any_of(model.layers.begin(), model.layers.end(),
+                  [](const LayerKind& kind) { return kind.rotary.has_value(); }))
+    notes.push_back(options.layout ? "layout: as the caller says."
+                    : !file.spelling(spellings::interleaved).empty()
+                        ? "layout: rope_interleave."
+                        : "layout: " + type + " in posenc's table.");
+  if (!is_known)
+    notes.push_back(type +
+                    " is not in posenc's table; assumed: every layer attends, causally, and "
+                    "rotates, and the softmax scale is 1/sqrt(head_dim), except where the "
+                    "file says otherwise.");
+  if (const std::string taken = file.taken_defaults(); !taken.empty())
+    notes.push_back("absent, so as Hugging Face's class has it: " + taken + ".");
+  model.notes.insert(model.notes.begin(), notes.begin(), notes.end());
+}
+
+/// Without recursion, which a deep value would end.
+inline bool depth_at_most(const nlohmann::json& value, std::size_t most) {
+  std::vector<const nlohmann::json*> level{&value};
+  for (std::size_t depth = 0; !level.empty(); ++depth) {
+    if (depth > most) return false;
+    std::vector<const nlohmann::json*> next;
+    for (const nlohmann::json* container : level)
+      for (const nlohmann::json& item : *container)
+        if (item.is_structured() && !item.empty()) next.push_back(&item);
+    level = std::move(next);
   }
-  return config;
+  return true;
 }
 
 }  // namespace detail
@@ -63,35 +91,31 @@ inline nlohmann::json language_part(const nlohmann::json& config, Problems& prob
   Problems problems;
   problems.require(config.is_object(), "a configuration must be a JSON object, got ",
                    config.type_name(), ".");
-  problems.raise_if_any("posenc::huggingface");
-  const nlohmann::json json = detail::language_part(config, problems);
-  const Fields<nlohmann::json> file(json, "", problems);
-  const std::string type = file.text("model_type").value_or("");
-  const config::Architecture* known = config::find_architecture(type);
-  if (known == nullptr && !options.layout) {
-    problems.add(
-        type.empty() ? "model_type is missing"
-                     : "model_type \"" + type + "\" is not in posenc's table",
-        ", so the layout of the rotary pairs is not known, and the file never says it: pass "
-        "{.layout = huggingface::LayoutName::half_split} if the model's code has rotate_half on "
-        "two "
-        "halves, {.layout = huggingface::LayoutName::interleaved} if it pairs channels 2i and 2i + "
-        "1.");
-    problems.raise_if_any("posenc::huggingface");
-  }
-  const config::Architecture other{.model_type = type, .windows = config::WindowRule::unknown};
-  Model model =
-      ModelReader<nlohmann::json>(file, known == nullptr ? other : *known, options, problems)
-          .read();
-  model.model_type = type;
-  if (std::any_of(model.layers.begin(), model.layers.end(),
-                  [](const LayerKind& kind) { return kind.rotary; }))
-    model.notes.insert(model.notes.begin(),
-                       options.layout ? "layout: as the caller says."
-                       : file.mentions("rope_interleave")
-                           ? "layout: rope_interleave."
-                           : "layout: model_type \"" + type + "\" in posenc's table.");
-  problems.raise_if_any("posenc::huggingface");
+  problems.require(detail::depth_at_most(config, deepest_nesting),
+                   "objects and lists are nested deeper than ", deepest_nesting,
+                   " levels, which no configuration needs.");
+  detail::raise(problems);
+  std::vector<std::string> notes;
+  const LanguagePart<nlohmann::json> part = language_part(config, notes, problems);
+  const nlohmann::json defaults = class_defaults<nlohmann::json>(part.type);
+  const Fields<nlohmann::json> file(*part.json, "", problems, &defaults);
+  const config::Architecture* known = config::find_architecture(part.type);
+  if (problems.empty() && known == nullptr && !options.layout &&
+      !file.boolean(file.key_of(spellings::interleaved)))
+    problems.add(part.type.empty()
+                     ? "model_type is missing"
+                     : "model_type \"" + shorten(part.type) + "\" is not in posenc's table",
+                 ", so the layout of the rotary pairs is not known, and the file never says it: ",
+                 options.remedies.layout, ".");
+  detail::raise(problems);
+  const config::Architecture other{.windows = config::WindowRule::unknown};
+  Model model = ModelReader<nlohmann::json>(file, known == nullptr ? other : *known,
+                                            known != nullptr, part.type, options, problems)
+                    .read();
+  detail::note_sources(model, file, known != nullptr, options);
+  model.notes.insert(model.notes.end(), notes.begin(), notes.end());
+  report_unused(file, known != nullptr, options, model.notes, problems);
+  detail::raise(problems);
   return model;
 }
 
@@ -100,18 +124,18 @@ inline nlohmann::json language_part(const nlohmann::json& config, Problems& prob
 [[nodiscard]] inline Model read(const std::filesystem::path& path, const Options& options = {}) {
   Problems problems;
   nlohmann::json config;
-  std::ifstream file(path);
+  std::ifstream file(path, std::ios::binary);
   if (!file || std::filesystem::is_directory(path)) {
     problems.add("cannot read ", path.string(), ": no such file, or no permission.");
   } else {
-    try {
-      config = nlohmann::json::parse(file);
-    } catch (const nlohmann::json::exception& error) {
-      problems.add(path.string(), " is not JSON: ", error.what());
-    }
+    // One byte more than is allowed shows that there are too many.
+    std::string text(largest_file + 1, '\0');
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<std::size_t>(file.gcount()));
+    config = parse_text(text, problems);
   }
-  problems.raise_if_any("posenc::huggingface");
   try {
+    detail::raise(problems);
     return parse(config, options);
   } catch (const Error& error) {
     throw Error("posenc::huggingface: " + path.string(), error.problems());

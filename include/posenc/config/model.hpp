@@ -15,6 +15,8 @@
 //   ALiBi | ScoreRule | Causal
 //   ScoreRule | Causal, SlidingWindow or ChunkedCausal                (layers without position)
 //
+// Models that see both ways have SlidingWindow, without limits where they have none.
+//
 // `notes` names what a checkpoint needs besides. These are 14 types: keep what is compiled for each of
 // them small.
 #pragma once
@@ -84,9 +86,12 @@ struct Rotation {
   }
 };
 
-/// Layers that share one encoding.
+/// Layers that share one encoding, or that do not attend.
 struct LayerKind {
-  std::string name;             ///< "full_attention", "sliding_attention", ..., "no_rope"
+  static constexpr Position everything = SlidingWindow::unlimited;
+
+  std::string name;  ///< "full_attention", "sliding_attention", "no_rope", "linear_attention", ...
+  bool attends = true;          ///< has attention; the others (Mamba, convolution, ...) no encoding
   std::vector<Index> layers{};  ///< which; empty: every layer (the file does not say how many)
   Index num_heads = 0;          ///< query heads; 0: the file does not say
   Index num_kv_heads = 0;
@@ -94,12 +99,16 @@ struct LayerKind {
   std::optional<Rotation> rotary{};
   std::optional<ALiBi> alibi{};
   ScoreRule score{};
-  Position window = 0;  ///< tokens that a query sees, itself included; 0: all earlier ones
+  Position window = 0;  ///< tokens up to its own that a query sees; 0: all earlier ones
+  Position ahead = 0;   ///< tokens after its own that a query sees; `everything`: all of them
   Position chunk = 0;   ///< tokens of a chunk of chunked attention; 0: not chunked
   std::vector<std::string> notes{};  ///< which key won and what was derived, a sentence each
 
-  /// The encoding of these layers.
+  [[nodiscard]] bool is_causal() const { return ahead == 0; }
+
+  /// The encoding of these layers. Throws Error where they do not attend.
   [[nodiscard]] AnyEncoding encoding() const {
+    require_attention();
     AnyEncoding all;
     if (alibi) {
       all = *alibi | score | Causal{};
@@ -116,8 +125,8 @@ struct LayerKind {
     all |= score;
     if (chunk != 0)
       all |= ChunkedCausal{chunk};
-    else if (window != 0)
-      all |= SlidingWindow::from_token_count(window);
+    else if (window != 0 || ahead != 0)
+      all |= sliding_window();
     else
       all |= Causal{};
     return all;
@@ -126,6 +135,7 @@ struct LayerKind {
   /// Calls f with the encoding of these layers as a type of its own, and returns what f returns.
   template <class F>
   decltype(auto) visit(F&& f) const {
+    require_attention();
     if (alibi) return f(*alibi | score | Causal{});
     if (!rotary) return visit_masks(posenc::encoding(score), f);
     return rotary->layout == LayoutName::half_split ? visit_schemes<HalfSplit>(f)
@@ -133,12 +143,25 @@ struct LayerKind {
   }
 
  private:
+  void require_attention() const {
+    Problems problems;
+    problems.require(attends, "layers of the kind ", name,
+                     " do not attend, so they have no encoding: leave out those whose `attends` is "
+                     "false.");
+    problems.raise_if_any("posenc::config");
+  }
+
+  /// Unlimited to the side that is not limited.
+  [[nodiscard]] SlidingWindow sliding_window() const {
+    return {.left = window == 0 ? everything : window - 1, .right = ahead};
+  }
+
   template <class L, class F>
   decltype(auto) visit_schemes(F&& f) const {
     const RoPE<L> rope = rotary->template rope<L>();
     if (const auto* by_length = std::get_if<LengthScheme>(&rotary->scheme)) {
       const auto front = rope | *by_length | rotary->axes | score;
-      return window == 0 ? f(front | Causal{}) : f(front | SlidingWindow::from_token_count(window));
+      return window == 0 && ahead == 0 ? f(front | Causal{}) : f(front | sliding_window());
     }
     return visit_masks(rope | std::get<Scheme>(rotary->scheme) | rotary->axes | score, f);
   }
@@ -146,7 +169,7 @@ struct LayerKind {
   template <class E, class F>
   decltype(auto) visit_masks(const E& front, F&& f) const {
     if (chunk != 0) return f(front | ChunkedCausal{chunk});
-    if (window != 0) return f(front | SlidingWindow::from_token_count(window));
+    if (window != 0 || ahead != 0) return f(front | sliding_window());
     return f(front | Causal{});
   }
 };

@@ -21,6 +21,7 @@ POSENC_NAMESPACE_BEGIN
   LayerSchedule schedule;
   schedule.of_layer.assign(static_cast<std::size_t>(model.num_layers), none);
   for (const config::LayerKind& kind : model.layers) {
+    if (!kind.attends) continue;
     for (const Index layer : kind.layers) {
       problems.require(layer >= 0 && layer < model.num_layers, "layer ", layer, " is none of the ",
                        model.num_layers, " layers.");

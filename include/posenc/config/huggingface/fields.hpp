@@ -2,20 +2,23 @@
 //
 // Fields: an object of a configuration file, read by the types that its fields should have.
 //
-// A template on the JSON type, so that this header needs no JSON library; huggingface.hpp brings
-// nlohmann's. A key that is null counts as absent. A wrong type is a sentence that names the key
-// and what was found. Keys that were asked for are remembered, so that the others can be reported.
+// A template on the JSON type, so that this header needs no JSON library. A key that is null counts
+// as absent. A wrong type is a sentence that names the key and what was found. A key that is absent
+// is looked up in the defaults of Hugging Face's class, where there are any; which were taken is
+// remembered, and so is which keys were asked for, so that the others can be reported.
+//
+// One thing may have several spellings (spellings.hpp). All that are present must agree.
 #pragma once
 
+#include <posenc/config/huggingface/echo.hpp>
+#include <posenc/config/huggingface/spellings.hpp>
 #include <posenc/core/problems.hpp>
-#include <posenc/core/types.hpp>
 
 #include <cmath>
-#include <initializer_list>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
@@ -25,8 +28,8 @@ template <class Json>
 class Fields {
  public:
   /// `where` is the path of the object ("" for the file, "rope_scaling"), for the sentences.
-  Fields(const Json& object, std::string where, Problems& problems)
-      : object_(&object), where_(std::move(where)), problems_(&problems) {}
+  Fields(const Json& object, std::string where, Problems& problems, const Json* defaults = nullptr)
+      : object_(&object), defaults_(defaults), where_(std::move(where)), problems_(&problems) {}
 
   [[nodiscard]] const Json& json() const { return *object_; }
   [[nodiscard]] const std::string& where() const { return where_; }
@@ -34,39 +37,47 @@ class Fields {
     return where_.empty() ? std::string(key) : where_ + "." + std::string(key);
   }
 
-  /// Present, and be it null.
+  /// Present in the file, and be it null.
   [[nodiscard]] bool mentions(const std::string& key) const { return object_->contains(key); }
 
-  /// The value of a key that is present and not null.
-  [[nodiscard]] const Json* find(const std::string& key) const {
-    used_.insert(key);
+  /// The value that the file has for a key, if it is not null. Does not count as read.
+  [[nodiscard]] const Json* peek(const std::string& key) const {
     const auto at = object_->find(key);
     return at == object_->end() || at->is_null() ? nullptr : &*at;
   }
 
+  /// The value of a key that is present and not null, else, where it is absent, the default.
+  [[nodiscard]] const Json* find(const std::string& key) const {
+    used_.insert(key);
+    if (object_->contains(key)) return peek(key);
+    return find_default(key);
+  }
+  [[nodiscard]] bool has(const std::string& key) const { return find(key) != nullptr; }
+  /// The default of the class, for a thing that the file may say otherwise; null counts as absent.
+  [[nodiscard]] const Json* class_value(const std::string& key) const { return find_default(key); }
+
   [[nodiscard]] std::optional<double> number(const std::string& key) const {
     const Json* value = find(key);
     if (value == nullptr) return std::nullopt;
-    if (value->is_number()) return value->template get<double>();
-    wrong(key, *value, "a number");
-    return std::nullopt;
+    if (value->is_number() && std::isfinite(value->template get<double>()))
+      return value->template get<double>();
+    return wrong(key, *value, "a number");
   }
 
   [[nodiscard]] std::optional<Index> integer(const std::string& key) const {
     const Json* value = find(key);
     if (value == nullptr) return std::nullopt;
-    if (value->is_number()) {
-      const double real = value->template get<double>();
-      if (std::abs(real) <= 9e15 && real == std::floor(real)) return static_cast<Index>(real);
-    }
-    wrong(key, *value, "a whole number");
-    return std::nullopt;
+    if (const auto whole = as_integer(*value)) return whole;
+    return wrong(key, *value, "a whole number");
   }
 
-  /// The first of several spellings that is present.
-  [[nodiscard]] std::optional<Index> integer(std::initializer_list<const char*> spellings) const {
-    for (const char* key : spellings)
-      if (const auto value = integer(std::string(key))) return value;
+  /// A whole number in [least, greatest], or a sentence.
+  [[nodiscard]] std::optional<Index> integer(const std::string& key, Index least,
+                                             Index greatest) const {
+    const auto value = integer(key);
+    if (!value || (*value >= least && *value <= greatest)) return value;
+    problems_->add(path(key), " must be between ", least, " and ", greatest, ", got ", *value, ".");
+    bad_.insert(key);
     return std::nullopt;
   }
 
@@ -74,17 +85,17 @@ class Fields {
     const Json* value = find(key);
     if (value == nullptr) return std::nullopt;
     if (value->is_boolean()) return value->template get<bool>();
-    if (value->is_number_integer()) return value->template get<int>() != 0;  // Llama 4: 4 for true
-    wrong(key, *value, "true or false");
-    return std::nullopt;
+    if (value->is_number_integer()) return *value != 0;  // Llama 4: 4 for true
+    return wrong(key, *value, "true or false");
   }
+  /// Whether a flag is there and true.
+  [[nodiscard]] bool flag(const std::string& key) const { return boolean(key).value_or(false); }
 
   [[nodiscard]] std::optional<std::string> text(const std::string& key) const {
     const Json* value = find(key);
     if (value == nullptr) return std::nullopt;
     if (value->is_string()) return value->template get<std::string>();
-    wrong(key, *value, "a string");
-    return std::nullopt;
+    return wrong(key, *value, "a string");
   }
 
   [[nodiscard]] std::optional<std::vector<double>> numbers(const std::string& key) const {
@@ -95,8 +106,7 @@ class Fields {
       for (const Json& item : *value)
         if (item.is_number()) list.push_back(item.template get<double>());
     if (value->is_array() && list.size() == value->size()) return list;
-    wrong(key, *value, "a list of numbers");
-    return std::nullopt;
+    return wrong(key, *value, "a list of numbers");
   }
 
   [[nodiscard]] std::optional<std::vector<std::string>> texts(const std::string& key) const {
@@ -107,16 +117,46 @@ class Fields {
       for (const Json& item : *value)
         if (item.is_string()) list.push_back(item.template get<std::string>());
     if (value->is_array() && list.size() == value->size()) return list;
-    wrong(key, *value, "a list of strings");
-    return std::nullopt;
+    return wrong(key, *value, "a list of strings");
   }
 
   [[nodiscard]] const Json* object(const std::string& key) const {
     const Json* value = find(key);
     if (value == nullptr || value->is_object()) return value;
-    wrong(key, *value, "an object");
+    (void)wrong(key, *value, "an object");
     return nullptr;
   }
+
+  /// The spelling of a thing that the file uses, or "" where it has none. Two that differ are a
+  /// sentence.
+  [[nodiscard]] std::string spelling(Spellings names) const {
+    std::string first;
+    for (const char* name : names) {
+      const Json* value = peek(name);
+      if (value == nullptr) continue;
+      used_.insert(name);
+      if (first.empty()) {
+        first = name;
+      } else if (object_->at(first) != *value) {
+        problems_->add(path(first), " = ", echo(object_->at(first)), " and ", path(name), " = ",
+                       echo(*value), " contradict each other: keep one.");
+        bad_.insert(first);
+      }
+    }
+    return first;
+  }
+  /// The same, else the spelling that has a default, else the first.
+  [[nodiscard]] std::string key_of(Spellings names) const {
+    if (std::string found = spelling(names); !found.empty()) return found;
+    for (const char* name : names)
+      if (!object_->contains(name) && find_default(name, false) != nullptr) return name;
+    return *names.begin();
+  }
+
+  /// A sentence about this key was written: what depends on it has nothing to add.
+  [[nodiscard]] bool is_bad(const std::string& key) const { return bad_.contains(key); }
+  void mark_bad(const std::string& key) const { bad_.insert(key); }
+  void mark_used(const std::string& key) const { used_.insert(key); }
 
   /// Keys that nobody asked for and that are not null.
   [[nodiscard]] std::vector<std::string> unused() const {
@@ -126,20 +166,50 @@ class Fields {
     return keys;
   }
 
+  /// "head_dim = 256, sliding_window = 4096": the defaults that were taken.
+  [[nodiscard]] std::string taken_defaults() const {
+    std::string all;
+    for (const auto& [key, value] : taken_)
+      all += (all.empty() ? "" : ", ") + key + " = " + echo(*value);
+    return all;
+  }
+
+  [[nodiscard]] static std::optional<Index> as_integer(const Json& value) {
+    if (!value.is_number()) return std::nullopt;
+    const double real = value.template get<double>();
+    if (!(std::abs(real) <= 9e15) || real != std::floor(real)) return std::nullopt;
+    return static_cast<Index>(real);
+  }
+
  private:
-  void wrong(const std::string& key, const Json& value, std::string_view expected) const {
-    problems_->add(path(key), " must be ", expected, ", got ", value.dump(), ".");
+  const Json* find_default(const std::string& key, bool take = true) const {
+    if (defaults_ == nullptr) return nullptr;
+    const auto at = defaults_->find(key);
+    if (at == defaults_->end() || at->is_null()) return nullptr;
+    if (take) taken_[key] = &*at;
+    return &*at;
+  }
+
+  std::nullopt_t wrong(const std::string& key, const Json& value, std::string_view expected) const {
+    if (bad_.insert(key).second)
+      problems_->add(path(key), " must be ", expected, ", got ", echo(value), ".");
+    return std::nullopt;
   }
 
   const Json* object_;
+  const Json* defaults_;
   std::string where_;
   Problems* problems_;
-  mutable std::set<std::string> used_;
+  mutable std::set<std::string> used_{}, bad_{};
+  mutable std::map<std::string, const Json*> taken_{};
 };
 
 /// Sizes beyond these are typing errors, and would be allocated.
 inline constexpr Index most_layers = 65'536;
+inline constexpr Index most_heads = 65'536;
 inline constexpr Index widest_head = 65'536;
+inline constexpr Position most_tokens = Position{1} << 40;
+inline constexpr double greatest_factor = 1e9;
 
 /// A sentence made of parts, with numbers in full.
 template <class... Parts>

@@ -2,76 +2,82 @@
 //
 // LayerPlanner: which layers attend how, and which of them rotate.
 //
-//   kind of attention   layer_types; else sliding_window by the rule of the architecture (every
-//                       layer; all but every n-th, n = sliding_window_pattern; with
-//                       use_sliding_window, from max_window_layers on), else full
-//   rotation            no_rope_layers (1 rotates, 0 does not); else, by the architecture, not
-//                       every no_rope_layer_interval-th layer, or only where attention slides
+//   kind of layer   the keys of layer_types.hpp; else the window by the rule of the architecture
+//                   (every layer; all but every n-th; with use_sliding_window, from
+//                   max_window_layers on); else the layers of Hugging Face's class; else full
+//   rotation        no_rope_layers (1 rotates, 0 does not); else by the rule of the architecture
 //
-// A sliding_window of w means w tokens, the query's own included.
+// A sliding_window of w means w tokens, the query's own included; in models that see both ways, w
+// tokens to either side.
 #pragma once
 
 #include <posenc/config/architectures.hpp>
-#include <posenc/config/huggingface/fields.hpp>
+#include <posenc/config/huggingface/layer_types.hpp>
 
 POSENC_NAMESPACE_BEGIN
 namespace huggingface {
 
 struct LayerPlan {
-  std::string type = "full_attention";  ///< as in layer_types
+  std::string type = "full_attention";  ///< as in layer_types, by its name of today
   bool rotates = true;
+  Index num_heads = 0, num_kv_heads = 0, head_dim = 0;
 
   friend bool operator==(const LayerPlan&, const LayerPlan&) = default;
+  [[nodiscard]] bool attends() const { return find_layer_type(type)->attends; }
+  [[nodiscard]] bool slides() const { return find_layer_type(type)->slides; }
   [[nodiscard]] std::string name() const {
-    if (rotates) return type;
+    if (rotates || !attends()) return type;
     return type == "full_attention" ? "no_rope" : type + "_no_rope";
   }
 };
-
-[[nodiscard]] inline bool is_attention(std::string_view layer_type) {
-  return layer_type == "full_attention" || layer_type == "sliding_attention" ||
-         layer_type == "chunked_attention";
-}
-[[nodiscard]] inline bool is_layer_type(std::string_view name) {
-  return is_attention(name) || name == "linear_attention" || name == "conv" || name == "mamba";
-}
 
 template <class Json>
 class LayerPlanner {
  public:
   LayerPlanner(const Fields<Json>& file, const config::Architecture& architecture,
-               std::vector<std::string>& notes, Problems& problems)
-      : file_(file), architecture_(architecture), notes_(notes), problems_(problems) {}
+               std::string_view model_type, std::vector<std::string>& notes, Problems& problems)
+      : file_(file), architecture_(architecture), model_type_(model_type), notes_(notes),
+        problems_(problems) {}
 
   /// One entry per layer; one entry in all, and `uniform`, when the file does not say how many
-  /// there are.
+  /// there are. Nothing after a problem.
   [[nodiscard]] std::vector<LayerPlan> plan() {
+    const std::size_t before = problems_.sentences().size();
     read_window();
-    chunk_ = architecture_.chunk;
-    if (file_.mentions("attention_chunk_size"))
-      chunk_ = file_.integer("attention_chunk_size").value_or(0);
-    auto types = file_.texts("layer_types");
-    if (types && types->empty()) types.reset();
-    const auto count = file_.integer({"num_hidden_layers", "n_layer", "n_layers", "num_layers"});
-    if (count && (*count <= 0 || *count > most_layers)) {
-      problems_.add("num_hidden_layers must be between 1 and ", most_layers, ", got ", *count, ".");
-      return {};
-    }
-    problems_.require(!types || !count || std::ssize(*types) == *count, "layer_types has ",
-                      types ? types->size() : 0, " entries, but num_hidden_layers is ",
+    if (architecture_.chunked)
+      chunk_ = file_.integer("attention_chunk_size", 1, most_tokens).value_or(0);
+    const std::string count_key = file_.key_of(spellings::layers);
+    const auto count = file_.integer(count_key, 1, most_layers);
+    LayerTypeReader<Json> reader(file_, problems_);
+    auto types = reader.read(count.value_or(0));
+    const bool is_listed = !types.empty();
+    problems_.require(!is_listed || !count || std::ssize(types) == *count ||
+                          file_.peek(count_key) == nullptr ||
+                          problems_.sentences().size() != before,
+                      reader.source(), " has ", types.size(), " entries, but ", count_key, " is ",
                       count.value_or(0), ".");
-    const Index layers = types ? std::ssize(*types) : count.value_or(0);
+    // The list, or the missing window, has the answer.
+    if (is_listed || (architecture_.windows == config::WindowRule::pattern && window_ == 0))
+      for (const char* key :
+           {"sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers",
+            "full_attention_interval", "max_window_layers"})
+        file_.mark_used(key);
+    if (window_ == 0 && (file_.mentions("sliding_window") || file_.mentions("use_sliding_window")))
+      file_.mark_used("max_window_layers");
+    if (problems_.sentences().size() != before) return {};
+    const Index layers = is_listed ? std::ssize(types) : count.value_or(0);
     uniform_ = layers <= 0;
-    if (!types && uniform_ && (varies() || file_.mentions("no_rope_layers")))
-      problems_.add("num_hidden_layers is missing, and the layers are not all alike.");
+    if (uniform_ && (varies() || file_.peek("no_rope_layers") != nullptr))
+      problems_.add(count_key, " is missing, and the layers are not all alike.");
     std::vector<LayerPlan> plans(uniform_ ? 1 : static_cast<std::size_t>(layers));
     plan_rotation(plans);
-    if (types)
-      copy_types(*types, plans);
-    else
-      derive_types(plans);
-    if (architecture_.nope == config::NoPERule::full_layers && window_ > 0)
-      for (LayerPlan& plan : plans) plan.rotates = plan.type == "sliding_attention";
+    if (!is_listed) types = derive_types(plans);
+    for (std::size_t i = 0; i < std::min(plans.size(), types.size()); ++i) plans[i].type = types[i];
+    if (architecture_.last_full && !is_listed) plans.back().type = "full_attention";
+    slide_everywhere(plans);
+    check_types(plans);
+    finish_rotation(plans);
+    if (problems_.sentences().size() != before) plans.clear();
     return plans;
   }
 
@@ -80,110 +86,192 @@ class LayerPlanner {
   [[nodiscard]] Position chunk() const { return chunk_; }
 
  private:
+  [[nodiscard]] bool needs_flag() const {
+    using enum config::WindowRule;
+    const auto rule = architecture_.windows;
+    return rule == every_if_on || rule == from_layer || rule == even_before || rule == without_rope;
+  }
+
   void read_window() {
-    const auto window = file_.integer("sliding_window");
-    window_ = window.value_or(file_.mentions("sliding_window") ? 0 : architecture_.window);
-    problems_.require(!window || *window > 0, "sliding_window must be positive, got ", window_,
-                      ".");
-    if (!window && window_ > 0)
-      notes_.push_back(sentence("sliding_window is absent: the model's code takes ", window_, "."));
-    const bool off_by_default = architecture_.windows == config::WindowRule::qwen;
-    if (!file_.boolean("use_sliding_window").value_or(!off_by_default)) {
-      if (window_ > 0)
-        notes_.push_back(
-            sentence("sliding_window = ", window_, " is off: use_sliding_window is not true."));
-      window_ = 0;
+    using enum config::WindowRule;
+    const std::string key = architecture_.half_window && file_.peek("sliding_window") == nullptr
+                                ? "local_attention"
+                                : file_.key_of(spellings::windows);
+    const bool is_on = needs_flag() ? file_.flag("use_sliding_window")
+                       : architecture_.windows == unknown
+                           ? file_.boolean("use_sliding_window").value_or(true)
+                           : true;
+    if (architecture_.windows == ignored && file_.peek("layer_types") == nullptr) {
+      if (const Json* window = file_.peek(key))
+        notes_.push_back(sentence("ignored: ", key, " = ", echo(*window), ", which the code of ",
+                                  model_type_, " does not read."));
+      return;
     }
+    if (!is_on) {
+      if (const Json* window = file_.find(key); window != nullptr && *window != 0)
+        notes_.push_back(
+            sentence(key, " = ", echo(*window), " is off: use_sliding_window is not true."));
+      return;
+    }
+    window_ = file_.integer(key, 1, most_tokens).value_or(0);
+    if (architecture_.half_window && key == "local_attention") window_ /= 2;
+    if (file_.is_bad(key)) window_ = 1;  // said already; layers may slide
   }
 
   [[nodiscard]] bool varies() const {
+    using enum config::WindowRule;
     const auto rule = architecture_.windows;
-    return architecture_.linear_hybrid || architecture_.nope == config::NoPERule::listed ||
-           (window_ > 0 &&
-            (rule == config::WindowRule::pattern || rule == config::WindowRule::qwen));
+    return architecture_.hybrid || architecture_.nope == config::NoPERule::listed ||
+           (window_ > 0 && rule != every && rule != every_by_default && rule != every_if_on &&
+            rule != ignored && rule != unknown);
   }
 
-  void copy_types(const std::vector<std::string>& types, std::vector<LayerPlan>& plans) {
-    for (std::size_t layer = 0; layer < plans.size(); ++layer) {
-      plans[layer].type = types[layer];
-      problems_.require(
-          is_layer_type(types[layer]), "layer_types[", layer, "] = \"", types[layer],
-          "\" is not a kind of layer that posenc knows: full_attention, sliding_attention, "
-          "chunked_attention, linear_attention, conv, mamba.");
-      problems_.require(types[layer] != "sliding_attention" || window_ > 0, "layer_types[", layer,
-                        "] is sliding_attention, but there is no sliding_window.");
-      problems_.require(types[layer] != "chunked_attention" || chunk_ > 0, "layer_types[", layer,
-                        "] is chunked_attention, but there is no attention_chunk_size.");
-      if (!problems_.empty()) return;  // one example is enough
+  std::vector<std::string> derive_types(const std::vector<LayerPlan>& plans) {
+    using enum config::WindowRule;
+    const auto rule = architecture_.windows;
+    std::vector<std::string> types(plans.size(), "full_attention");
+    if (chunk_ > 0)
+      for (std::size_t i = 0; i < plans.size(); ++i)
+        if (plans[i].rotates) types[i] = "chunked_attention";
+    if (rule == unknown && !architecture_.hybrid) return without_rule(types);
+    if (rule == pattern || architecture_.hybrid) return by_pattern(types);
+    if (window_ == 0 || rule == ignored) return types;
+    Index limit = 0;
+    if (rule == from_layer || rule == even_before) {
+      limit = file_.integer("max_window_layers", 0, most_layers).value_or(0);
+      if (!file_.has("max_window_layers"))
+        problems_.add("use_sliding_window needs max_window_layers, which is missing.");
     }
-  }
-
-  void derive_types(std::vector<LayerPlan>& plans) {
-    if (window_ > 0 && architecture_.windows == config::WindowRule::ignored)
-      notes_.push_back(sentence("ignored: sliding_window = ", window_, ", which the code of ",
-                                architecture_.model_type, " does not read."));
-    problems_.require(
-        window_ == 0 || architecture_.windows != config::WindowRule::unknown,
-        "sliding_window = ", window_,
-        ", but which layers slide is not known for this model_type: add layer_types.");
-    const std::string period = full_period();
-    const auto first_window = file_.integer("max_window_layers");
-    if (window_ > 0 && architecture_.windows == config::WindowRule::qwen)
-      problems_.require(first_window.has_value(),
-                        "use_sliding_window needs max_window_layers, which is missing.");
-    for (std::size_t layer = 0; layer < plans.size(); ++layer) {
-      const bool full = period.empty() || period[layer % period.size()] == 'G';
-      std::string& type = plans[layer].type;
-      if (architecture_.linear_hybrid) {
-        if (!full) type = "linear_attention";
-      } else if (window_ > 0) {
-        const auto rule = architecture_.windows;
-        if (rule == config::WindowRule::every || (rule == config::WindowRule::pattern && !full) ||
-            (rule == config::WindowRule::qwen &&
-             static_cast<Index>(layer) >= first_window.value_or(0)))
-          type = "sliding_attention";
-      }
-      if (chunk_ > 0 && architecture_.chunk > 0 && plans[layer].rotates) type = "chunked_attention";
+    for (std::size_t i = 0; i < types.size(); ++i) {
+      const auto layer = static_cast<Index>(i);
+      if (rule == every || rule == every_by_default || rule == every_if_on ||
+          (rule == from_layer && layer >= limit) ||
+          (rule == even_before && layer % 2 == 0 && layer < limit) ||
+          (rule == without_rope && !plans[i].rotates))
+        types[i] = "sliding_attention";
     }
-    if (architecture_.last_full) plans.back().type = "full_attention";
+    return types;
   }
 
-  /// One letter per layer of a period: G sees everything, L does not. "LLLG" is every fourth.
-  std::string full_period() {
-    const char* key = architecture_.linear_hybrid                ? "full_attention_interval"
-                      : file_.mentions("sliding_window_pattern") ? "sliding_window_pattern"
-                                                                 : "_sliding_window_pattern";
-    const Json* value = file_.find(key);
-    if (value != nullptr && value->is_string()) return value->template get<std::string>();
-    const Index every =
-        value == nullptr ? architecture_.pattern : file_.integer(std::string(key)).value_or(0);
-    problems_.require(every >= 0 && every <= most_layers, key, " must be between 1 and ",
-                      most_layers, ", got ", every, ".");
-    if (every <= 0 || every > most_layers) return "";
-    return std::string(static_cast<std::size_t>(every - 1), 'L') + "G";
+  /// Nobody knows which layers a window is for, unless it is as wide as all positions.
+  std::vector<std::string> without_rule(std::vector<std::string> types) {
+    const Json* positions = file_.peek(file_.key_of(spellings::positions));
+    const Index most = positions == nullptr ? 0 : Fields<Json>::as_integer(*positions).value_or(0);
+    if (window_ > 0 && most > 0 && window_ >= most)
+      notes_.push_back(sentence("a window of ", window_, " tokens never bites: there are ", most,
+                                " positions."));
+    else if (window_ > 0)
+      problems_.add(file_.key_of(spellings::windows), " = ", window_,
+                    ", but which layers slide is not known for this model_type: add layer_types.");
+    return types;
+  }
+
+  /// A period of full and other layers: of the file, else of Hugging Face's class.
+  std::vector<std::string> by_pattern(std::vector<std::string> types) {
+    const bool is_linear = architecture_.linear_pattern;
+    if (!architecture_.hybrid && window_ == 0) return types;
+    const std::string key =
+        is_linear ? "full_attention_interval" : file_.spelling(spellings::patterns);
+    const char* other = is_linear ? "linear_attention" : "sliding_attention";
+    const Json* value = key.empty() ? nullptr : file_.peek(key);
+    if (value == nullptr) {
+      auto known = LayerTypeReader<Json>::expand(file_.text("default_layers").value_or(""),
+                                                 static_cast<Index>(types.size()));
+      if (known.empty())
+        problems_.add(is_linear ? "full_attention_interval" : "layer_types",
+                      " is missing, and which of the ", types.size(), " layers of ", model_type_,
+                      " attend how is not known.");
+      return known;
+    }
+    if (value->is_string()) return by_letters(key, types, other);
+    const auto every = file_.integer(key, 1, most_layers);
+    if (!every) return {};
+    for (std::size_t i = 0; i < types.size(); ++i) {
+      const Index at = static_cast<Index>(i) + (architecture_.first_full ? 0 : 1);
+      if (at % *every != 0) types[i] = other;
+    }
+    return types;
+  }
+
+  /// "LLLG": G sees everything, L does not.
+  std::vector<std::string> by_letters(const std::string& key, std::vector<std::string> types,
+                                      const char* other) {
+    const std::string period = file_.text(key).value_or("");
+    if (period.empty() || period.find_first_not_of("LG") != std::string::npos) {
+      problems_.add(key, " must be a number or letters L (local) and G (global), got \"",
+                    shorten(period), "\".");
+      return {};
+    }
+    for (std::size_t i = 0; i < types.size(); ++i)
+      if (period[i % period.size()] == 'L') types[i] = other;
+    return types;
+  }
+
+  /// A code with one window for all of its attention does not read a list.
+  void slide_everywhere(std::vector<LayerPlan>& plans) {
+    using enum config::WindowRule;
+    if (window_ == 0 || (architecture_.windows != every && architecture_.windows != every_if_on))
+      return;
+    Index moved = 0;
+    for (LayerPlan& plan : plans)
+      if (plan.type == "full_attention") plan.type = "sliding_attention", ++moved;
+    if (moved > 0 && file_.peek("layer_types") != nullptr)
+      notes_.push_back(sentence("layer_types lists ", moved,
+                                " layers of full_attention, but the code of ", model_type_,
+                                " has the window in every layer."));
+  }
+
+  void check_types(const std::vector<LayerPlan>& plans) {
+    for (std::size_t layer = 0; layer < plans.size(); ++layer) {
+      const LayerPlan& plan = plans[layer];
+      if (plan.slides() && window_ <= 0)
+        return problems_.add("layer ", layer, " is ", plan.type,
+                             ", but there is no sliding_window that is on.");
+      if (plan.type == "chunked_attention" && chunk_ <= 0)
+        chunk_ = file_.integer("attention_chunk_size", 1, most_tokens).value_or(0);
+      if (plan.type == "chunked_attention" && chunk_ <= 0)
+        return problems_.add("layer ", layer,
+                             " is chunked_attention, but there is no attention_chunk_size.");
+    }
   }
 
   void plan_rotation(std::vector<LayerPlan>& plans) {
-    const auto listed = file_.numbers("no_rope_layers");
-    const auto interval = file_.integer("no_rope_layer_interval");
-    problems_.require(!interval || *interval > 0, "no_rope_layer_interval must be positive, got ",
-                      interval.value_or(1), ".");
-    if (listed && !listed->empty()) {
-      problems_.require(listed->size() == plans.size(), "no_rope_layers has ", listed->size(),
+    const bool reads = architecture_.nope == config::NoPERule::listed ||
+                       architecture_.windows == config::WindowRule::unknown;
+    if (!reads) return;
+    const Json* listed = file_.peek("no_rope_layers");
+    if (listed != nullptr && !(listed->is_array() && listed->empty())) {
+      const auto flags = file_.numbers("no_rope_layers");
+      if (!flags) return;
+      problems_.require(flags->size() == plans.size(), "no_rope_layers has ", flags->size(),
                         " entries for ", plans.size(), " layers.");
-      for (std::size_t layer = 0; layer < std::min(plans.size(), listed->size()); ++layer)
-        plans[layer].rotates = (*listed)[layer] != 0;
+      for (std::size_t layer = 0; layer < std::min(plans.size(), flags->size()); ++layer)
+        plans[layer].rotates = (*flags)[layer] != 0;
       return;
     }
-    if (!interval && architecture_.nope != config::NoPERule::listed) return;
-    const auto every =
-        static_cast<std::size_t>(std::max<Index>(1, interval.value_or(architecture_.pattern)));
-    for (std::size_t layer = 0; layer < plans.size(); ++layer)
-      plans[layer].rotates = (layer + 1) % every != 0;
+    const auto every = file_.integer("no_rope_layer_interval", 1, most_layers);
+    if (every)
+      for (std::size_t layer = 0; layer < plans.size(); ++layer)
+        plans[layer].rotates = (static_cast<Index>(layer) + 1) % *every != 0;
+  }
+
+  void finish_rotation(std::vector<LayerPlan>& plans) {
+    using enum config::NoPERule;
+    const auto rule = architecture_.nope;
+    const bool none =
+        rule == always || (rule == mla_use_nope && file_.boolean("mla_use_nope").value_or(true)) ||
+        (rule == unless_rope && file_.text("position_embedding_type").value_or("") != "rope");
+    for (LayerPlan& plan : plans) {
+      if (none) plan.rotates = false;
+      if (rule == full_layers || (rule == full_layers_if_window && window_ > 0))
+        plan.rotates = plan.slides();
+      if (!plan.attends()) plan.rotates = false;
+    }
   }
 
   const Fields<Json>& file_;
   const config::Architecture& architecture_;
+  std::string_view model_type_;
   std::vector<std::string>& notes_;
   Problems& problems_;
   Position window_ = 0;

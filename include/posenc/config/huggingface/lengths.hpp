@@ -25,8 +25,16 @@ namespace huggingface {
 /// The longest position that a file promises; 0: it does not say.
 template <class Json>
 [[nodiscard]] Position max_positions(const Fields<Json>& file) {
-  return file.integer({"max_position_embeddings", "n_positions", "max_seq_len", "seq_length"})
-      .value_or(0);
+  std::string key = file.spelling(spellings::positions);
+  if (key.empty())
+    for (const char* other : spellings::lengths)
+      if (key.empty() && file.peek(other) != nullptr) key = other;
+  if (key.empty()) key = file.key_of(spellings::positions);
+  // A tokenizer's length may be "as long as you like".
+  const Json* value = file.find(key);
+  if (key == "model_max_length" && value != nullptr && value->is_number() && *value > 1e12)
+    return 0;
+  return file.integer(key, 1, most_tokens).value_or(0);
 }
 
 template <class Json>
@@ -40,6 +48,7 @@ class LengthReader {
   static constexpr const char* original_key = "original_max_position_embeddings";
 
   [[nodiscard]] Position max() const { return max_; }
+  [[nodiscard]] bool is_bad() const { return file_.is_bad(file_.key_of(spellings::positions)); }
   [[nodiscard]] bool has_original() const {
     return dict_.find(original_key) != nullptr || file_.find(original_key) != nullptr;
   }
@@ -60,6 +69,8 @@ class LengthReader {
 
   void check_factor(double factor) {
     problems_.require(factor >= 1, dict_.path("factor"), " must be at least 1, got ", factor, ".");
+    problems_.require(factor <= greatest_factor, dict_.path("factor"), " must be at most ",
+                      greatest_factor, ", got ", factor, ".");
   }
 
   /// `factor`, or the ratio of the lengths; `must_mention`: then the key must be there and be null.
@@ -86,7 +97,8 @@ class LengthReader {
   }
 
   Position read_original(config::LayerKind& layer) {
-    const auto in_dict = dict_.integer(original_key), in_file = file_.integer(original_key);
+    const auto in_dict = dict_.integer(original_key, 1, most_tokens),
+               in_file = file_.integer(original_key, 1, most_tokens);
     const bool dict_wins = per_layer_ ? in_dict.has_value() : !in_file;
     const auto chosen = dict_wins ? in_dict : in_file;
     if (in_dict && in_file && *in_dict != *in_file)
@@ -94,12 +106,12 @@ class LengthReader {
           "original context ", *chosen, ": ", dict_wins ? dict_.path(original_key) : original_key,
           " wins over ", dict_wins ? original_key : dict_.path(original_key), " = ",
           dict_wins ? *in_file : *in_dict, "."));
-    if (chosen) {
-      problems_.require(*chosen > 0, original_key, " must be positive, got ", *chosen, ".");
-      return *chosen;
+    if (chosen) return *chosen;
+    if (dict_.is_bad(original_key) || file_.is_bad(original_key) || is_bad()) return 0;
+    if (max_ == 0) {
+      problems_.add("neither ", dict_.path(original_key), " nor max_position_embeddings is given.");
+      return 0;
     }
-    problems_.require(max_ > 0, "neither ", dict_.path(original_key),
-                      " nor max_position_embeddings is given.");
     layer.notes.push_back(sentence("original context ", max_, ": ", original_key,
                                    " is absent, and max_position_embeddings stands for it."));
     return max_;

@@ -8,90 +8,118 @@
 //   rope_type   rope_type, else type, else "default"; "su" is longrope, "mrope" is default with
 //               axes
 //   base        rope_theta of the dictionary, else rope_theta or rotary_emb_base of the file, else
-//               the default of the model's code
-//   channels    qk_rope_head_dim, the last ones; else rotary_dim, else partial_rotary_factor of the
-//               dictionary, else partial_rotary_factor, rotary_pct or rope_pct of the file, the
-//               first ones
+//               the default of Hugging Face's class, else 10000; times rope_ratio (ChatGLM)
+//   channels    channels.hpp
 //   layout      Options, else rope_interleave, else the architecture's
 //
 // Two spellings of one thing with two values are a contradiction and an error, except that the
 // dictionary of a layer type wins over the file without a word: it is there to say something else.
 #pragma once
 
+#include <posenc/config/huggingface/axes.hpp>
+#include <posenc/config/huggingface/channels.hpp>
 #include <posenc/config/huggingface/schemes.hpp>
-#include <posenc/config/huggingface/unsupported.hpp>
-
-#include <numeric>
-#include <span>
+#include <posenc/config/huggingface/unused.hpp>
 
 POSENC_NAMESPACE_BEGIN
 namespace huggingface {
 
-/// Shape of the heads of one kind of layer.
-struct HeadGeometry {
-  Index head_dim = 0;
-  Index mla_rope_dim = 0;  ///< rotated block at the end of the head (qk_rope_head_dim); 0: not MLA
+/// What a dictionary is beside its values.
+struct DictionaryPlace {
+  std::string where;       ///< "rope_scaling", "rope_parameters.full_attention"
+  bool per_layer = false;  ///< one of several, by layer type
+  bool of_class = false;   ///< the class's, where the file has none
 };
 
 template <class Json>
 class RopeReader {
  public:
-  RopeReader(const Fields<Json>& file, const config::Architecture& architecture,
+  RopeReader(const Fields<Json>& file, const config::Architecture& architecture, bool is_known,
              const Options& options, Problems& problems)
-      : file_(file), architecture_(architecture), options_(options), problems_(problems) {}
+      : file_(file), architecture_(architecture), is_known_(is_known), options_(options),
+        problems_(problems) {}
 
-  /// `dict` may be null: no dictionary. `per_layer`: it is one of several, by layer type.
-  [[nodiscard]] config::Rotation read(const Json* dict, const std::string& where, bool per_layer,
-                                      const HeadGeometry& heads, config::LayerKind& layer) {
+  /// `dict` may be null: no dictionary.
+  [[nodiscard]] config::Rotation read(const Json* dict, const DictionaryPlace& place,
+                                      const Heads& heads, config::LayerKind& layer) {
     static const Json empty = Json::object();
-    const Fields<Json> fields(dict == nullptr ? empty : *dict, where, problems_);
+    const Fields<Json> fields(dict == nullptr ? empty : *dict, place.where, problems_);
     const std::size_t before = problems_.sentences().size();
     config::Rotation rotation;
-    rotation.head_dim = heads.head_dim;
+    rotation.head_dim = layer.head_dim;
     rotation.type = read_type(fields);
-    rotation.base = read_base(fields, per_layer, layer);
-    read_channels(fields, per_layer, heads, rotation, layer);
-    read_axes(fields, rotation, layer);
-    SchemeReader<Json>(file_, fields, architecture_, options_, per_layer, problems_)
+    rotation.base = read_base(fields, place, layer);
+    read_layout(rotation);
+    ChannelReader<Json>(file_, problems_)
+        .read(fields, place.per_layer || place.of_class, heads, rotation, layer);
+    read_axes(fields, architecture_, rotation, layer, problems_);
+    SchemeReader<Json>(file_, fields, architecture_, options_, place.per_layer, problems_)
         .read(rotation, layer);
-    report_unused_keys(fields, rotation.type, options_.ignore_unknown_keys, layer.notes, problems_);
-    if (problems_.sentences().size() == before) rotation.check(problems_);
+    check_repeated_length(fields);
+    check_mscale(fields);
+    report_unused_of_scheme(fields, rotation.type, options_, layer.notes, problems_);
+    if (problems_.sentences().size() == before) check(rotation, place.where);
     return rotation;
   }
 
   /// Rotation without a scheme, for layers that the dictionary does not concern.
-  [[nodiscard]] config::Rotation plain(double base, const HeadGeometry& heads,
-                                       config::LayerKind& layer) {
+  [[nodiscard]] config::Rotation plain(double base, const Heads& heads, config::LayerKind& layer) {
     static const Json empty = Json::object();
     const Fields<Json> fields(empty, "", problems_);
+    const std::size_t before = problems_.sentences().size();
     config::Rotation rotation;
-    rotation.head_dim = heads.head_dim;
+    rotation.head_dim = layer.head_dim;
     rotation.base = base;
     rotation.type = "default";
     rotation.trained_context = max_positions(file_);
-    read_channels(fields, true, heads, rotation, layer);
+    read_layout(rotation);
+    ChannelReader<Json>(file_, problems_).read(fields, true, heads, rotation, layer);
+    if (problems_.sentences().size() == before) check(rotation, "");
     return rotation;
   }
 
-  [[nodiscard]] double read_base(const Fields<Json>& fields, bool per_layer,
+  [[nodiscard]] double read_base(const Fields<Json>& fields, const DictionaryPlace& place,
                                  config::LayerKind& layer) {
     const auto in_dict = fields.number("rope_theta");
-    const char* name = file_.mentions("rope_theta") || !file_.mentions("rotary_emb_base")
-                           ? "rope_theta"
-                           : "rotary_emb_base";
-    const auto in_file = file_.number(name);
-    if (in_dict && in_file && *in_dict != *in_file && !per_layer)
+    const std::string name = file_.key_of(spellings::base);
+    const auto in_file = file_.peek(name) == nullptr ? std::nullopt : file_.number(name);
+    const bool may_differ = place.per_layer || place.of_class;
+    if (in_file && !in_dict && name == "rope_theta" && !architecture_.base_key.empty() &&
+        !file_.is_bad(name))
+      problems_.add("rope_theta = ", *in_file,
+                    " is not read by the code of this model_type, which reads ",
+                    architecture_.base_key, ": write that.");
+    if (in_dict && in_file && *in_dict != *in_file && !may_differ)
       problems_.add(fields.path("rope_theta"), " = ", *in_dict, " and ", name, " = ", *in_file,
                     " contradict each other: keep one.");
-    if (in_dict)
-      layer.notes.push_back(sentence("base ", *in_dict, " from ", fields.path("rope_theta"), "."));
-    else if (in_file)
-      layer.notes.push_back(sentence("base ", *in_file, " from ", name, "."));
-    else
+    double base = 10000;
+    std::string from = name;
+    if (in_dict && !(place.of_class && in_file && !place.per_layer)) {
+      base = *in_dict;
+      from = fields.path("rope_theta");
+      layer.notes.push_back(sentence("base ", base, " from ", from,
+                                     place.of_class ? " of Hugging Face's class." : "."));
+    } else if (in_file) {
+      base = *in_file;
+      layer.notes.push_back(sentence("base ", base, " from ", name, "."));
+    } else {
+      const Json* known = file_.class_value("rope_theta");
+      if (known != nullptr && known->is_number()) base = known->template get<double>();
       layer.notes.push_back(
-          sentence("base ", architecture_.base,
-                   " because rope_theta is absent: the default of the model's code."));
-    return in_dict ? *in_dict : in_file ? *in_file : architecture_.base;
+          sentence("base ", base, " because rope_theta is absent: ",
+                   is_known_ ? "the default of the model's code." : "the usual default."));
+    }
+    if (const auto ratio = file_.number("rope_ratio")) {
+      base *= *ratio;
+      from += " times rope_ratio";
+      layer.notes.push_back(sentence("base times rope_ratio = ", *ratio, "."));
+    }
+    if (base > 1 && std::isfinite(base)) return base;
+    problems_.add(from,
+                  " must be greater than 1 and finite: the base must be positive, and pairs "
+                  "turn ever more slowly, got ",
+                  base, ".");
+    return 10000;
   }
 
  private:
@@ -104,16 +132,17 @@ class RopeReader {
   std::string read_type(const Fields<Json>& fields) {
     const auto type = fields.text("rope_type"), legacy = fields.text("type");
     if (type && legacy && resolve_alias(*type) != resolve_alias(*legacy))
-      problems_.add(fields.path("rope_type"), " = \"", *type, "\" and ", fields.path("type"),
-                    " = \"", *legacy, "\" contradict each other: keep rope_type.");
-    if (legacy == "mrope" && !fields.mentions("mrope_section") &&
+      problems_.add(fields.path("rope_type"), " = \"", shorten(*type), "\" and ",
+                    fields.path("type"), " = \"", shorten(*legacy),
+                    "\" contradict each other: keep rope_type.");
+    if (legacy == "mrope" && fields.peek("mrope_section") == nullptr &&
         architecture_.sections.axes() == 0)
       problems_.add(fields.path("type"), " is \"mrope\", but mrope_section is missing.");
-    if (!type && !legacy)
+    if (!type && !legacy && !fields.is_bad("rope_type") && !fields.is_bad("type"))
       for (const char* scaling :
            {"factor", "alpha", "short_factor", "long_factor", "low_freq_factor"})
         if (fields.find(scaling) != nullptr) {
-          problems_.add(fields.path(scaling),
+          problems_.add(fields.path(scaling), " = ", echo(*fields.find(scaling)),
                         " is given, but neither rope_type nor type says of which "
                         "scheme: add rope_type.");
           break;
@@ -121,102 +150,55 @@ class RopeReader {
     return resolve_alias(type ? *type : legacy ? *legacy : "default");
   }
 
-  void read_channels(const Fields<Json>& fields, bool per_layer, const HeadGeometry& heads,
-                     config::Rotation& rotation, config::LayerKind& layer) {
+  void read_layout(config::Rotation& rotation) const {
     rotation.layout = options_.layout.value_or(architecture_.layout);
-    if (const auto paired = file_.boolean("rope_interleave"); paired && !options_.layout)
+    if (const auto paired = file_.boolean(file_.key_of(spellings::interleaved));
+        paired && !options_.layout)
       rotation.layout = *paired ? config::LayoutName::interleaved : config::LayoutName::half_split;
-    const auto of_dict = fields.number("partial_rotary_factor");
-    if (heads.mla_rope_dim != 0) {
-      rotation.rotary_dim = heads.mla_rope_dim;
-      rotation.rotary_offset = heads.head_dim - heads.mla_rope_dim;
-      layer.notes.push_back(sentence("the last ", heads.mla_rope_dim, " of ", heads.head_dim,
-                                     " channels rotate (qk_rope_head_dim, qk_nope_head_dim)."));
-      return;
-    }
-    rotation.rotary_dim = heads.head_dim;
-    if (rotation.type == "proportional") return;  // the fraction is the scheme's own
-    std::optional<double> of_file;
-    std::string name;
-    for (const char* spelling : {"partial_rotary_factor", "rotary_pct", "rope_pct"})
-      if (const auto value = file_.number(spelling); value && !of_file) {
-        of_file = value;
-        name = spelling;
-      }
-    if (of_dict && of_file && *of_dict != *of_file && !per_layer)
-      problems_.add(fields.path("partial_rotary_factor"), " = ", *of_dict, " and ", name, " = ",
-                    *of_file, " contradict each other: keep one.");
-    const auto channels = file_.integer("rotary_dim");
-    problems_.require(file_.mentions("rotary_dim") || !architecture_.needs_rotary_dim,
-                      "model_type \"", architecture_.model_type,
-                      "\" needs rotary_dim, which is missing (null: all channels rotate).");
-    const double fraction = of_dict ? *of_dict : of_file ? *of_file : architecture_.partial;
-    if (!(fraction > 0 && fraction <= 1)) {
-      problems_.add(of_dict ? fields.path("partial_rotary_factor") : name,
-                    " must be greater than 0 and at most 1, got ", fraction, ".");
-      return;
-    }
-    const Index by_fraction = static_cast<Index>(static_cast<double>(heads.head_dim) * fraction);
-    if (channels && (of_dict || of_file) && *channels != by_fraction)
-      problems_.add("rotary_dim = ", *channels, " and ",
-                    of_dict ? fields.path("partial_rotary_factor") : name, " = ", fraction, " of ",
-                    heads.head_dim, " channels contradict each other.");
-    rotation.rotary_dim = channels.value_or(by_fraction);
-    if (rotation.rotary_dim == heads.head_dim) return;
-    if (channels)
-      layer.notes.push_back(sentence("the first ", rotation.rotary_dim, " of ", heads.head_dim,
-                                     " channels rotate (rotary_dim)."));
-    else
-      layer.notes.push_back(
-          sentence("the first ", rotation.rotary_dim, " of ", heads.head_dim,
-                   " channels rotate (partial rotary factor ", fraction,
-                   of_dict || of_file ? ")." : ", the default of the model's code)."));
   }
 
-  /// Coordinates of positions. An architecture that has them has them always, in its code's way.
-  void read_axes(const Fields<Json>& fields, config::Rotation& rotation, config::LayerKind& layer) {
-    const Index pairs = rotation.rotary_dim / 2;
-    const auto given = fields.numbers("mrope_section");
-    const auto interleaved = fields.boolean("mrope_interleaved");
-    const bool known = architecture_.sections.axes() != 0;
-    problems_.require(!interleaved || !known || *interleaved == architecture_.interleaved_axes,
-                      fields.path("mrope_interleaved"), " = ",
-                      interleaved.value_or(false) ? "true" : "false", ", but the code of ",
-                      architecture_.model_type, " does ",
-                      architecture_.interleaved_axes ? "" : "not ", "interleave coordinates.");
-    problems_.require(given || known || !interleaved, fields.path("mrope_interleaved"),
-                      " is given, but mrope_section is missing.");
-    if (!given && !known) return;
-    MRoPE axes{architecture_.sections,
-               known ? architecture_.interleaved_axes : interleaved.value_or(false)};
-    if (given) {
-      std::vector<Index> sections;
-      double sum = 0;
-      for (const double section : *given) {
-        if (section >= 0 && section <= static_cast<double>(pairs) && section == std::floor(section))
-          sections.push_back(static_cast<Index>(section));
-        sum += section;
-      }
-      problems_.require(
-          sections.size() == 3 && given->size() == 3 && sum == static_cast<double>(pairs),
-          fields.path("mrope_section"), " must be three whole numbers that sum to the ", pairs,
-          " rotary pairs, got ", given->size(), " numbers that sum to ", sum, ".");
-      axes.sections = MRoPE::Sections(std::span<const Index>(sections));
-    } else {
-      const Index sum = std::accumulate(axes.sections.begin(), axes.sections.end(), Index{0});
-      problems_.require(sum == pairs, fields.path("mrope_section"),
-                        " is missing, and the default of ", architecture_.model_type, " is for ",
-                        sum, " rotary pairs, not ", pairs, ".");
+  /// 5.x writes max_position_embeddings into some dictionaries as well.
+  void check_repeated_length(const Fields<Json>& fields) {
+    const auto repeated = fields.integer("max_position_embeddings");
+    const Position most = max_positions(file_);
+    problems_.require(!repeated || most == 0 || *repeated == most,
+                      fields.path("max_position_embeddings"), " = ", repeated.value_or(0),
+                      " and max_position_embeddings = ", most, " contradict each other: keep one.");
+  }
+
+  /// Whether a model multiplies its softmax scale by mscale_all_dim is a matter of its code.
+  void check_mscale(const Fields<Json>& fields) {
+    const auto all = fields.number("mscale_all_dim");
+    if (!is_known_ && all && *all != 0 && !options_.ignore_unknown_keys)
+      problems_.add(fields.path("mscale_all_dim"), " = ", *all,
+                    " multiplies the softmax scale in some models and not in others, and which it "
+                    "is for this model_type is not known: ",
+                    options_.remedies.ignore_unknown_keys, " for a scale without it.");
+  }
+
+  /// The same checks as bind(), and that no frequency is lost at the longest position.
+  void check(const config::Rotation& rotation, const std::string& where) {
+    if (rotation.head_dim == 0) return;  // said already
+    Problems found;
+    rotation.check(found);
+    for (const std::string& sentence : found.sentences())
+      problems_.add(where.empty() ? "" : where + ": ", sentence);
+    if (!found.empty()) return;
+    for (const Position length :
+         {Position{0}, 2 * std::max<Position>(rotation.trained_context, 1)}) {
+      const RotaryState state = rotation.state(length);
+      if (std::isfinite(state.base) && state.inv_freq.isFinite().all() &&
+          std::isfinite(state.attention_factor))
+        continue;
+      problems_.add(where, ": the frequencies of rope_type \"", rotation.type, "\" with factor ",
+                    rotation.factor, " are not finite at ", length, " tokens.");
+      return;
     }
-    rotation.axes.rule = axes;
-    layer.notes.push_back(sentence(
-        given ? "mrope_section" : "the model's code, which has a default mrope_section",
-        ": text has equal coordinates on all axes, so it is plain RoPE; image tokens need position "
-        "ids per axis."));
   }
 
   const Fields<Json>& file_;
   const config::Architecture& architecture_;
+  bool is_known_;
   const Options& options_;
   Problems& problems_;
 };

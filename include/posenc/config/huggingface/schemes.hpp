@@ -25,16 +25,10 @@
 #pragma once
 
 #include <posenc/config/huggingface/lengths.hpp>
+#include <posenc/config/huggingface/options.hpp>
 
 POSENC_NAMESPACE_BEGIN
 namespace huggingface {
-
-struct Options {
-  std::optional<config::LayoutName> layout{};  ///< for a model_type that posenc does not know
-  LongRoPESelection long_rope = LongRoPESelection::by_length;  ///< which list of longrope applies
-  bool ignore_unknown_keys =
-      false;  ///< go on where a rotary dictionary has a key unknown to posenc
-};
 
 template <class Json>
 class SchemeReader {
@@ -49,7 +43,7 @@ class SchemeReader {
     const std::string& type = rotation.type;
     rotation.trained_context = lengths_.max();
     if (type == "default") {
-      if (architecture_.model_type == "qwen") read_qwen(rotation, layer);
+      if (architecture_.length_flags) read_qwen(rotation, layer);
     } else if (type == "linear") {
       rotation.factor = lengths_.read_factor(type);
       rotation.trained_context = 0;
@@ -74,7 +68,7 @@ class SchemeReader {
                                 .original_context = rotation.trained_context}};
     } else if (type == "proportional") {
       const auto fraction = dict_.number("partial_rotary_factor"),
-                 of_file = file_.number("partial_rotary_factor");
+                 of_file = file_.number(file_.key_of(spellings::partial));
       rotation.factor = dict_.number("factor").value_or(1);
       lengths_.check_factor(rotation.factor);
       rotation.scheme =
@@ -86,7 +80,8 @@ class SchemeReader {
                                            .form = mixed ? NTKForm::su_mixed : NTKForm::su_fixed,
                                            .exponent = mixed.value_or(NTK{}.exponent)}};
     } else {
-      problems_.add(dict_.path("rope_type"), " = \"", type,
+      problems_.add(dict_.path(dict_.has("rope_type") ? "rope_type" : "type"), " = \"",
+                    shorten(type),
                     "\" is not a scheme that posenc knows: default, "
                     "linear, dynamic, yarn, longrope, llama3, proportional, ntk.");
     }
@@ -102,7 +97,7 @@ class SchemeReader {
       return;
     }
     rotation.factor = lengths_.read_factor("dynamic");
-    problems_.require(lengths_.max() > 0,
+    problems_.require(lengths_.max() > 0 || lengths_.is_bad(),
                       "rope_type \"dynamic\" needs max_position_embeddings, which is missing.");
     rotation.scheme = config::LengthScheme{
         DynamicNTK{.factor = rotation.factor, .original_context = lengths_.max()}};
@@ -110,15 +105,15 @@ class SchemeReader {
 
   /// The first Qwen: dynamic NTK and log-n scaling, by flags of their own.
   void read_qwen(config::Rotation& rotation, config::LayerKind& layer) {
-    const Position trained = file_.integer("seq_length").value_or(lengths_.max());
+    const Position trained = file_.integer("seq_length", 1, most_tokens).value_or(lengths_.max());
     rotation.trained_context = trained;
-    if (file_.boolean("use_dynamic_ntk").value_or(false)) {
+    if (file_.flag("use_dynamic_ntk")) {
       rotation.type = "dynamic";
       rotation.scheme = config::LengthScheme{
           DynamicNTK{.original_context = trained, .form = DynamicNTKForm::qwen}};
       layer.notes.push_back("use_dynamic_ntk: dynamic NTK by Qwen's own rule, beyond seq_length.");
     }
-    if (file_.boolean("use_logn_attn").value_or(false))
+    if (file_.flag("use_logn_attn"))
       layer.score.rule = LogN{.base_length = trained, .clipped = true};
   }
 
@@ -131,7 +126,8 @@ class SchemeReader {
     yarn.mscale = dict_.number("mscale");
     yarn.mscale_all_dim = dict_.number("mscale_all_dim");
     yarn.attention_factor = dict_.number("attention_factor");
-    if (architecture_.mscale_in_softmax) yarn.temperature_rule = YaRNTemperature::deepseek;
+    if (architecture_.scale == config::ScaleRule::mscale)
+      yarn.temperature_rule = YaRNTemperature::deepseek;
     const std::string_view rule = yarn.resolve_temperature().rule;
     if (const auto multiplier = dict_.number("attn_factor")) {
       problems_.require(!yarn.attention_factor || *yarn.attention_factor == *multiplier,

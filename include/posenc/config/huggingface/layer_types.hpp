@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT
+//
+// Kinds of layers, by the names of layer_types, from each of the keys that say them:
+//
+//   layer_types                    a name per layer
+//   layers_block_type              a name per layer; `block_types` repeats
+//   hybrid_override_pattern        a letter per layer: M mamba, * attention, E experts, - MLP
+//   attention_types                [[["global", "local"], 6]] (GPT-Neo)
+//   attn_type_list                 1 attends, 0 is linear (MiniMax)
+//   linear_attn_config             full_attn_layers, counted from 1 (Kimi Linear)
+//   attn_layer_indices, full_attn_idxs              the layers that attend
+//   cross_attention_layers                          the layers that look elsewhere (Llama 3.2 Vision)
+//   attn_layer_period, attn_layer_offset            every n-th attends (Jamba)
+//   layer_group_size                                the last of each group attends (Ling)
+//
+// Some names are older or narrower words for others: `attention` is full_attention, `mamba` and
+// `recurrent` are linear_attention, `deepseek_sparse_attention` is indexed_attention.
+#pragma once
+
+#include <posenc/config/huggingface/fields.hpp>
+
+#include <algorithm>
+
+POSENC_NAMESPACE_BEGIN
+namespace huggingface {
+
+/// What a kind of layer is to attention.
+struct LayerTypeRow {
+  std::string_view name;
+  char letter;   ///< in a string with a letter per layer
+  bool attends;  ///< has self-attention, perhaps beside something else
+  bool slides;   ///< within a window
+};
+
+inline constexpr LayerTypeRow layer_type_rows[] = {
+    {"full_attention", 'F', true, false},
+    {"sliding_attention", 'S', true, true},
+    {"chunked_attention", 'C', true, false},
+    {"indexed_attention", 'I', true, false},  // some keys of all, chosen by the model
+    {"hybrid", 'H', true, false},             // attention beside a recurrence
+    {"hybrid_sliding", 'h', true, true},
+    {"linear_attention", 'L', false, false},
+    {"conv", 'V', false, false},
+    {"moe", 'E', false, false},
+    {"mlp", 'M', false, false},
+    {"no_op", 'N', false, false},
+    {"cross_attention", 'X', false, false},
+};
+
+[[nodiscard]] inline const LayerTypeRow* find_layer_type(std::string_view name) {
+  for (const LayerTypeRow& row : layer_type_rows)
+    if (row.name == name) return &row;
+  return nullptr;
+}
+
+/// The name of today for a name that a file may have.
+[[nodiscard]] inline std::string current_name(const std::string& name) {
+  constexpr std::pair<std::string_view, std::string_view> older[] = {
+      {"attention", "full_attention"},
+      {"global", "full_attention"},
+      {"global_attention", "full_attention"},
+      {"local", "sliding_attention"},
+      {"local_attention", "sliding_attention"},
+      {"mamba", "linear_attention"},
+      {"mamba2", "linear_attention"},
+      {"recurrent", "linear_attention"},
+      {"short_conv", "conv"},
+      {"deepseek_sparse_attention", "indexed_attention"},
+      {"noop", "no_op"},
+  };
+  for (const auto& [old, now] : older)
+    if (old == name) return std::string(now);
+  return name;
+}
+
+/// Keys under which a dictionary of rotary parameters may have a dictionary per kind of layer.
+[[nodiscard]] inline bool is_layer_label(const std::string& name) {
+  return find_layer_type(current_name(name)) != nullptr || name == "main" || name == "compress";
+}
+
+template <class Json>
+class LayerTypeReader {
+ public:
+  LayerTypeReader(const Fields<Json>& file, Problems& problems)
+      : file_(file), problems_(problems) {}
+
+  /// A name per layer, or nothing where no key lists them. `count`: layers, 0 if not known.
+  [[nodiscard]] std::vector<std::string> read(Index count) {
+    for (const char* key : {"layer_types", "layers_block_type"})
+      if (has(key)) return named(file_.texts(key).value_or(std::vector<std::string>{}), key);
+    if (has("hybrid_override_pattern")) return lettered();
+    if (has("attention_types")) return repeated();
+    if (has("attn_type_list")) return marked();
+    if (const Json* linear = file_.peek("linear_attn_config"))
+      if (linear->is_object() && linear->contains("full_attn_layers") && has("linear_attn_config"))
+        return kimi(*linear, count);
+    if (count <= 0) return {};
+    if (has("block_types")) return periodic(count);
+    if (has("attn_layer_indices"))
+      return indexed("attn_layer_indices", count, "linear_attention", "full_attention");
+    if (has("full_attn_idxs")) return indexed("full_attn_idxs", count, "conv", "full_attention");
+    if (has("cross_attention_layers"))
+      return indexed("cross_attention_layers", count, "full_attention", "cross_attention");
+    if (has("layer_group_size")) return every("layer_group_size", "", count);
+    if (has("attn_layer_period")) return every("attn_layer_period", "attn_layer_offset", count);
+    return {};
+  }
+
+  /// The key that listed them.
+  [[nodiscard]] const std::string& source() const { return source_; }
+
+  /// "SSSF" of the class's defaults, repeated; '!' before it: only for as many layers as it has.
+  [[nodiscard]] static std::vector<std::string> expand(std::string_view letters, Index count) {
+    const bool is_whole = letters.starts_with('!');
+    if (is_whole) letters.remove_prefix(1);
+    std::vector<std::string> types;
+    if (letters.empty() || (is_whole && std::ssize(letters) != count)) return types;
+    for (Index i = 0; i < count; ++i)
+      types.emplace_back(name_of(letters[static_cast<std::size_t>(i) % letters.size()]));
+    return types;
+  }
+
+ private:
+  /// Present, and not an empty list.
+  bool has(const char* key) {
+    const Json* value = file_.peek(key);
+    if (value == nullptr || (value->is_array() && value->empty())) return false;
+    source_ = key;
+    return true;
+  }
+
+  static std::string_view name_of(char letter) {
+    for (const LayerTypeRow& row : layer_type_rows)
+      if (row.letter == letter) return row.name;
+    return "";
+  }
+
+  std::vector<std::string> named(std::vector<std::string> types, const char* key) {
+    for (std::size_t layer = 0; layer < types.size(); ++layer) {
+      const std::string now = current_name(types[layer]);
+      if (find_layer_type(now) == nullptr) {
+        problems_.add(key, "[", layer, "] = ", echo(Json(types[layer])),
+                      " is not a kind of layer that posenc can express: full_attention, "
+                      "sliding_attention, chunked_attention, indexed_attention, hybrid, "
+                      "linear_attention, mamba, conv, mlp, moe.");
+        return {};  // one example is enough
+      }
+      types[layer] = now;
+    }
+    return types;
+  }
+
+  std::vector<std::string> lettered() {
+    const std::string pattern = file_.text("hybrid_override_pattern").value_or("");
+    std::vector<std::string> types;
+    for (const char letter : pattern)
+      if (letter != '|') {
+        const std::size_t at = std::string_view("M*E-").find(letter);
+        if (at == std::string_view::npos) {
+          problems_.add("hybrid_override_pattern = \"", shorten(pattern),
+                        "\" has a letter that is none of M (mamba), * (attention), E, - (MLP): \"",
+                        std::string(1, letter), "\".");
+          return {};
+        }
+        constexpr const char* names[] = {"linear_attention", "full_attention", "moe", "mlp"};
+        types.emplace_back(names[at]);
+      }
+    problems_.require(!types.empty(), "hybrid_override_pattern = \"", shorten(pattern),
+                      "\" has no layers.");
+    return types;
+  }
+
+  std::vector<std::string> repeated() {
+    const Json* groups = file_.find("attention_types");
+    std::vector<std::string> types;
+    bool is_right = groups->is_array();
+    if (is_right)
+      for (const Json& group : *groups) {
+        is_right = is_right && group.is_array() && group.size() == 2 && group[0].is_array();
+        const auto times = is_right ? Fields<Json>::as_integer(group[1]) : std::nullopt;
+        if (!(is_right = is_right && times && *times >= 0 && *times <= most_layers)) break;
+        for (Index i = 0; i < *times && std::ssize(types) <= most_layers; ++i)
+          for (const Json& name : group[0])
+            if (name.is_string()) types.push_back(name.template get<std::string>());
+      }
+    if (!is_right) {
+      problems_.add("attention_types must be lists of names with a number of repetitions, got ",
+                    echo(*groups), ".");
+      return {};
+    }
+    return named(std::move(types), "attention_types");
+  }
+
+  std::vector<std::string> marked() {
+    std::vector<std::string> types;
+    for (const double mark : file_.numbers("attn_type_list").value_or(std::vector<double>{}))
+      types.emplace_back(mark != 0 ? "full_attention" : "linear_attention");
+    return types;
+  }
+
+  std::vector<std::string> kimi(const Json& linear, Index count) {
+    file_.mark_used("linear_attn_config");
+    const Fields<Json> fields(linear, "linear_attn_config", problems_);
+    const auto full = fields.numbers("full_attn_layers").value_or(std::vector<double>{});
+    Index last = count;
+    if (last <= 0)
+      for (const auto* key : {"full_attn_layers", "kda_layers"})
+        for (const double layer : fields.numbers(key).value_or(std::vector<double>{}))
+          if (layer <= static_cast<double>(most_layers))
+            last = std::max(last, static_cast<Index>(layer));
+    return place(full, "linear_attn_config.full_attn_layers", 1, last, "linear_attention",
+                 "full_attention");
+  }
+
+  std::vector<std::string> indexed(const char* key, Index count, const char* others,
+                                   const char* these) {
+    return place(file_.numbers(key).value_or(std::vector<double>{}), key, 0, count, others, these);
+  }
+
+  std::vector<std::string> place(const std::vector<double>& layers, const char* key, Index first,
+                                 Index count, const char* others, const char* these) {
+    std::vector<std::string> types(static_cast<std::size_t>(std::max<Index>(count, 0)), others);
+    for (const double layer : layers) {
+      const double at = layer - static_cast<double>(first);
+      if (!(at >= 0 && at < static_cast<double>(types.size())) || at != std::floor(at)) {
+        problems_.add(key, " has ", layer, ", which is none of the ", types.size(), " layers.");
+        return {};
+      }
+      types[static_cast<std::size_t>(at)] = these;
+    }
+    return types;
+  }
+
+  std::vector<std::string> periodic(Index count) {
+    auto names =
+        named(file_.texts("block_types").value_or(std::vector<std::string>{}), "block_types");
+    std::vector<std::string> types;
+    for (Index i = 0; i < count && !names.empty(); ++i)
+      types.push_back(names[static_cast<std::size_t>(i) % names.size()]);
+    return types;
+  }
+
+  std::vector<std::string> every(const std::string& period_key, const std::string& offset_key,
+                                 Index count) {
+    const auto period = file_.integer(period_key, 1, most_layers);
+    if (!period) return {};
+    const Index offset =
+        offset_key.empty() ? *period - 1 : file_.integer(offset_key, 0, *period - 1).value_or(0);
+    std::vector<std::string> types;
+    for (Index i = 0; i < count; ++i)
+      types.emplace_back(i % *period == offset ? "full_attention" : "linear_attention");
+    return types;
+  }
+
+  const Fields<Json>& file_;
+  Problems& problems_;
+  std::string source_{};
+};
+
+}  // namespace huggingface
+POSENC_NAMESPACE_END
