@@ -41,16 +41,16 @@ class Scheme {
   using Embedding = std::function<AddedEmbedding(std::span<const double> learned)>;
 
   /// The same in all layers; nothing is learned.
-  Scheme(std::string name_, AnyEncoding encoding)
+  Scheme(std::string name_, const AnyEncoding& encoding)
       : name(std::move(name_)), layers([encoding](Index count, std::span<const double>) {
           return LayerSchedule::uniform(count, encoding);
         }) {}
   /// By layers.
-  Scheme(std::string name_, std::function<LayerSchedule(Index layers)> of_layers)
+  Scheme(std::string name_, const std::function<LayerSchedule(Index layers)>& of_layers)
       : name(std::move(name_)),
         layers([of_layers](Index count, std::span<const double>) { return of_layers(count); }) {}
   /// The same in all layers, which learn together.
-  Scheme(std::string name_, std::vector<double> initial, OfLearned of_learned)
+  Scheme(std::string name_, std::vector<double> initial, const OfLearned& of_learned)
       : name(std::move(name_)), learned(std::move(initial)),
         layers([of_learned](Index count, std::span<const double> values) {
           return LayerSchedule::uniform(count, of_learned(values));

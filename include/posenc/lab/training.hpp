@@ -70,7 +70,7 @@ struct TrainingOptions {
 class Training {
  public:
   /// From random weights. Throws Error.
-  Training(const ModelShape& shape, Scheme scheme, const TrainingOptions& options)
+  Training(const ModelShape& shape, const Scheme& scheme, const TrainingOptions& options)
       : Training(Weights(shape), scheme.learned, scheme, options) {
     weights_ = Weights::random(shape, random_);
   }
