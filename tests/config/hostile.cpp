@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <fstream>
 
+using posenc::huggingface::parse;
+
 namespace hostile_cases {
 
 /// What is wrong with a file that holds this text.
@@ -163,6 +165,47 @@ TEST_CASE("hostile: a large file is read in the time that it takes to read it") 
   const auto start = std::chrono::steady_clock::now();
   CHECK(wrong_with_text(with_key("\"y\":1" + many)).empty());
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(10));
+}
+
+TEST_CASE("hostile: a key of the class's own table is none of a file") {
+  for (const char* letters : {"Z", "F", "", "!"}) {
+    const json config = {{"model_type", "gemma2"}, {"default_layers", letters}};
+    CHECK(kind(parse(config), "sliding_attention").layers.size() == 13);
+    CHECK_THAT(notes_of(parse(config)), ContainsSubstring("default_layers"));
+  }
+  CHECK_FALSE(posenc::huggingface::LayerPlan{.type = "?"}.attends());
+}
+
+TEST_CASE("hostile: very many faults end in twenty sentences, soon") {
+  const auto start = std::chrono::steady_clock::now();
+  const auto twenty = [](const std::string& wrong) {
+    INFO(wrong.substr(0, 2000));
+    CHECK(std::count(wrong.begin(), wrong.end(), '\n') == 21);
+    CHECK_THAT(wrong, ContainsSubstring("and ") && ContainsSubstring(" more.\n"));
+  };
+  json keys = {{"model_type", "x"}}, scaling = json::object();
+  std::string twice = "{\"x\":0";
+  for (int i = 0; i < 100'000; ++i) {
+    keys["rope_" + std::to_string(i)] = 1;
+    scaling["k" + std::to_string(i)] = 1;
+    twice += ",\"x\":" + std::to_string(i + 1);
+  }
+  twenty(wrong_with(keys, {.layout = posenc::huggingface::LayoutName::half_split}));
+  twenty(wrong_with(llama({{"rope_scaling", scaling}})));
+  twenty(wrong_with_text(twice + "}"));
+  json groups = json::array(), heads = json::array();
+  for (int i = 0; i < 65'536; ++i) {
+    groups.push_back({json::array(), 65'536});
+    heads.push_back(i + 1);
+  }
+  one_sentence(llama({{"model_type", "gpt_neo"}, {"attention_types", groups}}),
+               {"attention_types must be"});
+  one_sentence(llama({{"num_attention_heads", heads},
+                      {"num_key_value_heads", nullptr},
+                      {"head_dim", 64},
+                      {"num_hidden_layers", 65'536}}),
+               {"more than 64 kinds"});
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
 }
 
 }  // namespace hostile_cases

@@ -30,6 +30,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 POSENC_NAMESPACE_BEGIN
 namespace huggingface {
@@ -40,12 +41,16 @@ using config::Model;
 
 namespace detail {
 
-/// Throws one Error with every sentence, each of them once.
+inline constexpr std::size_t most_sentences = 20;
+
+/// Throws one Error with every sentence, each of them once; of very many, the first ones.
 inline void raise(const Problems& problems) {
+  std::set<std::string_view> seen;
   std::vector<std::string> distinct;
   for (const std::string& sentence : problems.sentences())
-    if (std::find(distinct.begin(), distinct.end(), sentence) == distinct.end())
-      distinct.push_back(sentence);
+    if (seen.insert(sentence).second && seen.size() <= most_sentences) distinct.push_back(sentence);
+  if (seen.size() > most_sentences)
+    distinct.push_back("and " + std::to_string(seen.size() - most_sentences) + " more.");
   if (!distinct.empty()) throw Error("posenc::huggingface", distinct);
 }
 

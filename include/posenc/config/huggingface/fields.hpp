@@ -206,6 +206,7 @@ class Fields {
 
 /// Sizes beyond these are typing errors, and would be allocated.
 inline constexpr Index most_layers = 65'536;
+inline constexpr std::size_t most_kinds = 64;
 inline constexpr Index most_heads = 65'536;
 inline constexpr Index widest_head = 65'536;
 inline constexpr Position most_tokens = Position{1} << 40;

@@ -176,12 +176,14 @@ class LayerTypeReader {
     bool is_right = groups->is_array();
     if (is_right)
       for (const Json& group : *groups) {
-        is_right = is_right && group.is_array() && group.size() == 2 && group[0].is_array();
+        is_right = group.is_array() && group.size() == 2 && group[0].is_array() &&
+                   !group[0].empty() &&
+                   std::all_of(group[0].begin(), group[0].end(),
+                               [](const Json& name) { return name.is_string(); });
         const auto times = is_right ? Fields<Json>::as_integer(group[1]) : std::nullopt;
         if (!(is_right = is_right && times && *times >= 0 && *times <= most_layers)) break;
         for (Index i = 0; i < *times && std::ssize(types) <= most_layers; ++i)
-          for (const Json& name : group[0])
-            if (name.is_string()) types.push_back(name.template get<std::string>());
+          for (const Json& name : group[0]) types.push_back(name.template get<std::string>());
       }
     if (!is_right) {
       problems_.add("attention_types must be lists of names with a number of repetitions, got ",

@@ -23,11 +23,17 @@ struct LayerPlan {
   Index num_heads = 0, num_kv_heads = 0, head_dim = 0;
 
   friend bool operator==(const LayerPlan&, const LayerPlan&) = default;
-  [[nodiscard]] bool attends() const { return find_layer_type(type)->attends; }
-  [[nodiscard]] bool slides() const { return find_layer_type(type)->slides; }
+  [[nodiscard]] bool attends() const { return is(&LayerTypeRow::attends); }
+  [[nodiscard]] bool slides() const { return is(&LayerTypeRow::slides); }
   [[nodiscard]] std::string name() const {
     if (rotates || !attends()) return type;
     return type == "full_attention" ? "no_rope" : type + "_no_rope";
+  }
+
+ private:
+  [[nodiscard]] bool is(bool LayerTypeRow::* property) const {
+    const LayerTypeRow* row = find_layer_type(type);
+    return row != nullptr && row->*property;
   }
 };
 
@@ -175,8 +181,10 @@ class LayerPlanner {
     const char* other = is_linear ? "linear_attention" : "sliding_attention";
     const Json* value = key.empty() ? nullptr : file_.peek(key);
     if (value == nullptr) {
-      auto known = LayerTypeReader<Json>::expand(file_.text("default_layers").value_or(""),
-                                                 static_cast<Index>(types.size()));
+      // Of the class only: no file has such a key.
+      const Json* letters = file_.class_value("default_layers");
+      auto known = LayerTypeReader<Json>::expand(
+          letters == nullptr ? "" : letters->template get<std::string>(), std::ssize(types));
       if (known.empty())
         problems_.add(is_linear ? "full_attention_interval" : "layer_types",
                       " is missing, and which of the ", types.size(), " layers of ", model_type_,

@@ -100,6 +100,9 @@ class ModelReader {
       plan.rotates = plan.rotates && rotates && !has_null_dictionary(plan.type);
       auto kind = std::find(kinds.begin(), kinds.end(), plan);
       if (kind == kinds.end()) {
+        if (kinds.size() == most_kinds)
+          return problems_.add("the ", plans.size(), " layers are of more than ", most_kinds,
+                               " kinds, which no model has.");
         model_.layers.push_back(read_kind(plan, planner));
         kinds.push_back(plan);
         kind = std::prev(kinds.end());
