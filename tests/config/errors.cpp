@@ -83,7 +83,7 @@ TEST_CASE("values out of range") {
     refuses(rope({{"rope_type", type}, {"factor", 0.25}}),
             {"rope_scaling.factor must be at least 1, got 0.25"});
   refuses(rope({{"rope_type", "yarn"}, {"factor", 1}, {"attention_factor", 0.0}}),
-          {"attention_factor must be positive"});
+          {"attention_factor must be between"});
   refuses(rope({{"rope_type", "yarn"}, {"factor", 1}, {"beta_fast", 1}, {"beta_slow", 32}}),
           {"beta_fast 1 and beta_slow 32"});
   refuses(rope({{"rope_type", "longrope"},

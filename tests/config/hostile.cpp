@@ -208,4 +208,29 @@ TEST_CASE("hostile: very many faults end in twenty sentences, soon") {
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
 }
 
+TEST_CASE("hostile: scales and temperatures beyond what scores can bear") {
+  const auto yarn = [](const char* type, const char* key, double value) {
+    return llama({{"model_type", type},
+                  {"qk_rope_head_dim", 64},
+                  {"qk_nope_head_dim", 64},
+                  {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4}, {key, value}}}});
+  };
+  for (const double value : {1e200, -1.0})
+    for (const char* key : {"mscale_all_dim", "mscale"})
+      one_sentence(yarn("deepseek_v3", key, value), {key});
+  for (const double value : {1e300, -1.0, 0.0})
+    one_sentence(yarn("llama", "attention_factor", value), {"rope_scaling.attention_factor"});
+  one_sentence(yarn("llama", "llama_4_scaling_beta", 1e308), {"llama_4_scaling_beta"});
+  one_sentence(llama({{"model_type", "gemma2"}, {"query_pre_attn_scalar", 1e-320}}),
+               {"query_pre_attn_scalar must be between"});
+  one_sentence(llama({{"model_type", "granite"}, {"attention_multiplier", 1e-320}}),
+               {"attention_multiplier must be between"});
+  one_sentence(llama({{"model_type", "llama4_text"}, {"attn_scale", 1e308}}), {"attn_scale"});
+  for (const double value : {-50.0, 0.0})
+    one_sentence(llama({{"model_type", "gemma2"}, {"attn_logit_softcapping", value}}),
+                 {"attn_logit_softcapping"});
+  CHECK_THAT(wrong_with({{"model_type", "t5"}, {"relative_attention_num_buckets", -1}}),
+             ContainsSubstring("relative_attention_num_buckets must be between 1"));
+}
+
 }  // namespace hostile_cases

@@ -198,4 +198,13 @@ TEST_CASE("kinds: coordinates of ERNIE 4.5 VL, and of GLM-4.1V") {
   CHECK(rotation(glm).axes.rule == posenc::MRoPE{.sections = {8, 12, 12}});
 }
 
+TEST_CASE("scale: GPT-2 and its kin leave scores as they are where scale_attn_weights is false") {
+  for (const char* type : {"gpt2", "gpt_bigcode", "imagegpt", "decision_transformer"})
+    for (const bool on : {true, false}) {
+      const auto model =
+          posenc::huggingface::parse({{"model_type", type}, {"scale_attn_weights", on}});
+      CHECK(kind(model, "full_attention").score.softmax_scale == (on ? 0 : 1));
+    }
+}
+
 }  // namespace kinds_cases

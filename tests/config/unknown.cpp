@@ -133,4 +133,85 @@ TEST_CASE("unknown type: a program's own words for its options") {
              ContainsSubstring("add --ignore to go on"));
 }
 
+TEST_CASE("unknown type: words of attention in keys of many authors") {
+  for (const char* key : {"use_swa",
+                          "swa_size",
+                          "num_query_groups",
+                          "pos_emb_type",
+                          "pe_type",
+                          "pos_embed",
+                          "rel_pos_bins",
+                          "max_rel_pos",
+                          "use_rpe",
+                          "qk_scaling",
+                          "query_scaling",
+                          "base_freq",
+                          "logits_soft_cap",
+                          "is_encoder_decoder",
+                          "segment_length",
+                          "retention_gamma",
+                          "kda_config",
+                          "nsa_config",
+                          "moba_topk",
+                          "attn_logit_scale",
+                          "attention_chunk_tokens",
+                          "n_global_tokens",
+                          "attention_sink_tokens",
+                          "attention_norm_scale",
+                          "initial_context_length",
+                          "attn_topk_blocks",
+                          "attention_group"}) {
+    INFO(key);
+    CHECK_THAT(wrong_with(other({{key, true}}), half), ContainsSubstring(key));
+  }
+  for (const char* key : {"unidirectional", "use_attention_mask", "scale_attn_weights"})
+    CHECK_THAT(wrong_with(other({{key, false}}), half), ContainsSubstring(key));
+  CHECK_THAT(wrong_with(other({{"decoder_config", {{"a", {{"sliding_window", 512}}}}}}), half),
+             ContainsSubstring("decoder_config.a.sliding_window = 512 bears on attention"));
+}
+
+TEST_CASE("unknown type: what files commonly have besides is passed over") {
+  for (const char* key : {"initializer_range",
+                          "tokenizer_class",
+                          "pad_token_id",
+                          "mask_token_id",
+                          "hidden_act",
+                          "rms_norm_eps",
+                          "layer_norm_epsilon",
+                          "tie_word_embeddings",
+                          "attention_dropout",
+                          "attention_bias",
+                          "torch_dtype",
+                          "use_cache",
+                          "vocab_size",
+                          "num_beam_groups",
+                          "length_penalty",
+                          "chunk_size_feed_forward",
+                          "final_logit_softcapping",
+                          "logit_scale",
+                          "scale_embedding",
+                          "topk_method",
+                          "topk_group",
+                          "n_group",
+                          "decoder_sparse_step",
+                          "output_attentions",
+                          "transformers_version",
+                          "classifier_dropout",
+                          "type_vocab_size",
+                          "num_experts_per_tok",
+                          "bos_token_id",
+                          "pretraining_tp",
+                          "task_specific_params"}) {
+    INFO(key);
+    CHECK(wrong_with(other({{key, 1}}), half) == "");
+  }
+  CHECK(wrong_with(other({{"id2label", {{"0", "POSITION"}}},
+                          {"label2id", {{"head_position", 0}}},
+                          {"is_decoder", false},
+                          {"is_encoder_decoder", false},
+                          {"add_cross_attention", false},
+                          {"pruned_heads", json::object()}}),
+                   half) == "");
+}
+
 }  // namespace unknown_cases

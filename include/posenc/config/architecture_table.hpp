@@ -120,9 +120,9 @@ inline constexpr ArchitectureRow architecture_rows[] = {
     {"t5 mt5 umt5 switch_transformers pop2piano", {.kind = PositionKind::learned_bias}},
     {"deberta deberta-v2 sew-d", {.kind = PositionKind::deberta, .mask = MaskRule::bidirectional}},
     // A table of positions that is added to the embeddings; attention adds nothing.
-    {"gpt_bigcode", {.kind = PositionKind::learned, .multi_query = true}},
-    {"gpt2 opt biogpt xglm openai-gpt imagegpt decision_transformer clip_text_model",
-     {.kind = PositionKind::learned}},
+    {"gpt_bigcode", {.kind = PositionKind::learned, .scale = ScaleRule::by_flag, .multi_query = true}},
+    {"gpt2 imagegpt decision_transformer", {.kind = PositionKind::learned, .scale = ScaleRule::by_flag}},
+    {"opt biogpt xglm openai-gpt clip_text_model", {.kind = PositionKind::learned}},
     {"bert roberta camembert xlm-roberta xlm-roberta-xl electra distilbert ernie rembert albert roberta-prelayernorm "
      "data2vec-text megatron-bert splinter roc_bert xmod layoutlm siglip_text_model siglip_vision_model "
      "clip_vision_model vit deit vit_mae vit_msn ijepa dinov2 dinov2_with_registers videomae vivit "

@@ -81,6 +81,7 @@ enum class ScaleRule {
   one,                    ///< 1
   query_pre_attn_scalar,  ///< 1/sqrt(query_pre_attn_scalar)
   attention_multiplier,   ///< attention_multiplier
+  by_flag,                ///< 1/sqrt(head_dim), or 1 where scale_attn_weights is false (GPT-2)
   mscale,         ///< 1/sqrt(head_dim), with YaRN times (0.1 mscale_all_dim ln factor + 1)^2
   half_head_dim,  ///< 1/sqrt(head_dim / 2) (Zamba 2)
 };

@@ -64,6 +64,12 @@ class Fields {
     return wrong(key, *value, "a number");
   }
 
+  /// A number in [least, greatest], or a sentence.
+  [[nodiscard]] std::optional<double> number(const std::string& key, double least,
+                                             double greatest) const {
+    return within(key, number(key), least, greatest);
+  }
+
   [[nodiscard]] std::optional<Index> integer(const std::string& key) const {
     const Json* value = find(key);
     if (value == nullptr) return std::nullopt;
@@ -74,11 +80,7 @@ class Fields {
   /// A whole number in [least, greatest], or a sentence.
   [[nodiscard]] std::optional<Index> integer(const std::string& key, Index least,
                                              Index greatest) const {
-    const auto value = integer(key);
-    if (!value || (*value >= least && *value <= greatest)) return value;
-    problems_->add(path(key), " must be between ", least, " and ", greatest, ", got ", *value, ".");
-    bad_.insert(key);
-    return std::nullopt;
+    return within(key, integer(key), least, greatest);
   }
 
   [[nodiscard]] std::optional<bool> boolean(const std::string& key) const {
@@ -190,6 +192,15 @@ class Fields {
     return &*at;
   }
 
+  template <class Number>
+  std::optional<Number> within(const std::string& key, std::optional<Number> value, Number least,
+                               Number greatest) const {
+    if (!value || (*value >= least && *value <= greatest)) return value;
+    problems_->add(path(key), " must be between ", least, " and ", greatest, ", got ", *value, ".");
+    bad_.insert(key);
+    return std::nullopt;
+  }
+
   std::nullopt_t wrong(const std::string& key, const Json& value, std::string_view expected) const {
     if (bad_.insert(key).second)
       problems_->add(path(key), " must be ", expected, ", got ", echo(value), ".");
@@ -211,6 +222,8 @@ inline constexpr Index most_heads = 65'536;
 inline constexpr Index widest_head = 65'536;
 inline constexpr Position most_tokens = Position{1} << 40;
 inline constexpr double greatest_factor = 1e9;
+/// Of scales of scores, amplitudes and temperatures.
+inline constexpr double least_scale = 1e-6, greatest_scale = 1e6;
 
 /// A sentence made of parts, with numbers in full.
 template <class... Parts>

@@ -144,7 +144,7 @@ class ModelReader {
           "attention adds nothing.");
     } else if (architecture_.chunked && file_.boolean("attn_temperature_tuning").value_or(true)) {
       layer.score.rule =
-          StepTemperature{file_.number("attn_scale").value_or(0.1),
+          StepTemperature{file_.number("attn_scale", 0, greatest_scale).value_or(0.1),
                           file_.integer("floor_scale", 1, most_tokens).value_or(8192), 1};
     }
     layer.score.check(problems_, HeadShape{});
@@ -246,7 +246,7 @@ class ModelReader {
 
   /// What attention needs besides the encoding that is read, a sentence each: the caller composes it.
   void note_parts_left_to_caller() {
-    if (const auto cap = file_.number("attn_logit_softcapping"))
+    if (const auto cap = file_.number("attn_logit_softcapping", least_scale, greatest_scale))
       model_.notes.push_back(sentence("append SoftCap{", *cap, "}: attn_logit_softcapping."));
     if (file_.object("dual_chunk_attention_config") != nullptr)
       model_.notes.push_back(

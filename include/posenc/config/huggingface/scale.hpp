@@ -26,8 +26,9 @@ class ScaleReader {
     if (!is_known_ && file_.peek("query_pre_attn_scalar") != nullptr) rule = query_pre_attn_scalar;
     if (!is_known_ && file_.peek("attention_multiplier") != nullptr) rule = attention_multiplier;
     if (const Json* dict = file_.peek("attn_config"); dict != nullptr && dict->is_object())
-      if (const auto scale = Fields<Json>(*dict, "attn_config", problems_).number("softmax_scale"))
-        return positive("attn_config.softmax_scale", *scale);
+      if (const auto scale = Fields<Json>(*dict, "attn_config", problems_)
+                                 .number("softmax_scale", least_scale, greatest_scale))
+        return *scale;
     switch (rule) {
       case one:
         return 1;
@@ -35,6 +36,8 @@ class ScaleReader {
         return 1 / std::sqrt(read_key("query_pre_attn_scalar"));
       case attention_multiplier:
         return file_.has("attention_multiplier") ? read_key("attention_multiplier") : 0;
+      case by_flag:
+        return file_.boolean("scale_attn_weights").value_or(true) ? 0 : 1;
       case half_head_dim:
         return layer.head_dim > 0 ? 1 / std::sqrt(static_cast<double>(layer.head_dim) / 2) : 0;
       default:
@@ -44,15 +47,9 @@ class ScaleReader {
 
  private:
   double read_key(const char* key) {
-    const auto value = file_.number(key);
-    if (value) return positive(key, *value);
+    const auto value = file_.number(key, least_scale, greatest_scale);
+    if (value) return *value;
     if (!file_.is_bad(key)) problems_.add(key, " is missing, and this model_type scales by it.");
-    return 1;
-  }
-
-  double positive(const char* key, double value) {
-    if (value > 0 && value <= 1e12) return value;
-    problems_.add(key, " must be positive and finite, got ", value, ".");
     return 1;
   }
 

@@ -123,13 +123,13 @@ class SchemeReader {
     if (const double beta = dict_.number("beta_fast").value_or(0); beta != 0) yarn.beta_fast = beta;
     if (const double beta = dict_.number("beta_slow").value_or(0); beta != 0) yarn.beta_slow = beta;
     yarn.truncate = dict_.boolean("truncate").value_or(true);
-    yarn.mscale = dict_.number("mscale");
-    yarn.mscale_all_dim = dict_.number("mscale_all_dim");
-    yarn.attention_factor = dict_.number("attention_factor");
+    yarn.mscale = dict_.number("mscale", 0, greatest_scale);
+    yarn.mscale_all_dim = dict_.number("mscale_all_dim", 0, greatest_scale);
+    yarn.attention_factor = dict_.number("attention_factor", least_scale, greatest_scale);
     if (architecture_.scale == config::ScaleRule::mscale)
       yarn.temperature_rule = YaRNTemperature::deepseek;
     const std::string_view rule = yarn.resolve_temperature().rule;
-    if (const auto multiplier = dict_.number("attn_factor")) {
+    if (const auto multiplier = dict_.number("attn_factor", least_scale, greatest_scale)) {
       problems_.require(!yarn.attention_factor || *yarn.attention_factor == *multiplier,
                         dict_.path("attention_factor"), " = ", yarn.attention_factor.value_or(0),
                         " and ", dict_.path("attn_factor"), " = ", *multiplier,
@@ -140,7 +140,7 @@ class SchemeReader {
     layer.notes.push_back(
         sentence("attention factor ", yarn.resolve_temperature().attention_factor, ": ", rule,
                  dict_.mentions("attn_factor") ? ", times attn_factor" : "", "."));
-    if (const auto beta = dict_.number("llama_4_scaling_beta"))
+    if (const auto beta = dict_.number("llama_4_scaling_beta", 0, greatest_scale))
       layer.score.rule = StepTemperature{*beta, rotation.trained_context, 0};
     if (!dict_.boolean("finetuned").value_or(true)) {
       layer.notes.push_back("finetuned is false: the factor follows the current length.");
@@ -162,9 +162,9 @@ class SchemeReader {
       scheme.factor = rotation.factor;
       scheme.original_context = rotation.trained_context;
       if (rotation.type == "yarn") scheme.amplitude = LongRoPEAmplitude::yarn;
-      scheme.attention_factor = dict_.number("attention_factor");
-      scheme.short_mscale = dict_.number("short_mscale");
-      scheme.long_mscale = dict_.number("long_mscale");
+      scheme.attention_factor = dict_.number("attention_factor", least_scale, greatest_scale);
+      scheme.short_mscale = dict_.number("short_mscale", least_scale, greatest_scale);
+      scheme.long_mscale = dict_.number("long_mscale", least_scale, greatest_scale);
       layer.notes.push_back(sentence(
           "attention factor ", scheme.resolve_attention_factor(1), " for the short list, ",
           scheme.resolve_attention_factor(rotation.trained_context + 1), " for the long one: ",

@@ -23,10 +23,10 @@ bool refuse_weights(const Fields<Json>& file, const config::Architecture& archit
                  "\" adds a learned bias per head and distance, which is weights and not "
                  "configuration: write T5Bias with the table of the checkpoint, "
                  "relative_attention_num_buckets = ",
-                 file.integer("relative_attention_num_buckets").value_or(32),
+                 file.integer("relative_attention_num_buckets", 1, most_tokens).value_or(32),
                  " and relative_attention_max_distance = ",
-                 file.integer("relative_attention_max_distance").value_or(128), ", for heads of ",
-                 head_dim, " channels (d_kv).");
+                 file.integer("relative_attention_max_distance", 1, most_tokens).value_or(128),
+                 ", for heads of ", head_dim, " channels (d_kv).");
   } else if (architecture.kind == deberta && file.flag("relative_attention")) {
     const Index most = file.integer("max_relative_positions").value_or(-1);
     problems.add(

@@ -4,7 +4,7 @@
 //
 // Of a type in the table, they are noted. Of a type that posenc does not know, keys that bear on
 // positions, masks, scale, heads or layers stop the reader: what they say would be lost. Which keys
-// those are is told by the words in their names.
+// those are is told by the words in their names, also within objects.
 #pragma once
 
 #include <posenc/config/huggingface/fields.hpp>
@@ -20,130 +20,110 @@ namespace detail {
 
 /// Words of keys that say where and how attention looks.
 inline constexpr std::string_view telling_words[] = {
-    "rope",    "rotary", "rot_",   "position", "window",   "attn",       "attention",
-    "head",    "layer",  "mask",   "causal",   "softmax",  "alibi",      "relative",
-    "bucket",  "local",  "global", "chunk",    "sparse",   "pattern",    "interval",
-    "nope",    "mscale", "theta",  "context",  "seq_len",  "hybrid",     "mamba",
-    "ssm",     "conv",   "linear", "index_",   "dilat",    "stride",     "scalar",
-    "softcap", "sink",   "yarn",   "bias_max", "block",    "multiplier", "recurrent",
-    "ntk",     "logn",   "xpos",   "decay",    "compress", "prefix",     "bidirectional",
-    "scale",
+    "rope",      "rotary", "rot_",   "position", "window",          "attn",       "attention",
+    "head",      "layer",  "mask",   "causal",   "softmax",         "alibi",      "relative",
+    "bucket",    "local",  "global", "chunk",    "sparse",          "pattern",    "interval",
+    "nope",      "mscale", "theta",  "context",  "seq_len",         "hybrid",     "mamba",
+    "ssm",       "conv",   "linear", "index_",   "dilat",           "stride",     "scalar",
+    "softcap",   "sink",   "yarn",   "bias_max", "block",           "multiplier", "recurrent",
+    "ntk",       "logn",   "xpos",   "decay",    "compress",        "prefix",     "bidirectional",
+    "scale",     "swa",    "slid",   "pos_",     "pe_type",         "rpe",        "scaling",
+    "freq",      "query",  "groups", "rel_pos",  "soft_cap",        "segment",    "retention",
+    "direction", "kda",    "nsa",    "moba",     "encoder_decoder",
 };
 
-/// Words of keys that have one of those and say nothing of the kind.
+/// Words of keys that have one of those and say nothing of the kind; ^word$ is the whole key.
+// clang-format off
 inline constexpr std::string_view harmless_words[] = {
-    "dropout",
-    "layerdrop",
-    "pdrop",
-    "norm",
-    "init",
-    "expert",
-    "moe",
-    "mlp",
-    "ffn",
-    "embedding_mult",
-    "embedding_scale",
-    "scale_emb",
-    "scale_depth",
-    "logit_scale",
-    "logits_scal",
-    "logits_mult",
-    "lm_head",
-    "residual",
-    "routed_scaling",
-    "router",
-    "vocab",
-    "token",
-    "output_attentions",
-    "attn_implementation",
-    "quant",
-    "gradient",
-    "dense_replace",
-    "nextn",
-    "mtp",
-    "cache",
-    "attention_bias",
-    "qkv_bias",
-    "attn_bias",
-    "linear_bias",
-    "conv_bias",
-    "proj_bias",
-    "attention_out_bias",
-    "use_flash",
-    "flash_attn",
-    "act_",
-    "pooler",
-    "classifier",
-    "lora_rank",
-    "v_head_dim",
-    "prefix_allowed",
-    "layers_to_transform",
-    "feed_forward",
-    "intermediate",
-    "scoring",
-    "topk_",
-    "group",
-    "loss",
-    "torch",
-    "version",
-    "language",
-    "vision",
-    "image",
-    "audio",
-    "video",
-    "mm_",
-    "projector",
-    "attention_probs",
-    "kernel",
+    "dropout", "layerdrop", "pdrop", "layer_norm", "layernorm", "rms_norm", "_norm_eps",
+    "initializer", "init_std", "init_method", "expert", "moe", "mlp", "ffn", "embedding_mult",
+    "embedding_scale", "scale_emb", "scale_depth", "^logit_scale$", "logits_scal", "logits_mult",
+    "final_logit", "lm_head", "residual", "routed_scaling", "router", "vocab", "token_id",
+    "output_attentions", "attn_implementation", "quant", "gradient", "dense_replace",
+    "sparse_step", "nextn", "mtp", "cache", "attention_bias", "qkv_bias", "attn_bias",
+    "linear_bias", "conv_bias", "proj_bias", "attention_out_bias", "use_flash", "flash_attn",
+    "act_", "pooler", "classifier", "lora_rank", "v_head_dim", "prefix_allowed",
+    "layers_to_transform", "feed_forward", "intermediate", "scoring", "^topk_group$",
+    "^topk_method$", "loss", "torch", "version", "language", "vision", "image", "audio", "video",
+    "mm_", "projector", "attention_probs", "kernel", "penalty", "beam", "label", "task_specific",
 };
+
+/// Keys that switch something off when they are false.
+inline constexpr std::string_view off_when_false[] = {
+    "^use_sliding_window$", "^use_swa$", "^alibi$", "^use_alibi$", "^use_rpe$", "^use_mrope$",
+    "^use_dynamic_ntk$", "^use_logn_attn$", "^is_decoder$", "^is_encoder_decoder$",
+    "^tie_encoder_decoder$", "^add_cross_attention$", "^scale_attn_by_inverse_layer_idx$",
+    "^reorder_and_upcast_attn$", "^use_mamba_kernels$",
+};
+// clang-format on
 
 inline constexpr std::string_view always_telling[] = {
-    "rope", "rotary", "alibi", "window", "position_", "relative_", "causal", "nope", "mask_",
+    "rope", "rotary", "alibi", "window", "position_", "relative_", "causal", "nope", "slid",
 };
+
+[[nodiscard]] inline std::string to_lower(std::string_view key) {
+  std::string lower(key);
+  for (char& letter : lower)
+    if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+  return lower;
+}
 
 [[nodiscard]] inline bool has_any(std::string_view key, std::span<const std::string_view> words) {
   return std::any_of(words.begin(), words.end(), [key](std::string_view word) {
-    return key.find(word) != std::string_view::npos;
+    if (!word.starts_with('^')) return key.find(word) != std::string_view::npos;
+    return key == word.substr(1, word.size() - 2);
   });
 }
 
-/// null, false of a use_ flag, 0 for none, "" and []: a key that switches nothing on.
+/// null, "", [], {}, and false of a key that switches something on.
 template <class Json>
 [[nodiscard]] bool says_nothing(const std::string& key, const Json& value) {
-  if (value.is_null()) return true;
-  if (value.is_boolean() && !value.template get<bool>())
-    return key.find("rope") == std::string::npos && key.find("rotary") == std::string::npos &&
-           key.find("causal") == std::string::npos && key.find("position") == std::string::npos;
-  return (value.is_string() || value.is_array() || value.is_object()) && value.empty();
+  if (value.is_boolean()) return !value.template get<bool>() && has_any(key, off_when_false);
+  return !value.is_primitive() || value.is_string() ? value.empty() : value.is_null();
 }
 
 }  // namespace detail
 
 /// Whether the name of a key says that it bears on positions, masks, scale, heads or layers.
 [[nodiscard]] inline bool bears_on_positions(std::string_view key) {
-  std::string lower(key);
-  for (char& letter : lower)
-    if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+  const std::string lower = detail::to_lower(key);
   if (detail::has_any(lower, detail::always_telling)) return true;
   return detail::has_any(lower, detail::telling_words) &&
          !detail::has_any(lower, detail::harmless_words);
 }
+
+namespace detail {
+
+/// Calls `found` with the path and the value of each key that bears on positions, this one or, of
+/// an object that is not of another part, those within.
+template <class Json, class Found>
+void find_telling(const std::string& key, const std::string& path, const Json& value,
+                  const Found& found) {
+  if (bears_on_positions(key)) {
+    if (!says_nothing(key, value)) found(path, value);
+  } else if (value.is_object() && !has_any(to_lower(key), harmless_words)) {
+    for (auto at = value.begin(); at != value.end(); ++at)
+      find_telling(at.key(), path + "." + shorten(at.key()), *at, found);
+  }
+}
+
+}  // namespace detail
 
 /// Refuses, or lists, what a file says of positions and was not read.
 template <class Json>
 void report_unused(const Fields<Json>& file, bool is_known, const Options& options,
                    std::vector<std::string>& notes, Problems& problems) {
   std::string listed;
-  for (const std::string& key : file.unused()) {
-    const Json& value = file.json().at(key);
-    if (!bears_on_positions(key) || detail::says_nothing(key, value)) continue;
+  const auto report = [&](const std::string& path, const Json& value) {
     if (!is_known && !options.ignore_unknown_keys)
-      problems.add(shorten(file.path(key)), " = ", echo(value),
+      problems.add(path, " = ", echo(value),
                    " bears on attention, and what it does in this model_type is not known: ",
                    options.remedies.ignore_unknown_keys, " to go on without it.");
     else
-      listed += (listed.empty() ? "" : ", ") + shorten(key) + " = " + echo(value);
-  }
+      listed += (listed.empty() ? "" : ", ") + path + " = " + echo(value);
+  };
+  for (const std::string& key : file.unused())
+    detail::find_telling(key, file.path(shorten(key)), file.json().at(key), report);
   if (!listed.empty())
     notes.push_back((is_known ? "not read by posenc: " : "ignored, as the caller says: ") + listed +
                     ".");
