@@ -137,4 +137,45 @@ TEST_CASE("layers: windows by the code of each model") {
         Layers{1, 3});
 }
 
+void refuse(const json& config, const char* why) {
+  CHECK_THAT(wrong_with(config), ContainsSubstring(why));
+}
+
+TEST_CASE("layers: defaults that the file changes in part") {
+  const auto rest = [](const char* type, const json& more) {
+    return kind(parse(typed(type, more)), "no_rope").layers;
+  };
+  CHECK(rest("jamba", {{"attn_layer_period", 16}, {"num_hidden_layers", 32}}) ==
+        std::vector<Index>{4, 20});
+  CHECK(rest("jamba", {{"attn_layer_offset", 2}, {"num_hidden_layers", 16}}) ==
+        std::vector<Index>{2, 10});
+  refuse(typed("jamba", {{"attn_layer_period", 4}}), "attn_layer_offset must be between 0 and 3");
+  const Model neo = parse({{"model_type", "gpt_neo"}});
+  CHECK(kind(neo, "sliding_attention").layers.front() == 1);
+  CHECK(kind(neo, "sliding_attention").layers.size() == 12);
+}
+
+TEST_CASE("layers: a wrong type is not an absent key") {
+  refuse({{"model_type", "llava"}, {"text_config", "vicuna"}}, "text_config must be an object");
+  refuse({{"model_type", "llava"}, {"text_config", json::array()}}, "text_config must be an obj");
+  refuse({{"model_type", "gemma3_text"}, {"layer_types", json::array()}},
+         "layer_types has no layers");
+  json names = json::array({"global", 5});
+  refuse({{"model_type", "gpt_neo"}, {"attention_types", json::array({json::array({names, 24})})}},
+         "attention_types must be lists of names");
+  refuse(typed("llama", {{"num_attention_heads", json::array({8})}}),
+         "num_attention_heads = [8] is for one layer, but num_hidden_layers is 4");
+}
+
+TEST_CASE("layers: is_decoder makes a causal model only where the code reads it") {
+  const auto ahead = [](const char* type) {
+    return parse({{"model_type", type}, {"is_decoder", true}}).layers.front().ahead;
+  };
+  for (const char* type : {"bert", "roberta", "electra", "data2vec-text"}) CHECK(ahead(type) == 0);
+  for (const char* type : {"modernbert", "distilbert", "layoutlm", "vit", "splinter", "albert"})
+    CHECK(ahead(type) != 0);
+  CHECK_THAT(notes_of(parse({{"model_type", "modernbert"}, {"is_decoder", true}})),
+             ContainsSubstring("is_decoder = true, which the code of modernbert does not read"));
+}
+
 }  // namespace layers_cases

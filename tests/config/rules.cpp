@@ -295,4 +295,23 @@ TEST_CASE("visit calls once, with the encoding of the layer") {
   CHECK(name(llama({{"model_type", "gpt2"}})) == "causal");
 }
 
+TEST_CASE("base of sliding layers: their dictionary, the local spelling, the class") {
+  const auto base = [](const char* type, const json& sliding, const json& more) {
+    json config = {{"model_type", type},
+                   {"rope_parameters",
+                    {{"full_attention", {{"rope_type", "linear"}, {"factor", 8}}},
+                     {"sliding_attention", sliding}}}};
+    config.update(more);
+    return rotation(parse(config), "sliding_attention").base;
+  };
+  const json plain = {{"rope_type", "default"}};
+  CHECK(base("gemma3_text", plain, {{"rope_theta", 1e6}}) == 10000);
+  CHECK(base("gemma3_text", plain, {{"rope_theta", 1e6}, {"rope_local_base_freq", 5e3}}) == 5000);
+  CHECK(base("gemma3_text", plain, json::object()) == 10000);
+  CHECK(base("gemma3n_text", plain, json::object()) == 10000);
+  CHECK(base("modernbert", plain, {{"local_rope_theta", 7e3}}) == 7000);
+  CHECK(base("gemma3_text", {{"rope_type", "default"}, {"rope_theta", 3e3}}, json::object()) ==
+        3000);
+}
+
 }  // namespace rules_cases

@@ -29,7 +29,8 @@ POSITIONS = ["qk_nope_head_dim", "qk_rope_head_dim", "rotary_dim", "partial_rota
              "relative_attention_max_distance", "position_buckets", "max_relative_positions", "attn_logit_softcapping",
              "mla_use_nope", "multi_query"]
 # What constructors take without having it as a field.
-EXTRA = {"gemma4_text": {"global_head_dim": 512}, "gemma4_unified_text": {"global_head_dim": 512},
+EXTRA = {"gpt_neo": {"default_layers": "!" + 12 * "FS"}, "jamba": {"attn_layer_period": 8, "attn_layer_offset": 4},
+         "gemma4_text": {"global_head_dim": 512}, "gemma4_unified_text": {"global_head_dim": 512},
          "embedding_gemma2_text": {"global_head_dim": 512, "num_global_key_value_heads": 1, "attention_k_eq_v": True}}
 LETTERS = {"full_attention": "F", "sliding_attention": "S", "chunked_attention": "C", "indexed_attention": "I",
            "hybrid": "H", "hybrid_sliding": "h", "linear_attention": "L", "conv": "V", "moe": "E", "mlp": "M",

@@ -123,14 +123,14 @@ inline constexpr ArchitectureRow architecture_rows[] = {
     {"gpt_bigcode", {.kind = PositionKind::learned, .scale = ScaleRule::by_flag, .multi_query = true}},
     {"gpt2 imagegpt decision_transformer", {.kind = PositionKind::learned, .scale = ScaleRule::by_flag}},
     {"opt biogpt xglm openai-gpt clip_text_model", {.kind = PositionKind::learned}},
-    {"bert roberta camembert xlm-roberta xlm-roberta-xl electra distilbert ernie rembert albert roberta-prelayernorm "
-     "data2vec-text megatron-bert splinter roc_bert xmod layoutlm siglip_text_model siglip_vision_model "
-     "clip_vision_model vit deit vit_mae vit_msn ijepa dinov2 dinov2_with_registers videomae vivit "
-     "blip_vision_model blip_2_vision_model idefics3_vision idefics2_vision smolvlm_vision align_text_model "
-     "altclip_text_model altclip_vision_model chinese_clip_text_model chinese_clip_vision_model "
-     "clap_text_model flava_text_model flava_image_model",
+    {"bert roberta camembert xlm-roberta xlm-roberta-xl electra ernie rembert roberta-prelayernorm data2vec-text megatron-bert roc_bert xmod",
+     {.kind = PositionKind::learned, .mask = MaskRule::unless_decoder}},
+    {"distilbert albert splinter layoutlm siglip_text_model siglip_vision_model clip_vision_model vit deit "
+     "vit_mae vit_msn ijepa dinov2 dinov2_with_registers videomae vivit blip_vision_model blip_2_vision_model "
+     "idefics3_vision idefics2_vision smolvlm_vision align_text_model altclip_text_model altclip_vision_model "
+     "chinese_clip_text_model chinese_clip_vision_model clap_text_model flava_text_model flava_image_model",
      {.kind = PositionKind::learned, .mask = MaskRule::bidirectional}},
-    {"gpt_neo", {.kind = PositionKind::learned, .windows = WindowRule::unknown, .scale = ScaleRule::one}},
+    {"gpt_neo", {.kind = PositionKind::learned, .windows = WindowRule::pattern, .scale = ScaleRule::one}},
     // Code that comes with the checkpoints.
     {"qwen", {.length_flags = true}},
     {"internlm internlm2 bailing_moe", {}},

@@ -41,7 +41,8 @@ enum class PositionKind {
 
 enum class MaskRule {
   causal,
-  bidirectional,  ///< everybody sees everybody; a window of w is w tokens to either side
+  unless_decoder,  ///< as below, causal where is_decoder is true
+  bidirectional,   ///< everybody sees everybody; a window of w is w tokens to either side
 };
 
 /// Which layers a window means when the layers are not listed.

@@ -68,8 +68,15 @@ class HeadReader {
       if (const auto count = Fields<Json>::as_integer(item);
           count && *count >= 1 && *count <= most_heads)
         list.push_back(*count);
-    if (!value->empty() && list.size() == value->size() && std::ssize(list) <= most_layers)
+    if (!value->empty() && list.size() == value->size() && std::ssize(list) <= most_layers) {
+      // A list of one would pass for a number.
+      const std::string layers = file_.key_of(spellings::layers);
+      const Json* given = list.size() == 1 ? file_.find(layers) : nullptr;
+      problems_.require(given == nullptr || *given == 1, file_.path(key), " = ", echo(*value),
+                        " is for one layer, but ", layers, " is ",
+                        given == nullptr ? "" : echo(*given), ".");
       return list;
+    }
     problems_.add(file_.path(key), " must be a number or a list of numbers between 1 and ",
                   most_heads, ", got ", echo(*value), ".");
     file_.mark_bad(key);

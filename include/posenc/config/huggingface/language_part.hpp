@@ -70,7 +70,9 @@ template <class Json>
     for (const char* name :
          {"thinker_config", "vlm_config", "text_config", "llm_config", "language_config"}) {
       const auto at = outer.find(name);
-      if (at == outer.end() || !at->is_object()) continue;
+      if (at == outer.end() || at->is_null()) continue;
+      problems.require(at->is_object(), name, " must be an object, got ", echo(*at), ".");
+      if (!at->is_object()) continue;
       if (chosen.empty())
         chosen = name;
       else

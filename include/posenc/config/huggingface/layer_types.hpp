@@ -102,7 +102,8 @@ class LayerTypeReader {
     if (has("cross_attention_layers"))
       return indexed("cross_attention_layers", count, "full_attention", "cross_attention");
     if (has("layer_group_size")) return every("layer_group_size", "", count);
-    if (has("attn_layer_period")) return every("attn_layer_period", "attn_layer_offset", count);
+    if (has("attn_layer_period") || has("attn_layer_offset"))
+      return every("attn_layer_period", "attn_layer_offset", count);
     return {};
   }
 
@@ -121,10 +122,8 @@ class LayerTypeReader {
   }
 
  private:
-  /// Present, and not an empty list.
   bool has(const char* key) {
-    const Json* value = file_.peek(key);
-    if (value == nullptr || (value->is_array() && value->empty())) return false;
+    if (file_.peek(key) == nullptr) return false;
     source_ = key;
     return true;
   }
@@ -136,6 +135,7 @@ class LayerTypeReader {
   }
 
   std::vector<std::string> named(std::vector<std::string> types, const char* key) {
+    problems_.require(!types.empty() || file_.is_bad(key), key, " has no layers.");
     for (std::size_t layer = 0; layer < types.size(); ++layer) {
       const std::string now = current_name(types[layer]);
       if (find_layer_type(now) == nullptr) {
@@ -197,6 +197,8 @@ class LayerTypeReader {
     std::vector<std::string> types;
     for (const double mark : file_.numbers("attn_type_list").value_or(std::vector<double>{}))
       types.emplace_back(mark != 0 ? "full_attention" : "linear_attention");
+    problems_.require(!types.empty() || file_.is_bad("attn_type_list"),
+                      "attn_type_list has no layers.");
     return types;
   }
 
@@ -245,6 +247,8 @@ class LayerTypeReader {
   std::vector<std::string> every(const std::string& period_key, const std::string& offset_key,
                                  Index count) {
     const auto period = file_.integer(period_key, 1, most_layers);
+    if (!period && !file_.is_bad(period_key))
+      problems_.add(offset_key, " needs ", period_key, ", which is missing.");
     if (!period) return {};
     const Index offset =
         offset_key.empty() ? *period - 1 : file_.integer(offset_key, 0, *period - 1).value_or(0);

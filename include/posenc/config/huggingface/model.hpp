@@ -45,8 +45,8 @@ class ModelReader {
 
  private:
   [[nodiscard]] bool sees_both_ways() const {
-    if (architecture_.mask == config::MaskRule::bidirectional) return !file_.flag("is_decoder");
-    return false;
+    if (architecture_.mask == config::MaskRule::unless_decoder) return !file_.flag("is_decoder");
+    return architecture_.mask == config::MaskRule::bidirectional;
   }
 
   /// Attention that is not what the table says.
@@ -57,6 +57,9 @@ class ModelReader {
                       ": attention to later tokens is not supported here.");
     problems_.require(file_.boolean("is_causal").value_or(true) || sees_both_ways(),
                       "is_causal = false: attention to later tokens is not supported here.");
+    if (architecture_.mask == config::MaskRule::bidirectional && file_.flag("is_decoder"))
+      model_.notes.push_back(sentence("ignored: is_decoder = true, which the code of ", model_type_,
+                                      " does not read: it sees both ways."));
     const auto type = file_.text("position_embedding_type");
     const bool rotates = kind_ == config::PositionKind::rotary;
     problems_.require(!type || architecture_.nope == config::NoPERule::unless_rope ||
@@ -204,8 +207,13 @@ class ModelReader {
           entry->is_object() && entry->contains("rope_theta") && entry->at("rope_theta") != *local)
         problems_.add(dict_.name, ".sliding_attention.rope_theta = ", echo(entry->at("rope_theta")),
                       " and ", local_key, " = ", echo(*local), " contradict each other: keep one.");
+      const bool has_own =
+          type == "sliding_attention" &&
+          (architecture_.local == config::LocalRope::own_base || (!is_known_ && local != nullptr));
       if (entry != nullptr && entry->is_object())
-        return reader.read(entry, {dict_.name + "." + type, true, dict_.of_class}, heads_, layer);
+        return reader.read(
+            entry, {dict_.name + "." + type, true, dict_.of_class, has_own ? local_key : ""},
+            heads_, layer);
       if (entry == nullptr) problems_.add(dict_.name, " has no dictionary for ", type, ".");
       return {};
     }

@@ -29,6 +29,7 @@ struct DictionaryPlace {
   std::string where;       ///< "rope_scaling", "rope_parameters.full_attention"
   bool per_layer = false;  ///< one of several, by layer type
   bool of_class = false;   ///< the class's, where the file has none
+  std::string base_key{};  ///< of the file, for a base of these layers' own; "": rope_theta
 };
 
 template <class Json>
@@ -81,7 +82,8 @@ class RopeReader {
   [[nodiscard]] double read_base(const Fields<Json>& fields, const DictionaryPlace& place,
                                  config::LayerKind& layer) {
     const auto in_dict = fields.number("rope_theta");
-    const std::string name = file_.key_of(spellings::base);
+    const bool is_own = !place.base_key.empty();
+    const std::string name = is_own ? place.base_key : file_.key_of(spellings::base);
     const auto in_file = file_.peek(name) == nullptr ? std::nullopt : file_.number(name);
     const bool may_differ = place.per_layer || place.of_class;
     if (in_file && !in_dict && name == "rope_theta" && !architecture_.base_key.empty() &&
@@ -103,11 +105,11 @@ class RopeReader {
       base = *in_file;
       layer.notes.push_back(sentence("base ", base, " from ", name, "."));
     } else {
-      const Json* known = file_.class_value("rope_theta");
+      const Json* known = file_.class_value(is_own ? name : "rope_theta");
       if (known != nullptr && known->is_number()) base = known->template get<double>();
-      layer.notes.push_back(
-          sentence("base ", base, " because rope_theta is absent: ",
-                   is_known_ ? "the default of the model's code." : "the usual default."));
+      layer.notes.push_back(sentence(
+          "base ", base, " because ", is_own ? name : "rope_theta",
+          " is absent: ", is_known_ ? "the default of the model's code." : "the usual default."));
     }
     if (const auto ratio = file_.number("rope_ratio")) {
       base *= *ratio;
