@@ -151,7 +151,9 @@ TEST_CASE("layers that contradict each other") {
   refuses(
       llama({{"layer_types", {"full_attention", "linear", "full_attention", "full_attention"}}}),
       {"layer_types[1] = \"linear\" is not a kind of layer"});
-  refuses(llama({{"layer_types", std::vector<std::string>(4, "sliding_attention")}}),
+  refuses(llama({{"model_type", "gemma2"},
+                 {"sliding_window", nullptr},
+                 {"layer_types", std::vector<std::string>(4, "sliding_attention")}}),
           {"there is no sliding_window"});
   refuses(llama({{"model_type", "smollm3"}, {"no_rope_layers", {1, 0}}}),
           {"no_rope_layers has 2 entries for 4 layers"});

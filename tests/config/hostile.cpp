@@ -121,7 +121,7 @@ TEST_CASE("hostile: one wrong value is one sentence, with its key") {
   for (const json& value : {json(-1), json(0), json("8"), json(2.5)})
     one_sentence(llama({{"model_type", "mistral"}, {"sliding_window", value}}), {"sliding_window"});
   for (const json& value : {json(0), json(-3), json(""), json("LXG"), json(2.5)})
-    one_sentence(llama({{"model_type", "gemma2"}, {"sliding_window_pattern", value}}),
+    one_sentence(llama({{"model_type", "gemma3_text"}, {"sliding_window_pattern", value}}),
                  {"sliding_window_pattern"});
   for (const json& value : {json(0), json(-256), json("256"), json(1e300)})
     one_sentence(llama({{"model_type", "gemma2"}, {"query_pre_attn_scalar", value}}),

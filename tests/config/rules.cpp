@@ -314,4 +314,51 @@ TEST_CASE("base of sliding layers: their dictionary, the local spelling, the cla
         3000);
 }
 
+TEST_CASE("two dictionaries agree in what both have") {
+  const auto both = [](const json& one, const json& other) {
+    return wrong_with(
+        llama({{"rope_theta", nullptr},
+               {"rope_parameters", with({{"rope_type", "linear"}, {"factor", 2}}, one)},
+               {"rope_scaling", with({{"type", "linear"}, {"factor", 2}}, other)}}));
+  };
+  const json none = json::object();
+  CHECK(both({{"rope_theta", 5e5}}, none) == "");
+  CHECK(both({{"rope_theta", 5e5}}, {{"rope_theta", 5e5}}) == "");
+  CHECK_THAT(both({{"rope_theta", 5e5}}, {{"rope_theta", 1e6}}), ContainsSubstring("contradict"));
+  CHECK_THAT(both({{"partial_rotary_factor", 0.5}}, {{"partial_rotary_factor", 1}}),
+             ContainsSubstring("contradict"));
+  const json plain = {{"rope_type", "default"}};
+  const auto aliases = [&](double base) {
+    return wrong_with(llama({{"rope_parameters",
+                              {{"full_attention", with(plain, {{"rope_theta", 5e5}})},
+                               {"attention", with(plain, {{"rope_theta", base}})}}}}));
+  };
+  CHECK(aliases(5e5) == "");
+  CHECK_THAT(aliases(1e6), ContainsSubstring("one kind of layer and contradict"));
+  CHECK(rotation(parse({{"model_type", "gpt_oss"}, {"rope_scaling", none}})).type == "yarn");
+}
+
+TEST_CASE("masks: keys that the code does not read change none") {
+  const json list = {"sliding_attention", "full_attention", "chunked_attention", "full_attention"};
+  const Model model = parse(llama({{"layer_types", list}, {"sliding_window", 16}}));
+  CHECK(model.layers.size() == 1);
+  CHECK(kind(model, "full_attention").window == 0);
+  CHECK_THAT(notes_of(model), ContainsSubstring("ignored: layer_types lists 2 layers") &&
+                                  ContainsSubstring("ignored: sliding_window = 16"));
+  for (const char* type : {"gemma2", "gpt_oss", "olmo3", "kolibri1"}) {
+    const Model without = parse({{"model_type", type}}),
+                given = parse({{"model_type", type}, {"sliding_window_pattern", 3}});
+    CHECK(kind(given, "sliding_attention").layers == kind(without, "sliding_attention").layers);
+    CHECK_THAT(explain(given), ContainsSubstring("not read by posenc: sliding_window_pattern = 3"));
+  }
+  const auto full = [](const char* type, const char* key) {
+    for (const LayerKind& layer : parse({{"model_type", type}, {key, 3}}).layers)
+      if (layer.window == 0 && layer.attends) return layer.layers.front();
+    return Index{-1};
+  };
+  for (const char* type : {"gemma3_text", "cohere2", "exaone4", "exaone_moe"})
+    CHECK(full(type, "sliding_window_pattern") == 2);
+  CHECK(full("afmoe", "global_attn_every_n_layers") == 2);
+}
+
 }  // namespace rules_cases

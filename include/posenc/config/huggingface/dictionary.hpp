@@ -30,17 +30,28 @@ struct RopeDictionary {
 
 namespace detail {
 
-/// What the two spellings must agree in: no nulls, no base, `type` as rope_type.
+/// Without nulls, `type` as rope_type.
 template <class Json>
 Json comparable(const Json& dict) {
   Json tidied = Json::object();
-  for (auto at = dict.begin(); at != dict.end(); ++at) {
-    if (at->is_null() || at.key() == "rope_theta" || at.key() == "partial_rotary_factor") continue;
-    tidied[at.key() == "type" ? "rope_type" : at.key()] = at->is_object() ? comparable(*at) : *at;
-  }
+  for (auto at = dict.begin(); at != dict.end(); ++at)
+    if (!at->is_null()) tidied[at.key() == "type" ? "rope_type" : at.key()] = *at;
   if (!is_layer_label(dict.empty() ? "" : dict.begin().key()) && !tidied.contains("rope_type"))
     tidied["rope_type"] = "default";
   return tidied;
+}
+
+/// Whether two dictionaries say the same; the base and the partial factor where both have them.
+template <class Json>
+bool agree(const Json& first, const Json& second) {
+  if (!first.is_object() || !second.is_object()) return first == second;
+  Json one = comparable(first), other = comparable(second);
+  for (const char* key : {"rope_theta", "partial_rotary_factor"})
+    if (one.contains(key) != other.contains(key)) one.erase(key), other.erase(key);
+  if (one.size() != other.size()) return false;
+  for (auto at = one.begin(); at != one.end(); ++at)
+    if (!other.contains(at.key()) || !agree(*at, other.at(at.key()))) return false;
+  return true;
 }
 
 }  // namespace detail
@@ -55,8 +66,8 @@ template <class Json>
   };
   const Json* parameters = of_file("rope_parameters");
   const Json* scaling = of_file("rope_scaling");
-  if (parameters != nullptr && scaling != nullptr &&
-      detail::comparable(*parameters) != detail::comparable(*scaling))
+  if (scaling != nullptr && scaling->empty()) scaling = nullptr;
+  if (parameters != nullptr && scaling != nullptr && !detail::agree(*parameters, *scaling))
     problems.add("rope_parameters and rope_scaling contradict each other, ", echo(*parameters),
                  " and ", echo(*scaling), ": keep rope_parameters.");
   RopeDictionary<Json> chosen;
@@ -67,9 +78,14 @@ template <class Json>
     chosen.of_class = chosen.json != nullptr;
   }
   std::size_t kinds = 0, keys = 0;
+  std::map<std::string, std::string> entries;  // of a kind, under which key
   if (chosen.json != nullptr)
     for (auto at = chosen.json->begin(); at != chosen.json->end(); ++at, ++keys) {
       kinds += is_layer_label(at.key());
+      const auto entry = entries.emplace(current_name(at.key()), at.key()).first;
+      problems.require(detail::agree(chosen.json->at(entry->second), *at), chosen.name, ".",
+                       shorten(entry->second), " and ", chosen.name, ".", shorten(at.key()),
+                       " are one kind of layer and contradict each other: keep one.");
       problems.require(!is_layer_label(at.key()) || at->is_null() || at->is_object(), chosen.name,
                        ".", at.key(), " must be an object, got ", echo(*at), ".");
     }

@@ -73,6 +73,26 @@ inline constexpr LayerTypeRow layer_type_rows[] = {
   return name;
 }
 
+struct LayerPlan {
+  std::string type = "full_attention";  ///< as in layer_types, by its name of today
+  bool rotates = true;
+  Index num_heads = 0, num_kv_heads = 0, head_dim = 0;
+
+  friend bool operator==(const LayerPlan&, const LayerPlan&) = default;
+  [[nodiscard]] bool attends() const { return is(&LayerTypeRow::attends); }
+  [[nodiscard]] bool slides() const { return is(&LayerTypeRow::slides); }
+  [[nodiscard]] std::string name() const {
+    if (rotates || !attends()) return type;
+    return type == "full_attention" ? "no_rope" : type + "_no_rope";
+  }
+
+ private:
+  [[nodiscard]] bool is(bool LayerTypeRow::* property) const {
+    const LayerTypeRow* row = find_layer_type(type);
+    return row != nullptr && row->*property;
+  }
+};
+
 /// Keys under which a dictionary of rotary parameters may have a dictionary per kind of layer.
 [[nodiscard]] inline bool is_layer_label(const std::string& name) {
   return find_layer_type(current_name(name)) != nullptr || name == "main" || name == "compress";

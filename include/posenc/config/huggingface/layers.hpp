@@ -17,26 +17,6 @@
 POSENC_NAMESPACE_BEGIN
 namespace huggingface {
 
-struct LayerPlan {
-  std::string type = "full_attention";  ///< as in layer_types, by its name of today
-  bool rotates = true;
-  Index num_heads = 0, num_kv_heads = 0, head_dim = 0;
-
-  friend bool operator==(const LayerPlan&, const LayerPlan&) = default;
-  [[nodiscard]] bool attends() const { return is(&LayerTypeRow::attends); }
-  [[nodiscard]] bool slides() const { return is(&LayerTypeRow::slides); }
-  [[nodiscard]] std::string name() const {
-    if (rotates || !attends()) return type;
-    return type == "full_attention" ? "no_rope" : type + "_no_rope";
-  }
-
- private:
-  [[nodiscard]] bool is(bool LayerTypeRow::* property) const {
-    const LayerTypeRow* row = find_layer_type(type);
-    return row != nullptr && row->*property;
-  }
-};
-
 template <class Json>
 class LayerPlanner {
  public:
@@ -81,6 +61,7 @@ class LayerPlanner {
     for (std::size_t i = 0; i < std::min(plans.size(), types.size()); ++i) plans[i].type = types[i];
     if (architecture_.last_full && !is_listed) plans.back().type = "full_attention";
     slide_everywhere(plans);
+    slide_nowhere(plans);
     check_types(plans);
     finish_rotation(plans);
     if (problems_.sentences().size() != before) plans.clear();
@@ -107,7 +88,8 @@ class LayerPlanner {
                        : architecture_.windows == unknown
                            ? file_.boolean("use_sliding_window").value_or(true)
                            : true;
-    if (architecture_.windows == ignored && file_.peek("layer_types") == nullptr) {
+    if (architecture_.windows == ignored &&
+        (!architecture_.hybrid || file_.peek("layer_types") == nullptr)) {
       if (const Json* window = file_.peek(key))
         notes_.push_back(sentence("ignored: ", key, " = ", echo(*window), ", which the code of ",
                                   model_type_, " does not read."));
@@ -177,7 +159,7 @@ class LayerPlanner {
     const bool is_linear = architecture_.linear_pattern;
     if (!architecture_.hybrid && window_ == 0) return types;
     const std::string key =
-        is_linear ? "full_attention_interval" : file_.spelling(spellings::patterns);
+        is_linear ? "full_attention_interval" : std::string(architecture_.pattern_key);
     const char* other = is_linear ? "linear_attention" : "sliding_attention";
     const Json* value = key.empty() ? nullptr : file_.peek(key);
     if (value == nullptr) {
@@ -227,6 +209,19 @@ class LayerPlanner {
       notes_.push_back(sentence("layer_types lists ", moved,
                                 " layers of full_attention, but the code of ", model_type_,
                                 " has the window in every layer."));
+  }
+
+  /// A code with one mask for all layers does not read a list either.
+  void slide_nowhere(std::vector<LayerPlan>& plans) {
+    if (architecture_.windows != config::WindowRule::ignored || architecture_.hybrid) return;
+    Index moved = 0;
+    for (LayerPlan& plan : plans)
+      if (plan.slides() || (plan.type == "chunked_attention" && !architecture_.chunked))
+        plan.type = "full_attention", ++moved;
+    if (moved > 0)
+      notes_.push_back(sentence("ignored: layer_types lists ", moved,
+                                " layers that do not see everything, which the code of ",
+                                model_type_, " does not read."));
   }
 
   void check_types(const std::vector<LayerPlan>& plans) {

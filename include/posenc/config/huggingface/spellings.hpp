@@ -34,8 +34,6 @@ inline constexpr Spellings windows{"sliding_window", "sliding_window_size", "win
                                    "attention_window_size"};
 inline constexpr Spellings interleaved{"rope_interleave", "rotary_emb_interleaved"};
 inline constexpr Spellings axes_in_turns{"mrope_interleaved", "interleaved"};
-inline constexpr Spellings patterns{"sliding_window_pattern", "_sliding_window_pattern",
-                                    "global_attn_every_n_layers"};
 
 }  // namespace spellings
 }  // namespace huggingface
