@@ -214,4 +214,34 @@ TEST_CASE("unknown type: what files commonly have besides is passed over") {
                    half) == "");
 }
 
+TEST_CASE("unknown type: a dictionary for layers that there are not") {
+  const json ropes = {{"full_attention", {{"rope_type", "default"}}},
+                      {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", -5}}}};
+  const json config = other({{"rope_parameters", ropes}});
+  CHECK_THAT(wrong_with(config, half),
+             ContainsSubstring("rope_parameters.sliding_attention") && ContainsSubstring("-5"));
+  CHECK_THAT(explain(parse(config, ignoring)),
+             ContainsSubstring("ignored: rope_parameters.sliding_attention"));
+}
+
+TEST_CASE("unread keys within attn_config, and beside a part, are named") {
+  const Model mpt = parse({{"model_type", "mpt"},
+                           {"attn_config",
+                            {{"prefix_lm", true},
+                             {"sliding_window_size", 16},
+                             {"kv_n_heads", 2},
+                             {"attn_uses_sequence_id", false},
+                             {"attn_pdrop", 0},
+                             {"alibi", true}}}});
+  CHECK_THAT(explain(mpt),
+             ContainsSubstring("not read by posenc: attn_config.kv_n_heads = 2, "
+                               "attn_config.prefix_lm = true, attn_config.sliding_window_size"));
+  const Model llava = parse({{"model_type", "llava"},
+                             {"rope_scaling", {{"rope_type", "linear"}, {"factor", 2}}},
+                             {"vision_config", {{"num_attention_heads", 2}}},
+                             {"text_config", llama()}});
+  CHECK_THAT(explain(llava),
+             ContainsSubstring("not of text_config, and so not read: rope_scaling"));
+}
+
 }  // namespace unknown_cases

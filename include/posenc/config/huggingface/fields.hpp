@@ -159,6 +159,7 @@ class Fields {
   [[nodiscard]] bool is_bad(const std::string& key) const { return bad_.contains(key); }
   void mark_bad(const std::string& key) const { bad_.insert(key); }
   void mark_used(const std::string& key) const { used_.insert(key); }
+  [[nodiscard]] bool was_read(const std::string& key) const { return used_.contains(key); }
 
   /// Keys that nobody asked for and that are not null.
   [[nodiscard]] std::vector<std::string> unused() const {

@@ -93,7 +93,7 @@ template <class Json>
         if (at.key() == key && both && *at != *within && !has_own)
           problems.add(key, " = ", echo(*at), " and ", chosen, ".", key, " = ", echo(*within),
                        " contradict each other.");
-      if (!at->is_null() && !at->is_object() && within == inner.end() &&
+      if (!at->is_null() && at.key() != chosen && within == inner.end() &&
           bears_on_positions(at.key()))
         beside += (beside.empty() ? "" : ", ") + at.key();
     }

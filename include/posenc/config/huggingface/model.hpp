@@ -114,6 +114,24 @@ class ModelReader {
         model_.layers[static_cast<std::size_t>(kind - kinds.begin())].layers.push_back(
             static_cast<Index>(i));
     }
+    if (!kinds.empty()) report_unused_dictionaries(kinds);
+  }
+
+  /// Dictionaries for kinds of layers that there are not. Of an unknown type they tell of layers
+  /// that the file does not list.
+  void report_unused_dictionaries(const std::vector<LayerPlan>& kinds) {
+    if (!dict_.per_layer || dict_.of_class) return;
+    for (auto at = dict_.json->begin(); at != dict_.json->end(); ++at) {
+      const auto uses = [&](const LayerPlan& kind) { return kind.type == current_name(at.key()); };
+      if (at->is_null() || std::any_of(kinds.begin(), kinds.end(), uses)) continue;
+      const std::string text = sentence(dict_.name, ".", at.key(), " = ", echo(*at),
+                                        " is for a kind of layer that there is not");
+      if (is_known_ || options_.ignore_unknown_keys)
+        model_.notes.push_back("ignored: " + text + ".");
+      else
+        problems_.add(text, ": add layer_types, or ", options_.remedies.ignore_unknown_keys,
+                      " to go on without it.");
+    }
   }
 
   [[nodiscard]] bool has_null_dictionary(const std::string& type) const {

@@ -39,7 +39,7 @@ inline constexpr std::string_view harmless_words[] = {
     "initializer", "init_std", "init_method", "expert", "moe", "mlp", "ffn", "embedding_mult",
     "embedding_scale", "scale_emb", "scale_depth", "^logit_scale$", "logits_scal", "logits_mult",
     "final_logit", "lm_head", "residual", "routed_scaling", "router", "vocab", "token_id",
-    "output_attentions", "attn_implementation", "quant", "gradient", "dense_replace",
+    "output_attentions", "attn_impl", "quant", "gradient", "dense_replace",
     "sparse_step", "nextn", "mtp", "cache", "attention_bias", "qkv_bias", "attn_bias",
     "linear_bias", "conv_bias", "proj_bias", "attention_out_bias", "use_flash", "flash_attn",
     "act_", "pooler", "classifier", "lora_rank", "v_head_dim", "prefix_allowed",
@@ -54,6 +54,12 @@ inline constexpr std::string_view off_when_false[] = {
     "^use_dynamic_ntk$", "^use_logn_attn$", "^is_decoder$", "^is_encoder_decoder$",
     "^tie_encoder_decoder$", "^add_cross_attention$", "^scale_attn_by_inverse_layer_idx$",
     "^reorder_and_upcast_attn$", "^use_mamba_kernels$",
+    "^prefix_lm$", "^attn_uses_sequence_id$",
+};
+
+/// Keys of attn_config that are read somewhere.
+inline constexpr std::string_view read_of_attn_config[] = {
+    "^softmax_scale$", "^alibi$", "^alibi_bias_max$", "^rope$",
 };
 // clang-format on
 
@@ -124,6 +130,10 @@ void report_unused(const Fields<Json>& file, bool is_known, const Options& optio
   };
   for (const std::string& key : file.unused())
     detail::find_telling(key, file.path(shorten(key)), file.json().at(key), report);
+  if (const Json* dict = file.peek("attn_config"); dict != nullptr && file.was_read("attn_config"))
+    for (auto at = dict->begin(); dict->is_object() && at != dict->end(); ++at)
+      if (!detail::has_any(at.key(), detail::read_of_attn_config))
+        detail::find_telling(at.key(), "attn_config." + shorten(at.key()), *at, report);
   if (!listed.empty())
     notes.push_back((is_known ? "not read by posenc: " : "ignored, as the caller says: ") + listed +
                     ".");
