@@ -207,4 +207,14 @@ TEST_CASE("scale: GPT-2 and its kin leave scores as they are where scale_attn_we
     }
 }
 
+TEST_CASE("scale: attn_config is read of the types whose code reads it") {
+  const json scale = {{"softmax_scale", 0.25}};
+  CHECK(kind(posenc::huggingface::parse({{"model_type", "mpt"}, {"attn_config", scale}}),
+             "full_attention")
+            .score.softmax_scale == 0.25);
+  const auto other = posenc::huggingface::parse(llama({{"attn_config", scale}}));
+  CHECK(kind(other, "full_attention").score.softmax_scale == 0);
+  CHECK_THAT(notes_of(other), ContainsSubstring("not read by posenc: attn_config"));
+}
+
 }  // namespace kinds_cases

@@ -150,6 +150,13 @@ TEST_CASE("layers: defaults that the file changes in part") {
   CHECK(rest("jamba", {{"attn_layer_offset", 2}, {"num_hidden_layers", 16}}) ==
         std::vector<Index>{2, 10});
   refuse(typed("jamba", {{"attn_layer_period", 4}}), "attn_layer_offset must be between 0 and 3");
+  const auto zamba = [](const json& config) {
+    return kind(parse(config), "hybrid_no_rope").layers;
+  };
+  CHECK(zamba({{"model_type", "zamba"}, {"attn_layer_period", 6}, {"attn_layer_offset", 4}}) ==
+        zamba({{"model_type", "zamba"}}));
+  refuse(llama({{"model_type", "x"}, {"attn_layer_offset", 3}, {"rope_interleave", true}}),
+         "attn_layer_offset needs attn_layer_period, which is missing.");
   const Model neo = parse({{"model_type", "gpt_neo"}});
   CHECK(kind(neo, "sliding_attention").layers.front() == 1);
   CHECK(kind(neo, "sliding_attention").layers.size() == 12);

@@ -88,7 +88,8 @@ inline constexpr ArchitectureRow architecture_rows[] = {
     {"granitemoehybrid", {.nope = NoPERule::unless_rope, .scale = ScaleRule::attention_multiplier,
                           .hybrid = true}},
     {"jamba nemotron_h", {.nope = NoPERule::always, .hybrid = true}},
-    {"zamba", {.nope = NoPERule::always, .scale = ScaleRule::half_head_dim, .hybrid = true}},
+    {"zamba", {.nope = NoPERule::always, .scale = ScaleRule::half_head_dim, .hybrid = true,
+               .lead = "LLH"}},
     {"recurrent_gemma", {.windows = WindowRule::every, .hybrid = true}},
     {"kimi_linear", {.layout = interleaved, .nope = NoPERule::mla_use_nope, .hybrid = true}},
     // Half-split, seeing both ways.

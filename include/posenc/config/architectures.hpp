@@ -115,6 +115,7 @@ struct Architecture {
   bool multi_query = false;         ///< one head of keys, unless `multi_query` is false
   bool length_flags = false;        ///< use_dynamic_ntk, use_logn_attn (the first Qwen)
   std::string_view pattern_key{};   ///< of the period of full layers, where the code reads one
+  std::string_view lead{};          ///< kinds of the layers before attn_layer_period begins (Zamba)
   std::string_view base_key{};      ///< the key of the base where the code does not read rope_theta
   std::string_view note{};          ///< what attention needs besides, for the caller to compose
   std::string_view why{};           ///< for PositionKind::refused

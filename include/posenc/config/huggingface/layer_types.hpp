@@ -101,8 +101,9 @@ struct LayerPlan {
 template <class Json>
 class LayerTypeReader {
  public:
-  LayerTypeReader(const Fields<Json>& file, Problems& problems)
-      : file_(file), problems_(problems) {}
+  /// `lead`: letters of the layers before the first period; the last of them attends.
+  LayerTypeReader(const Fields<Json>& file, std::string_view lead, Problems& problems)
+      : file_(file), lead_(lead), problems_(problems) {}
 
   /// A name per layer, or nothing where no key lists them. `count`: layers, 0 if not known.
   [[nodiscard]] std::vector<std::string> read(Index count) {
@@ -267,18 +268,22 @@ class LayerTypeReader {
   std::vector<std::string> every(const std::string& period_key, const std::string& offset_key,
                                  Index count) {
     const auto period = file_.integer(period_key, 1, most_layers);
-    if (!period && !file_.is_bad(period_key))
+    if (!period && !file_.is_bad(period_key)) {
+      file_.mark_used(offset_key);
       problems_.add(offset_key, " needs ", period_key, ", which is missing.");
+    }
     if (!period) return {};
     const Index offset =
         offset_key.empty() ? *period - 1 : file_.integer(offset_key, 0, *period - 1).value_or(0);
-    std::vector<std::string> types;
-    for (Index i = 0; i < count; ++i)
-      types.emplace_back(i % *period == offset ? "full_attention" : "linear_attention");
+    std::vector<std::string> types = expand(lead_, std::min(std::ssize(lead_), count));
+    const std::string_view attends = lead_.empty() ? "full_attention" : name_of(lead_.back());
+    for (Index i = 0; std::ssize(types) < count; ++i)
+      types.emplace_back(i % *period == offset ? attends : "linear_attention");
     return types;
   }
 
   const Fields<Json>& file_;
+  std::string_view lead_;
   Problems& problems_;
   std::string source_{};
 };

@@ -34,7 +34,7 @@ class LayerPlanner {
       chunk_ = file_.integer("attention_chunk_size", 1, most_tokens).value_or(0);
     const std::string count_key = file_.key_of(spellings::layers);
     const auto count = file_.integer(count_key, 1, most_layers);
-    LayerTypeReader<Json> reader(file_, problems_);
+    LayerTypeReader<Json> reader(file_, architecture_.lead, problems_);
     auto types = reader.read(count.value_or(0));
     const bool is_listed = !types.empty();
     problems_.require(!is_listed || !count || std::ssize(types) == *count ||

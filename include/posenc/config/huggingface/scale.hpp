@@ -25,7 +25,10 @@ class ScaleReader {
     auto rule = architecture_.scale;
     if (!is_known_ && file_.peek("query_pre_attn_scalar") != nullptr) rule = query_pre_attn_scalar;
     if (!is_known_ && file_.peek("attention_multiplier") != nullptr) rule = attention_multiplier;
-    if (const Json* dict = file_.peek("attn_config"); dict != nullptr && dict->is_object())
+    const Json* dict = !is_known_ || architecture_.kind == config::PositionKind::mpt
+                           ? file_.peek("attn_config")
+                           : nullptr;
+    if (dict != nullptr && dict->is_object())
       if (const auto scale = Fields<Json>(*dict, "attn_config", problems_)
                                  .number("softmax_scale", least_scale, greatest_scale))
         return *scale;
