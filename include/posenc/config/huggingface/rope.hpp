@@ -84,7 +84,8 @@ class RopeReader {
     const auto in_dict = fields.number("rope_theta");
     const bool is_own = !place.base_key.empty();
     const std::string name = is_own ? place.base_key : file_.key_of(spellings::base);
-    const auto in_file = file_.peek(name) == nullptr ? std::nullopt : file_.number(name);
+    std::optional<double> in_file;
+    if (file_.peek(name) != nullptr) in_file = file_.number(name);
     const bool may_differ = place.per_layer || place.of_class;
     if (in_file && !in_dict && name == "rope_theta" && !architecture_.base_key.empty() &&
         !file_.is_bad(name))
@@ -102,7 +103,7 @@ class RopeReader {
       layer.notes.push_back(sentence("base ", base, " from ", from,
                                      place.of_class ? " of Hugging Face's class." : "."));
     } else if (in_file) {
-      base = *in_file;
+      base = in_file.value_or(base);
       layer.notes.push_back(sentence("base ", base, " from ", name, "."));
     } else {
       const Json* known = file_.class_value(is_own ? name : "rope_theta");
