@@ -17,6 +17,17 @@ model=examples/models/llama-3.1-8b.json
 
 tools="g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libcli11-dev"
 
+# run_example <name> <arguments>...: builds it, and runs it.
+run_example() {
+  name=$1
+  shift
+  set -x
+  cmake -S . -B build/compare -G Ninja -D CMAKE_BUILD_TYPE=Release \
+    -D POSENC_BUILD_TESTS=OFF -D POSENC_BUILD_BENCHMARKS=OFF
+  cmake --build build/compare --target "$name"
+  "build/compare/examples/$name" "$@"
+}
+
 case "${1:-}" in
   test)
     # shellcheck disable=SC2086 # one word for each package
@@ -31,11 +42,7 @@ case "${1:-}" in
     # shellcheck disable=SC2086
     sh cmake/packages.sh $tools gnuplot-nox
     [ $# -gt 0 ] || set -- "$model" --out build/report
-    set -x
-    cmake -S . -B build/compare -G Ninja -D CMAKE_BUILD_TYPE=Release \
-      -D POSENC_BUILD_TESTS=OFF -D POSENC_BUILD_BENCHMARKS=OFF
-    cmake --build build/compare --target compare
-    build/compare/examples/compare "$@"
+    run_example compare "$@"
     ;;
   lab)
     shift
@@ -44,11 +51,7 @@ case "${1:-}" in
     if [ $# -eq 0 ] || [ "$*" = "--preset full" ]; then
       sh cmake/text.sh build/texts && set -- "$@" --text build/texts/shakespeare.txt
     fi
-    set -x
-    cmake -S . -B build/compare -G Ninja -D CMAKE_BUILD_TYPE=Release \
-      -D POSENC_BUILD_TESTS=OFF -D POSENC_BUILD_BENCHMARKS=OFF
-    cmake --build build/compare --target lab
-    build/compare/examples/lab "$@"
+    run_example lab "$@"
     ;;
   evaluate)
     shift
@@ -59,11 +62,7 @@ case "${1:-}" in
       sh cmake/text.sh build/texts
       set -- --model build/model/SmolLM2-135M-Instruct.Q4_1.gguf --text build/texts/paradise_lost.txt
     fi
-    set -x
-    cmake -S . -B build/compare -G Ninja -D CMAKE_BUILD_TYPE=Release \
-      -D POSENC_BUILD_TESTS=OFF -D POSENC_BUILD_BENCHMARKS=OFF
-    cmake --build build/compare --target evaluate
-    build/compare/examples/evaluate "$@"
+    run_example evaluate "$@"
     ;;
   *)
     sed -n '4,7s/^# *//p' "$0" >&2

@@ -5,10 +5,7 @@
 // What a scheme does to a real model: a text is read at and beyond the trained length, with one scheme after another.
 #include "evaluate/report.hpp"
 #include "support/progress.hpp"
-
-#if defined(_OPENMP)
-#include <posenc/executor/openmp.hpp>
-#endif
+#include "support/threads.hpp"
 
 #include <exception>
 #include <iostream>
@@ -19,18 +16,13 @@ namespace {
 
 using namespace evaluate;
 
-AnyExecutor executor([[maybe_unused]] int threads) {
-#if defined(_OPENMP)
-  if (threads > 0 && openblas_set_num_threads) openblas_set_num_threads(threads);
+/// The threads of attention, and as many for products.
+AnyExecutor executor(int threads) {
+  const AnyExecutor chosen = example::threads_of("evaluate", threads);
   if (threads > 0) Eigen::setNbThreads(threads);
-  return OpenMP{threads};
-#else
-  if (threads > 1)
-    throw Error("evaluate", {"--threads " + std::to_string(threads) +
-                             ": this program was built without OpenMP."});
-  if (openblas_set_num_threads) openblas_set_num_threads(1);
-  return Serial{};
-#endif
+  if (openblas_set_num_threads && (threads > 0 || chosen.concurrency() == 1))
+    openblas_set_num_threads(std::max(threads, 1));
+  return chosen;
 }
 
 ExpressionContext context(const LlamaShape& s, Index length) {

@@ -5,11 +5,8 @@
 
 #include "../support/progress.hpp"
 #include "../support/text.hpp"
+#include "../support/threads.hpp"
 #include "results.hpp"
-
-#if defined(_OPENMP)
-#include <posenc/executor/openmp.hpp>
-#endif
 
 #include <chrono>
 
@@ -18,7 +15,8 @@ namespace lab_example {
 class Runs {
  public:
   Runs(const Setting& setting, const lab::Text& text, Results& results)
-      : setting_(setting), results_(results), text_(text), executor_(executor(setting.threads)) {}
+      : setting_(setting), results_(results), text_(text),
+        executor_(example::threads_of("lab", setting.threads)) {}
 
   void all() {
     for (const std::uint64_t seed : setting_.seeds)
@@ -30,16 +28,6 @@ class Runs {
   }
 
  private:
-  static AnyExecutor executor([[maybe_unused]] int threads) {
-#if defined(_OPENMP)
-    return OpenMP{threads};
-#else
-    if (threads > 1)
-      throw Error("lab", {"--threads " + std::to_string(threads) +
-                          ": this program was built without OpenMP."});
-    return Serial{};
-#endif
-  }
   [[nodiscard]] Scheme scheme(const std::string& name) const {
     for (const NamedScheme& known : named_schemes())
       if (name == known.name) return known.make(setting_.shape, setting_.training.length);
