@@ -46,9 +46,7 @@ class Holds : public Held {
  private:
   T value_;
 };
-inline std::shared_ptr<const void> shared(std::unique_ptr<const Held> held, const void* value) {
-  return {std::shared_ptr<const Held>(std::move(held)), value};
-}
+std::shared_ptr<const void> shared(std::unique_ptr<const Held> held, const void* value);
 template <class T>
 std::shared_ptr<const void> shared(T value) {
   auto* const held = new Holds<T>(std::move(value));
@@ -95,13 +93,8 @@ struct Joining {
   const void* component;
 };
 /// Components that live as long as their owner. One function for all types.
-inline std::vector<AnyComponent> joined(const std::shared_ptr<const void>& owner,
-                                        std::span<const Joining> components) {
-  std::vector<AnyComponent> all;
-  all.reserve(components.size());
-  for (const Joining& c : components) all.push_back(c.make({owner, c.component}));
-  return all;
-}
+std::vector<AnyComponent> joined(const std::shared_ptr<const void>& owner,
+                                 std::span<const Joining> components);
 
 /// The components of an encoding that `owner` holds.
 template <class... Ts>
@@ -132,9 +125,9 @@ class AnyEncoding {
  public:
   AnyEncoding() = default;
   // A move copies (components are shared): what was moved from is still the encoding that it was.
-  AnyEncoding(const AnyEncoding&) = default;
-  AnyEncoding& operator=(const AnyEncoding&) = default;
-  ~AnyEncoding() = default;
+  AnyEncoding(const AnyEncoding&);
+  AnyEncoding& operator=(const AnyEncoding&);
+  ~AnyEncoding();
 
   template <class T>
     requires(!std::same_as<T, AnyEncoding> && detail::ComponentOrEncoding<T>)
@@ -222,13 +215,12 @@ class Bound<AnyEncoding> {
   }();
 
   /// Throws Error with every problem.
-  Bound(const AnyEncoding& encoding, const BindOptions& options)
-      : encoding_(encoding), answers_(answer(options)) {}
+  Bound(const AnyEncoding& encoding, const BindOptions& options);
 
   // A move copies here too: what was moved from still answers.
-  Bound(const Bound&) = default;
-  Bound& operator=(const Bound&) = default;
-  ~Bound() = default;
+  Bound(const Bound&);
+  Bound& operator=(const Bound&);
+  ~Bound();
 
   [[nodiscard]] const AnyEncoding& encoding() const { return encoding_; }
   [[nodiscard]] const BindOptions& options() const { return answers_.options(); }
@@ -260,12 +252,7 @@ class Bound<AnyEncoding> {
   /// The derivatives of the stages; throws Error where one has none.
   template <class T>
   [[nodiscard]] const detail::FindDerivative<T>* derivatives() const {
-    Problems problems;
-    problems.require(
-        undifferentiable_ == 0, undifferentiable_,
-        " score maps of this encoding have no derivative: in an AnyEncoding, a score map "
-        "says `static constexpr bool differentiable = true`.");
-    problems.raise_if_any("posenc::attention_backward");
+    check_differentiable();
     if constexpr (std::is_same_v<T, float>)
       return derivative_floats_.data();
     else
@@ -274,56 +261,9 @@ class Bound<AnyEncoding> {
 
  private:
   /// What the compiler refuses of an Encoding.
-  static void check_composition(Problems& problems, const detail::EncodingFacts& facts) {
-    problems.require(facts.rotary_bases <= 1, "an encoding has one rotary base, but this one has ",
-                     facts.rotary_bases,
-                     ": keep one, and change its frequencies with ABF, PI, NTK, YaRN, ...");
-    problems.require(facts.distance_maps <= 1,
-                     "an encoding has one distance map, but this one has ", facts.distance_maps,
-                     ": each rewrites the true distance, so keep one.");
-    problems.require(
-        facts.score_scales <= 1, facts.score_scales,
-        " components of this encoding set the softmax scale (such as two T5Bias): keep "
-        "one, or give BindOptions::scale and make the other a plain bias.");
-    const auto needs_base = [&](bool asked, const char* what) {
-      problems.require(!asked || facts.rotary_bases > 0, "this encoding ", what,
-                       " but has no rotary base: begin it with RoPE<HalfSplit>{...} or "
-                       "RoPE<Interleaved>{...}.");
-    };
-    needs_base(facts.transforms_frequencies, "changes rotary frequencies (PI, NTK, YaRN, ...)");
-    needs_base(facts.distance_maps > 0, "rewrites rotary distances (ReRoPE, LeakyReRoPE, ...)");
-    needs_base(facts.rotates_values, "rotates values (RotateValues)");
-    problems.require(!facts.rotates_values || facts.distance_maps == 0,
-                     "RotateValues cannot be combined with a distance map (ReRoPE, LeakyReRoPE, "
-                     "...): a value would have to be rotated differently for every query.");
-  }
-
-  detail::Answers answer(const BindOptions& options) {
-    std::vector<detail::Described> described;
-    detail::EncodingFacts facts;
-    for (const detail::AnyComponent& c : encoding_.components()) {
-      described.push_back({c.self.get(), c.describe});
-      facts.add(c.describe->facts);
-    }
-    Problems problems;
-    check_composition(problems, facts);
-    problems.raise_if_any("posenc::bind");
-    detail::Resolved resolved = detail::resolve(problems, described, options);
-    std::vector<detail::Stage> stages;
-    for (const detail::AnyComponent& c : encoding_.components()) {
-      if (!c.prepare) continue;
-      prepared_.push_back(c.prepare(c.self, resolved.shape));
-      stages.push_back({prepared_.back().get(), c.ask});
-      floats_.push_back(c.floats);
-      doubles_.push_back(c.doubles);
-      derivative_floats_.push_back(c.derivative_floats);
-      derivative_doubles_.push_back(c.derivative_doubles);
-      undifferentiable_ += c.is_map && !c.derivative_floats;
-    }
-    detail::Answers answers(std::move(described), std::move(resolved), options);
-    answers.ask(std::move(stages));
-    return answers;
-  }
+  static void check_composition(Problems& problems, const detail::EncodingFacts& facts);
+  detail::Answers answer(const BindOptions& options);
+  void check_differentiable() const;
 
   AnyEncoding encoding_;
   std::vector<std::shared_ptr<const void>> prepared_;
@@ -343,3 +283,7 @@ using AnyBound = Bound<AnyEncoding>;
 }
 
 POSENC_NAMESPACE_END
+
+#if defined(POSENC_DETAIL_DEFINITION)
+#include <posenc/bind/any_definitions.hpp>
+#endif

@@ -7,7 +7,6 @@
 #include <posenc/core/positions.hpp>
 #include <posenc/rotary/rotary.hpp>
 
-#include <cmath>
 #include <optional>
 #include <span>
 
@@ -24,114 +23,6 @@ struct BindOptions {
 
 namespace detail {
 
-inline HeadShape check_heads(Problems& problems, const BindOptions& options) {
-  HeadShape shape{options.num_heads,
-                  options.num_kv_heads == 0 ? options.num_heads : options.num_kv_heads,
-                  options.head_dim};
-  constexpr Index most_heads = Index{1} << 20;
-  problems.require(shape.num_heads > 0 && shape.num_heads <= most_heads,
-                   "num_heads must lie within [1, ", most_heads, "], got ", shape.num_heads, ".");
-  problems.require(shape.num_kv_heads > 0 && shape.num_heads % shape.num_kv_heads == 0,
-                   "num_kv_heads must divide num_heads, got ", shape.num_kv_heads,
-                   " key heads for ", shape.num_heads, " query heads.");
-  problems.require(shape.head_dim >= 0, "head_dim must not be negative, got ", shape.head_dim, ".");
-  problems.require(!options.scale || std::isfinite(*options.scale), "scale must be finite, got ",
-                   options.scale.value_or(0), ".");
-  problems.require(options.length >= 0 && options.length <= Position{1} << 52,
-                   "length must lie within [0, 2^52], got ", options.length, ".");
-  return shape;
-}
-
-/// Every pair has one of the coordinates of a position.
-inline void check_axes(Problems& problems, const RotaryState& state, bool has_distance_map) {
-  problems.require(state.axes >= 1 && state.axes <= Positions::most_axes,
-                   "the encoding ends with positions of ", state.axes, " coordinates, but 1 to ",
-                   Positions::most_axes, " are possible.");
-  const Index pairs = state.rotary_dim / 2, mapped = std::ssize(state.axis);
-  problems.require(mapped == pairs || (mapped == 0 && state.axes == 1),
-                   "the encoding ends with a coordinate for ", mapped, " of ", pairs,
-                   " rotary pairs.");
-  for (const int axis : state.axis)
-    if (axis < 0 || axis >= state.axes)
-      return problems.add("the encoding ends with a pair that turns by coordinate ", axis,
-                          " of positions that have ", state.axes, ".");
-  problems.require(!has_distance_map || state.axes == 1,
-                   "a distance map (ReRoPE, LeakyReRoPE, ...) rewrites one distance, but "
-                   "positions of this encoding have ",
-                   state.axes, " coordinates: leave one of the two out.");
-}
-
-/// xPos: every pair has a finite magnitude.
-inline void check_magnitudes(Problems& problems, const RotaryState& state, bool has_distance_map) {
-  const Index pairs = state.rotary_dim / 2, grown = state.growth.size();
-  problems.require(grown == 0 || grown == pairs, "the encoding ends with a growth for ", grown,
-                   " of ", pairs, " rotary pairs.");
-  problems.require(state.growth.allFinite(),
-                   "the encoding ends with a growth of magnitudes that is not finite.");
-  problems.require(state.centre >= -greatest_position && state.centre <= greatest_position,
-                   "the centre of growth must lie within +-2^52, got ", state.centre, ".");
-  problems.require(!has_distance_map || grown == 0,
-                   "a distance map (ReRoPE, LeakyReRoPE, ...) cannot be combined with magnitudes "
-                   "that grow with position (XPos): they would follow the true distance, and "
-                   "angles another one.");
-}
-
-/// What all frequency transforms together have made.
-inline void check_frequencies(Problems& problems, const RotaryState& state, bool has_distance_map) {
-  problems.require(state.inv_freq.size() == state.rotary_dim / 2, "the encoding ends with ",
-                   state.inv_freq.size(), " frequencies for ", state.rotary_dim / 2,
-                   " rotary pairs.");
-  problems.require(state.inv_freq.allFinite() && (state.inv_freq >= 0).all(),
-                   "the encoding ends with a frequency that is negative or not finite: check the "
-                   "parameters of its frequency transforms.");
-  problems.require(std::isfinite(state.attention_factor) && std::isfinite(state.score_factor),
-                   "the encoding ends with an attention factor that is not finite.");
-  check_axes(problems, state, has_distance_map);
-  check_magnitudes(problems, state, has_distance_map);
-}
-
-/// Frequencies, attention factor and channels of an encoding at a length, without angles.
-inline Rotary resolve_frequencies(Problems& problems, std::span<const Described> components,
-                                  Position length) {
-  Rotary rotary;
-  RotaryState& state = rotary.state;
-  bool has_distance_map = false;
-  for (const auto& [self, ask] : components) {
-    has_distance_map |= ask->facts.distance_maps > 0;
-    if (!ask->rotary_state) continue;
-    state = ask->rotary_state(self);
-    state.length = length;
-    rotary.offset = ask->rotary_offset(self);
-    rotary.layout = ask->layout;
-  }
-  if (!rotary.layout) return rotary;
-  for (const auto& [self, ask] : components) {
-    if (!ask->transform) continue;
-    if (ask->check_state) ask->check_state(self, problems, state);
-    if (problems.empty()) ask->transform(self, state);
-  }
-  if (problems.empty()) check_frequencies(problems, state, has_distance_map);
-  return rotary;
-}
-
-/// Tables of all angles that attention asks for; `map` is null without a distance map.
-inline void tabulate_angles(Rotary& rotary, Angles mode, const void* map, const MapQuestions* ask) {
-  rotary.angles = AngleTable(rotary.state, mode);
-  if (!ask) return;
-  rotary.table_of_region.assign(static_cast<std::size_t>(ask->regions), -1);
-  for (int region = 0; region < ask->regions; ++region) {
-    const double step = ask->step(map, region);
-    if (step == 1) continue;
-    int& table = rotary.table_of_region[static_cast<std::size_t>(region)];
-    for (std::size_t t = 0; t < rotary.scaled_angles.size(); ++t)
-      if (rotary.scaled_angles[t].step() == step) table = static_cast<int>(t);
-    if (table < 0) {
-      table = static_cast<int>(rotary.scaled_angles.size());
-      rotary.scaled_angles.emplace_back(rotary.state, mode, step);
-    }
-  }
-}
-
 /// What all components together resolve to.
 struct Resolved {
   HeadShape shape;
@@ -140,19 +31,20 @@ struct Resolved {
 };
 
 /// Checks every component. Throws Error with every problem.
-inline Resolved resolve(Problems& problems, std::span<const Described> components,
-                        const BindOptions& options) {
-  Resolved all{.shape = check_heads(problems, options), .rotary = {}};
-  for (const auto& [self, ask] : components)
-    if (ask->check) ask->check(self, problems, all.shape);
-  all.rotary = resolve_frequencies(problems, components, options.length);
-  if (all.rotary.layout) all.shape.head_dim = all.rotary.state.head_dim;
-  for (const Described& component : components)
-    if (component.ask->score_scale) all.score_scale = component;
-  problems.raise_if_any("posenc::bind");
-  return all;
-}
+[[nodiscard]] Resolved resolve(Problems& problems, std::span<const Described> components,
+                               const BindOptions& options);
+
+/// Frequencies, attention factor and channels of an encoding at a length, without angles.
+[[nodiscard]] Rotary resolve_frequencies(Problems& problems, std::span<const Described> components,
+                                         Position length);
+
+/// Tables of all angles that attention asks for; `map` is null without a distance map.
+void tabulate_angles(Rotary& rotary, Angles mode, const void* map, const MapQuestions* ask);
 
 }  // namespace detail
 
 POSENC_NAMESPACE_END
+
+#if defined(POSENC_DETAIL_DEFINITION)
+#include <posenc/bind/resolve_definitions.hpp>
+#endif

@@ -93,6 +93,7 @@
     POSENC_KERNELS_LEVELS ==                                                                 \
         POSENC_LEVEL_AVX2 * 100 + POSENC_LEVEL_AVX512 * 10 + POSENC_LEVEL_NEON &&            \
     !defined(POSENC_EXECUTOR_OPENMP) && !defined(POSENC_EXECUTOR_TBB)
+#define POSENC_DETAIL_LINKED 1
 #if !defined(POSENC_KERNELS_SOURCE)
 #define POSENC_DETAIL_FLOAT extern template
 #define POSENC_DETAIL_DOUBLE extern template
@@ -105,6 +106,12 @@
 #error \
     "posenc::kernels is compiled for another baseline or other levels than CMake took it for: set -m flags by CMAKE_CXX_FLAGS or add_compile_options() before posenc is added."
 #endif
+#endif
+
+// Functions that are no templates and that no loop waits for stand in headers named *_definitions.hpp, which
+// are left out where posenc::kernels has them.
+#if !defined(POSENC_DETAIL_LINKED)
+#define POSENC_DETAIL_DEFINITION inline
 #endif
 
 #define POSENC_DETAIL_JOIN_(a, b, c, d, e, f) v##a##_##b##_##c##_##d##_##e##_##f

@@ -10,8 +10,7 @@
 #include <posenc/core/abi.hpp>
 
 #include <initializer_list>
-#include <limits>
-#include <sstream>
+#include <ostream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -30,13 +29,7 @@ class Error : public std::invalid_argument {
   [[nodiscard]] const std::vector<std::string>& problems() const noexcept { return problems_; }
 
  private:
-  static std::string describe(std::string_view who, const std::vector<std::string>& problems) {
-    std::string text(who);
-    if (problems.size() == 1) return text + ": " + problems.front();
-    text += ": " + std::to_string(problems.size()) + " problems";
-    for (const std::string& problem : problems) text += "\n  - " + problem;
-    return text;
-  }
+  static std::string describe(std::string_view who, const std::vector<std::string>& problems);
 
   std::vector<std::string> problems_;
 };
@@ -71,24 +64,7 @@ class SentencePart {
   SentencePart(const SentencePart&) = delete;
   SentencePart& operator=(const SentencePart&) = delete;
 
-  void write(std::ostream& out) const {
-    switch (kind_) {
-      case Kind::text:
-        out << text_;
-        break;
-      case Kind::integer:
-        out << value_.integer;
-        break;
-      case Kind::natural:
-        out << value_.natural;
-        break;
-      case Kind::real:
-        out << value_.real;
-        break;
-      case Kind::other:
-        write_(out, value_.other);
-    }
-  }
+  void write(std::ostream& out) const;
 
  private:
   enum class Kind { text, integer, natural, real, other };
@@ -125,18 +101,18 @@ class Problems {
 
   /// Throws one Error with every sentence, or does nothing when there is none.
   void raise_if_any(std::string_view who) const {
-    if (!sentences_.empty()) throw Error(who, sentences_);
+    if (!sentences_.empty()) raise(who);
   }
 
  private:
-  void add_parts(std::initializer_list<detail::SentencePart> parts) {
-    std::ostringstream sentence;
-    sentence.precision(std::numeric_limits<double>::digits10);
-    for (const detail::SentencePart& part : parts) part.write(sentence);
-    sentences_.push_back(std::move(sentence).str());
-  }
+  void add_parts(std::initializer_list<detail::SentencePart> parts);
+  [[noreturn]] void raise(std::string_view who) const;
 
   std::vector<std::string> sentences_;
 };
 
 POSENC_NAMESPACE_END
+
+#if defined(POSENC_DETAIL_DEFINITION)
+#include <posenc/core/problems_definitions.hpp>
+#endif

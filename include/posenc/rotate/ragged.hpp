@@ -42,8 +42,9 @@ void rotate_ragged(const RotateTensors<T, N>& tensors, const RaggedBatch& batch,
     auto i = std::ranges::upper_bound(batch.starts, first) - batch.starts.begin() - 1;
     for (; i < batch.sequences() && batch.start(i) < last; ++i) {
       const RotateCall call(rotary_of(i).state, options, by);
-      rotate_span<LayoutT>(tensors, batch.offset(i) - batch.start(i), rotary_of(i), call,
-                           std::max(first, batch.start(i)), std::min(last, batch.start(i + 1)));
+      RotateKernel<LayoutT, T, N>::span(tensors, batch.offset(i) - batch.start(i), rotary_of(i),
+                                        call, std::max(first, batch.start(i)),
+                                        std::min(last, batch.start(i + 1)));
     }
   });
 }

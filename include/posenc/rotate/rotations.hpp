@@ -123,8 +123,8 @@ void rotate_all(const RotateTensors<T, N>& tensors, const Rotations<LayoutT, U>&
     for (Index t = begin, tokens = 0; t < end; t += tokens) {
       // Few at a time, so that the pieces of wide heads meet in the cache.
       tokens = std::min<Index>(8, end - t);
-      rotate_by_angles<LayoutT>(tensors, t, tokens, rotations.channels(),
-                                {rotations.cos(t), rotations.sin(t), row});
+      RotateKernel<LayoutT, T, N>::by_angles(tensors, t, tokens, rotations.channels(),
+                                             {rotations.cos(t), rotations.sin(t), row});
     }
   });
 }

@@ -163,153 +163,59 @@ void for_token_ranges(const AnyExecutor& executor, const RotateTensors<T, N>& te
   for_chunks(executor, tensors[0].x.tokens, worth_a_thread / bytes + 1, body);
 }
 
-/// Rotates tokens [first, last) at the level that runs.
+/// What a program can have compiled once: one rotation at the level that runs.
 template <class LayoutT, class T, std::size_t N>
-void rotate_span(const RotateTensors<T, N>& tensors, const Positions& positions,
-                 const Rotary& rotary, const RotateCall& call, Index first, Index last) {
-  simd::dispatch<T>([&]<class Level>(Level) {
-    rotate_sides<Level, LayoutT>(tensors, positions, rotary, call, first, last);
-  });
-}
-/// Rotates tokens [t, t + tokens) by angles at hand, which begin with those of token t.
-template <class LayoutT, class T, std::size_t N>
-void rotate_by_angles(const RotateTensors<T, N>& tensors, Index t, Index tokens,
-                      const Rotary& rotary, const AngleRows<arithmetic_t<T>>& angles) {
-  simd::dispatch<T>([&]<class Level>(Level) {
-    for_pair_chunks(rotary.pairs(), [&](Index first, Index count) {
-      rotate_some<Level, LayoutT>(tensors, t, tokens, rotary, first, count,
-                                  {angles.cos + first, angles.sin + first, angles.row});
+struct RotateKernel {
+  /// Tokens [first, last).
+  static void span(const RotateTensors<T, N>& tensors, const Positions& positions,
+                   const Rotary& rotary, const RotateCall& call, Index first, Index last) {
+    simd::dispatch<T>([&]<class Level>(Level) {
+      rotate_sides<Level, LayoutT>(tensors, positions, rotary, call, first, last);
     });
-  });
-}
+  }
+  /// Tokens [t, t + tokens) by angles at hand, which begin with those of token t.
+  static void by_angles(const RotateTensors<T, N>& tensors, Index t, Index tokens,
+                        const Rotary& rotary, const AngleRows<arithmetic_t<T>>& angles) {
+    simd::dispatch<T>([&]<class Level>(Level) {
+      for_pair_chunks(rotary.pairs(), [&](Index first, Index count) {
+        rotate_some<Level, LayoutT>(tensors, t, tokens, rotary, first, count,
+                                    {angles.cos + first, angles.sin + first, angles.row});
+      });
+    });
+  }
+};
 #if defined(POSENC_DETAIL_FLOAT)
-POSENC_DETAIL_FLOAT void rotate_span<HalfSplit, float, 1>(const RotateTensors<float, 1>&,
-                                                          const Positions&, const Rotary&,
-                                                          const RotateCall&, Index, Index);
-POSENC_DETAIL_FLOAT void rotate_by_angles<HalfSplit, float, 1>(
-    const RotateTensors<float, 1>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<float>>&);
-POSENC_DETAIL_FLOAT void rotate_span<HalfSplit, float, 2>(const RotateTensors<float, 2>&,
-                                                          const Positions&, const Rotary&,
-                                                          const RotateCall&, Index, Index);
-POSENC_DETAIL_FLOAT void rotate_by_angles<HalfSplit, float, 2>(
-    const RotateTensors<float, 2>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<float>>&);
-POSENC_DETAIL_FLOAT void rotate_span<Interleaved, float, 1>(const RotateTensors<float, 1>&,
-                                                            const Positions&, const Rotary&,
-                                                            const RotateCall&, Index, Index);
-POSENC_DETAIL_FLOAT void rotate_by_angles<Interleaved, float, 1>(
-    const RotateTensors<float, 1>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<float>>&);
-POSENC_DETAIL_FLOAT void rotate_span<Interleaved, float, 2>(const RotateTensors<float, 2>&,
-                                                            const Positions&, const Rotary&,
-                                                            const RotateCall&, Index, Index);
-POSENC_DETAIL_FLOAT void rotate_by_angles<Interleaved, float, 2>(
-    const RotateTensors<float, 2>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<float>>&);
-POSENC_DETAIL_FLOAT void rotate_span<AnyLayout, float, 1>(const RotateTensors<float, 1>&,
-                                                          const Positions&, const Rotary&,
-                                                          const RotateCall&, Index, Index);
-POSENC_DETAIL_FLOAT void rotate_span<AnyLayout, float, 2>(const RotateTensors<float, 2>&,
-                                                          const Positions&, const Rotary&,
-                                                          const RotateCall&, Index, Index);
-POSENC_DETAIL_DOUBLE void rotate_span<HalfSplit, double, 1>(const RotateTensors<double, 1>&,
-                                                            const Positions&, const Rotary&,
-                                                            const RotateCall&, Index, Index);
-POSENC_DETAIL_DOUBLE void rotate_by_angles<HalfSplit, double, 1>(
-    const RotateTensors<double, 1>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<double>>&);
-POSENC_DETAIL_DOUBLE void rotate_span<HalfSplit, double, 2>(const RotateTensors<double, 2>&,
-                                                            const Positions&, const Rotary&,
-                                                            const RotateCall&, Index, Index);
-POSENC_DETAIL_DOUBLE void rotate_by_angles<HalfSplit, double, 2>(
-    const RotateTensors<double, 2>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<double>>&);
-POSENC_DETAIL_DOUBLE void rotate_span<Interleaved, double, 1>(const RotateTensors<double, 1>&,
-                                                              const Positions&, const Rotary&,
-                                                              const RotateCall&, Index, Index);
-POSENC_DETAIL_DOUBLE void rotate_by_angles<Interleaved, double, 1>(
-    const RotateTensors<double, 1>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<double>>&);
-POSENC_DETAIL_DOUBLE void rotate_span<Interleaved, double, 2>(const RotateTensors<double, 2>&,
-                                                              const Positions&, const Rotary&,
-                                                              const RotateCall&, Index, Index);
-POSENC_DETAIL_DOUBLE void rotate_by_angles<Interleaved, double, 2>(
-    const RotateTensors<double, 2>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<double>>&);
-POSENC_DETAIL_DOUBLE void rotate_span<AnyLayout, double, 1>(const RotateTensors<double, 1>&,
-                                                            const Positions&, const Rotary&,
-                                                            const RotateCall&, Index, Index);
-POSENC_DETAIL_DOUBLE void rotate_span<AnyLayout, double, 2>(const RotateTensors<double, 2>&,
-                                                            const Positions&, const Rotary&,
-                                                            const RotateCall&, Index, Index);
-POSENC_DETAIL_BFLOAT16 void rotate_span<HalfSplit, Eigen::bfloat16, 1>(
-    const RotateTensors<Eigen::bfloat16, 1>&, const Positions&, const Rotary&, const RotateCall&,
-    Index, Index);
-POSENC_DETAIL_BFLOAT16 void rotate_by_angles<HalfSplit, Eigen::bfloat16, 1>(
-    const RotateTensors<Eigen::bfloat16, 1>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<Eigen::bfloat16>>&);
-POSENC_DETAIL_BFLOAT16 void rotate_span<HalfSplit, Eigen::bfloat16, 2>(
-    const RotateTensors<Eigen::bfloat16, 2>&, const Positions&, const Rotary&, const RotateCall&,
-    Index, Index);
-POSENC_DETAIL_BFLOAT16 void rotate_by_angles<HalfSplit, Eigen::bfloat16, 2>(
-    const RotateTensors<Eigen::bfloat16, 2>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<Eigen::bfloat16>>&);
-POSENC_DETAIL_BFLOAT16 void rotate_span<Interleaved, Eigen::bfloat16, 1>(
-    const RotateTensors<Eigen::bfloat16, 1>&, const Positions&, const Rotary&, const RotateCall&,
-    Index, Index);
-POSENC_DETAIL_BFLOAT16 void rotate_by_angles<Interleaved, Eigen::bfloat16, 1>(
-    const RotateTensors<Eigen::bfloat16, 1>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<Eigen::bfloat16>>&);
-POSENC_DETAIL_BFLOAT16 void rotate_span<Interleaved, Eigen::bfloat16, 2>(
-    const RotateTensors<Eigen::bfloat16, 2>&, const Positions&, const Rotary&, const RotateCall&,
-    Index, Index);
-POSENC_DETAIL_BFLOAT16 void rotate_by_angles<Interleaved, Eigen::bfloat16, 2>(
-    const RotateTensors<Eigen::bfloat16, 2>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<Eigen::bfloat16>>&);
-POSENC_DETAIL_BFLOAT16 void rotate_span<AnyLayout, Eigen::bfloat16, 1>(
-    const RotateTensors<Eigen::bfloat16, 1>&, const Positions&, const Rotary&, const RotateCall&,
-    Index, Index);
-POSENC_DETAIL_BFLOAT16 void rotate_span<AnyLayout, Eigen::bfloat16, 2>(
-    const RotateTensors<Eigen::bfloat16, 2>&, const Positions&, const Rotary&, const RotateCall&,
-    Index, Index);
-POSENC_DETAIL_FLOAT16 void rotate_span<HalfSplit, Eigen::half, 1>(
-    const RotateTensors<Eigen::half, 1>&, const Positions&, const Rotary&, const RotateCall&, Index,
-    Index);
-POSENC_DETAIL_FLOAT16 void rotate_by_angles<HalfSplit, Eigen::half, 1>(
-    const RotateTensors<Eigen::half, 1>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<Eigen::half>>&);
-POSENC_DETAIL_FLOAT16 void rotate_span<HalfSplit, Eigen::half, 2>(
-    const RotateTensors<Eigen::half, 2>&, const Positions&, const Rotary&, const RotateCall&, Index,
-    Index);
-POSENC_DETAIL_FLOAT16 void rotate_by_angles<HalfSplit, Eigen::half, 2>(
-    const RotateTensors<Eigen::half, 2>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<Eigen::half>>&);
-POSENC_DETAIL_FLOAT16 void rotate_span<Interleaved, Eigen::half, 1>(
-    const RotateTensors<Eigen::half, 1>&, const Positions&, const Rotary&, const RotateCall&, Index,
-    Index);
-POSENC_DETAIL_FLOAT16 void rotate_by_angles<Interleaved, Eigen::half, 1>(
-    const RotateTensors<Eigen::half, 1>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<Eigen::half>>&);
-POSENC_DETAIL_FLOAT16 void rotate_span<Interleaved, Eigen::half, 2>(
-    const RotateTensors<Eigen::half, 2>&, const Positions&, const Rotary&, const RotateCall&, Index,
-    Index);
-POSENC_DETAIL_FLOAT16 void rotate_by_angles<Interleaved, Eigen::half, 2>(
-    const RotateTensors<Eigen::half, 2>&, Index, Index, const Rotary&,
-    const AngleRows<arithmetic_t<Eigen::half>>&);
-POSENC_DETAIL_FLOAT16 void rotate_span<AnyLayout, Eigen::half, 1>(
-    const RotateTensors<Eigen::half, 1>&, const Positions&, const Rotary&, const RotateCall&, Index,
-    Index);
-POSENC_DETAIL_FLOAT16 void rotate_span<AnyLayout, Eigen::half, 2>(
-    const RotateTensors<Eigen::half, 2>&, const Positions&, const Rotary&, const RotateCall&, Index,
-    Index);
+POSENC_DETAIL_FLOAT struct RotateKernel<HalfSplit, float, 1>;
+POSENC_DETAIL_FLOAT struct RotateKernel<HalfSplit, float, 2>;
+POSENC_DETAIL_FLOAT struct RotateKernel<Interleaved, float, 1>;
+POSENC_DETAIL_FLOAT struct RotateKernel<Interleaved, float, 2>;
+POSENC_DETAIL_FLOAT struct RotateKernel<AnyLayout, float, 1>;
+POSENC_DETAIL_FLOAT struct RotateKernel<AnyLayout, float, 2>;
+POSENC_DETAIL_DOUBLE struct RotateKernel<HalfSplit, double, 1>;
+POSENC_DETAIL_DOUBLE struct RotateKernel<HalfSplit, double, 2>;
+POSENC_DETAIL_DOUBLE struct RotateKernel<Interleaved, double, 1>;
+POSENC_DETAIL_DOUBLE struct RotateKernel<Interleaved, double, 2>;
+POSENC_DETAIL_DOUBLE struct RotateKernel<AnyLayout, double, 1>;
+POSENC_DETAIL_DOUBLE struct RotateKernel<AnyLayout, double, 2>;
+POSENC_DETAIL_BFLOAT16 struct RotateKernel<HalfSplit, Eigen::bfloat16, 1>;
+POSENC_DETAIL_BFLOAT16 struct RotateKernel<HalfSplit, Eigen::bfloat16, 2>;
+POSENC_DETAIL_BFLOAT16 struct RotateKernel<Interleaved, Eigen::bfloat16, 1>;
+POSENC_DETAIL_BFLOAT16 struct RotateKernel<Interleaved, Eigen::bfloat16, 2>;
+POSENC_DETAIL_BFLOAT16 struct RotateKernel<AnyLayout, Eigen::bfloat16, 1>;
+POSENC_DETAIL_BFLOAT16 struct RotateKernel<AnyLayout, Eigen::bfloat16, 2>;
+POSENC_DETAIL_FLOAT16 struct RotateKernel<HalfSplit, Eigen::half, 1>;
+POSENC_DETAIL_FLOAT16 struct RotateKernel<HalfSplit, Eigen::half, 2>;
+POSENC_DETAIL_FLOAT16 struct RotateKernel<Interleaved, Eigen::half, 1>;
+POSENC_DETAIL_FLOAT16 struct RotateKernel<Interleaved, Eigen::half, 2>;
+POSENC_DETAIL_FLOAT16 struct RotateKernel<AnyLayout, Eigen::half, 1>;
+POSENC_DETAIL_FLOAT16 struct RotateKernel<AnyLayout, Eigen::half, 2>;
 #endif
 
 template <class LayoutT, class T, std::size_t N>
 void rotate_checked(const RotateTensors<T, N>& tensors, const Positions& positions,
                     const Rotary& rotary, const RotateCall& call, const AnyExecutor& executor) {
   for_token_ranges(executor, tensors, [&](Index first, Index last) {
-    rotate_span<LayoutT>(tensors, positions, rotary, call, first, last);
+    RotateKernel<LayoutT, T, N>::span(tensors, positions, rotary, call, first, last);
   });
 }
 

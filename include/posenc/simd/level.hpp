@@ -17,11 +17,8 @@
 #include <posenc/simd/machine.hpp>
 
 #include <atomic>
-#include <cstdlib>
 #include <iterator>
 #include <optional>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
@@ -100,66 +97,16 @@ inline constexpr std::size_t num_levels = std::size(all_levels);
   }
 }
 
-[[nodiscard]] inline bool on_machine(Level level) {
-  switch (level) {
-    case Level::avx2:
-      return machine().avx2;
-    case Level::avx512:
-      return machine().avx512;
-    case Level::avx512_bf16:
-      return machine().avx512_bf16;
-    case Level::neon:
-#if defined(POSENC_DETAIL_NEON)
-      return true;
-#else
-      return false;
-#endif
-    default:
-      return true;
-  }
-}
+[[nodiscard]] bool on_machine(Level level);
 
 /// Levels that this program can run on this machine, from the most portable to the best.
-[[nodiscard]] inline std::vector<Level> available_levels() {
-  std::vector<Level> levels;
-  for (const Level level : all_levels)
-    if (in_program(level) && on_machine(level)) levels.push_back(level);
-  return levels;
-}
+[[nodiscard]] std::vector<Level> available_levels();
 
 namespace detail {
-
-inline void require(Level level, const char* who) {
-  if (in_program(level) && on_machine(level)) return;
-  Problems problems;
-  std::string have;
-  for (const Level other : available_levels()) (have += have.empty() ? "" : ", ") += name(other);
-  if (!on_machine(level))
-    problems.add("this machine has no level ", name(level), "; it has ", have, ".");
-  else
-    problems.add("this program has no level ", name(level),
-                 ", because it was compiled for a baseline above or beside it, or without it "
-                 "(POSENC_LEVELS); it has ",
-                 have, ".");
-  problems.raise_if_any(who);
-}
-
+/// Throws Error where the machine or the program lacks the level.
+void require(Level level, const char* who);
 /// POSENC_SIMD, or the best level there is.
-inline Level choose() {
-  const char* wish = std::getenv("POSENC_SIMD");
-  if (!wish || !*wish) return available_levels().back();
-  for (const Level level : all_levels)
-    if (std::string_view(wish) == name(level)) {
-      require(level, "POSENC_SIMD");
-      return level;
-    }
-  Problems problems;
-  problems.add("the level must be one of scalar, neon, avx2, avx512, avx512_bf16, got \"", wish,
-               "\".");
-  problems.raise_if_any("POSENC_SIMD");
-  return Level::scalar;
-}
-
+[[nodiscard]] Level choose();
 }  // namespace detail
 
 /// The level that runs: the forced one, else POSENC_SIMD (read at the first call), else the best.
@@ -201,3 +148,7 @@ class ForcedLevel {
 }  // namespace simd
 
 POSENC_NAMESPACE_END
+
+#if defined(POSENC_DETAIL_DEFINITION)
+#include <posenc/simd/level_definitions.hpp>
+#endif

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+//
+// How the tables of angles are made; see angles.hpp.
+#pragma once
+
+#include <posenc/rotary/angles.hpp>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// w_i as float32 arithmetic arrives at it; a frequency that is a float already stays as it is.
+POSENC_DETAIL_DEFINITION float huggingface_frequency(const RotaryState& state, Index i,
+                                                     double rescale) {
+  const auto rounded = static_cast<float>(state.inv_freq[i]);
+  if (static_cast<double>(rounded) == state.inv_freq[i]) return rounded;
+  const float exponent = static_cast<float>(2 * i) / static_cast<float>(state.rotary_dim);
+  const float plain = 1.0F / std::pow(static_cast<float>(state.base), exponent);
+  return static_cast<float>(plain / rescale);
+}
+
+}  // namespace detail
+
+POSENC_DETAIL_DEFINITION AngleTable::AngleTable(const RotaryState& state, Angles mode, double step)
+    : mode_(mode), step_(step), inv_freq_(state.inv_freq * (mode == Angles::exact ? step : 1.0)),
+      stride_((pairs() + pair_block - 1) / pair_block * pair_block),
+      ggml_ratio_(
+          std::pow(static_cast<float>(state.base), -2.0F / static_cast<float>(state.rotary_dim))) {
+  if (mode == Angles::exact)
+    tabulate();
+  else
+    prepare_peer(state);
+  if (state.growth.size() != 0) tabulate_growth(state.growth);
+}
+
+// Powers of two by the library's functions, since their angles are formed without rounding, and
+// other values as products of up to five of them, within 4e-16: a scheme that depends on the
+// length builds its table anew in every call, and a product takes a tenth of the time of a
+// cosine and a sine.
+POSENC_DETAIL_DEFINITION void AngleTable::tabulate() {
+  digits_.resize(static_cast<std::size_t>(num_digits * radix * 2 * stride_));
+  const auto row_of = [&](int digit, Position value) {
+    return digits_.data() + (digit * radix + value) * 2 * stride_;
+  };
+  const auto multiply = [&](const double* a, const double* b, double* out) {
+    for (Index i = 0; i < stride_; ++i) {
+      const double ac = a[i], as = a[stride_ + i], bc = b[i], bs = b[stride_ + i];
+      out[i] = ac * bc - as * bs;
+      out[stride_ + i] = ac * bs + as * bc;
+    }
+  };
+  double unit = 1;
+  for (int digit = 0; digit < num_digits; ++digit, unit *= radix)
+    for (Position value = 0; value < radix; ++value) {
+      double* const out = row_of(digit, value);
+      if (const Position rest = value & (value - 1); rest == 0)
+        evaluate(static_cast<double>(value) * unit, 0, stride_, out, out + stride_);
+      else
+        multiply(row_of(digit, rest), row_of(digit, value - rest), out);
+    }
+}
+
+POSENC_DETAIL_DEFINITION void AngleTable::tabulate_growth(const Frequencies& growth) {
+  growth_.assign(static_cast<std::size_t>((2 * radix - 1) * stride_), 1.0);
+  for (Position value = 1 - radix; value < radix; ++value)
+    for (Index i = 0; i < growth.size(); ++i)
+      growth_[static_cast<std::size_t>((radix - 1 + value) * stride_ + i)] =
+          std::exp(growth[i] * static_cast<double>(value));
+}
+
+POSENC_DETAIL_DEFINITION void AngleTable::prepare_peer(const RotaryState& state) {
+  // 1 for unscaled pairs, infinite where the frequency is zero
+  const Frequencies rescale = geometric_frequencies(state.base, state.rotary_dim) / inv_freq_;
+  for (Index i = 0; i < pairs(); ++i)
+    peer_.push_back(mode_ == Angles::ggml ? static_cast<float>(rescale[i])
+                                          : detail::huggingface_frequency(state, i, rescale[i]));
+}
+
+POSENC_NAMESPACE_END
