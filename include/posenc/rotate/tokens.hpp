@@ -168,22 +168,33 @@ template <class LayoutT, class T, std::size_t N>
 struct RotateKernel {
   /// Tokens [first, last).
   static void span(const RotateTensors<T, N>& tensors, const Positions& positions,
-                   const Rotary& rotary, const RotateCall& call, Index first, Index last) {
-    simd::dispatch<T>([&]<class Level>(Level) {
-      rotate_sides<Level, LayoutT>(tensors, positions, rotary, call, first, last);
-    });
-  }
+                   const Rotary& rotary, const RotateCall& call, Index first, Index last);
   /// Tokens [t, t + tokens) by angles at hand, which begin with those of token t.
   static void by_angles(const RotateTensors<T, N>& tensors, Index t, Index tokens,
-                        const Rotary& rotary, const AngleRows<arithmetic_t<T>>& angles) {
-    simd::dispatch<T>([&]<class Level>(Level) {
-      for_pair_chunks(rotary.pairs(), [&](Index first, Index count) {
-        rotate_some<Level, LayoutT>(tensors, t, tokens, rotary, first, count,
-                                    {angles.cos + first, angles.sin + first, angles.row});
-      });
-    });
-  }
+                        const Rotary& rotary, const AngleRows<arithmetic_t<T>>& angles);
 };
+
+template <class LayoutT, class T, std::size_t N>
+void RotateKernel<LayoutT, T, N>::span(const RotateTensors<T, N>& tensors,
+                                       const Positions& positions, const Rotary& rotary,
+                                       const RotateCall& call, Index first, Index last) {
+  simd::dispatch<T>([&]<class Level>(Level) {
+    rotate_sides<Level, LayoutT>(tensors, positions, rotary, call, first, last);
+  });
+}
+
+template <class LayoutT, class T, std::size_t N>
+void RotateKernel<LayoutT, T, N>::by_angles(const RotateTensors<T, N>& tensors, Index t,
+                                            Index tokens, const Rotary& rotary,
+                                            const AngleRows<arithmetic_t<T>>& angles) {
+  simd::dispatch<T>([&]<class Level>(Level) {
+    for_pair_chunks(rotary.pairs(), [&](Index first, Index count) {
+      rotate_some<Level, LayoutT>(tensors, t, tokens, rotary, first, count,
+                                  {angles.cos + first, angles.sin + first, angles.row});
+    });
+  });
+}
+
 #if defined(POSENC_DETAIL_FLOAT)
 POSENC_DETAIL_FLOAT struct RotateKernel<HalfSplit, float, 1>;
 POSENC_DETAIL_FLOAT struct RotateKernel<HalfSplit, float, 2>;
