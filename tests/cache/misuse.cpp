@@ -152,6 +152,7 @@ TEST_CASE("cache: there is no such sequence or token") {
     CHECK_SAYS(static_cast<void>(cache.index(s, 0)), sentence);
     CHECK_SAYS(cache.truncate(s, 0), sentence);
     CHECK_SAYS(cache.evict(s, 0, 0), sentence);
+    CHECK_SAYS(cache.keep_path(s, 0, {}), sentence);
     CHECK_SAYS(cache.clear(s), sentence);
     CHECK_SAYS(cache.fork(s, 0, 0), sentence);
     CHECK_SAYS(cache.fork(0, s, 0), sentence);
@@ -258,6 +259,54 @@ TEST_CASE("cache: truncate, evict and fork beyond what there is") {
   CHECK(ring.index(0, 2) == 6);
   CHECK_NOTHROW(ring.truncate(0, 2));
   CHECK(ring.tokens(0) == 2);
+}
+
+TEST_CASE("cache: paths that a draft does not have") {
+  using Path = std::vector<Position>;
+  Raw cache = Raw::contiguous(small);
+  add(cache, 0, 6);
+  const auto refuse = [&](Position first, const Path& path, const std::string& sentence) {
+    CHECK_SAYS(cache.keep_path(0, first, path), sentence);
+    CHECK(cache.tokens(0) == 6);
+  };
+  refuse(7, {},
+         "posenc::KeyValueCache::keep_path: sequence 0 has tokens up to index 6, so no draft of it "
+         "begins at 7.");
+  refuse(-1, {}, "so no draft of it begins at -1.");
+  refuse(2, {3, 6},
+         "the draft of sequence 0 has the indices [2, 6), so its path cannot go through 6.");
+  refuse(2, {1, 3}, "so its path cannot go through 1.");
+  refuse(2, {4, 3}, "the indices of a path must rise, got 3 after 4.");
+  refuse(2, {2, 4, 4}, "the indices of a path must rise, got 4 after 4.");
+  refuse(6, {6}, "has the indices [6, 6), so its path cannot go through 6.");
+  CHECK_SAYS(cache.keep_path(2, 0, Path{}), "there are sequences 0 to 1, got 2.");
+  CHECK_NOTHROW(cache.keep_path(0, 6, Path{}));
+  CHECK_NOTHROW(cache.keep_path(0, 2, Path{2, 3, 4, 5}));
+  CHECK(cache.tokens(0) == 6);
+  CHECK_NOTHROW(cache.keep_path(0, 2, Path{}));
+  CHECK(cache.next_index(0) == 2);
+
+  Raw ring = Raw::ring(small, 2);
+  for (int i = 0; i < 10; ++i) add(ring, 0, 1);  // 0 1 | 6 7 8 9
+  CHECK_SAYS(ring.keep_path(0, 4, Path{5, 7}),
+             "sequence 0 is a ring of 6 tokens that has overwritten token 5 of the path: make it "
+             "longer by the tokens of a draft.");
+  CHECK_NOTHROW(ring.keep_path(0, 4, Path{7, 9}));  // 0 1 and, behind 2 and 3 that are lost, 4 5
+  CHECK(ring.tokens(0) == 4);
+  CHECK((ring.index(0, 1) == 1 && ring.index(0, 2) == 4 && ring.next_index(0) == 6));
+  CHECK((ring.position(0, 3) == 9 && ring.next_position(0) == 10));
+
+  // A page that others read too is cut, and not moved in.
+  std::vector<float> keys(3 * 4 * width), values(3 * 4 * width);
+  Raw paged = Raw::paged(small, {keys.data(), values.data(), 3, 4});
+  paged.set_pages(0, std::vector<Index>{0, 1});
+  add(paged, 0, 5);
+  paged.set_pages(1, std::vector<Index>{0, 2});
+  paged.fork(0, 1);
+  CHECK_SAYS(paged.keep_path(1, 1, Path{1, 3}), "page 0 of sequence 1 is shared by 2 sequences");
+  CHECK_NOTHROW(paged.keep_path(1, 1, Path{1, 2}));
+  CHECK(paged.tokens(1) == 3);
+  CHECK_NOTHROW(paged.keep_path(0, 4, Path{4}));
 }
 
 TEST_CASE("shift and rebase: what they refuse") {

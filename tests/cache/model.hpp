@@ -69,22 +69,31 @@ struct Token {
 struct List {
   std::vector<Token> tokens{};
   Position next_index = 0, next_position = 0;
-  Position overwritten = 0;  ///< by a ring: no token below this index that is not held comes back
+  std::vector<Position> overwritten{};  ///< indices of those that a ring has no more, rising
   std::vector<Index> pages{};
   int encoding = 0;  ///< which of two rotated the keys
 
   Index rank_of(Position index) const {
     return std::ranges::count_if(tokens, [&](const Token& t) { return t.index < index; });
   }
-  void truncate(Position index) {
-    const bool is_shorter = index < next_index;
-    std::erase_if(tokens, [&](const Token& t) { return t.index >= index; });
-    next_index = index;
-    overwritten = std::min(overwritten, index);
-    if (is_shorter)
-      next_position =
-          tokens.empty() ? index : tokens.back().greatest() + index - tokens.back().index;
+  /// Tokens [first, last) leave the sequence but for some; who is left is counted anew.
+  void remove(Position first, Position last, const std::vector<Position>& kept = {}) {
+    const auto goes = [&](Position i) {
+      return i >= first && i < last && std::ranges::count(kept, i) == 0;
+    };
+    const bool takes_last = next_index > 0 && goes(next_index - 1);
+    std::vector<Position> renamed;
+    Position left = 0;
+    for (Position i = 0; i < next_index; ++i) renamed.push_back(goes(i) ? -1 : left++);
+    std::erase_if(tokens, [&](const Token& t) { return goes(t.index); });
+    std::erase_if(overwritten, goes);
+    for (Token& t : tokens) t.index = renamed[size(t.index)];
+    for (Position& i : overwritten) i = renamed[size(i)];
+    next_index = left;
+    if (takes_last)
+      next_position = tokens.empty() ? left : tokens.back().greatest() + left - tokens.back().index;
   }
+  void truncate(Position index) { remove(index, next_index); }
 };
 
 enum class Kind { contiguous, ring, ring_with_sinks, streaming, paged };
@@ -121,7 +130,7 @@ class Session {
 
   /// One call, right or wrong, of both; then everything is compared.
   void step() {
-    const auto last = is_paged() ? 11 : 9;
+    const auto last = is_paged() ? 12 : 10;
     switch (choices_.integer(0, last)) {
       case 0:
       case 1:
@@ -146,6 +155,9 @@ class Session {
         break;
       case 9:
         if (choices_.one_in(4)) clear();
+        break;
+      case 10:
+        keep_path();
         break;
       default:
         set_pages();
@@ -290,15 +302,12 @@ class Session {
     return is_paged() ? std::min<Index>(capacity_, std::ssize(l.pages) * page_tokens) : capacity_;
   }
 
-  /// Has a ring overwritten a key that one of some queries would see? Of those behind its
-  /// sinks, the 64 that were lost last and the 64 that were lost first are asked for; one that was
-  /// evicted among them counts as lost.
+  /// Has a ring overwritten a key that one of some queries would see? Of these, what lies within 64
+  /// indices of the first and of the last is asked for.
   [[nodiscard]] bool is_missing_keys(const List& l, Index queries, const AnyBound& bound) const {
-    if (!is_ring() || is_streaming() || queries == 0 || queries > std::ssize(l.tokens))
-      return false;
-    for (Position key = sinks_; key < l.overwritten; ++key) {
-      if (key > sinks_ + 64 && key < l.overwritten - 65) continue;
-      if (std::ranges::any_of(l.tokens, [&](const Token& t) { return t.index == key; })) continue;
+    if (is_streaming() || queries > std::ssize(l.tokens)) return false;
+    for (const Position key : l.overwritten) {
+      if (key > l.overwritten.front() + 64 && key < l.overwritten.back() - 64) continue;
       for (std::size_t i = l.tokens.size() - size(queries); i < l.tokens.size(); ++i) {
         const Position query = l.tokens[i].index;
         if (bound.answers().visible(Score{query, key, query, key, 0})) return true;
@@ -357,7 +366,7 @@ class Session {
             static_cast<double>(v[size(t * setting_.kv_heads * setting_.value_dim + i)]));
       l.next_position = token.greatest() + 1;
       if (std::ssize(l.tokens) == capacity_) {
-        l.overwritten = l.tokens[size(sinks_)].index + 1;
+        l.overwritten.push_back(l.tokens[size(sinks_)].index);
         l.tokens.erase(l.tokens.begin() + sinks_);
       }
       l.tokens.push_back(token);
@@ -369,10 +378,12 @@ class Session {
     List& l = list(s);
     const Position index = any_index(s);
     bool is_valid = is_sequence(s) && index >= 0 && index <= l.next_index;
-    // A ring that ends at `index` holds the tokens from here on, beside its sinks.
+    // A ring that ends at `index` holds its sinks and the tokens from `wanted` on.
     const Position wanted = std::max<Position>(sinks_, index - (capacity_ - sinks_));
     if (is_ring() && is_valid && l.rank_of(index) < std::ssize(l.tokens))
-      is_valid = l.overwritten <= wanted || index <= sinks_;
+      is_valid = std::ranges::none_of(l.overwritten, [&](Position i) {
+        return i < index && (i < sinks_ || i >= wanted);
+      });
     perform(is_valid, text("truncate ", s, " at ", index), [&] { cache_.truncate(s, index); });
     if (is_valid) l.truncate(index);
   }
@@ -396,8 +407,29 @@ class Session {
     }
     perform(is_valid, text("evict [", first, ", ", last, ") of ", s),
             [&] { cache_.evict(s, first, last); });
-    if (is_valid)
-      std::erase_if(l.tokens, [&](const Token& t) { return t.index >= first && t.index < last; });
+    if (is_valid) l.remove(first, last);
+  }
+
+  void keep_path() {
+    const Index s = any_sequence();
+    List& l = list(s);
+    const Position first = any_index(s);
+    std::vector<Position> path;
+    for (Position i = first; i < l.next_index; ++i)
+      if (choices_.one_in(2)) path.push_back(i);
+    if (choices_.one_in(20)) path.push_back(any_index(s));
+    bool is_valid = is_sequence(s) && first >= 0 && first <= l.next_index;
+    for (std::size_t i = 0; i < path.size(); ++i)
+      is_valid = is_valid && path[i] >= first && path[i] < l.next_index &&
+                 (i == 0 || path[i] > path[i - 1]) &&
+                 std::ranges::count(l.overwritten, path[i]) == 0;
+    for (std::size_t i = 0; is_valid && i < path.size(); ++i) {  // where a token gets a slot
+      const Index slot = l.rank_of(first) + static_cast<Index>(i);
+      if (l.rank_of(path[i]) != slot) is_valid = are_own(l, slot, slot + 1);
+    }
+    perform(is_valid, text("keep_path of ", s, " from ", first, ", ", path.size(), " tokens"),
+            [&] { cache_.keep_path(s, first, path); });
+    if (is_valid) l.remove(first, l.next_index, path);
   }
 
   void fork() {

@@ -245,23 +245,6 @@ void check_held(CacheT& cache, const Sequence<float>& sequence, Index queries,
             attention_test::error_bounds(call, posenc_test::bind_any(rope, shape))) <= 1);
 }
 
-TEST_CASE("decode: windows count indices, also where tokens are missing") {
-  const auto window = posenc_test::bind_any(rope | SlidingWindow::from_token_count(40), shape);
-  const auto sinks = posenc_test::bind_any(rope | SinkWindow{.sinks = 3, .window = 30}, shape);
-  const Sequence<float> sequence(400, heads, kv_heads, width, value_dim);
-  for (const auto& [first, last] : std::vector<std::pair<Position, Position>>{
-           {380, 399}, {370, 390}, {300, 362}, {0, 395}, {10, 20}, {1, 2}, {399, 400}}) {
-    INFO("without [" << first << ", " << last << ")");
-    Holder<KeyState::raw, float> cache(Kind::paged, shape_for(sequence));
-    append(*cache, 0, sequence, 0, 400, window);
-    cache->evict(0, first, last);
-    for (const Index queries : {1, 3}) {
-      check_held(*cache, sequence, queries, window);
-      check_held(*cache, sequence, queries, sinks);
-    }
-  }
-}
-
 TEST_CASE("decode: a ring as large as the window gives what the whole cache gives") {
   constexpr Index tokens = 200;
   const Sequence<float> sequence(tokens, heads, kv_heads, width, value_dim);

@@ -48,8 +48,9 @@ void check_stack(std::uint64_t seed, Stack (*make)(Random&, const attention_test
                                                  : random.pick<Index>({at.head_dim, 1, 17, 40});
   const Sequence<U> sequence(n, at.num_heads, at.num_kv_heads, at.head_dim, value_dim, seed,
                              random.pick({0.5, 2.0}));
-  std::vector<Position> ids(size(n)), index(size(n));
-  std::iota(index.begin(), index.end(), Position{0});
+  std::vector<Position> ids(size(n));
+  std::vector<Index> held(size(n));  // which tokens of the sequence
+  std::iota(held.begin(), held.end(), Index{0});
   const Position from = random.pick<Position>({0, 0, 1000, 1'000'000, -30});
   const bool is_random = random.chance(0.3);
   for (Index t = 0; t < n; ++t) ids[size(t)] = from + (is_random ? random.integer(0, 2 * n) : t);
@@ -71,16 +72,18 @@ void check_stack(std::uint64_t seed, Stack (*make)(Random&, const attention_test
   Index kept = n;
   if (random.chance(0.5) && n > 10)
     for (int i = 0; i < 2; ++i) {
-      const Index first = random.integer(0, n - 9), last = first + random.integer(1, 6);
+      const Index most = std::ssize(held) - 9, first = random.integer(0, std::max<Index>(most, 0));
+      const Index last = std::min(first + random.integer(1, 6), std::ssize(held));
       cache->evict(0, first, last);
+      held.erase(held.begin() + first, held.begin() + last);
     }
   kept = cache->tokens(0);
   std::vector<Position> kept_ids(size(kept)), kept_index(size(kept));
   for (Index rank = 0; rank < kept; ++rank) {
     kept_index[size(rank)] = cache->index(0, rank);
-    kept_ids[size(rank)] = ids[size(cache->index(0, rank))];
-    copy(sequence.k, cache->index(0, rank), k.view(), rank);
-    copy(sequence.v, cache->index(0, rank), v.view(), rank);
+    kept_ids[size(rank)] = ids[size(held[size(rank)])];
+    copy(sequence.k, held[size(rank)], k.view(), rank);
+    copy(sequence.v, held[size(rank)], v.view(), rank);
   }
   const Index queries = std::min<Index>({kept, random.pick<Index>({1, 2, 8, 9, 20}), 3000 / n + 1});
   Arguments<U> call = sequence.last(queries);

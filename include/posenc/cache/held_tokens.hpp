@@ -61,15 +61,26 @@ class HeldTokens {
   /// Throws Error for pages that are not in the pool, and when held tokens would lose theirs.
   void set_pages(Index sequence, std::span<const Index> pages);
 
+  // Tokens that are dropped leave the sequence, which is from then on one that never had them: those
+  // behind them count on from those before, as rows of a vector do behind erase(), so windows and all
+  // that goes by the index see the tokens that are left. Positions stay; shift() changes these. What
+  // is appended next stands behind the last token that is left.
+
   /// Drops the tokens whose index is at least this; the next token takes its place.
   /// Throws Error when the index lies beyond the sequence, and for a ring that has overwritten
   /// tokens which would have to come back.
   void truncate(Index sequence, Position index);
 
-  /// Drops the tokens with index [first, last); positions and indices of the others stay. Rows move
-  /// to close the gap.
-  /// Throws Error when the range is not one, or lies beyond the sequence.
+  /// Drops the tokens with index [first, last); rows move to close the gap.
+  /// Throws Error when the range is not one, or lies beyond the sequence, and when rows of a page
+  /// that others share would move.
   void evict(Index sequence, Position first, Position last);
+
+  /// Of the tokens from index `first` on, a draft, keeps those with these indices, the path from its
+  /// root that was accepted, and drops the others. An empty path is truncate(sequence, first).
+  /// Throws Error when the indices do not rise or are none of the draft's, when a ring has
+  /// overwritten one of them, and when rows of a page that others share would move.
+  void keep_path(Index sequence, Position first, std::span<const Position> path);
 
   /// Makes `to` a copy of the tokens of `from` whose index is below `end`. Pages that both have are
   /// shared and not copied: give `to` the full pages of a prefix and one of its own for the rest.
@@ -135,6 +146,10 @@ class HeldTokens {
   std::vector<Sequence> sequences_;
 
  private:
+  /// Drops the tokens with index [first, last) but for some that are held.
+  void remove(const char* what, Index sequence, Position first, Position last,
+              std::span<const Position> kept = {});
+
   static CacheRows<T> checked_rows(CacheShape sizes, const PagePool<T>& pool, bool by_rank) {
     if (sizes.value_dim == 0) sizes.value_dim = sizes.head_dim;
     Problems problems;
@@ -166,30 +181,61 @@ void HeldTokens<T>::truncate(Index sequence, Position index) {
                    ".");
   raise(problems, "truncate");
   const Index kept = s.rank_of(index);
-  // What a ring holds behind its sinks when it ends there.
-  const Position wanted = std::max<Position>(sinks_, index - (shape().capacity - sinks_));
-  problems.require(kept == s.tokens() || s.overwritten() <= wanted || index <= sinks_, "a ring of ",
-                   sinks_, " sinks and ", shape().capacity - sinks_, " more that ends at ", index,
-                   " holds the tokens from ", wanted, " on, but those before ", s.overwritten(),
-                   " are overwritten.");
+  problems.require(kept == s.tokens() || kept == index, "a ring of ", sinks_, " sinks and ",
+                   shape().capacity - sinks_, " more that ends at ", index,
+                   " holds the tokens from ",
+                   std::max<Position>(sinks_, index - (shape().capacity - sinks_)),
+                   " on, but those before ", s.overwritten(), " are overwritten.");
   raise(problems, "truncate");
-  s.truncate(kept, index);
+  s.truncate(index);
 }
 
 template <Element T>
 void HeldTokens<T>::evict(Index sequence, Position first, Position last) {
-  Slots& s = change("evict", sequence);
+  const Slots& s = slots("evict", sequence);
   Problems problems;
   problems.require(first >= 0 && first <= last && last <= s.next_index(), "sequence ", sequence,
                    " has tokens up to index ", s.next_index(), ", so [", first, ", ", last,
                    ") is no range of them.");
   raise(problems, "evict");
-  const Index from = s.rank_of(first), to = s.rank_of(last);
-  if (from == to) return;
-  if (!is_ring() && to < s.tokens())
-    rows_.check_own(problems, sequence, from, s.tokens() - (to - from));
-  raise(problems, "evict");
-  s.remove(from, to - from,
+  remove("evict", sequence, first, last);
+}
+
+template <Element T>
+void HeldTokens<T>::keep_path(Index sequence, Position first, std::span<const Position> path) {
+  const Slots& s = slots("keep_path", sequence);
+  Problems problems;
+  problems.require(first >= 0 && first <= s.next_index(), "sequence ", sequence,
+                   " has tokens up to index ", s.next_index(), ", so no draft of it begins at ",
+                   first, ".");
+  for (std::size_t i = 0; problems.empty() && i < path.size(); ++i) {
+    const Position index = path[i];
+    if (index < first || index >= s.next_index())
+      problems.add("the draft of sequence ", sequence, " has the indices [", first, ", ",
+                   s.next_index(), "), so its path cannot go through ", index, ".");
+    else if (i > 0 && index <= path[i - 1])
+      problems.add("the indices of a path must rise, got ", index, " after ", path[i - 1], ".");
+    else if (!s.holds(index))
+      problems.add("sequence ", sequence, " is a ring of ", s.capacity(),
+                   " tokens that has overwritten token ", index,
+                   " of the path: make it longer by the tokens of a draft.");
+  }
+  raise(problems, "keep_path");
+  remove("keep_path", sequence, first, s.next_index(), path);
+}
+
+template <Element T>
+void HeldTokens<T>::remove(const char* what, Index sequence, Position first, Position last,
+                           std::span<const Position> kept) {
+  Slots& s = change(what, sequence);
+  const Index from = s.rank_of(first), to = s.rank_of(last), stay = std::ssize(kept);
+  Index in_place = 0;  // those at the beginning that do not move
+  while (in_place < stay && kept[size(in_place)] == first + in_place) ++in_place;
+  Problems problems;
+  if (!is_ring() && to - from > stay)
+    rows_.check_own(problems, sequence, from + in_place, from + stay + s.tokens() - to);
+  raise(problems, what);
+  s.remove(first, last, kept,
            [&](Index source, Index target) { rows_.copy(sequence, source, sequence, target); });
 }
 
@@ -220,7 +266,7 @@ void HeldTokens<T>::fork(Index from, Index to, Position end) {
     if (rows_.share(from, to, run.slot)) return;
     for (Index i = 0; i < run.tokens; ++i) rows_.copy(from, run.slot + i, to, run.slot + i);
   });
-  target.copy(source, tokens, end);
+  target.copy(source, end);
   sequences_[size(to)].rotated_by = sequences_[size(from)].rotated_by;
 }
 

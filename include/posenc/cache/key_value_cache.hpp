@@ -24,8 +24,8 @@
 // keys were rotated and refuses another one. Keys are never multiplied by the attention factor.
 //
 // Calls that change a sequence say with indices which tokens they mean (see cache/slots.hpp: the
-// index of a token is the number of tokens appended before it, and never changes). They check
-// first: a call that throws has changed nothing. Different sequences may be changed by different
+// index of a token is the number of tokens of the sequence before it, which is less when some of
+// these are evicted). They check first: a call that throws has changed nothing. Different sequences may be changed by different
 // threads, unless they share pages; nothing may be read while it is changed.
 #pragma once
 
@@ -51,7 +51,7 @@ class KeyValueCache : public detail::HeldTokens<T> {
   static constexpr KeyState state = State;
   using element = T;
   // Beside these: tokens, next_index, next_position, index, position, key, value, set_pages, truncate,
-  // evict, fork, clear (cache/held_tokens.hpp).
+  // evict, keep_path, fork, clear (cache/held_tokens.hpp).
   using Base::shape, Base::is_ring;
 
   /// Throws Error for sizes that make no cache or do not fit in memory.

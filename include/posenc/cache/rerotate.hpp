@@ -79,7 +79,7 @@ void check_shift(Problems& problems, const CacheT& cache, Index sequence, Positi
   };
   for (Index rank = slots.rank_of(first); rank < slots.rank_of(last); ++rank)
     for (int axis = 0; axis < cache.shape().axes; ++axis) check(slots.position(rank, axis));
-  // Tokens to come follow the last one, also where that was evicted.
+  // Tokens to come move with the last one, also where a ring has overwritten that.
   if (first < last && last == slots.next_index()) check(slots.next_position() - 1);
 }
 

@@ -2,11 +2,17 @@
 //
 // Slots: which tokens of a sequence a cache holds, where they stand, and where they lie.
 //
-// A token has three numbers. Its index is its place in the sequence: how many were appended before
-// it; it never changes, and masks go by it. Its position is what rotations and distances use: the
-// index, unless the caller said otherwise or shifted it. Its rank is its place among the tokens
-// that are still held. Tokens lie in slots, in the order of their ranks; a ring begins anew when it
-// is full, behind the sinks, and overwrites the oldest.
+// A token has three numbers. Its index is its place in the sequence: how many tokens of it come
+// before, and masks go by it. Its position is what rotations and distances use: the index, unless
+// the caller said otherwise or shifted it. Its rank is its place among the tokens that are held.
+//
+// A token that is taken out of the sequence (remove) leaves no gap: the indices of those behind it
+// go down, as if it had never been appended, and their positions stay. A token that a ring overwrites
+// is still one of the sequence and counts in the indices; only its keys are gone. So ranks and indices
+// are the same numbers but for these.
+//
+// Tokens lie in slots, in the order of their ranks; a ring begins anew when it is full, behind the
+// sinks, and overwrites the oldest.
 //
 //   ring of 3 sinks and 5 more after 10 tokens     slots   0 1 2 | 8 9 5 6 7     (indices)
 //                                                  ranks   0 1 2 | 6 7 3 4 5
@@ -15,6 +21,7 @@
 #include <posenc/core/positions.hpp>
 
 #include <algorithm>
+#include <span>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
@@ -60,23 +67,25 @@ class Slots {
 
   /// The least rank whose index is at least this.
   [[nodiscard]] Index rank_of(Position index) const {
-    Index first = 0, last = tokens_;
-    while (first < last) {
-      const Index middle = (first + last) / 2;
-      if (this->index(middle) < index)
-        first = middle + 1;
-      else
-        last = middle;
-    }
-    return first;
+    return first_rank([&](Index rank) { return this->index(rank) >= index; });
+  }
+  [[nodiscard]] bool holds(Position index) const {
+    const Index rank = rank_of(index);
+    return rank < tokens_ && this->index(rank) == index;
   }
 
   /// The slot of the token that is appended next.
   [[nodiscard]] Index next_slot() const {
     return tokens_ < capacity_ ? slot(tokens_) : sinks_ + oldest_;
   }
-  /// One more than the greatest index that a ring has overwritten.
-  [[nodiscard]] Position overwritten() const { return overwritten_; }
+  /// The indices that a ring has overwritten lie within [first_overwritten(), overwritten()); between
+  /// them may be tokens that became its sinks when earlier ones were removed. 0 and 0: none.
+  [[nodiscard]] Position first_overwritten() const {
+    return lost() == 0 ? 0 : first_rank([&](Index rank) { return index(rank) > rank; });
+  }
+  [[nodiscard]] Position overwritten() const {
+    return lost() == 0 ? 0 : lost() + first_rank([&](Index r) { return index(r) - r == lost(); });
+  }
 
   /// One more than the greatest position that is held, and at least 0.
   [[nodiscard]] Position length() const { return length_; }
@@ -87,7 +96,7 @@ class Slots {
     const Index from = slot(first);
     Index most = std::min(last - first, page_tokens_ - from % page_tokens_);
     if (is_ring()) most = std::min(most, (first < sinks_ ? sinks_ : capacity_) - from);
-    Index tokens = gaps ? 1 : most;
+    Index tokens = gaps && is_ring() ? 1 : most;
     while (tokens < most && index_[size(from + tokens)] == index_[size(from)] + tokens) ++tokens;
     return {first, from, tokens};
   }
@@ -109,7 +118,6 @@ class Slots {
     if (tokens_ < capacity_) {
       ++tokens_;
     } else {
-      overwritten_ = index_[size(at)] + 1;
       oldest_ = (oldest_ + 1) % (capacity_ - sinks_);
       if (greatest_of(at) + 1 == length_) {  // ids may go down again
         for (int axis = 0; axis < axes_; ++axis)
@@ -131,36 +139,43 @@ class Slots {
     next_position_ = greatest + 1;
     length_ = std::max(length_, next_position_);
   }
-  /// Keeps the first `tokens` ranks; the next token has this index. It stands behind the last one
-  /// that is left, further by one for every index between them that was evicted.
-  void truncate(Index tokens, Position next_index) {
-    if (next_index == next_index_) return;
-    tokens_ = tokens;
-    next_index_ = next_index;
+  /// Takes the tokens with index [first, last) out of the sequence, but for some of them that are
+  /// held, in rising order. Later tokens take the places of those that are gone, and move(from slot,
+  /// to slot) does so for what lies there. Where the last token goes, the next one stands behind the
+  /// one that is left, further by one for every token between them that a ring has overwritten.
+  template <class F>
+  void remove(Position first, Position last, std::span<const Position> kept, const F& move) {
+    const Position gone = last - first - std::ssize(kept);
+    if (gone == 0) return;
+    const bool takes_last = last == next_index_ && (kept.empty() || kept.back() + 1 != last);
+    Index to = rank_of(first);
+    auto next = kept.begin();
+    for (Index from = to; from < tokens_; ++from) {
+      const Position index = this->index(from);
+      Position moved = index - gone;  // its index from now on
+      if (index < last) {
+        if (next == kept.end() || *next != index) continue;
+        moved = first + (next++ - kept.begin());
+      }
+      if (from != to) move_slot(slot(from), slot(to), move);
+      index_[size(slot(to++))] = moved;
+    }
+    tokens_ = to;
+    next_index_ -= gone;
     if (tokens_ <= sinks_) oldest_ = 0;
-    overwritten_ = std::min(overwritten_, next_index);
-    next_position_ =
-        tokens == 0 ? next_index : greatest_of(slot(tokens - 1)) + next_index - index(tokens - 1);
+    if (takes_last)
+      next_position_ = tokens_ == 0
+                           ? next_index_
+                           : greatest_of(slot(tokens_ - 1)) + next_index_ - index(tokens_ - 1);
     measure();
+  }
+  /// The first tokens, up to an index, which the next one has.
+  void truncate(Position index) {
+    remove(index, next_index_, {}, [](Index, Index) {});
   }
   void clear() {
-    truncate(0, 0);
+    truncate(0);
     next_position_ = 0;
-  }
-  /// Forgets `tokens` ranks from `first` on; the token at each later rank moves down, which
-  /// move(from slot, to slot) does for what lies there.
-  template <class F>
-  void remove(Index first, Index tokens, const F& move) {
-    for (Index rank = first; rank + tokens < tokens_; ++rank) {
-      const Index from = slot(rank + tokens), to = slot(rank);
-      index_[size(to)] = index_[size(from)];
-      for (int axis = 0; axis < axes_; ++axis)
-        position_[size(axis * capacity_ + to)] = position_[size(axis * capacity_ + from)];
-      move(from, to);
-    }
-    tokens_ -= tokens;
-    if (tokens_ <= sinks_) oldest_ = 0;
-    measure();
   }
   /// Adds to the positions of the tokens with index [first, last), and of those to come where these
   /// are the last.
@@ -171,15 +186,36 @@ class Slots {
     if (first < last && last == next_index_) next_position_ += by;
     measure();
   }
-  /// What `other` holds of its first ranks, in the same slots; both have the same capacity.
-  void copy(const Slots& other, Index tokens, Position next_index) {
+  /// What `other` holds of its tokens up to an index, in the same slots; both have the same capacity.
+  void copy(const Slots& other, Position end) {
     *this = other;
-    truncate(tokens, next_index);
+    truncate(end);
   }
 
  private:
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
+  /// Tokens that a ring has overwritten.
+  [[nodiscard]] Position lost() const { return next_index_ - tokens_; }
+  /// The first rank of which f says yes, as it does of all that follow; tokens() if none.
+  template <class F>
+  [[nodiscard]] Index first_rank(const F& f) const {
+    Index first = 0, last = tokens_;
+    while (first < last) {
+      const Index middle = (first + last) / 2;
+      if (f(middle))
+        last = middle;
+      else
+        first = middle + 1;
+    }
+    return first;
+  }
+  template <class F>
+  void move_slot(Index from, Index to, const F& move) {
+    for (int axis = 0; axis < axes_; ++axis)
+      position_[size(axis * capacity_ + to)] = position_[size(axis * capacity_ + from)];
+    move(from, to);
+  }
   [[nodiscard]] Position greatest_of(Index slot) const {
     Position greatest = position_[size(slot)];
     for (int axis = 1; axis < axes_; ++axis)
@@ -196,7 +232,7 @@ class Slots {
   int axes_;
   Index tokens_ = 0;
   Index oldest_ = 0;  ///< of a ring: how far its beginning has moved behind the sinks
-  Position next_index_ = 0, next_position_ = 0, length_ = 0, overwritten_ = 0;
+  Position next_index_ = 0, next_position_ = 0, length_ = 0;
   std::vector<Position> index_;     ///< [slot]
   std::vector<Position> position_;  ///< [axis][slot]
 };

@@ -6,7 +6,8 @@
 // A token has an index, its place among the tokens of the sequence, and a position, the number that
 // rotations, distances and biases use. They are the same unless the caller passes position ids
 // (packed documents, left padding, multimodal input). Masks ask about indices: "causal" means
-// "not later in the sequence" even where several tokens share a position.
+// "not later in the sequence" even where several tokens share a position, and "the last w tokens" are
+// w tokens of the sequence, whatever their positions. Tokens that were taken out of a cache are none.
 #pragma once
 
 #include <posenc/core/types.hpp>

@@ -4,6 +4,9 @@
 //
 //   visible: key_index <= query_index, and floor(key_index / chunk) == floor(query_index / chunk)
 //
+// Chunks count tokens of the sequence, not positions: after an eviction from a cache the borders lie
+// where they would lie had the evicted tokens never been there.
+//
 // Llama 4: attention_chunk_size 8192 on its rotary layers. Unlike a sliding window, the first token
 // of a chunk sees itself only.
 #pragma once

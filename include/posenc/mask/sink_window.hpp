@@ -7,10 +7,11 @@
 //
 //   visible: D >= 0 and (D < window or key_index < sinks),  D = query_index - key_index
 //
-// `window` counts tokens and includes the query's own. StreamingLLM keeps 4 sinks; LM-Infinite 10
-// to 100 and the trained length as window. Both also change the distance at which sinks are seen,
-// which is not a mask's business: the components StreamingLLM and LMInfinite are this mask with
-// that.
+// `window` counts tokens of the sequence and includes the query's own; `sinks` are the first ones of the
+// sequence. Neither goes by positions, and tokens that were evicted from a cache count no more.
+// StreamingLLM keeps 4 sinks; LM-Infinite 10 to 100 and the trained length as window. Both also change
+// the distance at which sinks are seen, which is not a mask's business: the components StreamingLLM and
+// LMInfinite are this mask with that.
 //
 // Cache: a ring of sinks + window keys with `sinks` sinks suffices.
 #pragma once

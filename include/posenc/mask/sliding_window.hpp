@@ -13,6 +13,9 @@
 //
 // With right = 0, the default, it is causal. L layers of it look back left * L tokens.
 //
+// D counts tokens of the sequence, not positions: those that share a position count one each, and those
+// that were evicted from a cache, or lie off the path of a draft that was kept, count no more.
+//
 // Cache: a ring of left + 1 keys suffices.
 #pragma once
 

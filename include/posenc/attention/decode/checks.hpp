@@ -52,29 +52,25 @@ void check_decode(Problems& problems, const TensorView<Q>& q, const CacheT& cach
 }
 
 /// Reports a ring that has overwritten keys which a query may see: those that were overwritten last
-/// are the first to be missed, and those behind the sinks where the mask has more of these. A
+/// are the first to be missed, and those that were overwritten first where the mask has more sinks. A
 /// streaming cache forgets on purpose.
 inline void check_overwritten(Problems& problems, Index sequence, const Slots& slots, Index queries,
                               const Answers& answers) {
-  const Position lost = slots.overwritten() - 1;
-  if (lost < slots.sinks() || queries == 0) return;
+  const Position first = slots.first_overwritten(), last = slots.overwritten() - 1;
+  if (last < first || queries == 0) return;
   for (Index rank = slots.tokens() - queries; rank < slots.tokens(); ++rank) {
     const Position query = slots.index(rank);
     const auto is_missed = [&](Position key, Index head) {
-      const Index at =
-          slots.rank_of(key);  // those kept as sinks may follow others that were evicted
-      return (at == slots.tokens() || slots.index(at) != key) &&
-             answers.visible(Score{query, key, query, key, head});
+      return !slots.holds(key) && answers.visible(Score{query, key, query, key, head});
     };
     Position missed = -1;
     constexpr Position some = 64;  // a mask may leave out every other one
-    for (Position key = lost; missed < 0 && key >= std::max(slots.sinks(), lost - some); --key)
+    for (Position key = last; missed < 0 && key >= std::max(first, last - some); --key)
       if (is_missed(key, 0)) missed = key;
-    for (Position key = slots.sinks(); missed < 0 && key <= std::min(lost, slots.sinks() + some);
-         ++key)
+    for (Position key = first; missed < 0 && key <= std::min(last, first + some); ++key)
       if (is_missed(key, 0)) missed = key;
     for (Index head = 1; missed < 0 && head < answers.shape().num_heads; ++head)
-      if (is_missed(lost, head)) missed = lost;
+      if (is_missed(last, head)) missed = last;
     problems.require(
         missed < 0, "sequence ", sequence, " is a ring of ", slots.capacity(),
         " tokens that has overwritten token ", missed, ", which the mask lets query ", query,
