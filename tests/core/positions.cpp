@@ -52,6 +52,16 @@ TEST_CASE("Positions: integer ids are borrowed") {
   CHECK(positions.length(4) == 100);
 }
 
+TEST_CASE("Positions: a temporary serves the call that it is passed in, and views are no owners") {
+  const auto last = [](const Positions& positions, Index tokens) { return positions[tokens - 1]; };
+  CHECK(last(Positions::borrowed(std::vector<Position>{3, 9}), 2) == 9);
+  const std::vector<Position> ids{0, 1, 2, 7, 8, 9};
+  const Positions two = Positions::borrowed(ids, 2);
+  CHECK((two.axes() == 2 && two.at(1, 0) == 7));
+  const Positions some(std::span<const Position>(ids).first(3));  // a span is no owner
+  CHECK(some[2] == 2);
+}
+
 TEST_CASE("Positions: real ids") {
   const std::array<double, 4> ids{0.5, -1.25, 7.999, 3};
   const Positions positions = ids;

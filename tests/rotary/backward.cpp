@@ -242,7 +242,7 @@ TEST_CASE("rotate_backward: what does not fit is refused by its own name") {
                         bound);
       },
       "must have the same shape, got [4, 2, 8] and [4, 1, 8]");
-  says([&] { rotate_backward(d, std::vector<Position>{1, 2, 3}, bound); },
+  says([&] { rotate_backward(d, Positions::borrowed(std::vector<Position>{1, 2, 3}), bound); },
        "tokens: got 3 position ids for 4 tokens");
   says([&] { rotate_backward(d, 0, xpos); }, "say which this is with RotateOptions::side");
   says([&] { rotate_backward(d, 0, bind(AnyEncoding())); }, "no rotary base");

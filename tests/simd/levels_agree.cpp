@@ -201,7 +201,8 @@ TEMPLATE_TEST_CASE("rotate: a head and a token alone, and in any company", "", f
       check_same_bits(parts.view(), together.view());
 
       Tensor<TestType> real = x;
-      rotate(real.view(), std::vector<double>(scattered.begin(), scattered.end()), bound);
+      rotate(real.view(),
+             Positions::borrowed(std::vector<double>(scattered.begin(), scattered.end())), bound);
       check_same_bits(real.view(), together.view());
 
       Tensor<TestType> opposite = x;

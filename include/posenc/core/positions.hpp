@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
 // Positions: where the tokens of a tensor stand, either an offset (token t is at offset + t) or ids
-// of its tokens. Ids are borrowed, not copied.
+// of its tokens. Ids are borrowed, not copied: whoever has them must keep them as long as they are read.
+// A container that is a temporary would be gone by then, so the compiler refuses it:
+//
+//   attention(q, k, v, out, bound, {.key_positions = ids});                                 a name of yours
+//   attention(q, k, v, out, bound, {.key_positions = Positions::borrowed(ids_of(text))});   lives as long
+//                                                                                           as the call
 //
 // A position may have several coordinates: time, height and width of M-RoPE, row and column of an
 // image. Then ids are [axes][tokens], as Hugging Face's position_ids [3, tokens]; an offset, or ids
@@ -17,11 +22,28 @@
 #include <cstddef>
 #include <ranges>
 
+// Clang warns where what a parameter points to is kept longer than the argument lives.
+#if defined(__clang__)
+#define POSENC_DETAIL_LIFETIMEBOUND [[clang::lifetimebound]]
+#else
+#define POSENC_DETAIL_LIFETIMEBOUND
+#endif
+
 POSENC_NAMESPACE_BEGIN
 
 /// Positions beyond this magnitude are refused: up to here every integer is exact in double, and
 /// sums and differences of two positions cannot overflow.
 inline constexpr Position greatest_position = Position{1} << 52;
+
+namespace detail {
+
+/// Integers (Position) or real numbers (double) that lie side by side.
+template <class Ids>
+concept PositionIds = std::ranges::contiguous_range<Ids> && std::ranges::sized_range<Ids> &&
+                      (std::same_as<std::ranges::range_value_t<Ids>, Position> ||
+                       std::same_as<std::ranges::range_value_t<Ids>, double>);
+
+}  // namespace detail
 
 class Positions {
  public:
@@ -32,10 +54,7 @@ class Positions {
 
   /// Token t stands at ids[t]; ids may be integers (Position) or real numbers (double). With
   /// several axes, coordinate a of token t is ids[a * tokens + t].
-  template <std::ranges::contiguous_range Ids>
-    requires std::ranges::sized_range<Ids> &&
-                 (std::same_as<std::ranges::range_value_t<Ids>, Position> ||
-                  std::same_as<std::ranges::range_value_t<Ids>, double>)
+  template <detail::PositionIds Ids>
   constexpr Positions(const Ids& ids, int axes = 1)
       : axes_(axes), count_(static_cast<Index>(std::ranges::size(ids))),
         axis_stride_(axes > 1 ? count_ / axes : 0) {
@@ -46,6 +65,22 @@ class Positions {
       kind_ = Kind::integer;
       ids_ = std::ranges::data(ids);
     }
+  }
+
+  /// A container that is destroyed before its ids are read.
+  template <detail::PositionIds Ids>
+    requires(!std::ranges::borrowed_range<Ids>)
+  constexpr Positions(const Ids&&, int = 1) {
+    static_assert(!detail::PositionIds<Ids>,
+                  "posenc: Positions borrow their ids, but this container is a temporary that is "
+                  "about to be destroyed. Give it a name that lives longer, or pass "
+                  "Positions::borrowed(...) within the call that reads them.");
+  }
+  /// Of a container that may be a temporary: only for the call in whose expression this stands.
+  template <detail::PositionIds Ids>
+  [[nodiscard]] static constexpr Positions borrowed(const Ids& ids POSENC_DETAIL_LIFETIMEBOUND,
+                                                    int axes = 1) {
+    return Positions(ids, axes);
   }
 
   [[nodiscard]] constexpr bool is_offset() const { return kind_ == Kind::offset; }
