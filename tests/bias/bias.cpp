@@ -58,10 +58,13 @@ TEST_CASE("bias(f): a generic lambda and a captured value are functions too") {
 TEST_CASE("bias(f): composes, and checks what the functor checks") {
   const auto composed = bias(RecencyBonus{1, 1}) | Causal{};
   static_assert(decltype(composed)::size == 2);
-  static_assert(!Checks<decltype(bias(Both{}))>);
   CHECK(sentences_of(bias(RecencyBonus{1, 1})).empty());
   CHECK_THAT(sentences_of(bias(RecencyBonus{1, -2})),
              ContainsSubstring("half_life must be positive, got -2"));
+  CHECK(sentences_of(bias(Both{}, 0)).empty());
+  CHECK_THAT(
+      sentences_of(bias(Both{}, -1)),
+      ContainsSubstring("bias(f): cached_distances must be between 0 and 67108864, got -1."));
 }
 
 }  // namespace bias_cases

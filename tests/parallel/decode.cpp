@@ -7,11 +7,13 @@
 #include "../support/bind_any.hpp"
 
 #include <posenc/bias/alibi.hpp>
+#include <posenc/bias/bias.hpp>
 #include <posenc/cache/rerotate.hpp>
 #include <posenc/distance/rerope.hpp>
 #include <posenc/executor/pool.hpp>
 #include <posenc/mask/causal.hpp>
 
+#include <cmath>
 #include <cstring>
 
 namespace decode_test {
@@ -61,6 +63,28 @@ TEST_CASE("decode: the same bits on several threads") {
       posenc_test::bind_any(rope | ALiBi{} | Causal{}, shape));
   check_same_whoever_runs_it<KeyState::raw>(
       posenc_test::bind_any(rope | ReRoPE{.window = 100} | Causal{}, shape));
+}
+
+TEST_CASE("decode: threads that come to the same piece of a bias's table at once") {
+  const auto bound = [] {  // a new one has evaluated nothing yet
+    return posenc_test::bind_any(bias([](Index head, Position distance) {
+                                   return -std::log1p(static_cast<double>(distance * (head + 1)));
+                                 }) | Causal{},
+                                 {.num_heads = heads, .num_kv_heads = kv_heads});
+  };
+  const Sequence<float> sequence(1'300, heads, kv_heads, width, width);
+  Holder<KeyState::raw, float> cache(Kind::contiguous, shape_for(sequence, 8));
+  for (Index s = 0; s < 8; ++s) append(*cache, s, sequence, 0, 1'300, bound());
+  Tensor<float> q(16, heads, width);
+  q.fill(Random(1), 2);
+  const Output<float> expected = decoded(q.view(), *cache, bound(), {.executor = Serial{}});
+  for (const int threads : {2, 8, 64}) {
+    INFO(threads << " threads");
+    const Output<float> result =
+        decoded(q.view(), *cache, bound(), {.executor = new_threads(threads)});
+    CHECK(std::memcmp(result.out.view().data, expected.out.view().data,
+                      size(16 * heads * width) * sizeof(float)) == 0);
+  }
 }
 
 TEST_CASE("shift: the same bits on several threads") {

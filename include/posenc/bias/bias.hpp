@@ -6,8 +6,12 @@
 //   bias([](Score at) { ... })                        depends on anything in Score
 //
 // What f returns is added to the scaled score. It is also asked about pairs that a mask hides, so it
-// must have an answer for every distance, negative ones included. Prefer the first form: the kernel
-// evaluates f once for each head and distance and reads a table, so f may be as slow as it likes.
+// must have an answer for every distance, negative ones included. Prefer the first form: f is
+// evaluated once for each head and distance of a call of many queries, and in decode once for each
+// head and distance below `cached_distances` for as long as the bound encoding lives
+// (bias/distance_table.hpp), so it may be as slow as it likes. Beyond them, and for keys in the future,
+// decode evaluates it per score. The table takes 8 bytes per head and distance that sequences reach (4
+// where f returns a float).
 // The second form runs in the fused kernel for every score: keep it short, free of branches and in
 // float.
 //
@@ -24,17 +28,23 @@
 // std::span<double>), can learn: see Parameters in core/gradients.hpp.
 #pragma once
 
+#include <posenc/bias/distance_table.hpp>
 #include <posenc/core/gradients.hpp>
 
+#include <memory>
 #include <type_traits>
 #include <utility>
 
 POSENC_NAMESPACE_BEGIN
 
+template <class F>
+struct PreparedRelativeBias;
+
 /// A function of (head, distance) as a component.
 template <class F>
 struct RelativeBiasFunction {
   F function;
+  Index cached_distances = 65'536;  ///< distances below this are kept for decode; 0: none
 
   [[nodiscard]] constexpr auto relative_bias(Index head, Position distance) const {
     return function(head, distance);
@@ -50,10 +60,30 @@ struct RelativeBiasFunction {
   {
     function.gradient(head, distance, sum, gradient);
   }
-  constexpr void check(Problems& problems, const HeadShape& shape) const
-    requires Checks<F>
-  {
-    function.check(problems, shape);
+  [[nodiscard]] PreparedRelativeBias<F> prepare(const HeadShape& shape) const {
+    return {*this, shape.num_heads};
+  }
+  constexpr void check(Problems& problems, const HeadShape& shape) const {
+    detail::check_cached_distances(problems, "bias(f)", cached_distances);
+    if constexpr (Checks<F>) function.check(problems, shape);
+  }
+};
+
+/// The same with a table of what decode asks for; prefill and gradients ask the function.
+template <class F>
+struct PreparedRelativeBias : RelativeBiasFunction<F> {
+  using Value = std::remove_cvref_t<std::invoke_result_t<const F&, Index, Position>>;
+  using Table = detail::DistanceTable<Value>;
+  std::shared_ptr<const Table> table;
+
+  PreparedRelativeBias(const RelativeBiasFunction<F>& bias, Index num_heads)
+      : RelativeBiasFunction<F>(bias),
+        table(std::make_shared<const Table>(num_heads, bias.cached_distances)) {}
+
+  template <class Use>
+  void tile_bias(const Tile& tile, Index head, const Use& use) const {
+    table->tile_bias(
+        tile, head, [&](Position distance) { return this->relative_bias(head, distance); }, use);
   }
 };
 
@@ -80,16 +110,17 @@ struct ScoreBiasFunction {
   }
 };
 
-/// Makes a bias of a function; of two call operators that fit, (head, distance) is chosen.
+/// Makes a bias of a function; of two call operators that fit, (head, distance) is chosen. `cached_distances`
+/// are those of RelativeBiasFunction.
 template <class F>
-[[nodiscard]] constexpr auto bias(F function) {
+[[nodiscard]] constexpr auto bias(F function, Index cached_distances = 65'536) {
   constexpr bool relative = std::is_invocable_r_v<double, const F&, Index, Position>;
   constexpr bool of_score = std::is_invocable_r_v<double, const F&, const Score&>;
   static_assert(relative || of_score,
                 "posenc: bias(f) needs an f that can be called, also when it is const, as "
                 "f(Index head, Position distance) or as f(Score at), and that returns a number.");
   if constexpr (relative)
-    return RelativeBiasFunction<F>{std::move(function)};
+    return RelativeBiasFunction<F>{std::move(function), cached_distances};
   else if constexpr (of_score)
     return ScoreBiasFunction<F>{std::move(function)};
 }

@@ -12,13 +12,16 @@
 // whenever it uses them, so a checkpoint may hold smaller numbers: clamp as you load. KerplePower
 // with r2 = 1 is ALiBi with slope r1, and KerpleLog tends to it as r2 falls and r1 r2 stays.
 //
-// With a causal mask the formula is the paper's; without one it is symmetric.
+// With a causal mask the formula is the paper's; without one it is symmetric. decode() reads both from a
+// table that is filled as sequences grow (bias/distance_table.hpp).
 #pragma once
 
+#include <posenc/bias/distance_table.hpp>
 #include <posenc/core/concepts.hpp>
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
@@ -47,14 +50,22 @@ template <class Kernel>
 struct PreparedKerple {
   std::vector<double> r1, r2;
   Index learned_r1, learned_r2;  ///< values of each: as many as heads, or one for all
+  using Table = detail::DistanceTable<double>;
+  std::shared_ptr<const Table> table;  ///< for decode
 
   PreparedKerple(const Kernel& kernel, Index num_heads)
       : r1(per_head(kernel.r1, num_heads)), r2(per_head(kernel.r2, num_heads)),
-        learned_r1(std::ssize(kernel.r1)), learned_r2(std::ssize(kernel.r2)) {}
+        learned_r1(std::ssize(kernel.r1)), learned_r2(std::ssize(kernel.r2)),
+        table(std::make_shared<const Table>(num_heads, kernel.cached_distances)) {}
 
   [[nodiscard]] double relative_bias(Index head, Position distance) const {
     const auto h = static_cast<std::size_t>(head);
     return -r1[h] * Kernel::growth(r2[h], std::abs(static_cast<double>(distance)));
+  }
+  template <class Use>
+  void tile_bias(const Tile& tile, Index head, const Use& use) const {
+    table->tile_bias(
+        tile, head, [&](Position distance) { return relative_bias(head, distance); }, use);
   }
   /// Of r1, then of r2.
   [[nodiscard]] Index num_parameters() const { return learned_r1 + learned_r2; }
@@ -77,6 +88,8 @@ struct PreparedKerple {
 struct KerpleLog {
   std::vector<double> r1{1};  ///< amplitude, per query head; one value serves all
   std::vector<double> r2{1};  ///< inverse of the distance where the bias starts to flatten
+  Index cached_distances =
+      65'536;  ///< distances below this are kept for decode (8 bytes each and head)
 
   [[nodiscard]] static double growth(double r2, double distance) {
     return std::log1p(r2 * distance);
@@ -92,12 +105,15 @@ struct KerpleLog {
     constexpr double unbounded = std::numeric_limits<double>::infinity();
     detail::check_kerple(problems, shape, "KerpleLog", "r1", r1, unbounded);
     detail::check_kerple(problems, shape, "KerpleLog", "r2", r2, unbounded);
+    detail::check_cached_distances(problems, "KerpleLog", cached_distances);
   }
 };
 
 struct KerplePower {
   std::vector<double> r1{1};  ///< amplitude, per query head; one value serves all
   std::vector<double> r2{1};  ///< exponent, at most 2
+  Index cached_distances =
+      65'536;  ///< distances below this are kept for decode (8 bytes each and head)
 
   [[nodiscard]] static double growth(double r2, double distance) { return std::pow(distance, r2); }
   [[nodiscard]] static double growth_by_r2(double r2, double distance) {
@@ -111,6 +127,7 @@ struct KerplePower {
     constexpr double unbounded = std::numeric_limits<double>::infinity();
     detail::check_kerple(problems, shape, "KerplePower", "r1", r1, unbounded);
     detail::check_kerple(problems, shape, "KerplePower", "r2", r2, 2);
+    detail::check_cached_distances(problems, "KerplePower", cached_distances);
   }
 };
 

@@ -14,6 +14,7 @@
 // cosine; greater distances are right too, but each costs width/2 cosines.
 #pragma once
 
+#include <posenc/bias/distance_table.hpp>
 #include <posenc/core/concepts.hpp>
 
 #include <algorithm>
@@ -86,10 +87,7 @@ struct Sandwich {
                      width, ".");
     problems.require(std::isfinite(base) && base > 1,
                      "Sandwich: base must exceed 1 and be finite, got ", base, ".");
-    constexpr Index most = Index{1} << 26;
-    problems.require(cached_distances >= 0 && cached_distances <= most,
-                     "Sandwich: cached_distances must be between 0 and ", most, ", got ",
-                     cached_distances, ".");
+    detail::check_cached_distances(problems, "Sandwich", cached_distances);
   }
 };
 

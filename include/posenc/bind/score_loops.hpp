@@ -77,14 +77,14 @@ void map_row(const KeyRow& row, T* scores, const F& f) {
 template <class Level, class S, class T>
 void change_row(const void* component, const KeyRow& row, T* scores) noexcept {
   const S& stage = *static_cast<const S*>(component);
-  if constexpr (RelativeBias<S>)
-    map_row<Level>(row, scores, [&](T x, const Score& at) {
-      return x + static_cast<T>(stage.relative_bias(at.head, at.query - at.key));
-    });
-  else if constexpr (TiledBias<S>)
+  if constexpr (TiledBias<S>)
     stage.tile_bias(row.where, row.head, [&](const auto& bias) {
       map_row<Level>(row, scores,
                      [=](T x, const Score& at) { return x + static_cast<T>(bias(at)); });
+    });
+  else if constexpr (RelativeBias<S>)
+    map_row<Level>(row, scores, [&](T x, const Score& at) {
+      return x + static_cast<T>(stage.relative_bias(at.head, at.query - at.key));
     });
   else if constexpr (ScoreBias<S>)
     map_row<Level>(row, scores,

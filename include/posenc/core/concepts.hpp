@@ -165,17 +165,18 @@ struct TakesFunction {
 };
 }  // namespace detail
 
-/// tile_bias(tile, head, use): the same question for a rectangle of one head's scores. Calls use(f)
-/// once, with a function of Score that is score_bias(at) at all of them but may know more: that
-/// tables reach so far, or which case of a definition by cases applies. (The rectangle may go on
+/// tile_bias(tile, head, use): the same question, or that of a RelativeBias, for a rectangle of one
+/// head's scores. Calls use(f) once, with a function of Score that is score_bias(at), or the relative
+/// bias at its distance, at all of them but may know more: that tables reach so far, or which case of a definition by cases applies. (The rectangle may go on
 /// beyond the last query: f is called there, and what it says is not used.) The function becomes a
 /// loop over consecutive queries, and vector code if it has no branches and reads tables by
 /// at.query, at.key or at.distance(). (decode() asks for one query and some keys, and the loop is over
-/// these, which need not be consecutive.)
+/// these, which need not be consecutive. A relative bias is asked by decode() alone.)
 template <class T>
-concept TiledBias = ScoreBias<T> && requires(const T c, const Tile& tile, Index head) {
-  c.tile_bias(tile, head, detail::TakesFunction{});
-};
+concept TiledBias =
+    (ScoreBias<T> || RelativeBias<T>) && requires(const T c, const Tile& tile, Index head) {
+      c.tile_bias(tile, head, detail::TakesFunction{});
+    };
 
 /// Replaces the score; map_score(x, at) is called with x of the kernel's own type.
 template <class T>
