@@ -351,6 +351,10 @@ TEST_CASE("bind: what a transform leaves has to fit", "[attention]") {
   says([](RotaryState& s) { s.axes = 2, s.axis = {0, 1, 2, 0}; },
        "a pair that turns by coordinate 2 of positions that have 2");
   says([](RotaryState& s) { s.axes = 2, s.axis = {0, 1, -1, 0}; }, "turns by coordinate -1");
+  says([](RotaryState& s) { s.ladder = {0, 2, 0}; },
+       "a pair of the ladder for 3 of 4 rotary pairs");
+  says([](RotaryState& s) { s.ladder = {0, 2, 0, 4}; }, "pair 4 of a ladder of 4 rotary pairs");
+  says([](RotaryState& s) { s.ladder = {0, 2, 0, -1}; }, "pair -1 of a ladder of 4 rotary pairs");
   says([](RotaryState& s) { s.growth = Frequencies::Zero(3); }, "a growth for 3 of 4 rotary pairs");
   says([](RotaryState& s) { s.growth = Frequencies::Constant(4, HUGE_VAL); },
        "a growth of magnitudes that is not finite");

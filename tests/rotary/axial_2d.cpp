@@ -161,6 +161,103 @@ TEST_CASE("Axial2D: lengths are kept, products depend on the difference in each 
   }
 }
 
+/// Greatest error of cosines and sines, as rotate() puts them into pairs (1, 0), over all pairs of some
+/// positions; angle(row, column) is what one float32 loop of a peer says of all pairs.
+template <class AnglesOf>
+float worst_of_peer(const Axial2D& axial, Index width, double base, Angles mode,
+                    AnglesOf&& angles) {
+  const Index pairs = width / 2;
+  const std::vector<Position> rows{0, 1, 7, 800, 32'767, 3}, columns{0, 5, 7, 32'767, 2, 32'767};
+  std::vector<Position> ids = rows;
+  ids.insert(ids.end(), columns.begin(), columns.end());
+  const Index tokens = std::ssize(rows);
+  std::vector<float> x(size(tokens * width));
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = i % 2 == 0 ? 1 : 0;
+  const auto bound =
+      bind(RoPE<Interleaved>{.head_dim = width, .base = base} | axial, {.angles = mode});
+  const std::vector<float> y = rotated(x, tokens, Positions(ids, 2), bound);
+  float worst = 0;
+  for (Index t = 0; t < tokens; ++t) {
+    const std::vector<float> of_pair =
+        angles(static_cast<float>(rows[size(t)]), static_cast<float>(columns[size(t)]));
+    for (Index i = 0; i < pairs; ++i) {
+      const float* const turned = &y[size(t * width + 2 * i)];
+      worst = std::max({worst, std::abs(turned[0] - std::cos(of_pair[size(i)])),
+                        std::abs(turned[1] - std::sin(of_pair[size(i)]))});
+    }
+  }
+  return worst;
+}
+
+TEST_CASE("Axial2D: ggml's vision mode, whose ladder begins anew for each coordinate") {
+  // ggml_rope_multi of GGML_ROPE_TYPE_VISION is called with n_dims = width / 2 and four sections of
+  // width / 4 pairs, of which a head has the first two.
+  for (const Index width : {64, 72, 80, 128})
+    for (const double base : {100.0, 10000.0})
+      for (const Angles mode : {Angles::ggml, Angles::exact}) {
+        const auto vision = [&](float row, float column) {
+          const float theta_scale =
+              std::pow(static_cast<float>(base), -2.0F / static_cast<float>(width / 2));
+          const Index section = width / 4;
+          float theta_row = row, theta_column = column;
+          std::vector<float> angles;
+          for (Index i = 0; i < width / 2; ++i) {
+            if (i == section) theta_column = column;
+            angles.push_back(i < section ? theta_row : theta_column);
+            theta_row *= theta_scale;
+            theta_column *= theta_scale;
+          }
+          return angles;
+        };
+        INFO("width " << width << ", base " << base);
+        const float worst = worst_of_peer({}, width, base, mode, vision);
+        if (mode == Angles::ggml)
+          CHECK(worst <= 1e-7F);
+        else
+          CHECK(worst > 1e-4F);  // what there is to follow
+      }
+}
+
+TEST_CASE(
+    "Axial2D: alternating under ggml is two calls of its rope, the second of scaled frequencies") {
+  for (const Index width : {64, 72}) {
+    const double base = 10000;
+    const auto halves = [&](float row, float column) {
+      const float theta_scale = std::pow(1e4F, -2.0F / static_cast<float>(width / 2));
+      const float freq_scale = std::pow(1e4F, -2.0F / static_cast<float>(width));
+      std::vector<float> angles;
+      for (float theta = row; std::ssize(angles) < width / 4; theta *= theta_scale)
+        angles.push_back(theta);
+      for (float theta = column; std::ssize(angles) < width / 2; theta *= theta_scale)
+        angles.push_back(freq_scale * theta);
+      return angles;
+    };
+    CHECK(worst_of_peer({.frequencies = AxialFrequencies::alternating}, width, base, Angles::ggml,
+                        halves) <= 1e-7F);
+  }
+}
+
+TEST_CASE("Axial2D: Hugging Face's float32 frequencies are those of each coordinate's own ladder") {
+  for (const bool alternating : {false, true})
+    for (const Index width : {64, 80}) {
+      const auto product = [&](float row, float column) {
+        std::vector<float> angles;
+        for (Index i = 0; i < width / 2; ++i) {
+          const Index j = i % (width / 4);
+          // inv_freq = 1 / base ** (arange(0, dim, 2) / dim); dim is half of the head, or the head
+          const float dim = static_cast<float>(alternating ? width : width / 2);
+          const Index k = alternating ? 2 * j + i / (width / 4) : j;
+          const float w = 1.0F / std::pow(1e4F, static_cast<float>(2 * k) / dim);
+          angles.push_back((i < width / 4 ? row : column) * w);
+        }
+        return angles;
+      };
+      const Axial2D axial{.frequencies = alternating ? AxialFrequencies::alternating
+                                                     : AxialFrequencies::per_axis};
+      CHECK(worst_of_peer(axial, width, 10000, Angles::huggingface, product) <= 1e-7F);
+    }
+}
+
 TEST_CASE("Axial2D: wrong parameters are sentences") {
   const auto refused = [](const RoPE<HalfSplit>& rope, const auto& axes, const char* why) {
     CHECK_THAT(complaint([&] { (void)bind(rope | axes); }), ContainsSubstring(why));

@@ -44,6 +44,13 @@ POSENC_DETAIL_DEFINITION void check_axes(Problems& problems, const RotaryState& 
     if (axis < 0 || axis >= state.axes)
       return problems.add("the encoding ends with a pair that turns by coordinate ", axis,
                           " of positions that have ", state.axes, ".");
+  problems.require(state.ladder.empty() || std::ssize(state.ladder) == pairs,
+                   "the encoding ends with a pair of the ladder for ", state.ladder.size(), " of ",
+                   pairs, " rotary pairs.");
+  for (const Index pair : state.ladder)
+    if (pair < 0 || pair >= pairs)
+      return problems.add("the encoding ends with pair ", pair, " of a ladder of ", pairs,
+                          " rotary pairs.");
   problems.require(!has_distance_map || state.axes == 1,
                    "a distance map (ReRoPE, LeakyReRoPE, ...) rewrites one distance, but "
                    "positions of this encoding have ",

@@ -69,6 +69,7 @@ struct RotatedBy {
   Index offset = 0, head_dim = 0;
   Frequencies inv_freq{}, growth{};
   std::vector<int> axis{};
+  std::vector<Index> ladder{};
   Position centre = 0;
   Angles angles = Angles::exact;
   bool values = false;
@@ -84,6 +85,7 @@ struct RotatedBy {
     inv_freq = state.inv_freq;
     growth = state.growth;
     axis = state.axis;
+    ladder = state.ladder;
     centre = state.centre;
     angles = answers.angles();
     values = answers.facts().rotates_values;
@@ -108,6 +110,7 @@ struct RotatedBy {
     return layout == rotary.layout && offset == rotary.offset && head_dim == state.head_dim &&
            same(inv_freq, state.inv_freq) && same(growth, state.growth) && axis == state.axis &&
            (growth.size() == 0 || centre == state.centre) && angles == answers.angles() &&
+           (angles == Angles::exact || ladder == state.ladder) &&
            values == answers.facts().rotates_values && reduces_alike;
   }
 

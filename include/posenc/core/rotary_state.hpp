@@ -50,6 +50,9 @@ struct RotaryState {
 
   int axes = 1;             ///< coordinates of a position, at most Positions::most_axes
   std::vector<int> axis{};  ///< the coordinate that turns each pair, [pairs]; empty: the only one
+  /// Where pairs were dealt out anew (Axial2D): the pair of the base's ladder that each pair's frequency
+  /// was taken from, [pairs]. Empty: its own. Only the peers' float32 arithmetic (Angles) asks.
+  std::vector<Index> ladder{};
   /// xPos: log-magnitude per token of each pair, [pairs]. Queries at n are scaled by
   /// exp(growth (n - centre)), keys at m by exp(-growth (m - centre)). Empty: none.
   Frequencies growth{};

@@ -22,7 +22,10 @@
 //   huggingface  w = 1 / pow(base, 2i/d) in float32, angle = float(position) * w
 //   ggml         angle_0 = float(position), angle_(i+1) = angle_i * powf(base, -2/d) in float32,
 //                divided by w_plain / w (its freq_factors)
-// with the cosine and sine of a float in both.
+// with the cosine and sine of a float in both. Where pairs were dealt out to the axes of an image
+// (RotaryState::ladder), i of Hugging Face is the pair of the ladder, and ggml multiplies by
+// powf(base, -2/(d/2)), from float(position) on for each axis (ggml_mrope_cache_init of its vision
+// mode); pairs of odd i are then scaled by powf(base, -2/d) (freq_scale, as its Pixtral is called).
 #pragma once
 
 #include <posenc/core/rotary_state.hpp>
@@ -87,12 +90,23 @@ class AngleTable {
       for (Index i = 0; i < count; ++i) store(i, at * peer[i]);
     } else {
       float angle = at;
-      for (Index i = 0; i < first; ++i) angle *= ggml_ratio_;
-      for (Index i = 0; i < count; ++i, angle *= ggml_ratio_) store(i, angle / peer[i]);
+      Index steps = 0;  // how often the angle was multiplied
+      for (Index i = 0; i < count; ++i) {
+        const Rung& rung = rungs_[static_cast<std::size_t>(first + i)];
+        if (rung.steps < steps) angle = at, steps = 0;
+        for (; steps < rung.steps; ++steps) angle *= ggml_ratio_;
+        store(i, rung.scale * (angle / peer[i]));
+      }
     }
   }
 
  private:
+  /// Where a pair stands on ggml's ladder.
+  struct Rung {
+    Index steps = 0;  ///< products with ggml_ratio_
+    float scale = 1;  ///< what it is multiplied by afterwards
+  };
+
   void tabulate();
   void tabulate_growth(const Frequencies& growth);
   void prepare_peer(const RotaryState& state);
@@ -104,6 +118,7 @@ class AngleTable {
   std::vector<double> digits_;  ///< exact: [digit][value][cosines, sines][pair]
   std::vector<double> growth_;  ///< [value][pair]
   std::vector<float> peer_;     ///< huggingface: frequencies; ggml: freq_factors
+  std::vector<Rung> rungs_;     ///< ggml, of each pair
   float ggml_ratio_ = 0;
 };
 

@@ -9,12 +9,13 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// w_i as float32 arithmetic arrives at it; a frequency that is a float already stays as it is.
-POSENC_DETAIL_DEFINITION float huggingface_frequency(const RotaryState& state, Index i,
+/// The frequency w of a pair of the ladder as float32 arithmetic arrives at it; one that is a float
+/// already stays as it is.
+POSENC_DETAIL_DEFINITION float huggingface_frequency(const RotaryState& state, double w, Index pair,
                                                      double rescale) {
-  const auto rounded = static_cast<float>(state.inv_freq[i]);
-  if (static_cast<double>(rounded) == state.inv_freq[i]) return rounded;
-  const float exponent = static_cast<float>(2 * i) / static_cast<float>(state.rotary_dim);
+  const auto rounded = static_cast<float>(w);
+  if (static_cast<double>(rounded) == w) return rounded;
+  const float exponent = static_cast<float>(2 * pair) / static_cast<float>(state.rotary_dim);
   const float plain = 1.0F / std::pow(static_cast<float>(state.base), exponent);
   return static_cast<float>(plain / rescale);
 }
@@ -69,11 +70,21 @@ POSENC_DETAIL_DEFINITION void AngleTable::tabulate_growth(const Frequencies& gro
 }
 
 POSENC_DETAIL_DEFINITION void AngleTable::prepare_peer(const RotaryState& state) {
-  // 1 for unscaled pairs, infinite where the frequency is zero
-  const Frequencies rescale = geometric_frequencies(state.base, state.rotary_dim) / inv_freq_;
-  for (Index i = 0; i < pairs(); ++i)
-    peer_.push_back(mode_ == Angles::ggml ? static_cast<float>(rescale[i])
-                                          : detail::huggingface_frequency(state, i, rescale[i]));
+  const Frequencies plain = geometric_frequencies(state.base, state.rotary_dim);
+  const bool dealt_out = !state.ladder.empty();
+  const float odd =
+      std::pow(static_cast<float>(state.base), -2.0F / static_cast<float>(state.rotary_dim));
+  for (Index i = 0; i < pairs(); ++i) {
+    const Index pair = dealt_out ? state.ladder[static_cast<std::size_t>(i)] : i;
+    // 1 for unscaled pairs, infinite where the frequency is zero
+    const double rescale = plain[pair] / inv_freq_[i];
+    if (mode_ == Angles::huggingface) {
+      peer_.push_back(detail::huggingface_frequency(state, inv_freq_[i], pair, rescale));
+    } else {
+      peer_.push_back(static_cast<float>(rescale));
+      rungs_.push_back(dealt_out ? Rung{pair / 2, pair % 2 == 0 ? 1.0F : odd} : Rung{pair});
+    }
+  }
 }
 
 POSENC_NAMESPACE_END

@@ -12,7 +12,8 @@
 //   per_axis       multiplier p0 w_2j    multiplier p1 w_2j        a ladder per axis
 //   alternating    multiplier p0 w_2j    multiplier p1 w_(2j+1)    one ladder, dealt out in turns
 //
-// w_2j = base^(-2j/(rotary_dim/2)) is the ladder over half of the head that models' code builds.
+// w_2j = base^(-2j/(rotary_dim/2)) is the ladder over half of the head that models' code builds; under
+// Angles::ggml it begins anew for each coordinate, as in ggml's vision mode.
 //
 //   model             frequencies   base    multiplier   p0, p1        coordinates     layout
 //   Qwen2-VL vision   per_axis      10000   1            row, column   0, 1, ...       HalfSplit
@@ -52,10 +53,13 @@ struct Axial2D {
     const bool alternating = frequencies == AxialFrequencies::alternating;
     state.axes = 2;
     state.axis.assign(static_cast<std::size_t>(2 * half), static_cast<int>(first));
-    for (Index j = 0; j < half; ++j) {
-      state.inv_freq[j] = multiplier * ladder[2 * j];
-      state.inv_freq[half + j] = multiplier * ladder[alternating ? 2 * j + 1 : 2 * j];
-      state.axis[static_cast<std::size_t>(half + j)] = 1 - static_cast<int>(first);
+    state.ladder.resize(state.axis.size());
+    for (Index j = 0; j < 2 * half; ++j) {
+      const bool second = j >= half;
+      const Index pair = 2 * (j % half) + (second && alternating ? 1 : 0);
+      state.inv_freq[j] = multiplier * ladder[pair];
+      state.ladder[static_cast<std::size_t>(j)] = pair;
+      if (second) state.axis[static_cast<std::size_t>(j)] = 1 - static_cast<int>(first);
     }
   }
 
