@@ -24,10 +24,6 @@ void check_heads(const Eigen::DenseBase<Derived>& matrix, Index heads) {
       Derived::IsRowMajor || Derived::IsVectorAtCompileTime,
       "posenc: as_heads takes row-major matrices (Eigen::RowMajor): a column-major one has the "
       "channels of a token far apart, and reading it as rows would mix up tokens.");
-  static_assert(
-      (Eigen::internal::traits<Derived>::Flags & Eigen::DirectAccessBit) != 0,
-      "posenc: as_heads takes a matrix, map or block with memory of its own, not an unevaluated "
-      "expression: call .eval() first and keep the result.");
   Problems problems;
   problems.require(heads > 0 && matrix.cols() % std::max<Index>(heads, 1) == 0, "a matrix of ",
                    matrix.cols(), " columns does not divide into ", heads, " heads.");
@@ -39,7 +35,11 @@ namespace detail {
 /// The element type follows from the pointer: a map of constant memory reads as constant.
 template <class Matrix>
 auto heads_of(Matrix& matrix, Index heads) {
-  detail::check_heads(matrix, heads);
+  static_assert(
+      (Eigen::internal::traits<std::remove_const_t<Matrix>>::Flags & Eigen::DirectAccessBit) != 0,
+      "posenc: as_heads takes a matrix, map or block with memory of its own, not an unevaluated "
+      "expression: call .eval() first and keep the result.");
+  check_heads(matrix, heads);
   using T = std::remove_pointer_t<decltype(matrix.data())>;
   // The outer stride of a column vector is its length, not the distance between its tokens.
   constexpr bool column = std::remove_const_t<Matrix>::ColsAtCompileTime == 1;

@@ -36,6 +36,20 @@
 #include <posenc/simd/level.hpp>
 
 #include <posenc/core/layout.hpp>
+
+// A compiler that stops in a header names who included it first, line by line, before it says why. So these
+// stand in order, before all that include them.
+// clang-format off
+#include <posenc/bind/questions.hpp>
+#include <posenc/bind/derivatives.hpp>
+#include <posenc/bind/any.hpp>
+#include <posenc/bind/bind.hpp>
+#include <posenc/rotate/tokens.hpp>
+#include <posenc/rotate/rotate.hpp>
+#include <posenc/cache/rotated_by.hpp>
+#include <posenc/cache/key_value_cache.hpp>
+// clang-format on
+
 #include <posenc/rotary/angles.hpp>
 #include <posenc/rotary/axial_2d.hpp>
 #include <posenc/rotary/m_rope.hpp>
@@ -44,7 +58,6 @@
 #include <posenc/rotary/xpos.hpp>
 #include <posenc/rotate/backward.hpp>
 #include <posenc/rotate/ragged.hpp>
-#include <posenc/rotate/rotate.hpp>
 #include <posenc/rotate/rotations.hpp>
 #include <posenc/rotate/token_angles.hpp>
 
@@ -106,8 +119,6 @@
 #include <posenc/attention/ragged.hpp>
 #include <posenc/attention/reference.hpp>
 #include <posenc/attention/reference_backward.hpp>
-#include <posenc/bind/bind.hpp>
 #include <posenc/bind/compiled_components.hpp>
 
-#include <posenc/cache/key_value_cache.hpp>
 #include <posenc/cache/rerotate.hpp>

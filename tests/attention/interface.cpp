@@ -186,6 +186,42 @@ TEST_CASE("attention: log-sum-exp is [query][head]") {
                            1e-14));
 }
 
+TEST_CASE("attention: tokens and heads that changed places are told so, and only those") {
+  const auto bound = bind(ALiBi{} | Causal{}, {.num_heads = 4, .num_kv_heads = 2});
+  const auto complaint = [&](auto change) -> std::string {
+    auto c = call(3, 5, 4, 2, 8, 8);
+    TensorView<float> q = c.Q(), k = c.K(), v = c.V(), out = c.O();
+    change(q, k, v, out);
+    try {
+      attention(q, k, v, out, bound);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const auto swap = [](TensorView<float>& x) { std::swap(x.tokens, x.heads); };
+  using View = TensorView<float>&;
+  const std::string hint =
+      " With tokens and heads swapped it would fit: the axes of a TensorView are "
+      "[tokens, heads, width]";
+  CHECK_THAT(
+      complaint([&](View q, View, View, View out) { swap(q), swap(out); }),
+      ContainsSubstring("q is [4, 3, 8] but the encoding is bound to 4 query heads." + hint));
+  CHECK_THAT(complaint([&](View, View k, View v, View) { swap(k), swap(v); }),
+             ContainsSubstring("k is [2, 5, 8] but the encoding is bound to 2 key heads." + hint));
+  CHECK_THAT(complaint([&](View, View, View v, View) { swap(v); }),
+             ContainsSubstring("they must have the same tokens and heads." + hint));
+  CHECK_THAT(complaint([&](View, View, View, View out) { swap(out); }),
+             ContainsSubstring("out is [4, 3, 8] but must be [3, 4, 8]." + hint));
+  for (const std::string& other :
+       {complaint([](View q, View, View, View out) { q.heads = out.heads = 3; }),
+        complaint([](View, View, View v, View) { v.tokens = 2; }),
+        complaint([](View, View, View, View out) { out.tokens = 4; })}) {
+    CHECK_FALSE(other.empty());
+    CHECK_THAT(other, !ContainsSubstring("swapped"));
+  }
+}
+
 TEST_CASE("attention: a sentence for every shape that does not fit") {
   const auto bound = bind(rope | RotateValues{} | Causal{}, {.num_heads = 4, .num_kv_heads = 2});
   const auto complaint = [&](auto change) -> std::string {

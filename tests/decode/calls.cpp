@@ -324,6 +324,11 @@ TEST_CASE("decode: what is wrong is said") {
   check(narrow_q.view(), result, {.sequences = first},
         {"q is [5, 4, 15] but must have 4 heads of 16 channels."});
   check(few.view(), result, {.sequences = first}, {"must have 4 heads of 16 channels."});
+  TensorView<float> swapped = good;
+  std::swap(swapped.tokens, swapped.heads);
+  check(swapped, result, {.sequences = first},
+        {"q is [4, 5, 16] but must have 4 heads of 16 channels. With tokens and heads swapped it "
+         "would fit"});
   check({nullptr, 5, heads, width}, result, {.sequences = first}, {"q", "null"});
   TensorView<float> shared = result;
   shared.token_stride = 0;

@@ -23,6 +23,7 @@
 #include <posenc/attention/call/distances.hpp>
 #include <posenc/attention/prefill/run.hpp>
 #include <posenc/bind/bind.hpp>
+#include <posenc/bind/wrong_call.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -113,6 +114,7 @@ POSENC_DETAIL_DOUBLE void attend<const double, const double, const double, doubl
 template <class U, class... Ts, class E>
 void attend_bound(const TensorView<Ts>&... tensors, KeyState keys, const Bound<E>& bound,
                   const AttentionOptions<U>& options) {
+  require_writable<std::tuple_element_t<3, std::tuple<Ts...>>>();
   require_elements<U, Ts...>();
   if constexpr (ComputedIn<U, Ts...>)
     attend(tensors..., keys, bound.template asked<U>(),
@@ -126,6 +128,19 @@ concept MixedElements =
     !(std::same_as<std::remove_const_t<Ts>,
                    std::remove_const_t<std::tuple_element_t<0, std::tuple<Ts...>>>> &&
       ...);
+
+template <class T>
+void takes_rotated(const RotatedKeys<T>&);
+template <class K>
+concept AnyRotatedKeys = requires(const K& k) { takes_rotated(k); };
+
+template <class Q, class K, class V, class O>
+concept AttentionTensors = AnyView<O> && ReadAsView<Q, O> && ReadAsView<V, O> &&
+                           (ReadAsView<K, O> || AnyRotatedKeys<K> ||
+                            std::convertible_to<K&, RotatedKeys<element_or_guess_t<O>>>);
+/// What some overload of attention() takes, as far as its options are right.
+template <class Q, class K, class V, class O, class E>
+concept AttentionArguments = AttentionTensors<Q, K, V, O> && (AnyBinding<E> || AnyPipeline<E>);
 
 }  // namespace detail
 
@@ -197,6 +212,27 @@ void attention(
     std::type_identity_t<TensorView<const T>> v, TensorView<T> out, const Encoding<Ts...>& encoding,
     const std::type_identity_t<AttentionOptions<detail::computed_in_t<T>>>& options = {}) {
   attention(q, k, v, out, bind(encoding, {.num_heads = q.heads, .num_kv_heads = k.heads}), options);
+}
+
+/// What none of the others takes is told what to write.
+template <class Q, class K, class V, class O, class E>
+  requires(!detail::AttentionArguments<Q, K, V, O, E>)
+void attention(const Q&, const K&, const V&, const O&, const E&,
+               const AttentionOptions<detail::computed_in_t<detail::element_or_guess_t<O>>>& = {}) {
+  static_assert(detail::AttentionTensors<Q, K, V, O>,
+                "posenc: attention takes views of q, k, v and out: write TensorView(q.data(), "
+                "tokens, heads, width) for a std::vector or other memory, as_heads(matrix, heads) "
+                "for a matrix of Eigen.");
+  static_assert(detail::AnyBinding<E> || detail::AnyPipeline<E>,
+                "posenc: attention takes what bind() returns: write bind(component, {.num_heads = "
+                "..., .num_kv_heads = ...}), once for many calls; or encoding(component).");
+}
+template <class Q, class K, class V, class E>
+void attention(const Q&, const K&, const V&, detail::BracedView, const E&,
+               const AttentionOptions<detail::computed_in_t<detail::element_or_guess_t<Q>>>& = {}) {
+  static_assert(!std::is_same_v<Q, Q>,
+                "posenc: out cannot be braces: write TensorView(out.data(), tokens, heads, width), "
+                "whose type tells what to compute in.");
 }
 
 POSENC_NAMESPACE_END

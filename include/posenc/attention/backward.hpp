@@ -30,6 +30,7 @@
 #include <posenc/attention/call/checks.hpp>
 #include <posenc/attention/call/coordinates.hpp>
 #include <posenc/attention/call/distances.hpp>
+#include <posenc/bind/wrong_call.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -230,6 +231,18 @@ void attention_backward(const AttentionForward<T>& forward,
   detail::differentiate_attention<T>(
       forward, d_out, gradients, bound.template asked<T>(), bound.template derivatives<T>(),
       detail::prefill_leaves<typename Bound<E>::layout, T>(detail::level_index()), options);
+}
+
+/// What is not bound is told what to write.
+template <class T, class E>
+  requires(!detail::AnyBinding<E>)
+void attention_backward(const AttentionForward<T>&, std::type_identity_t<TensorView<const T>>,
+                        const std::type_identity_t<AttentionGradients<T>>&, const E&,
+                        const AttentionOptions<T>& = {}) {
+  static_assert(
+      detail::AnyBinding<E>,
+      "posenc: attention_backward takes what bind() returns, the same as attention: write "
+      "bind(encoding, {.num_heads = ..., .num_kv_heads = ...}), once for both.");
 }
 
 POSENC_NAMESPACE_END

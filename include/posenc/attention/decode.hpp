@@ -19,6 +19,7 @@
 
 #include <posenc/attention/decode/run.hpp>
 #include <posenc/bind/bind.hpp>
+#include <posenc/bind/wrong_call.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -62,10 +63,18 @@ template <KeyState State, class T, class E>
 
 namespace detail {
 
+template <class Q, class O, class U>
+concept DecodeTensors = (AnyView<Q> || std::convertible_to<Q&, TensorView<const U>>) &&
+                        (AnyView<O> || std::convertible_to<O&, TensorView<U>>);
+/// What some overload of decode() takes, as far as its options are right.
+template <class Q, class O, class E, class U>
+concept DecodeArguments = DecodeTensors<Q, O, U> && AnyBinding<E>;
+
 template <class U, class Q, KeyState State, class T, class O, class E>
 void decode_bound(const TensorView<Q>& q, const KeyValueCache<State, T>& cache,
                   const TensorView<O>& out, const Bound<E>& bound,
                   const DecodeOptions<U>& options) {
+  require_writable<O>();
   require_elements<U, Q, O>();
   require_state<State, E>();
   const std::size_t level = level_index();
@@ -95,6 +104,20 @@ void decode(TensorView<Q> q, const KeyValueCache<State, T>& cache, TensorView<O>
             const Bound<E>& bound,
             const std::type_identity_t<DecodeOptions<arithmetic_t<T>>>& options = {}) {
   detail::decode_bound<arithmetic_t<T>>(q, cache, out, bound, options);
+}
+
+/// What none of the others takes is told what to write.
+template <class Q, KeyState State, class T, class O, class E>
+  requires(!detail::DecodeArguments<Q, O, E, arithmetic_t<T>>)
+void decode(const Q&, const KeyValueCache<State, T>&, const O&, const E&,
+            const std::type_identity_t<DecodeOptions<arithmetic_t<T>>>& = {}) {
+  static_assert(
+      detail::DecodeTensors<Q, O, arithmetic_t<T>>,
+      "posenc: decode takes views of q and out: write TensorView(q.data(), tokens, heads, "
+      "width).");
+  static_assert(detail::AnyBinding<E>,
+                "posenc: decode takes what bind() returns: write bind(encoding, {.num_heads = ..., "
+                ".num_kv_heads = ...}), once for all calls.");
 }
 
 POSENC_NAMESPACE_END

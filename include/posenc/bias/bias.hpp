@@ -116,6 +116,11 @@ template <class F>
 [[nodiscard]] constexpr auto bias(F function, Index cached_distances = 65'536) {
   constexpr bool relative = std::is_invocable_r_v<double, const F&, Index, Position>;
   constexpr bool of_score = std::is_invocable_r_v<double, const F&, const Score&>;
+  if constexpr (!relative && !of_score)
+    static_assert(!detail::CalledUnlessConst<F, Index, Position> &&
+                      !detail::CalledUnlessConst<F, const Score&>,
+                  "posenc: this f can be called only while it is not const: write "
+                  "`operator()(...) const`, and no `mutable` behind a lambda.");
   static_assert(relative || of_score,
                 "posenc: bias(f) needs an f that can be called, also when it is const, as "
                 "f(Index head, Position distance) or as f(Score at), and that returns a number.");

@@ -172,6 +172,7 @@ class AnyEncoding {
   }
   template <class C>
   void append_component(const std::shared_ptr<const void>& component) {
+    static_assert(detail::members_are_answers<C>);
     detail::AnyComponent any = detail::any_component<C>(component);
     if constexpr (AskedInAttention<C>) {
       any.floats = &detail::score_loops<prepared_t<C>, float>;

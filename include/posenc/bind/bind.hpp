@@ -172,4 +172,11 @@ template <Component T>
   return Bound<Encoding<T>>(Encoding<T>(component), options);
 }
 
+/// What is no component is told so by the encoding that it would be.
+template <class T>
+  requires(!detail::ComponentOrEncoding<T> && !std::convertible_to<const T&, AnyEncoding>)
+void bind(const T& component, const BindOptions& = {}) {
+  (void)Encoding<T>(component);
+}
+
 POSENC_NAMESPACE_END

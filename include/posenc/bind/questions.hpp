@@ -173,25 +173,10 @@ constexpr Questions make_questions() {
       return x;
     };
   if constexpr (Parameters<S>) {
-    static_assert(RelativeBiasGradient<S> || ScoreBiasGradient<S> || MapParameterDerivative<S> ||
-                      TemperatureGradient<S> || SinkLogitGradient<S> || RelativeKeysGradient<S> ||
-                      RelativeQueriesGradient<S> || RelativeValuesGradient<S> ||
-                      QueryBiasGradient<S> || InputEmbeddingGradient<S>,
-                  "posenc: this component has num_parameters(), but no const member that says "
-                  "their gradient: "
-                  "relative_bias_gradient, score_bias_gradient, sink_logit_gradient, ... "
-                  "(core/gradients.hpp), "
-                  "or gradient(...) of a functor in bias(f).");
     ask.num_parameters = [](const void* self) {
       return static_cast<Index>(as<S>(self).num_parameters());
     };
   }
-  constexpr bool has_sums = requires(const S s) { s.num_sums(); };
-  static_assert(
-      !has_sums || GradientSums<S>,
-      "posenc: this component has num_sums(), so it needs num_parameters() and a const member "
-      "gradient_of_sums(std::span<const double> sums, std::span<double> gradient) "
-      "(core/gradients.hpp).");
   if constexpr (GradientSums<S>) {
     ask.num_sums = [](const void* self) { return static_cast<Index>(as<S>(self).num_sums()); };
     ask.gradient_of_sums = [](const void* self, std::span<const double> sums,

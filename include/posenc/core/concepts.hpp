@@ -216,6 +216,13 @@ concept SoftmaxSink = requires(const T c, Index head) {
   { c.sink_logit(head) } -> std::convertible_to<double>;
 };
 
+namespace detail {
+/// A function that is no answer only because it cannot be called while it is const.
+template <class F, class... Arguments>
+concept CalledUnlessConst =
+    std::is_invocable_v<F&, Arguments...> && !std::is_invocable_v<const F&, Arguments...>;
+}  // namespace detail
+
 // --- Binding ------------------------------------------------------------------------------------
 
 /// prepare(shape): what the kernel asks in the component's stead, with per-head tables built. For

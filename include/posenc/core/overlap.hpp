@@ -78,6 +78,15 @@ ByteRange all_bytes(const TensorView<T>& view) {
   return byte_range(view, {token, head, channel});
 }
 
+/// Said of a tensor that would fit if its first two axes changed places.
+constexpr const char* swap_hint(bool would_fit) {
+  return would_fit
+             ? " With tokens and heads swapped it would fit: the axes of a TensorView are [tokens, "
+               "heads, width], and memory that lies head by head is "
+               "TensorView<T>::head_major(data, heads, tokens, width)."
+             : "";
+}
+
 /// Prints the shape of a view; cheap to make where nothing is printed.
 struct ShapeText {
   Index tokens, heads, width;

@@ -9,7 +9,7 @@
 // the compiler with a sentence.
 #pragma once
 
-#include <posenc/core/concepts.hpp>
+#include <posenc/core/members.hpp>
 
 #include <cstddef>
 #include <utility>
@@ -60,10 +60,12 @@ class Encoding {
   static constexpr bool transforms_frequencies = (false || ... || FrequencyTransform<Ts>);
   static constexpr bool rotates_values = (false || ... || ValueRotation<Ts>);
 
+  static_assert((true && ... && detail::members_are_answers<Ts>));
   static_assert((true && ... && Component<Ts>),
                 "posenc: an operand of | is not a component of an encoding: it answers none of the "
                 "questions of posenc/core/concepts.hpp. Wrap a function with bias(f), score_map(f) "
-                "or mask(f), or give your type one of the member functions named there.");
+                "or mask(f), or give your type one of the const members named there, such as "
+                "relative_bias(head, distance), score_bias(at), map_score(x, at), visible(at).");
   static_assert(num_rotary_bases <= 1,
                 "posenc: an encoding has one rotary base, but this one has two (such as two RoPE): "
                 "keep one, and change its frequencies with ABF, PI, NTK, YaRN, ...");

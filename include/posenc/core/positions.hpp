@@ -82,6 +82,16 @@ class Positions {
                                                     int axes = 1) {
     return Positions(ids, axes);
   }
+  /// Any other range is told what to write.
+  template <std::ranges::range Ids>
+    requires(!detail::PositionIds<Ids>)
+  constexpr Positions(const Ids&, int = 1) {
+    static_assert(
+        detail::PositionIds<Ids>,
+        "posenc: position ids are posenc::Position (std::int64_t) or double: write "
+        "std::vector<posenc::Position> ids(old.begin(), old.end()), and keep it as long as "
+        "the call reads it.");
+  }
 
   [[nodiscard]] constexpr bool is_offset() const { return kind_ == Kind::offset; }
   [[nodiscard]] constexpr bool is_real() const { return kind_ == Kind::real; }

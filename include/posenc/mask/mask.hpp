@@ -34,6 +34,9 @@ struct MaskFunction {
 
 template <class F>
 [[nodiscard]] constexpr MaskFunction<F> mask(F function) {
+  static_assert(!detail::CalledUnlessConst<F, const Score&>,
+                "posenc: this f can be called only while it is not const: write "
+                "`operator()(...) const`, and no `mutable` behind a lambda.");
   static_assert(
       std::is_invocable_r_v<bool, const F&, const Score&>,
       "posenc: mask(f) needs an f that can be called, also when it is const, as f(Score at), "

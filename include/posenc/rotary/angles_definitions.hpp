@@ -26,7 +26,8 @@ POSENC_DETAIL_DEFINITION AngleTable::AngleTable(const RotaryState& state, Angles
     : mode_(mode), step_(step), inv_freq_(state.inv_freq * (mode == Angles::exact ? step : 1.0)),
       stride_((pairs() + pair_block - 1) / pair_block * pair_block),
       ggml_ratio_(
-          std::pow(static_cast<float>(state.base), -2.0F / static_cast<float>(state.rotary_dim))) {
+          std::pow(static_cast<float>(state.base),
+                   -2.0F / static_cast<float>(state.rotary_dim / (state.ladder.empty() ? 1 : 2)))) {
   if (mode == Angles::exact)
     tabulate();
   else

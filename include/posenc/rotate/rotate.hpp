@@ -19,6 +19,7 @@
 
 #include <posenc/bind/bind.hpp>
 #include <posenc/bind/length.hpp>
+#include <posenc/bind/wrong_call.hpp>
 #include <posenc/rotate/tokens.hpp>
 
 POSENC_NAMESPACE_BEGIN
@@ -73,6 +74,25 @@ void rotate_all(const RotateTensors<T, N>& tensors, const Positions& positions,
                 const Bound<E>& bound, const RotateOptions& options, RotateBy by) {
   require_rotation<E>();
   rotate_all<typename Bound<E>::layout>(tensors, positions, bound.answers(), options, by);
+}
+
+/// What some overload of rotate() takes of one tensor, and of two.
+template <class E, class... Xs>
+inline constexpr bool rotates_what_it_is_given = false;
+template <class E, class X>
+inline constexpr bool rotates_what_it_is_given<E, X> =
+    AnyView<X> && (AnyBinding<E> || AnyPipeline<E>);
+template <class E, class X, class Y>
+inline constexpr bool rotates_what_it_is_given<E, X, Y> =
+    AnyView<Y> && ReadAsView<X, Y> && AnyBinding<E>;
+
+template <class E, class... Xs>
+constexpr void explain_rotate() {
+  static_assert((AnyView<Xs> && ...),
+                "posenc: rotate takes views: write TensorView(x.data(), tokens, heads, width).");
+  static_assert(
+      AnyBinding<E> || (sizeof...(Xs) == 1 && AnyPipeline<E>),
+      "posenc: rotate takes what bind() returns: write bind(component), once for many calls.");
 }
 
 }  // namespace detail
@@ -139,6 +159,18 @@ template <class T, class... Ts>
 void unrotate(TensorView<T> x, const Positions& positions, const Encoding<Ts...>& encoding,
               const RotateOptions& options = {}) {
   unrotate(x, positions, bind(encoding), options);
+}
+
+/// What none of the others takes is told what to write.
+template <class X, class E>
+  requires(!detail::rotates_what_it_is_given<E, X>)
+void rotate(const X&, const Positions&, const E&, const RotateOptions& = {}) {
+  detail::explain_rotate<E, X>();
+}
+template <class X, class Y, class E>
+  requires(!detail::rotates_what_it_is_given<E, X, Y>)
+void rotate(const X&, const Y&, const Positions&, const E&, const RotateOptions& = {}) {
+  detail::explain_rotate<E, X, Y>();
 }
 
 POSENC_NAMESPACE_END

@@ -21,8 +21,11 @@ namespace detail {
 /// One tensor of a call.
 template <class T>
 struct RotateTensor {
+  static_assert(!std::is_const_v<T>,
+                "posenc: this view is of const elements, which cannot be written: make it a "
+                "TensorView<T>, not a TensorView<const T>.");
   static_assert(
-      Element<T>,
+      Element<std::remove_const_t<T>>,
       "posenc: rotate takes float or double, Eigen::bfloat16 or Eigen::half, or a type of "
       "your own with an ElementTraits (core/element.hpp).");
   TensorView<const T> x;

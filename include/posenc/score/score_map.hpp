@@ -64,9 +64,15 @@ struct ScoreMapFunction {
 
 template <class F>
 [[nodiscard]] constexpr ScoreMapFunction<F> score_map(F function) {
+  constexpr bool of_score = std::is_invocable_r_v<double, const F&, float, const Score&> ||
+                            std::is_invocable_r_v<double, const F&, float>;
+  if constexpr (!of_score)
+    static_assert(!detail::CalledUnlessConst<F, float, const Score&> &&
+                      !detail::CalledUnlessConst<F, float>,
+                  "posenc: this f can be called only while it is not const: write "
+                  "`operator()(...) const`, and no `mutable` behind a lambda.");
   static_assert(
-      std::is_invocable_r_v<double, const F&, float, const Score&> ||
-          std::is_invocable_r_v<double, const F&, float>,
+      of_score,
       "posenc: score_map(f) needs an f that can be called, also when it is const, as f(x) or "
       "as f(x, Score at), with x a float or a double, and that returns the new score.");
   return {std::move(function)};

@@ -102,18 +102,21 @@ void check_shapes(Problems& problems, const TensorView<Q>& q, const TensorView<K
   check_view(problems, "out", out);
   const bool addresses_fit = problems.empty();
   problems.require(q.heads == shape.num_heads, "q is ", dims(q), " but the encoding is bound to ",
-                   shape.num_heads, " query heads.");
+                   shape.num_heads, " query heads.", swap_hint(q.tokens == shape.num_heads));
   problems.require(k.heads == shape.num_kv_heads, "k is ", dims(k),
-                   " but the encoding is bound to ", shape.num_kv_heads, " key heads.");
+                   " but the encoding is bound to ", shape.num_kv_heads, " key heads.",
+                   swap_hint(k.tokens == shape.num_kv_heads));
   problems.require(v.tokens == k.tokens && v.heads == k.heads, "k is ", dims(k), " and v is ",
-                   dims(v), ": they must have the same tokens and heads.");
+                   dims(v), ": they must have the same tokens and heads.",
+                   swap_hint(v.tokens == k.heads && v.heads == k.tokens));
   problems.require(q.width == k.width, "q is ", dims(q), " and k is ", dims(k),
                    ": they must have the same width.");
   problems.require(shape.head_dim == 0 || q.width == shape.head_dim, "q is ", dims(q),
                    " but the encoding is bound to heads of ", shape.head_dim, " channels.");
-  problems.require(out.tokens == q.tokens && out.heads == q.heads && out.width == v.width,
-                   "out is ", dims(out), " but must be [", q.tokens, ", ", q.heads, ", ", v.width,
-                   "].");
+  problems.require(
+      out.tokens == q.tokens && out.heads == q.heads && out.width == v.width, "out is ", dims(out),
+      " but must be [", q.tokens, ", ", q.heads, ", ", v.width, "].",
+      swap_hint(out.tokens == q.heads && out.heads == q.tokens && out.width == v.width));
   problems.require(q.width > 0 || q.tokens == 0, "q is ", dims(q),
                    ": heads need at least one channel.");
   if (addresses_fit) {

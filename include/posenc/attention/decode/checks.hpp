@@ -25,10 +25,12 @@ void check_decode(Problems& problems, const TensorView<Q>& q, const CacheT& cach
   check_relative_widths(problems, answers, shape.head_dim, shape.value_dim);
   problems.require(q.heads == answers.shape().num_heads && q.width == shape.head_dim, "q is ",
                    dims(q), " but must have ", answers.shape().num_heads, " heads of ",
-                   shape.head_dim, " channels.");
+                   shape.head_dim, " channels.",
+                   swap_hint(q.tokens == answers.shape().num_heads && q.width == shape.head_dim));
   problems.require(out.tokens == q.tokens && out.heads == q.heads && out.width == shape.value_dim,
                    "out is ", dims(out), " but must be [", q.tokens, ", ", q.heads, ", ",
-                   shape.value_dim, "].");
+                   shape.value_dim, "].",
+                   swap_hint(out.tokens == q.heads && out.heads == q.tokens));
   const Index sequences =
       options.sequences.empty() ? shape.sequences : std::ssize(options.sequences);
   for (const Index s : options.sequences)

@@ -1,0 +1,10 @@
+// expect: this view is of const elements, which cannot be written: make it a TensorView<T>, not a TensorView<const T>
+#include <posenc/posenc.hpp>
+
+using namespace posenc;
+
+void f(TensorView<const float> q, TensorView<const float> out) {
+  attention(q, q, q, out, bind(ALiBi{} | Causal{}));
+}
+
+int main() {}
