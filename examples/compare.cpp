@@ -1,26 +1,37 @@
 // SPDX-License-Identifier: MIT
 //
-// compare MODEL.json [--length N] [--schemes a,b,c] [--out DIR]
+// compare MODEL [--length N] [--schemes a,b,c | --all] [--text FILE] [--out DIR]
 //
-// Every scheme of the library on the shape of one model, side by side: which rotary pairs leave the
-// angles of training, how scores decay with distance, how spread out attention is at the target
-// length, what it costs. The parts, in the order in which they run, are in compare/.
+// Which scheme could read a model beyond its trained length? Those that apply to the model, ranked by what can be computed
+// (rotary pairs that leave the angles of training, near scores, spread of attention, cost), beside the model at its
+// trained length; with weights and a text also by what they lose. The parts, in the order in which they run, are in
+// compare/.
 #include "compare/command_line.hpp"
 #include "compare/comparison.hpp"
+#include "compare/loss.hpp"
 #include "compare/report.hpp"
 #include "compare/setting.hpp"
 #include "compare/table.hpp"
 
 #include <exception>
 #include <iostream>
+#include <optional>
 
 int main(int argc, char** argv) try {
   const auto arguments = compare::parse_command_line(argc, argv);
   if (!arguments) return 0;
-  const compare::Setting setting = compare::choose_setting(*arguments);
+  const example::Progress progress("compare");
+  std::optional<compare::Weights> weights;
+  if (arguments->has_weights()) weights = compare::read_weights(arguments->model);
+  const compare::Setting setting = compare::choose_setting(
+      weights ? compare::model_of(*weights)
+              : posenc::huggingface::read(arguments->model, compare::reader_options(*arguments)),
+      *arguments);
   if (!arguments->out.empty()) compare::prepare_report(arguments->out);
-  compare::Progress progress;
-  const compare::Comparison comparison = compare::compare_all(setting, *arguments, progress);
+  std::optional<compare::LossMeter> meter;
+  if (!arguments->text.empty()) meter.emplace(*weights, *arguments, setting);
+  compare::Comparison comparison = compare::compare_all(setting, *arguments, progress);
+  if (meter) meter->measure(comparison, progress);
   progress.clear();
   compare::print_table(std::cout, comparison);
   if (arguments->out.empty()) {

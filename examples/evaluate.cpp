@@ -4,37 +4,11 @@
 //
 // What a scheme does to a real model: a text is read at and beyond the trained length, with one scheme after another.
 #include "evaluate/report.hpp"
+#include "evaluate/threads.hpp"
 #include "support/progress.hpp"
-#include "support/threads.hpp"
 
 #include <exception>
 #include <iostream>
-
-extern "C" void openblas_set_num_threads(int) __attribute__((weak));
-
-namespace {
-
-using namespace evaluate;
-
-/// The threads of attention, and as many for products.
-AnyExecutor executor(int threads) {
-  const AnyExecutor chosen = example::threads_of("evaluate", threads);
-  if (threads > 0) Eigen::setNbThreads(threads);
-  if (openblas_set_num_threads && (threads > 0 || chosen.concurrency() == 1))
-    openblas_set_num_threads(std::max(threads, 1));
-  return chosen;
-}
-
-ExpressionContext context(const LlamaShape& s, Index length) {
-  return {.head_dim = s.head_dim,
-          .rotary_dim = s.rotary_dim,
-          .base = s.base,
-          .interleaved = s.interleaved,
-          .trained = s.trained,
-          .length = length};
-}
-
-}  // namespace
 
 int main(int argc, char** argv) try {
   auto setting = evaluate::parse_command_line(argc, argv);
@@ -45,21 +19,18 @@ int main(int argc, char** argv) try {
   progress.say("reading " + setting->model);
   const evaluate::LanguageModel model = evaluate::read_model(setting->model);
   const evaluate::LlamaShape& shape = model.llama.shape;
-  std::vector<Index>& lengths = setting->lengths;
+  const posenc::AnyExecutor executor = evaluate::threads_of("evaluate", setting->threads);
+  std::vector<posenc::Index>& lengths = setting->lengths;
   if (lengths.empty()) lengths = {shape.trained, 2 * shape.trained};
   std::sort(lengths.begin(), lengths.end());
   lengths.erase(std::unique(lengths.begin(), lengths.end()), lengths.end());
-  const Index longest = lengths.back();
+  const posenc::Index longest = lengths.back();
   for (const auto& [name, expression] : setting->schemes)  // what is wrong is said before the work
-    for (const Index length : setting->lengths)
-      evaluate::bind_layers(shape,
-                            posenc::parse_expression(expression, context(shape, length)).encoding);
-  std::vector<std::int32_t> tokens = model.tokenizer.encode(text);
-  if (std::ssize(tokens) < longest)
-    throw posenc::Error("evaluate",
-                        {"the text has " + std::to_string(tokens.size()) +
-                         " tokens, fewer than the window of " + std::to_string(longest) + "."});
-  tokens.resize(static_cast<std::size_t>(longest));
+    for (const posenc::Index length : setting->lengths)
+      evaluate::bind_layers(
+          shape,
+          posenc::parse_expression(expression, evaluate::context_of(shape, length)).encoding);
+  const std::vector<std::int32_t> tokens = evaluate::first_tokens(model, text, longest);
 
   evaluate::Report report{.setting = *setting, .shape = shape};
   report.options.last =
@@ -67,22 +38,21 @@ int main(int argc, char** argv) try {
   for (const auto& [name, expression] : setting->schemes) {
     report.results.push_back({name});
     evaluate::SchemeResult& result = report.results.back();
-    for (const Index length : setting->lengths) {
+    for (const posenc::Index length : setting->lengths) {
       // Within the trained length the default schemes have nothing to extend.
       if (setting->default_schemes && length <= shape.trained && expression != "RoPE" &&
           longest > shape.trained)
         continue;
       const posenc::ReadExpression read =
-          posenc::parse_expression(expression, context(shape, length));
+          posenc::parse_expression(expression, evaluate::context_of(shape, length));
       progress.say(name + " at " + std::to_string(length) + " tokens: " + read.text);
       result.parameters.push_back(read.text);
-      result.measured.push_back(evaluate::measure(model, tokens, length, read.encoding,
-                                                  report.options, executor(setting->threads)));
+      result.measured.push_back(
+          evaluate::measure(model, tokens, length, read.encoding, report.options, executor));
       if (setting->passkey) {
         int found = 0;
         for (const double depth : {0.0, 0.25, 0.5, 0.75, 1.0})
-          found += evaluate::finds_pass_key(model, length, depth, read.encoding,
-                                            executor(setting->threads));
+          found += evaluate::finds_pass_key(model, length, depth, read.encoding, executor);
         result.keys_found.push_back(found);
       }
       static_cast<void>(report.write());  // what there is, in case of an interruption

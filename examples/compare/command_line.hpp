@@ -3,10 +3,7 @@
 // What the user asked for.
 #pragma once
 
-#include <posenc/core/problems.hpp>
-#include <posenc/core/types.hpp>
-
-#include <CLI/CLI.hpp>
+#include "../support/command_line.hpp"
 
 #include <cctype>
 #include <filesystem>
@@ -27,11 +24,19 @@ struct Arguments {
   std::optional<Position> length{};
   std::optional<Position> trained{};
   std::vector<std::string> schemes{};
+  bool all = false;
   std::string layer{};
   std::string layout{};  ///< "", "half_split" or "interleaved"
   bool ignore_unknown_keys = false;
   std::filesystem::path out{};
   unsigned seed = 1;
+  std::string text{};  ///< a file, to measure the loss on
+  double minutes = 5;  ///< for that
+  int threads = 0;
+
+  [[nodiscard]] bool has_weights() const {
+    return std::filesystem::path(model).extension() == ".gguf";
+  }
 };
 
 /// Tokens written as 32768, 32k (times 1,024) or 1M. Throws posenc::Error.
@@ -58,11 +63,14 @@ inline Position parse_tokens(std::string_view option, const std::string& text) {
   return tokens;
 }
 
+/// Names between commas, without the spaces around them. Commas within braces are of an expression.
 inline std::vector<std::string> split_names(const std::string& list) {
   std::vector<std::string> names;
   std::string name;
+  int depth = 0;
   for (const char c : list + ",") {
-    if (c != ',') {
+    depth += c == '{' ? 1 : c == '}' ? -1 : 0;
+    if (c != ',' || depth > 0) {
       name += c;
       continue;
     }
@@ -71,28 +79,33 @@ inline std::vector<std::string> split_names(const std::string& list) {
       names.push_back(name.substr(first, name.find_last_not_of(' ') + 1 - first));
     name.clear();
   }
+  if (name.find_first_not_of(", ") != std::string::npos) names.push_back(name);  // an open brace
   return names;
 }
 
 /// Reads the command line. Returns nothing when the user only wanted help. Throws posenc::Error.
 inline std::optional<Arguments> parse_command_line(int argc, char** argv) {
   CLI::App app{
-      "Compares the positional schemes of posenc on the shape of a real model: which rotary pairs "
-      "leave\n"
-      "the angles of training, how scores decay, how spread out attention is, and what it costs."};
+      "Which scheme could read a model beyond its trained length? Ranks those that apply to the "
+      "model by what\n"
+      "can be computed: rotary pairs that leave the angles of training, near scores, spread of "
+      "attention, cost."};
   app.name("compare");
   app.footer(
-      "Example:\n"
-      "  compare models/llama-2-7b.json --length 16k --schemes RoPE,PI,NTK,YaRN,ReRoPE --out "
-      "report\n"
-      "prints a table, and writes report/compare.html, its pictures (SVG), the gnuplot scripts "
-      "that drew\n"
-      "them and their data. Queries and keys are synthetic: nothing here measures a model's "
-      "quality.");
+      "Examples:\n"
+      "  compare models/llama-2-7b.json --length 16k --out report\n"
+      "prints a recommendation and a table, and writes report/compare.html with pictures, their "
+      "gnuplot scripts\n"
+      "and data. Queries and keys are synthetic: without weights nothing here measures a model's "
+      "quality.\n"
+      "  compare model.gguf --text book.txt --length 16k\n"
+      "also measures the loss of the best ones on a text.");
   Arguments arguments;
   std::string length, trained, schemes, out;
   app.get_formatter()->column_width(20);
-  app.add_option("MODEL", arguments.model, "a model's config.json, as on the Hugging Face hub")
+  app.add_option("MODEL", arguments.model,
+                 "a model's config.json, as on the Hugging Face hub, or a\n"
+                 "GGUF file of the Llama family")
       ->required()
       ->type_name("");
   app.add_option("--length", length,
@@ -102,8 +115,18 @@ inline std::optional<Arguments> parse_command_line(int argc, char** argv) {
       ->type_name("N");
   app.add_option("--trained", trained, "length of the training (default: as the file says)")
       ->type_name("N");
-  app.add_option("--schemes", schemes, "names, separated by commas (default: all that apply)")
+  app.add_option("--schemes", schemes,
+                 "names or expressions such as \"RoPE|YaRN{factor=4}|ReRoPE\",\n"
+                 "separated by commas (default: those that can read the model)")
       ->type_name("A,B");
+  app.add_flag("--all", arguments.all,
+               "every scheme that posenc has, also those that a model would\n"
+               "have to be trained with, some with made-up weights");
+  app.add_option("--text", arguments.text, "with a GGUF file: a long text to measure the loss on")
+      ->type_name("FILE");
+  app.add_option("--minutes", arguments.minutes, "for measuring, about (default: 5)")
+      ->type_name("N");
+  app.add_option("--threads", arguments.threads, "for measuring (default: 0, all)")->type_name("N");
   app.add_option("--layer", arguments.layer,
                  "kind of layer, such as sliding_attention (default: full\n"
                  "attention)")
@@ -120,24 +143,24 @@ inline std::optional<Arguments> parse_command_line(int argc, char** argv) {
                  "folder for compare.html, pictures and data (default: none,\nonly the table)")
       ->type_name("DIR");
   app.add_option("--seed", arguments.seed, "seed of queries and keys (default: 1)")->type_name("N");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp& help) {
-    app.exit(help);
-    return std::nullopt;
-  } catch (const CLI::ParseError& error) {
-    throw posenc::Error("compare", {std::string(error.what()) + ". Try --help."});
-  }
-  if (!length.empty() || app.count("--length") > 0)
-    arguments.length = parse_tokens("--length", length);
-  if (!trained.empty() || app.count("--trained") > 0)
-    arguments.trained = parse_tokens("--trained", trained);
+  if (!example::parse(app, argc, argv)) return std::nullopt;
+  if (app.count("--length") > 0) arguments.length = parse_tokens("--length", length);
+  if (app.count("--trained") > 0) arguments.trained = parse_tokens("--trained", trained);
   arguments.schemes = split_names(schemes);
-  if (app.count("--schemes") > 0 && arguments.schemes.empty())
-    throw posenc::Error("compare",
-                        {"--schemes names no scheme; write for example --schemes RoPE,YaRN."});
-  if (app.count("--out") > 0 && out.empty())
-    throw posenc::Error("compare", {"--out names no folder."});
+  posenc::Problems problems;
+  problems.require(app.count("--schemes") == 0 || !arguments.schemes.empty(),
+                   "--schemes names no scheme; write for example --schemes RoPE,YaRN.");
+  problems.require(!arguments.all || arguments.schemes.empty(),
+                   "--all shows every scheme, --schemes some: give one of them.");
+  problems.require(app.count("--out") == 0 || !out.empty(), "--out names no folder.");
+  problems.require(arguments.text.empty() || arguments.has_weights(),
+                   "--text: the loss is measured with the weights of a GGUF file, but MODEL is ",
+                   arguments.model, ".");
+  problems.require(arguments.minutes > 0 && arguments.minutes <= 10'000,
+                   "--minutes must lie within (0, 10000], got ", arguments.minutes, ".");
+  problems.require(arguments.threads >= 0 && arguments.threads <= 1024,
+                   "--threads must lie within [0, 1024], got ", arguments.threads, ".");
+  problems.raise_if_any("compare");
   arguments.out = out;
   return arguments;
 }

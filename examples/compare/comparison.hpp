@@ -1,44 +1,90 @@
 // SPDX-License-Identifier: MIT
 //
-// Comparison: all rows, with times measured in turns.
+// Comparison: all rows, in their order.
 #pragma once
 
-#include "progress.hpp"
-#include "schemes.hpp"
-
-#include <ctime>
+#include "timing.hpp"
 
 namespace compare {
 
 struct Comparison {
   Setting setting;
   Sample sample;
-  std::vector<Row> rows;
-  std::vector<std::string> left_out;  ///< schemes that do not fit the setting, a sentence each
-  std::string baseline;               ///< whose time is 1
-  int rounds = 0;                     ///< of timing
+  std::vector<Row> rows{};              ///< reference and baseline first
+  std::vector<std::size_t> order{};     ///< of the ranked rows, the best first
+  std::vector<std::string> left_out{};  ///< schemes that do not fit the setting, a sentence each
+  int rounds = 0;                       ///< of timing
+  Index timed_queries = 0, timed_keys = 0;
+  std::vector<std::string> loss_facts{};  ///< what was measured with weights; empty: nothing
 
   Comparison(Setting at, unsigned seed) : setting(std::move(at)), sample(setting, seed) {}
+
+  [[nodiscard]] const Row* find(Row::Kind kind) const {
+    const auto row =
+        std::find_if(rows.begin(), rows.end(), [=](const Row& r) { return r.kind == kind; });
+    return row == rows.end() ? nullptr : &*row;
+  }
+  [[nodiscard]] const Row& baseline() const { return *find(Row::baseline); }
+
+  /// Orders the ranked rows by what is known of them.
+  void rank() {
+    std::vector<std::size_t> places;
+    std::vector<Evidence> evidence;
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      if (rows[i].is_ranked()) places.push_back(i), evidence.push_back(rows[i].evidence);
+    order.clear();
+    for (const std::size_t place : ranked(evidence)) order.push_back(places[place]);
+  }
 };
 
-inline std::string plain(std::string_view name) {
-  std::string text;
-  for (const char c : name)
-    if (std::isalnum(static_cast<unsigned char>(c)))
-      text += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
+/// Collects rows, and sentences of those that cannot be bound.
+class RowMaker {
+ public:
+  RowMaker(Comparison& c, const example::Progress& progress) : c_(c), progress_(progress) {}
 
-/// Refuses names that the gallery does not have.
+  /// make(note) returns what to bind.
+  template <class Make>
+  void add(Row row, const Setting& at, const Sample& sample, Make&& make) {
+    progress_.say(row.name);
+    try {
+      row.adapted = make(row.note);
+      if (row.parameters.empty()) row.parameters = row.adapted.parameters;
+      c_.rows.push_back(measure(std::move(row), at, sample));
+    } catch (const posenc::Error& error) {
+      const std::string& why = error.problems().front();
+      c_.left_out.push_back(why.starts_with(row.name) ? why : row.name + ": " + why);
+    }
+  }
+  template <class Make>
+  void add(Row row, Make&& make) {
+    add(std::move(row), c_.setting, c_.sample, std::forward<Make>(make));
+  }
+
+ private:
+  Comparison& c_;
+  const example::Progress& progress_;
+};
+
+inline bool names_equal(std::string_view a, std::string_view b) { return plain(a) == plain(b); }
+
+/// What --schemes names: expressions as they are, and names that there must be.
 inline void check_names(const Setting& at, const std::vector<std::string>& wanted) {
   std::vector<std::string> known;
-  for_each_scheme(at, [&](const posenc::GalleryEntry& entry, const auto&) {
-    known.emplace_back(entry.name);
-  });
+  const auto add = [&](std::string_view name) {
+    if (std::none_of(known.begin(), known.end(),
+                     [&](const auto& k) { return names_equal(k, name); }))
+      known.emplace_back(name);
+  };
+  for (const Candidate& candidate : candidates(at)) add(candidate.name);
+  for_each_scheme(at, [&](const posenc::GalleryEntry& entry, const auto&) { add(entry.name); });
   posenc::Problems problems;
   for (const std::string& name : wanted) {
+    if (name.find_first_of("|{") != std::string::npos) {
+      static_cast<void>(read_expression(name, at));  // throws what is wrong with it
+      continue;
+    }
     if (std::any_of(known.begin(), known.end(),
-                    [&](const auto& k) { return plain(k) == plain(name); }))
+                    [&](const auto& k) { return names_equal(k, name); }))
       continue;
     std::string all;
     for (const auto& k : known) all += (all.empty() ? "" : ", ") + k;
@@ -50,76 +96,100 @@ inline void check_names(const Setting& at, const std::vector<std::string>& wante
   problems.raise_if_any("compare");
 }
 
-/// Rounds in which every scheme runs once, so that a busy machine is equally unfair to all.
-inline void measure_times(Comparison& c, Progress& progress) {
-  const auto cpu_seconds = [] {
-    return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
-  };  // one thread works
-  constexpr int most_rounds = 9, least_rounds = 3;
-  constexpr double budget = 15;
-  std::vector<std::vector<double>> times(c.rows.size());
-  const double start = cpu_seconds();
-  c.rows.front().attend();  // warm up
-  for (; c.rounds < most_rounds && (c.rounds < least_rounds || cpu_seconds() - start < budget);
-       ++c.rounds) {
-    progress.say("timing, round " + std::to_string(c.rounds + 1));
-    for (std::size_t i = 0; i < c.rows.size(); ++i) {
-      const double before = cpu_seconds();
-      c.rows[i].attend();
-      times[i].push_back(cpu_seconds() - before);
-    }
-  }
-  const auto base = std::find_if(c.rows.begin(), c.rows.end(),
-                                 [&](const Row& row) { return row.name == c.baseline; });
-  const auto& base_times = times[static_cast<std::size_t>(base - c.rows.begin())];
-  for (std::size_t i = 0; i < c.rows.size(); ++i) {
-    std::vector<double> ratios;
-    for (std::size_t r = 0; r < base_times.size(); ++r)
-      ratios.push_back(times[i][r] / base_times[r]);
-    std::nth_element(ratios.begin(), ratios.begin() + std::ssize(ratios) / 2, ratios.end());
-    c.rows[i].relative_time = ratios[ratios.size() / 2];
-  }
+inline void add_rows(Comparison& c, const Arguments& arguments, const example::Progress& progress) {
+  const Setting& at = c.setting;
+  RowMaker maker(c, progress);
+  const std::string trained_name = at.rotates() ? "RoPE" : at.layer.alibi ? "ALiBi" : "NoPE";
+  const char* of_file = "the file";
+
+  const Setting then = at.at_trained_length();
+  const Sample sample_then(then, arguments.seed);
+  maker.add({.name = "reference",
+             .source = of_file,
+             .kind = Row::reference,
+             .rule = "the model at its trained length, " + short_count(then.target) + " tokens"},
+            then, sample_then, [&](std::string&) { return as_trained(then); });
+  maker.add({.name = trained_name,
+             .source = of_file,
+             .kind = Row::baseline,
+             .rule = "as trained, nothing changed"},
+            [&](std::string&) { return as_trained(at); });
+  if (c.rows.size() < 2)
+    throw posenc::Error("compare", {"layers of the kind " + at.layer.name + " cannot be bound. " +
+                                    (c.left_out.empty() ? "" : c.left_out.front())});
+  if (file_extends(at.layer, at.trained))
+    maker.add({.name = "as configured",
+               .source = of_file,
+               .family = Family::frequency,
+               .kind = Row::configured,
+               .rule = "the file's own scheme"},
+              [&](std::string&) { return as_configured(at); });
+
+  const auto wanted = [&](std::string_view name) {
+    return std::any_of(arguments.schemes.begin(), arguments.schemes.end(),
+                       [&](const auto& n) { return names_equal(n, name); });
+  };
+  const bool all = arguments.all, by_default = arguments.schemes.empty();
+  const auto has = [&](std::string_view name) {
+    return std::any_of(c.rows.begin() + 1, c.rows.end(),
+                       [&](const Row& r) { return names_equal(r.name, name); });
+  };
+  for (const Candidate& one : candidates(at))
+    if (by_default || wanted(one.name))
+      maker.add({.name = one.name, .source = one.source, .family = one.family, .rule = one.rule},
+                [&](std::string&) { return read_expression(one.expression, at); });
+  if (at.layer.alibi && by_default && !at.fits())
+    maker.add({.name = "ALiBi, interpolated",
+               .source = "2310.13017",
+               .family = Family::bias,
+               .rule = "slopes times the trained over the asked length"},
+              [&](std::string&) {
+                return as_trained(at,
+                                  static_cast<double>(at.trained) / static_cast<double>(at.target));
+              });
+  for (const std::string& text : arguments.schemes)
+    if (text.find_first_of("|{") != std::string::npos)
+      maker.add({.name = short_name(text),
+                 .source = "--schemes",
+                 .family = Family::score,
+                 .rule = "as given"},
+                [&](std::string&) { return read_expression(text, at); });
+  for_each_scheme(at, [&](const posenc::GalleryEntry& entry, const auto& encoding) {
+    if (has(entry.name)) return;
+    const std::string why = at.fits() && !all ? "nothing to extend" : why_not(entry, at);
+    if (!all && !wanted(entry.name) && !(by_default && why.empty())) return;
+    maker.add({.name = std::string(entry.name),
+               .source = std::string(entry.source),
+               .family = entry.family,
+               .kind = why.empty() ? Row::reading : Row::other,
+               .rule = "as the gallery has it",
+               .why_not = why},
+              [&](std::string& note) { return adapt_all(encoding, c.setting, c.sample, note); });
+  });
 }
 
-inline Comparison compare_all(const Setting& at, const Arguments& arguments, Progress& progress) {
+inline Comparison compare_all(const Setting& at, const Arguments& arguments,
+                              const example::Progress& progress) {
   check_names(at, arguments.schemes);
   Comparison c(at, arguments.seed);
-  c.baseline = at.rotates() ? "RoPE" : "NoPE";
-  const auto wanted = [&](std::string_view name) {
-    return arguments.schemes.empty() || name == c.baseline ||
-           std::any_of(arguments.schemes.begin(), arguments.schemes.end(),
-                       [&](const auto& n) { return plain(n) == plain(name); });
-  };
-  const auto add = [&](Row row, auto&& make) {
-    progress.say(row.name);
-    try {
-      const auto encoding = make(row.note);
-      c.rows.push_back(measure(row, encoding, c.setting, c.sample));
-    } catch (const posenc::Error& error) {
-      const std::string& why = error.problems().front();
-      c.left_out.push_back(why.starts_with(row.name) ? why : row.name + ": " + why);
-    }
-  };
-
-  at.layer.visit([&](const auto& encoding) {
-    add({.name = "as configured", .source = "the file", .family = Family::base, .configured = true},
-        [&](std::string& note) { return adapt_all(encoding, c.setting, c.sample, note); });
-  });
-  for_each_scheme(at, [&](const posenc::GalleryEntry& entry, const auto& encoding) {
-    if (wanted(entry.name))
-      add({.name = std::string(entry.name),
-           .source = std::string(entry.source),
-           .family = entry.family},
-          [&](std::string& note) { return adapt_all(encoding, c.setting, c.sample, note); });
-  });
-  if (c.rows.empty())
-    throw posenc::Error("compare",
-                        {"no scheme can be bound to layers of the kind " + at.layer.name + ". " +
-                         (c.left_out.empty() ? "" : c.left_out.front())});
-  if (std::none_of(c.rows.begin(), c.rows.end(),
-                   [&](const Row& row) { return row.name == c.baseline; }))
-    c.baseline = c.rows.front().name;
-  measure_times(c, progress);
+  add_rows(c, arguments, progress);
+  TimedCall call(c.setting, arguments.seed);
+  c.timed_queries = call.num_queries(), c.timed_keys = call.num_keys();
+  c.rounds = measure_times(c.rows, call, progress);
+  const double entropy_then = c.find(Row::reference)->scores.entropy;
+  for (Row& row : c.rows) {
+    const RotationReport& r = row.rotation;
+    row.evidence = {.pairs_out = static_cast<int>(r.pairs_out),
+                    .worst_ratio = r.worst_ratio,
+                    .step = r.step,
+                    .near_change =
+                        row.kind == Row::reference ? 0 : near_change(row, c.baseline(), at),
+                    .entropy = row.scores.entropy,
+                    .entropy_then = entropy_then,
+                    .time = row.relative_time,
+                    .reads_all = r.seen >= c.baseline().rotation.seen};
+  }
+  c.rank();
   return c;
 }
 

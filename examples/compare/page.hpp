@@ -10,12 +10,13 @@
 namespace compare {
 
 inline constexpr const char* page_legend = R"html(
-<p class=legend><b>Pairs out</b>: rotary pairs that reach, at the target length, angles that training never showed (pairs that came full
-circle in training have seen them all); <b>worst angle</b>: how far beyond, at most. <b>Scores times</b>: the square of the attention
-factor and all temperatures. <b>Effective keys</b>: e<sup><i>H</i></sup>, with <i>H</i> the entropy of the attention; <i>H</i> / ln
-<i>n</i> is 1 where attention is uniform. <b>Beyond training</b>: share of the attention on distances greater than the trained length.
-<b>Time</b>: against plain RoPE, or no encoding where the model does not rotate. The contents are synthetic, so this shows what schemes do
-to scores, not how well a model reads.</p>
+<p class=legend><b>Reference</b>: the model at its trained length. <b>Pairs out</b>: rotary pairs that reach, at the asked length, angles
+that training never showed (pairs that came full circle in training have seen them all); <b>worst angle</b>: how far beyond, at most.
+<b>Neighbours' step</b>: what the fastest pair turns from a token to the next, against training; far below 1, words that stood side by side
+look like one. <b>Near change</b>: how far mean scores within a quarter of the trained length lie from the model's own, in nats,
+temperature aside. <b>Scores times</b>: the square of the attention factor and all temperatures. <b>Keys</b>: e<sup><i>H</i></sup>, with
+<i>H</i> the entropy of attention; <b>of reference</b>: times as many as there. <b>Cache</b>: whether it may hold keys that were
+rotated at their own positions, or must hold raw ones. Ranked by class, then by near change, keys and time.</p>
 )html";
 
 inline std::string table_cell(const std::string& text, const char* kind = "") {
@@ -23,35 +24,47 @@ inline std::string table_cell(const std::string& text, const char* kind = "") {
          (text == "-" ? "<span class=none>–</span>" : escaped(text)) + "</td>";
 }
 
+/// What makes a row: its parameters and where they come from.
+inline std::string parameters_cell(const Row& row) {
+  std::string html = "<td class=text><code>" + escaped(row.parameters) + "</code>";
+  for (const std::string& why : {row.rule, row.why_not})
+    if (!why.empty()) html += "<br>" + escaped(why);
+  return html + "</td>";
+}
+
 inline std::string html_table(const Comparison& c) {
+  const bool losses = !c.loss_facts.empty();
   std::ostringstream html;
-  html << "<div class=wide><table>\n<thead><tr><th rowspan=2>scheme<th rowspan=2>pairs out<th "
-          "rowspan=2>worst angle"
-          "<th rowspan=2>attention factor<th rowspan=2>scores times<th colspan=4>mean score at "
-          "distance"
-          "<th rowspan=2>effective keys<th rowspan=2><i>H</i>&nbsp;/&nbsp;ln&nbsp;<i>n</i><th "
-          "rowspan=2>beyond training<th rowspan=2>time</tr>\n<tr>";
-  for (const Position d : probes(c.setting)) html << "<th>" << short_count(d);
-  html << "</tr></thead>\n";
-  const Row* last = nullptr;
-  for (const Row& row : c.rows) {
-    if (!row.configured && (!last || last->configured || last->family != row.family))
-      html << "<tbody><tr class=family><th colspan=13>" << family_title(row.family) << "</tr>\n";
-    const RotationReport& r = row.rotation;
-    html << "<tr" << (row.configured ? " class=own" : "") << "><th title=\"" << escaped(row.source)
-         << "\">" << escaped(row.name)
-         << table_cell(pairs_text(r), r.pairs_out > 0 ? " class=out" : "")
-         << table_cell(ratio_text(r, "×"))
-         << table_cell(r.rotates() ? fixed(r.attention_factor, 3) : "-")
-         << table_cell(fixed(r.score_factor, 3));
-    for (const DistanceBin& bin : row.scores.probe) html << table_cell(score_text(bin.mean()));
-    html << table_cell(fixed(row.scores.effective_keys, 0))
-         << "<td class=bar style=\"--share:" << fixed(100 * row.scores.relative, 0) << "%\">"
-         << fixed(row.scores.relative, 2) << "</td>"
-         << table_cell(fixed(100 * row.scores.beyond, 0) + "%")
-         << table_cell(fixed(row.relative_time, 2) + "×") << "</tr>\n";
-    last = &row;
-  }
+  html << "<div class=wide><table>\n<thead><tr><th>scheme" << (losses ? "<th>loss, nats" : "")
+       << "<th>pairs out<th>worst angle<th>neighbours' step<th>near change<th>scores "
+          "times<th>keys<th>of reference"
+          "<th>time<th>cache<th class=text>parameters, and where they come from</tr></thead>\n";
+  const std::string span = losses ? "12" : "11";
+  for_each_shown(
+      c,
+      [&](const std::string& title) {
+        html << "<tbody><tr class=family><th colspan=" << span << ">" << escaped(title)
+             << "</tr>\n";
+      },
+      [&](const Row& row, int rank) {
+        const RotationReport& r = row.rotation;
+        const bool timed = row.kind != Row::reference;
+        const bool own =
+            row.kind == Row::reference || row.kind == Row::configured || row.kind == Row::baseline;
+        html << "<tr" << (own ? " class=own" : "") << "><th title=\"" << escaped(row.source)
+             << "\">" << (rank > 0 ? std::to_string(rank) + ". " : "") << escaped(row.name);
+        if (losses) html << table_cell(loss_text(row));
+        html << table_cell(pairs_text(r), r.pairs_out > 0 ? " class=out" : "")
+             << table_cell(ratio_text(r, "×"))
+             << table_cell(r.rotates() ? factor_text(r.step) : "-",
+                           r.step < least_step ? " class=out" : "")
+             << table_cell(timed ? fixed(row.evidence.near_change, 2) : "-")
+             << table_cell(fixed(r.score_factor, 2))
+             << table_cell(fixed(row.scores.effective_keys, 0))
+             << table_cell("×" + spread_text(row))
+             << table_cell(timed ? factor_text(row.relative_time) + "×" : "-")
+             << table_cell(row.raw_keys ? "raw" : "any") << parameters_cell(row) << "</tr>\n";
+      });
   html << "</table></div>\n";
   return html.str();
 }
@@ -61,13 +74,33 @@ struct DrawnPicture {
   bool drawn = false;
 };
 
+/// The recommendation, and where to read how schemes were measured.
+inline std::string advice_html(const Comparison& c, const std::filesystem::path& folder) {
+  std::ostringstream html;
+  html << "<div class=advice>\n";
+  bool first = true;
+  for (const std::string& line : advice_of(c))
+    html << (std::exchange(first, false) ? "<p><b>" + escaped(line) + "</b>"
+                                         : "<p>" + escaped(line))
+         << "\n";
+  const std::filesystem::path judging =
+      (std::filesystem::path(POSENC_MODELS_DIR) / ".." / ".." / "docs" / "judging.md")
+          .lexically_normal();
+  std::error_code error;
+  std::filesystem::path link = std::filesystem::relative(judging, folder, error);
+  if (error || link.empty()) link = judging;
+  html << "<p>What schemes did to small models and to a real one, as curves and tables: <a href=\""
+       << escaped(link.generic_string()) << "\">docs/judging.md</a>.\n</div>\n";
+  return html.str();
+}
+
 inline std::string page(const Comparison& c, const std::filesystem::path& folder,
                         const std::vector<DrawnPicture>& pictures) {
   const Setting& at = c.setting;
   const std::string title = at.model.model_type + ": " + short_count(at.trained) + " to " +
                             short_count(at.target) + " tokens";
   std::ostringstream html;
-  html << page_head(title) << "<ul class=facts>\n";
+  html << page_head(title) << advice_html(c, folder) << "<ul class=facts>\n";
   for (const std::string& fact : facts(c)) html << "<li>" << escaped(fact) << "\n";
   html << "</ul>\n" << html_table(c) << page_legend;
   html << "<ul class=facts>\n";

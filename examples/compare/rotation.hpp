@@ -7,7 +7,8 @@
 //
 //   w'_i g(farthest key that is visible)
 //
-// is not below that; w' are the frequencies of the scheme and g its distances.
+// is not below that; w' are the frequencies of the scheme and g its distances. A pair that never turned in training
+// leaves as soon as it turns.
 #pragma once
 
 #include "setting.hpp"
@@ -27,9 +28,11 @@ struct RotationReport {
   double attention_factor = 1;  ///< amplitude of queries and of keys
   double score_factor = 1;  ///< all that multiplies scores at the target: its square, temperatures
   Position reach = 0;       ///< distance of the farthest visible key at the target
+  double seen = 0;          ///< share of the earlier tokens that the last one sees
   std::vector<double> distances{};  ///< g at distance_grid()
   Index pairs_out = 0;
   double worst_ratio = 1;  ///< greatest angle over the bound of training, of those pairs
+  double step = 1;         ///< what the fastest pair turns from token to token, of training's
   bool rewrites_distances = false;
 
   [[nodiscard]] bool rotates() const { return before.size() > 0; }
@@ -59,12 +62,15 @@ inline RotationReport rotation_report(const posenc::AnyBound& bound, const Setti
   report.reach = query - key;
   report.rewrites_distances = bound.has_distance_map();
   // A map means nothing where a mask hides the key (StreamingLLM): there the last distance stays.
-  double used = 0;
+  double used = 0, seen = 0;
   for (const Position d : distance_grid(at.target)) {
-    if (!report.rewrites_distances || visible(query - d))
+    const bool is_seen = visible(query - d);
+    seen += is_seen ? 1 : 0;
+    if (!report.rewrites_distances || is_seen)
       used = bound.distance_map().distance(query, query - d);
     report.distances.push_back(used);
   }
+  report.seen = seen / static_cast<double>(report.distances.size());
 
   if (bound.has_rotary()) {
     const posenc::RotaryState& state = bound.rotary().state;
@@ -72,6 +78,10 @@ inline RotationReport rotation_report(const posenc::AnyBound& bound, const Setti
       if (component.describe->rotary_state)
         report.before = component.describe->rotary_state(component.self.get()).inv_freq;
     report.after = state.inv_freq;
+    if (at.frequencies.size() == report.after.size()) report.before = at.frequencies;
+    if (report.before.size() > 0 && report.before[0] > 0)
+      report.step = report.after[0] / report.before[0] *
+                    (query > 0 ? bound.distance_map().distance(query, query - 1) : 1);
     report.attention_factor = state.attention_factor;
     report.score_factor *= state.attention_factor * state.attention_factor * state.score_factor;
     double farthest = bound.distance_map().distance(query, key);

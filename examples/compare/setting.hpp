@@ -5,6 +5,7 @@
 
 #include "../support/text.hpp"
 #include "command_line.hpp"
+#include "training.hpp"
 
 #include <posenc/config/huggingface.hpp>
 
@@ -21,10 +22,20 @@ struct Setting {
   std::string why_trained, why_target;
   Index num_heads = 1, num_kv_heads = 1;  ///< of the sample
   double scale = 0;                       ///< softmax scale of the model
+  posenc::AnyEncoding rotation{};         ///< of training, without a mask; empty without rotation
+  posenc::Frequencies frequencies{};      ///< of training, radians per token
 
   [[nodiscard]] bool rotates() const { return layer.rotary.has_value(); }
   [[nodiscard]] double factor() const {
     return static_cast<double>(std::max(trained, target)) / static_cast<double>(trained);
+  }
+  /// The length to read is no longer than the trained one.
+  [[nodiscard]] bool fits() const { return target <= trained; }
+  /// The same layers, read at the trained length.
+  [[nodiscard]] Setting at_trained_length() const {
+    Setting then = *this;
+    then.target = trained;
+    return then;
   }
   /// Head h of the sample is this head of the model.
   [[nodiscard]] Index model_head(Index h) const {
@@ -32,14 +43,6 @@ struct Setting {
     return num_heads == 1 ? 0 : h * (all - 1) / (num_heads - 1);
   }
 };
-
-/// 4096 as "4096", 16384 as "16k".
-inline std::string short_count(Position tokens) {
-  constexpr Position k = 1024, m = k * k;
-  if (tokens >= m && tokens % m == 0) return std::to_string(tokens / m) + "M";
-  if (tokens >= k && tokens % k == 0) return std::to_string(tokens / k) + "k";
-  return std::to_string(tokens);
-}
 
 inline posenc::config::LayerKind choose_layer(const posenc::config::Model& model,
                                               const std::string& wanted) {
@@ -81,9 +84,10 @@ inline posenc::huggingface::Options reader_options(const Arguments& arguments) {
   return options;
 }
 
-inline Setting choose_setting(const Arguments& arguments) {
+/// The lengths, heads and encoding of training for a model that was read.
+inline Setting choose_setting(posenc::config::Model model, const Arguments& arguments) {
   Setting at;
-  at.model = posenc::huggingface::read(arguments.model, reader_options(arguments));
+  at.model = std::move(model);
   if (std::none_of(at.model.layers.begin(), at.model.layers.end(),
                    [](const auto& layer) { return layer.attends; }))
     throw posenc::Error("compare", {arguments.model + " describes no attention layers."});
@@ -128,6 +132,8 @@ inline Setting choose_setting(const Arguments& arguments) {
   at.num_kv_heads = std::max<Index>(1, at.num_heads / std::max<Index>(1, heads / kv_heads));
   while (at.num_heads % at.num_kv_heads != 0) --at.num_kv_heads;
   at.scale = at.layer.score.score_scale(at.layer.head_dim);
+  at.rotation = rotation_of_training(at.layer, at.trained);
+  if (at.rotates()) at.frequencies = posenc::bind(at.rotation, {}).rotary().state.inv_freq;
   return at;
 }
 

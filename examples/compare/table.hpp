@@ -1,47 +1,37 @@
 // SPDX-License-Identifier: MIT
 //
-// The table for a terminal, 92 columns wide.
+// What was compared, in words, and the table for a terminal, 92 columns wide.
 #pragma once
 
 #include "../support/text.hpp"
+#include "advice.hpp"
 #include "comparison.hpp"
 
 #include <iomanip>
 #include <ostream>
 #include <sstream>
+#include <utility>
 
 namespace compare {
-
-inline std::string_view family_title(Family family) {
-  switch (family) {
-    case Family::base:
-      return "bases";
-    case Family::frequency:
-      return "frequencies";
-    case Family::distance:
-      return "distances";
-    case Family::bias:
-      return "biases (instead of rotation)";
-    case Family::vectors:
-      return "vectors by distance (instead of rotation)";
-    case Family::mask:
-      return "masks";
-    case Family::score:
-      return "scores";
-  }
-  return "";
-}
 
 inline std::string pairs_text(const RotationReport& r) {
   return r.rotates() ? std::to_string(r.pairs_out) + "/" + std::to_string(r.before.size()) : "-";
 }
 inline std::string ratio_text(const RotationReport& r, const std::string& times = "x") {
-  return r.pairs_out > 0 ? times + fixed(r.worst_ratio, r.worst_ratio < 100 ? 2 : 0) : "-";
+  if (r.pairs_out == 0) return "-";
+  return std::isinf(r.worst_ratio) ? "new"
+                                   : times + fixed(r.worst_ratio, r.worst_ratio < 100 ? 2 : 0);
 }
-
-/// A score: one decimal, none where it is large.
-inline std::string score_text(double score) {
-  return fixed(score, std::abs(score) < 99.95 ? 1 : 0);
+/// A factor, with two digits of it where it is small.
+inline std::string factor_text(double factor) {
+  return fixed(factor, factor < 0.095 ? 3 : factor < 99.5 ? 2 : 0);
+}
+/// How many times as many keys attention spreads over as in the reference.
+inline std::string spread_text(const Row& row) {
+  return factor_text(std::exp(row.evidence.entropy_change()));
+}
+inline std::string loss_text(const Row& row) {
+  return row.evidence.nats ? fixed(*row.evidence.nats, 3) : "-";
 }
 
 /// What was compared and what was sampled, a sentence per line.
@@ -65,6 +55,10 @@ inline std::vector<std::string> facts(const Comparison& c) {
   line << "Trained on " << at.trained << " tokens (" << at.why_trained << "), compared at "
        << at.target << " (" << at.why_target << ").";
   end();
+  if (at.layer.ahead != 0) {
+    line << "These layers see both ways; here every scheme is causal, as the last tokens are.";
+    end();
+  }
   line << "Sampled: the last " << sample.num_queries() << " queries, " << sample.num_heads()
        << " heads, ";
   if (sample.all_keys())
@@ -75,9 +69,14 @@ inline std::vector<std::string> facts(const Comparison& c) {
   line << "; synthetic content, score " << Sample::peak << " at distance 0, noise of deviation "
        << Sample::noise << ".";
   end();
-  line << "Time: CPU time of attention over this sample, median of " << c.rounds << " rounds; "
-       << c.baseline << " is 1.";
+  line << "Time: CPU time of attention from the last " << c.timed_queries << " tokens to ";
+  if (c.timed_keys == at.target)
+    line << "all " << c.timed_keys << " keys";
+  else
+    line << "the last " << c.timed_keys << " keys of " << at.target;
+  line << ", median of " << c.rounds << " rounds; " << c.baseline().name << " is 1.";
   end();
+  lines.insert(lines.end(), c.loss_facts.begin(), c.loss_facts.end());
   return lines;
 }
 
@@ -96,39 +95,106 @@ inline std::vector<std::string> notes(const Comparison& c) {
   return sentences;
 }
 
+inline Question question_of(const Comparison& c) {
+  const Setting& at = c.setting;
+  return {.trained = at.trained,
+          .target = at.target,
+          .promised = at.model.max_position_embeddings,
+          .rotates = at.rotates(),
+          .alibi = at.layer.alibi.has_value()};
+}
+
+/// Recommendation and reasons, then what was not measured.
+inline std::vector<std::string> advice_of(const Comparison& c) {
+  std::vector<Choice> ordered;
+  for (const std::size_t place : c.order) {
+    const Row& row = c.rows[place];
+    ordered.push_back({row.name, row.parameters, row.evidence, row.raw_keys,
+                       row.kind == Row::baseline, row.kind == Row::configured});
+  }
+  std::vector<std::string> lines = advice(question_of(c), ordered);
+  std::string expression = "RoPE";
+  for (const std::size_t place : c.order)
+    if (const Row& row = c.rows[place];
+        row.kind == Row::reading && row.parameters.find('<') == std::string::npos) {
+      expression += "|" + row.parameters;
+      break;
+    }
+  if (c.setting.rotates() && !c.setting.fits())
+    for (const std::string& line : not_measured(question_of(c), expression, !c.loss_facts.empty()))
+      lines.push_back(line);
+  return lines;
+}
+
+/// Rows as they are shown, with the title of their class before the first of each.
+template <class Title, class Show>
+void for_each_shown(const Comparison& c, Title&& title, Show&& show) {
+  show(*c.find(Row::reference), 0);
+  std::string last;
+  int rank = 0;
+  for (const std::size_t place : c.order) {
+    const Row& row = c.rows[place];
+    const std::string now = c.setting.rotates() ? title_of(class_of(row.evidence)) : "";
+    if (now != last && !now.empty()) title(now);
+    last = now;
+    show(row, ++rank);
+  }
+  bool first = true;
+  for (const Row& row : c.rows)
+    if (row.kind == Row::other) {
+      if (std::exchange(first, false)) title("not ranked: no readings of this model as it is");
+      show(row, 0);
+    }
+}
+
 inline void print_table(std::ostream& out, const Comparison& c) {
   constexpr std::size_t width = 92;
   for (const std::string& fact : facts(c)) print_wrapped(out, fact, width);
-  const auto probe = probes(c.setting);
+  out << "\n";
+  for (const std::string& line : advice_of(c)) print_wrapped(out, line, width);
+  const bool losses = !c.loss_facts.empty();
   out << "\n"
-      << std::left << std::setw(16) << "" << std::right << std::setw(8) << "pairs" << std::setw(8)
-      << "worst" << std::setw(7) << "att." << "   mean score at distance       " << std::setw(8)
-      << "eff." << std::setw(7) << "H/" << std::setw(7) << "time" << "\n";
-  out << std::left << std::setw(16) << "scheme" << std::right << std::setw(8) << "out"
-      << std::setw(8) << "angle" << std::setw(7) << "factor";
-  for (const Position d : probe) out << std::setw(7) << short_count(d);
-  out << std::setw(10) << "keys" << std::setw(8) << "ln n" << std::setw(7) << "" << "\n"
+      << std::left << std::setw(26) << "" << std::right << std::setw(8) << "pairs" << std::setw(8)
+      << "worst" << std::setw(10) << "neighb." << std::setw(8) << "near" << std::setw(10)
+      << "keys per" << std::setw(9) << "time" << (losses ? "    loss" : "") << "\n"
+      << std::left << std::setw(26) << "scheme" << std::right << std::setw(8) << "out"
+      << std::setw(8) << "angle" << std::setw(10) << "step" << std::setw(8) << "change"
+      << std::setw(10) << "reference" << std::setw(9) << "" << (losses ? "    nats" : "") << "\n"
       << std::string(width, '-') << "\n";
-
-  const Row* last = nullptr;
-  for (const Row& row : c.rows) {
-    if (!row.configured && (!last || last->configured || last->family != row.family))
-      out << family_title(row.family) << "\n";
-    out << std::left << std::setw(16) << (row.configured ? row.name : "  " + row.name) << std::right
-        << std::setw(8) << pairs_text(row.rotation) << std::setw(8) << ratio_text(row.rotation)
-        << std::setw(7) << (row.rotation.rotates() ? fixed(row.rotation.attention_factor, 3) : "-");
-    for (const DistanceBin& bin : row.scores.probe) out << std::setw(7) << score_text(bin.mean());
-    out << std::setw(10) << fixed(row.scores.effective_keys, 0) << std::setw(8)
-        << fixed(row.scores.relative, 2) << std::setw(6) << fixed(row.relative_time, 2) << "x\n";
-    last = &row;
-  }
+  for_each_shown(
+      c, [&](const std::string& title) { out << title << "\n"; },
+      [&](const Row& row, int rank) {
+        const bool timed = row.kind != Row::reference, turns = row.rotation.rotates();
+        out << std::right << std::setw(3) << (rank > 0 ? std::to_string(rank) : "") << " "
+            << std::left << std::setw(22) << row.name.substr(0, 21) << std::right << std::setw(8)
+            << pairs_text(row.rotation) << std::setw(8) << ratio_text(row.rotation) << std::setw(10)
+            << (turns ? factor_text(row.rotation.step) : "-") << std::setw(8)
+            << (timed ? fixed(row.evidence.near_change, 2) : "-") << std::setw(10)
+            << spread_text(row) << std::setw(8)
+            << (timed ? factor_text(row.relative_time) + "x" : "-")
+            << (losses ? "   " + loss_text(row) : "") << "\n";
+      });
   out << "\n";
   print_wrapped(
       out,
       "pairs out: rotary pairs that reach angles never seen in training, of all; worst angle: how "
       "far, "
-      "against training. eff. keys: e^H, H the entropy of the attention. H/ln n: 1 is uniform.",
+      "against training. neighb. step: what the fastest pair turns between neighbours, against "
+      "training. near "
+      "change: of mean scores within a quarter of the trained length, nats, temperature aside. "
+      "keys per "
+      "reference: keys that attention spreads over (e^H, H its entropy), against the reference's.",
       width, "");
+  out << "\nParameters:\n";
+  for_each_shown(
+      c, [](const std::string&) {},
+      [&](const Row& row, int) {
+        std::string text = "  " + row.name + ": " + row.parameters;
+        if (!row.rule.empty()) text += " (" + row.rule + ")";
+        if (!row.why_not.empty()) text += "; " + row.why_not;
+        out << "  ";
+        print_wrapped(out, text + ".", width - 2, "      ");
+      });
   for (const std::string& sentence : notes(c)) print_wrapped(out, sentence, width);
 }
 

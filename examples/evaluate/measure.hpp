@@ -9,8 +9,30 @@
 #include <posenc/config/expression.hpp>
 
 #include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 
 namespace evaluate {
+
+inline std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file || std::filesystem::is_directory(path))
+    throw posenc::Error("evaluate", {"cannot read the text " + path + "."});
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// The first tokens of a text, `count` of them. Throws posenc::Error where there are fewer.
+inline std::vector<std::int32_t> first_tokens(const LanguageModel& model, const std::string& text,
+                                              Index count) {
+  std::vector<std::int32_t> tokens = model.tokenizer.encode(text);
+  if (std::ssize(tokens) < count)
+    throw posenc::Error("evaluate",
+                        {"the text has " + std::to_string(tokens.size()) +
+                         " tokens, fewer than the window of " + std::to_string(count) + "."});
+  tokens.resize(static_cast<std::size_t>(count));
+  return tokens;
+}
 
 /// The encoding of every layer; those without position have the mask alone.
 inline BoundLayers bind_layers(const LlamaShape& s, const AnyEncoding& encoding) {
@@ -20,6 +42,16 @@ inline BoundLayers bind_layers(const LlamaShape& s, const AnyEncoding& encoding)
                                                             AnyEncoding(posenc::encoding(Causal{})))
                                      : LayerSchedule::uniform(s.layers, encoding);
   return schedule.bind(options);
+}
+
+/// What expressions leave unsaid, as the model has it.
+inline ExpressionContext context_of(const LlamaShape& s, Index length) {
+  return {.head_dim = s.head_dim,
+          .rotary_dim = s.rotary_dim,
+          .base = s.base,
+          .interleaved = s.interleaved,
+          .trained = s.trained,
+          .length = length};
 }
 
 struct Measured {

@@ -103,7 +103,6 @@ struct Report {
 
   /// Six curves at most: as trained, and those that are best at the longest length.
   [[nodiscard]] example::Chart chart() const {
-    static const char* const colours[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"};
     std::vector<const SchemeResult*> chosen;
     for (const SchemeResult& r : results)
       if (!r.measured.empty()) chosen.push_back(&r);
@@ -114,7 +113,7 @@ struct Report {
                        };
                        return key(a) < key(b);
                      });
-    if (chosen.size() > 6) chosen.resize(6);
+    if (chosen.size() > example::most_lines) chosen.resize(example::most_lines);
     example::Chart chart{"position",
                          "Where the model breaks, and what mends it",
                          "Nats per token by position in the longest window. At most six schemes: "
@@ -123,11 +122,9 @@ struct Report {
                          "position, tokens",
                          "nats per token",
                          false};
-    std::size_t colour = 0;
     for (const SchemeResult* r : chosen) {
-      const bool plain = r->name == "as trained";
-      chart.lines.push_back(
-          {r->name.substr(0, 24), plain ? "#777777" : colours[colour++ % 5], 1, {}});
+      chart.lines.push_back(example::ChartLine::of(r->name));
+      chart.lines.back().name.resize(std::min<std::size_t>(r->name.size(), 24));
       for (const auto& [end, nats] : r->measured.back().by_position)
         chart.lines.back().points.emplace_back(static_cast<double>(end), nats);
     }

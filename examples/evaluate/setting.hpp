@@ -7,8 +7,6 @@
 #include "../support/gnuplot.hpp"
 #include "measure.hpp"
 
-#include <iterator>
-
 namespace evaluate {
 
 struct Setting {
@@ -72,13 +70,6 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
   for (const std::string& scheme : schemes)
     if (scheme != "RoPE") s.schemes.emplace_back(scheme, scheme);
   return s;
-}
-
-inline std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file || std::filesystem::is_directory(path))
-    throw posenc::Error("evaluate", {"cannot read the text " + path + "."});
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 }  // namespace evaluate

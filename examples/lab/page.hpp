@@ -9,28 +9,6 @@
 
 namespace lab_example {
 
-/// The same look for a scheme in every picture.
-inline std::pair<std::string, int> look_of(const std::string& name) {
-  // Okabe and Ito's palette for all kinds of colour vision, without black and yellow, and a grey.
-  static const std::vector<std::vector<std::string>> groups{
-      {"#0072B2", "ALiBi", "PI"},
-      {"#D55E00", "T5", "NTK"},
-      {"#777777", "RoPE", "as trained"},
-      {"#CC79A7", "Sinusoidal", "YaRN"},
-      {"#E69F00", "NoPE", "SelfExtend", "ABF"},
-      {"#009E73", "HWFA", "ReRoPE", "ReRoPE, log-n"},
-      {"#56B4E9", "xPos", "NTK by parts", "Leaky ReRoPE"}};
-  for (const std::vector<std::string>& group : groups)
-    for (std::size_t i = 1; i < group.size(); ++i)
-      if (group[i] == name) return {group[0], i < 3 ? 1 : 2};
-  return {"#333333", 3};
-}
-
-inline example::ChartLine line_for(const std::string& name) {
-  const auto [colour, dash] = look_of(name);
-  return {name, colour, dash, {}};
-}
-
 /// At most six rows: the one called `always` and those with the fewest bits at the longest length.
 inline std::vector<SummaryRow> six_of(std::vector<SummaryRow> rows, const std::string& always) {
   std::stable_sort(rows.begin(), rows.end(), [&](const SummaryRow& a, const SummaryRow& b) {
@@ -39,7 +17,7 @@ inline std::vector<SummaryRow> six_of(std::vector<SummaryRow> rows, const std::s
     };
     return key(a) < key(b);
   });
-  if (rows.size() > 6) rows.resize(6);
+  if (rows.size() > example::most_lines) rows.resize(example::most_lines);
   return rows;
 }
 
@@ -48,7 +26,7 @@ inline example::Chart chart_over_length(const char* name, const std::string& tit
                                         const std::vector<SummaryRow>& rows) {
   example::Chart chart{name, title, caption, "length of the window, bytes", "bits per byte"};
   for (const SummaryRow& row : rows) {
-    chart.lines.push_back(line_for(row.name));
+    chart.lines.push_back(example::ChartLine::of(row.name));
     for (const Cell& cell : row.cells)
       chart.lines.back().points.emplace_back(static_cast<double>(cell.length), cell.last_bits.mean);
   }
@@ -76,7 +54,7 @@ inline std::vector<example::Chart> charts(const Setting& setting, const Results&
                          "bits per byte",
                          false};
     for (const SummaryRow& row : runs) {
-      chart.lines.push_back(line_for(row.name));
+      chart.lines.push_back(example::ChartLine::of(row.name));
       const std::vector<double>& bins = row.cells.back().by_position;
       for (std::size_t i = 0; i < bins.size(); ++i)
         chart.lines.back().points.emplace_back(
@@ -106,7 +84,8 @@ inline std::vector<example::Chart> charts(const Setting& setting, const Results&
       }
       auto line = std::find_if(chart.lines.begin(), chart.lines.end(),
                                [&](const auto& l) { return l.name == row.name; });
-      if (line == chart.lines.end()) line = chart.lines.insert(line, line_for(row.name));
+      if (line == chart.lines.end())
+        line = chart.lines.insert(line, example::ChartLine::of(row.name));
       line->points.emplace_back(static_cast<double>(row.steps), row.cells.front().bits.mean);
     }
     all.push_back(std::move(chart));

@@ -24,6 +24,12 @@ tr.family th { color: var(--soft); font-size: .8rem; padding-top: .7rem; }
 tr.own th, tr.own td { font-weight: 600; }
 td.out { color: var(--out); font-weight: 600; }
 td.bar { background: linear-gradient(to right, var(--mark) var(--share), transparent var(--share)); }
+td.text, th.text { text-align: left; white-space: normal; min-width: 17rem; font-size: .82rem; line-height: 1.3; }
+td.text { color: var(--soft); }
+td.text code { color: var(--ink); }
+.advice { border-left: 4px solid #0072B2; padding: .1rem .9rem; margin: 0 0 1.2rem; }
+.advice p { margin: .4rem 0; }
+a { color: inherit; }
 .none { color: var(--soft); }
 .legend { color: var(--soft); font-size: .9rem; }
 figure { margin: 2.2rem 0 0; }

@@ -5,6 +5,7 @@
 
 #include <cctype>
 #include <cmath>
+#include <cstdint>
 #include <iomanip>
 #include <ostream>
 #include <sstream>
@@ -18,6 +19,14 @@ inline std::string fixed(double value, int decimals) {
   std::ostringstream text;
   text << std::fixed << std::setprecision(decimals) << value;
   return text.str() == "-0.0" ? "0.0" : text.str();
+}
+
+/// Tokens: 4100 as "4100", 16384 as "16k".
+inline std::string short_count(std::int64_t tokens) {
+  constexpr std::int64_t k = 1024, m = k * k;
+  if (tokens >= m && tokens % m == 0) return std::to_string(tokens / m) + "M";
+  if (tokens >= k && tokens % k == 0) return std::to_string(tokens / k) + "k";
+  return std::to_string(tokens);
 }
 
 /// Letters, digits and dots of a name, and underscores for the rest.

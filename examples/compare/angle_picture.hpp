@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Pictures of rotation: angles that leave the training, and rescaled frequencies.
+// Angles that leave the training: a panel for each of the schemes at the top of the ranking.
 #pragma once
 
-#include "../support/gnuplot.hpp"
-#include "../support/text.hpp"
-#include "style.hpp"
+#include "curves.hpp"
 
 #include <optional>
 
@@ -49,12 +47,14 @@ inline std::string angle_table(const RotationReport& r, const Setting& at) {
   return table.str();
 }
 
-/// (a) Which pair leaves the angles of training, and from which distance on: a panel per scheme.
+/// Which pair leaves the angles of training, and from which distance on: a panel per scheme.
 inline std::optional<Picture> angle_picture(const Comparison& c,
                                             const std::filesystem::path& folder) {
   const Setting& at = c.setting;
+  constexpr std::size_t most_panels = 8;
   const auto panels = curves(
-      c, [](const Row& row) { return row.rotation.rotates() && row.family != Family::score; },
+      c, most_panels,
+      [](const Row& row) { return row.rotation.rotates() && row.family != Family::score; },
       [](const Row& a, const Row& b) {
         const RotationReport &r = a.rotation, &s = b.rotation;
         return equal_all(r.after, s.after) && equal_all(r.distances, s.distances) &&
@@ -110,14 +110,7 @@ inline std::optional<Picture> angle_picture(const Comparison& c,
     picture.axis_label('x', p + columns >= count ? "pair, fast to slow" : "", 12);
     picture.axis_label('y', column == 0 ? "distance, tokens" : "", 12);
 
-    constexpr std::size_t longest = 26;
-    std::string names = panel.label;
-    if (names.size() > longest) {
-      picture.caption += " Alike: " + names + ".";
-      const auto others = std::count(names.begin(), names.end(), ',');
-      names = names.substr(0, names.find(',')) + " + " + std::to_string(others) + " alike";
-    }
-    picture.label(9, names, "graph 0,graph 1 offset 0,1.6", 14);
+    picture.label(9, panel.label, "graph 0,graph 1 offset 0,1.6", 14);
     if (r.pairs_out == 0)
       picture.label(10, "no pair leaves", "graph 0,graph 1 offset 0,0.6", 12, "#009E73");
     else
@@ -141,81 +134,6 @@ inline std::optional<Picture> angle_picture(const Comparison& c,
     if (p == 0) picture.drawn(first_id, last_id);
   }
   picture.line("unset multiplot");
-  return picture;
-}
-
-/// (b) By how much each scheme divides each frequency.
-inline std::optional<Picture> rescale_picture(const Comparison& c,
-                                              const std::filesystem::path& folder) {
-  const Setting& at = c.setting;
-  const auto lines = curves(
-      c,
-      [](const Row& row) {
-        return row.rotation.rotates() && (row.family == Family::frequency || row.configured);
-      },
-      [](const Row& a, const Row& b) { return equal_all(a.rotation.after, b.rotation.after); });
-  if (lines.empty()) return std::nullopt;
-
-  Picture picture("rescale", "By how much each scheme divides each frequency", 540);
-  picture.caption =
-      "Left of the vertical line, pairs came full circle in training, and most schemes leave them "
-      "alone; "
-      "right of "
-      "it they did not. A factor below 1 makes a pair faster.";
-  double greatest = 4;
-  Index pairs = 0, turned = 0;
-  std::ostringstream plot;
-  bool any_stops = false;
-  for (const Curve& line : lines) {
-    const RotationReport& r = line.row->rotation;
-    const std::string data = "data/rescale_" + plain(line.row->name) + ".tsv";
-    std::ostringstream table;
-    table
-        << "# pair\twavelength before, tokens\twavelength after\tfactor\t1 where the pair stops\n";
-    for (Index i = 0; i < r.before.size(); ++i) {
-      const double wavelength = 2 * std::numbers::pi / r.before[i],
-                   factor = r.before[i] / r.after[i];
-      table << i << "\t" << wavelength << "\t";
-      if (r.after[i] == 0)
-        table << "NaN\tNaN\t1\n";
-      else
-        table << wavelength * factor << "\t" << factor << "\tNaN\n";
-      if (r.after[i] != 0) greatest = std::max(greatest, factor);
-    }
-    write_file(folder / data, table.str());
-    plot << (line.row == lines.front().row ? "plot " : ", ") << "'" << data << "' using 1:4"
-         << line.lines() << " title " << quoted(line.label);
-    if ((r.after == 0).any()) {
-      plot << ", '' using 1:(top*$5) every 2 with points pointtype 8 pointsize 0.6 linecolor rgb '"
-           << line.colour << "' notitle";
-      any_stops = true;
-    }
-    pairs = std::max(pairs, r.before.size());
-    turned = std::max(turned, pairs_with_full_turn(r, at));
-  }
-  if (any_stops)
-    plot << ", keyentry with points pointtype 8 pointsize 0.6 linecolor rgb '" << Picture::ink
-         << "' title 'does not turn'";
-
-  const double s = at.factor(), edge = static_cast<double>(turned) - 0.5;
-  picture.axes(95, 660, 55, 465);
-  picture.line(
-      "set key at screen 0.68,graph 1 left top vertical maxrows 20 Left reverse samplen 2 font "
-      "',13'");
-  picture.line("set logscale y 2; set format y '×%g'");
-  picture.line("top = ", 1.4 * std::min(greatest, 16 * s), "; set yrange [0.5:top*1.2]");
-  picture.line("set xrange [-0.5:", pairs, "-0.5]");
-  picture.axis_label('x', "rotary pair, fast to slow");
-  picture.axis_label('y', "old over new frequency (log scale)");
-  picture.mark_x(1, edge);
-  picture.label(2, "full turn in training", fixed(edge - 0.6, 1) + ",graph 0.045 right", 12);
-  picture.label(3, "not", fixed(edge + 0.6, 1) + ",graph 0.045 left", 12);
-  if (s > 1) {
-    picture.mark_y(2, s);
-    picture.label(4, "target / trained = " + fixed(s, s == std::floor(s) ? 0 : 2),
-                  "graph 0.01,first " + fixed(s, 3) + " offset 0,0.6", 12);
-  }
-  picture.line(plot.str());
   return picture;
 }
 

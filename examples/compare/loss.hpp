@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+//
+// Loss: what a model with weights makes of a text, by the code of examples/evaluate.
+//
+// The model as trained at its trained length is measured first, then the model unchanged at the asked length, then the
+// schemes in the order of the ranking, as long as the minutes last. All are scored on the same last tokens.
+#pragma once
+
+#include "comparison.hpp"
+
+#if defined(POSENC_EXAMPLES_PCRE2)
+#include "../evaluate/measure.hpp"
+#include "../evaluate/threads.hpp"
+#endif
+
+namespace compare {
+
+#if defined(POSENC_EXAMPLES_PCRE2)
+
+using Weights = evaluate::LanguageModel;
+
+inline Weights read_weights(const std::string& path) { return evaluate::read_model(path); }
+
+/// The positions of the model, as a configuration says them.
+inline posenc::config::Model model_of(const Weights& weights) {
+  const evaluate::LlamaShape& s = weights.llama.shape;
+  using posenc::config::LayoutName;
+  posenc::config::LayerKind layer{.name = "full_attention",
+                                  .num_heads = s.heads,
+                                  .num_kv_heads = s.kv_heads,
+                                  .head_dim = s.head_dim};
+  layer.rotary = posenc::config::Rotation{.layout = s.interleaved ? LayoutName::interleaved
+                                                                  : LayoutName::half_split,
+                                          .head_dim = s.head_dim,
+                                          .rotary_dim = s.rotary_dim,
+                                          .base = s.base,
+                                          .type = "default",
+                                          .trained_context = s.trained};
+  return {.model_type = s.name,
+          .max_position_embeddings = s.trained,
+          .layers = {layer},
+          .num_layers = s.layers};
+}
+
+class LossMeter {
+ public:
+  LossMeter(const Weights& weights, const Arguments& arguments, const Setting& at)
+      : weights_(weights), executor_(evaluate::threads_of("compare", arguments.threads)),
+        tokens_(evaluate::first_tokens(weights, evaluate::read_file(arguments.text),
+                                       std::max<Index>(at.trained, at.target))),
+        seconds_(60 * arguments.minutes) {
+    options_.last = std::min<Index>({2048, at.trained - 1, at.target - 1});
+  }
+
+  void measure(Comparison& c, const example::Progress& progress) {
+    const Setting& at = c.setting;
+    for (Row& row : c.rows)
+      if (row.kind == Row::reference) one(row, at.trained, progress);
+    for (Row& row : c.rows)
+      if (row.kind == Row::baseline) one(row, at.target, progress);
+    for (const std::size_t place : c.order)
+      if (c.rows[place].kind != Row::baseline) one(c.rows[place], at.target, progress);
+    c.loss_facts = {
+        "Loss: nats per token of the last " + std::to_string(options_.last) + " of the first " +
+        std::to_string(tokens_.size()) + " tokens of the text, the same ones at both lengths" +
+        (unmeasured_ > 0
+             ? "; " + std::to_string(unmeasured_) + " schemes did not fit into the time (--minutes)"
+             : "") +
+        "."};
+    c.rank();
+  }
+
+ private:
+  /// Measures a row unless it would take longer than is left.
+  void one(Row& row, Index length, const example::Progress& progress) {
+    if (spent_ > 0 && spent_ + slowest_ > seconds_) {
+      ++unmeasured_;
+      return;
+    }
+    progress.say("loss of " + row.name + " at " + std::to_string(length) + " tokens");
+    const evaluate::Measured m =
+        evaluate::measure(weights_, tokens_, length, row.adapted.encoding, options_, executor_);
+    row.evidence.nats = m.last;
+    row.by_position = m.by_position;
+    spent_ += m.seconds;
+    slowest_ = std::max(slowest_, m.seconds);
+  }
+
+  const Weights& weights_;
+  posenc::AnyExecutor executor_;
+  std::vector<std::int32_t> tokens_;
+  evaluate::MeasureOptions options_{};
+  double seconds_, spent_ = 0, slowest_ = 0;
+  int unmeasured_ = 0;
+};
+
+#else
+
+struct Weights {};
+
+inline Weights read_weights(const std::string& path) {
+  throw posenc::Error(
+      "compare", {path + ": this program was built without PCRE2 (Debian: libpcre2-dev), which "
+                         "reading a text needs. Give a config.json instead."});
+}
+inline posenc::config::Model model_of(const Weights&) { return {}; }
+
+struct LossMeter {
+  LossMeter(const Weights&, const Arguments&, const Setting&) {}
+  void measure(Comparison&, const example::Progress&) {}
+};
+
+#endif
+
+}  // namespace compare

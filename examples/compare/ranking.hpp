@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+//
+// The order of schemes, as far as geometry says one, and what to begin with.
+//
+// Nothing here knows how a scheme is made: the order follows from numbers.
+//
+//   1  by class: within training, leaves it, moves neighbours, forgets
+//   2  of those that leave: by how far
+//   3  by the change of near scores, then by the change of the entropy, both in tenths of a nat
+//   4  by time, in twentieths
+//
+// Where losses were measured they come first, and geometry orders the rest.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <string>
+#include <tuple>
+#include <vector>
+
+namespace compare {
+
+/// What is known of one scheme at the length to reach.
+struct Evidence {
+  int pairs_out = 0;             ///< rotary pairs that reach angles of no training
+  double worst_ratio = 1;        ///< how far, of the greatest angle of training
+  double step = 1;               ///< what the fastest pair turns from token to token, of training's
+  double near_change = 0;        ///< nats: mean change of near scores, temperature aside
+  double entropy = 0;            ///< nats
+  double entropy_then = 0;       ///< nats, of the model at its trained length
+  double time = 1;               ///< of the baseline
+  bool reads_all = true;         ///< the first token is seen by the last
+  std::optional<double> nats{};  ///< measured per token
+
+  [[nodiscard]] double entropy_change() const { return entropy - entropy_then; }
+};
+
+enum class Class { within, leaves, moves, forgets };
+
+/// A scheme whose neighbours turn by less than this share of training's step has moved them.
+inline constexpr double least_step = 2.0 / 3;
+
+inline Class class_of(const Evidence& e) {
+  if (!e.reads_all) return Class::forgets;
+  if (e.step < least_step) return Class::moves;
+  return e.pairs_out > 0 ? Class::leaves : Class::within;
+}
+
+inline const char* title_of(Class one) {
+  switch (one) {
+    case Class::within:
+      return "within the angles of training, neighbours as they were";
+    case Class::leaves:
+      return "some pairs reach angles that training never showed";
+    case Class::moves:
+      return "neighbours are moved together";
+    case Class::forgets:
+      return "forgets: the last token does not see the first";
+  }
+  return "";
+}
+
+/// Whether a comes before b.
+inline bool comes_before(const Evidence& a, const Evidence& b) {
+  const auto key = [](const Evidence& e) {
+    const Class group = class_of(e);
+    const double far = group == Class::leaves ? e.worst_ratio : 1;
+    const auto in = [](double value, double unit) { return std::round(value / unit); };
+    return std::tuple(e.nats ? 0 : 1, e.nats.value_or(0), static_cast<int>(group), in(far, 0.01),
+                      in(e.near_change, 0.1), in(std::abs(e.entropy_change()), 0.1),
+                      in(e.time, 0.05));
+  };
+  return key(a) < key(b);
+}
+
+/// Places in the order, the best first; what comes first of equals stays first.
+inline std::vector<std::size_t> ranked(std::span<const Evidence> all) {
+  std::vector<std::size_t> order(all.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return comes_before(all[a], all[b]); });
+  return order;
+}
+
+/// At most `most` of `order`, those that `first` names before all others, in the order given.
+inline std::vector<std::size_t> best_of(const std::vector<std::size_t>& order,
+                                        const std::vector<std::size_t>& first, std::size_t most) {
+  std::vector<std::size_t> chosen;
+  const auto take = [&](std::size_t one) {
+    if (chosen.size() < most && std::find(chosen.begin(), chosen.end(), one) == chosen.end())
+      chosen.push_back(one);
+  };
+  for (const std::size_t one : first) take(one);
+  for (const std::size_t one : order) take(one);
+  return chosen;
+}
+
+}  // namespace compare
