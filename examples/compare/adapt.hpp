@@ -130,6 +130,16 @@ struct Adapted {
   std::string parameters{};
 };
 
+/// What every scheme has, or has as the model has it, is not worth a word.
+template <class C>
+bool says_something(const C&, const Setting&) {
+  return !std::is_same_v<C, posenc::Causal>;
+}
+template <class L>
+bool says_something(const posenc::RoPE<L>& rope, const Setting& at) {
+  return rope.rotated_channels() != at.layer.rotary->rotary_dim;
+}
+
 template <class... Ts>
 Adapted adapt_all(const posenc::Encoding<Ts...>& encoding, const Setting& at, const Sample& sample,
                   std::string& note) {
@@ -137,10 +147,12 @@ Adapted adapt_all(const posenc::Encoding<Ts...>& encoding, const Setting& at, co
   encoding.for_each([&]<class C>(const C& component) {
     const auto own = adapt(component, at, sample, note);
     adapted.encoding |= own;
-    adapted.parameters += (adapted.parameters.empty() ? "" : " | ") + parameters::of(own);
+    if (says_something(own, at))
+      adapted.parameters += (adapted.parameters.empty() ? "" : " | ") + parameters::of(own);
     if constexpr (!posenc::ValueRotation<C> && !std::is_same_v<C, posenc::ShawValues>)
       adapted.of_scores |= own;
   });
+  if (adapted.parameters.empty()) adapted.parameters = "no parameters";
   return adapted;
 }
 

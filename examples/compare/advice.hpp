@@ -23,9 +23,9 @@ struct Question {
   bool rotates = true, alibi = false;
 };
 
-/// "PI (factor=4)".
+/// "PI (`PI{factor=4}`)": what stands between backquotes is to be copied.
 inline std::string with_parameters(const Choice& choice) {
-  return choice.name + (choice.parameters.empty() ? "" : " (" + choice.parameters + ")");
+  return choice.name + (choice.parameters.empty() ? "" : " (`" + choice.parameters + "`)");
 }
 
 /// The reasons for a choice, in one sentence.
@@ -69,7 +69,7 @@ inline std::vector<std::string> advice(const Question& question,
         (question.alibi
              ? "ALiBi reads on by itself, its steep heads see only what is near; interpolated "
                "slopes "
-               "(ALiBi, interpolated) keep the trained range of biases."
+               "(the row ALiBi interpolated) keep the trained range of biases."
              : "What is added to the input of the model, if anything, decides how far it reads.")};
 
   const Choice* best = &ordered.front();
@@ -82,9 +82,15 @@ inline std::vector<std::string> advice(const Question& question,
     lines.push_back("Change nothing: in these layers no pair leaves the angles of training at " +
                     target + " tokens.");
   } else if (own && question.target <= question.promised) {
-    lines.push_back("Keep what the file says, " + own->parameters +
-                    ": its makers publish the model for " + short_count(question.promised) +
+    lines.push_back("Keep what the file says, `" + own->parameters +
+                    "`: its makers publish the model for " + short_count(question.promised) +
                     " tokens with it, and may have trained with it.");
+    const auto place = own - ordered.data() + 1;
+    if (place > 1)
+      lines.push_back("Of that training nothing is known here: seen from the first " +
+                      short_count(question.trained) + " tokens alone it is number " +
+                      std::to_string(place) + " of " + std::to_string(ordered.size()) + ", and " +
+                      with_parameters(*best) + " the first.");
     best = own;
   } else if (class_of(best->evidence) != Class::within) {
     lines.push_back("No scheme here keeps the model within its training at " + target +
@@ -94,8 +100,6 @@ inline std::vector<std::string> advice(const Question& question,
     lines.push_back("Begin with " + with_parameters(*best) + ".");
     lines.push_back(reasons(*best));
   }
-  if (const Choice* first = &ordered.front(); best == own && first != own)
-    lines.push_back("Beyond the file, the first to try is " + with_parameters(*first) + ".");
   const Choice* rotated = find([](const Choice& c) { return !c.raw_keys && !c.unchanged; });
   if (best->raw_keys && rotated)
     lines.push_back("Where cached keys must be rotated already: " + with_parameters(*rotated) +
@@ -109,19 +113,23 @@ inline std::vector<std::string> not_measured(const Question& question,
   std::vector<std::string> lines;
   if (has_losses)
     lines.push_back(
-        "Measured on one text with one model; not measured: whether anything far away is found "
-        "(evaluate --passkey).");
+        "Measured: the loss of one model on one text; orders do not carry over. Not measured: "
+        "whether "
+        "anything far away is found (`evaluate --passkey`).");
   else
     lines.push_back(
         "Not measured: the loss of the model, and whether it finds what is far away. Queries and "
         "keys are "
-        "synthetic, so this is geometry; schemes of the first class differ by less than their "
-        "order suggests.");
+        "synthetic, so this is geometry: between classes it agrees with what models did "
+        "(docs/judging.md), "
+        "within the first class schemes lay close together there, in another order.");
   lines.push_back(
-      "To measure a real model: sh cmake/run.sh evaluate --model model.gguf --text book.txt "
+      "To measure a real model: `sh cmake/run.sh evaluate --model model.gguf --text book.txt "
       "--lengths " +
       std::to_string(question.trained) + "," + std::to_string(question.target) + " --schemes \"" +
-      expression + "\". Small models in minutes: sh cmake/run.sh lab.");
+      expression +
+      "\"`, or give this program the GGUF file as MODEL, and --text. "
+      "Small models, trained in minutes: `sh cmake/run.sh lab`.");
   return lines;
 }
 

@@ -57,8 +57,9 @@ inline std::optional<Picture> angle_picture(const Comparison& c,
       [](const Row& row) { return row.rotation.rotates() && row.family != Family::score; },
       [](const Row& a, const Row& b) {
         const RotationReport &r = a.rotation, &s = b.rotation;
-        return equal_all(r.after, s.after) && equal_all(r.distances, s.distances) &&
-               r.reach == s.reach;
+        if (r.window != s.window) return false;
+        return (r.pairs_out == 0 && s.pairs_out == 0) ||
+               (equal_all(r.after, s.after) && equal_all(r.distances, s.distances));
       });
   if (panels.empty()) return std::nullopt;
 
@@ -110,6 +111,7 @@ inline std::optional<Picture> angle_picture(const Comparison& c,
     picture.axis_label('x', p + columns >= count ? "pair, fast to slow" : "", 12);
     picture.axis_label('y', column == 0 ? "distance, tokens" : "", 12);
 
+    if (panel.label != panel.names) picture.caption += " Alike: " + panel.names + ".";
     picture.label(9, panel.label, "graph 0,graph 1 offset 0,1.6", 14);
     if (r.pairs_out == 0)
       picture.label(10, "no pair leaves", "graph 0,graph 1 offset 0,0.6", 12, "#009E73");
@@ -122,8 +124,8 @@ inline std::optional<Picture> angle_picture(const Comparison& c,
                       fixed(static_cast<double>(pairs_with_full_turn(r, at)) - 0.5, 1) + ",graph 1",
                       Picture::shade, light);
     picture.line("unset object 11");
-    if (r.reach + 1 < at.target)
-      picture.rectangle(11, "graph 0,first " + std::to_string(r.reach), "graph 1,graph 1",
+    if (r.window < distance_grid(at.target).back())
+      picture.rectangle(11, "graph 0,first " + std::to_string(r.window), "graph 1,graph 1",
                         Picture::shade, hatched);
     picture.line("plot \\");
     for (int band = 0; band < 3 && r.pairs_out != 0; ++band)

@@ -12,6 +12,8 @@
 #include <posenc/config/expression.hpp>
 #include <posenc/gallery.hpp>
 
+#include <cmath>
+#include <iomanip>
 #include <sstream>
 
 namespace compare {
@@ -44,11 +46,12 @@ inline std::vector<Candidate> candidates(const Setting& at) {
   if (!at.rotates()) return {};
   const Position half = at.trained / 2;
   std::ostringstream leaky;
-  leaky.precision(17);
   leaky << "RoPE|LeakyReRoPE";
-  if (half > 0 && half < at.trained - 1)
-    leaky << "{factor=" << posenc::LeakyReRoPE::to_length(half, at.trained, at.target).factor
+  if (half > 0 && half < at.trained - 1) {
+    const double exact = posenc::LeakyReRoPE::to_length(half, at.trained, at.target).factor;
+    leaky << std::fixed << std::setprecision(3) << "{factor=" << std::ceil(1000 * exact) / 1000
           << "}";
+  }
   const char* factor = "factor: asked over trained length";
   return {
       {"PI", "2306.15595", frequency, "RoPE|PI", factor},
@@ -60,7 +63,7 @@ inline std::vector<Candidate> candidates(const Setting& at) {
       {"ABF", "2309.16039", frequency, "RoPE|ABF", "beta of the paper, which trains on with it"},
       {"ReRoPE", "kexue.fm/archives/9708", distance, "RoPE|ReRoPE",
        "window: half the trained length"},
-      {"ReRoPE, LogN", "kexue.fm/archives/9708", distance, "RoPE|ReRoPE|LogN{clipped=1}",
+      {"ReRoPE+LogN", "kexue.fm/archives/9708", distance, "RoPE|ReRoPE|LogN{clipped=1}",
        "window: half the trained length; base_length: trained"},
       {"LeakyReRoPE", "kexue.fm/archives/9708", distance, leaky.str(),
        "window: half the trained length; factor: so that the last distance is the last of "
@@ -77,41 +80,65 @@ inline std::vector<Candidate> candidates(const Setting& at) {
   };
 }
 
-/// Why an entry of the gallery is no reading of the model at hand; empty where it is one.
-inline std::string why_not(const posenc::GalleryEntry& entry, const Setting& at) {
-  struct Reason {
-    const char *names, *why;
+/// What there is to say of an entry of the gallery.
+struct GalleryNote {
+  std::string why_not{};  ///< why it is no reading of the model at hand; empty where it is one
+  std::string rule{};     ///< where its parameters come from
+};
+
+inline bool has_own_lists(const Setting& at) {
+  const auto* by_length =
+      at.rotates() ? std::get_if<posenc::config::LengthScheme>(&at.layer.rotary->scheme) : nullptr;
+  return by_length && std::holds_alternative<posenc::LongRoPE>(by_length->rule);
+}
+
+inline GalleryNote note_of(const posenc::GalleryEntry& entry, const Setting& at) {
+  struct Known {
+    const char *names, *why_not, *rule;
   };
-  static constexpr Reason reasons[] = {
-      {"T5Bias KerpleLog KerplePower Fire", "made-up weights: this bias is learned in training"},
+  static constexpr const char *falling = "example values that fall with distance",
+                              *window = "window: a quarter of the trained length",
+                              *paper = "as its paper has it";
+  static constexpr Known known[] = {
+      {"RoPE", "", "as trained, nothing changed"},
+      {"Llama3", "", "factor: asked over trained length; turns of Llama 3.1"},
+      {"T5Bias KerpleLog KerplePower Fire", "made-up weights: this bias is learned in training",
+       falling},
       {"ShawKeys ShawValues TransformerXL DeBERTa",
-       "made-up weights: these vectors are learned in training"},
-      {"SinkLogit", "made-up weight: the logit is learned in training, and 0 here"},
-      {"ALiBi Sandwich NoPE", "instead of rotation: a model is trained with it"},
-      {"PartialRoPE RotateValues XPos Proportional SoftCap StepTemperature ChunkedCausal",
-       "a model is trained with it"},
-      {"TruncatedBasis PowerScaling", "fine-tuned with it, as its paper does"},
-      {"MRoPE", "text alone is RoPE"},
-      {"DynamicNTK", "NTK in another form: follows the length, so short texts stay as they were"},
-      {"DynamicYaRN", "the same as YaRN at this length; short texts stay as they were"},
-      {"PrefixLM Documents ParallelWindows", "a question of the text, not of the model"},
-      {"SlidingWindow SinkWindow", "a window, see StreamingLLM and LMInfinite"},
-      {"LogN", "keeps no angles by itself, see ReRoPE, LogN"}};
+       "made-up weights: these vectors are learned in training", falling},
+      {"SinkLogit", "made-up weight: the logit is learned in training", "0"},
+      {"NoPE ALiBi Sandwich", "instead of rotation: a model is trained with it", paper},
+      {"PartialRoPE", "a model is trained with it", "half of the channels"},
+      {"RotateValues SoftCap", "a model is trained with it", paper},
+      {"XPos", "a model is trained with it", "scale_base: large enough to reach the asked length"},
+      {"Proportional", "a model is trained with it", "a quarter of the pairs"},
+      {"StepTemperature", "a model is trained with it",
+       "scale of Llama 4; context: trained length"},
+      {"ChunkedCausal", "a model is trained with it", "chunk: a quarter of the trained length"},
+      {"TruncatedBasis", "fine-tuned with it, as its paper does", "wavelength: trained length"},
+      {"PowerScaling", "fine-tuned with it, as its paper does", paper},
+      {"MRoPE", "text alone is RoPE", "a third of the pairs each for time, height and width"},
+      {"DynamicNTK", "follows the length, so that short texts stay as they were; at this one, NTK",
+       "original_context: trained length"},
+      {"DynamicYaRN",
+       "follows the length, so that short texts stay as they were; at this one, YaRN",
+       "original_context: trained length"},
+      {"PrefixLM Documents ParallelWindows", "a question of the text, not of the model",
+       "pieces of a quarter of the trained length"},
+      {"SlidingWindow SinkWindow", "windows; see StreamingLLM and LMInfinite", window},
+      {"LogN", "keeps no angles by itself; see ReRoPE+LogN", "base_length: trained"}};
   const std::string key = plain(entry.name);
-  if (key == "longrope") {
-    const bool own =
-        at.rotates() &&
-        std::holds_alternative<posenc::config::LengthScheme>(at.layer.rotary->scheme) &&
-        std::holds_alternative<posenc::LongRoPE>(
-            std::get<posenc::config::LengthScheme>(at.layer.rotary->scheme).rule);
-    return own ? "" : "made-up lists: a search finds them, and the file has none";
-  }
-  for (const Reason& reason : reasons) {
-    std::istringstream names(reason.names);
+  if (key == "longrope")
+    return has_own_lists(at)
+               ? GalleryNote{"", "lists of the file"}
+               : GalleryNote{"made-up lists: a search finds them, and the file has none",
+                             "the shape of NTK"};
+  for (const Known& one : known) {
+    std::istringstream names(one.names);
     for (std::string name; names >> name;)
-      if (plain(name) == key) return reason.why;
+      if (plain(name) == key) return {one.why_not, one.rule};
   }
-  return key == "rope" || key == "llama3" ? "" : "of the gallery";
+  return {"of the gallery", "as the gallery has it"};
 }
 
 }  // namespace compare

@@ -136,10 +136,14 @@ inline void add_rows(Comparison& c, const Arguments& arguments, const example::P
   };
   for (const Candidate& one : candidates(at))
     if (by_default || wanted(one.name))
-      maker.add({.name = one.name, .source = one.source, .family = one.family, .rule = one.rule},
+      maker.add({.name = one.name,
+                 .source = one.source,
+                 .family = one.family,
+                 .rule = one.rule,
+                 .expression = one.expression},
                 [&](std::string&) { return read_expression(one.expression, at); });
   if (at.layer.alibi && by_default && !at.fits())
-    maker.add({.name = "ALiBi, interpolated",
+    maker.add({.name = "ALiBi interpolated",
                .source = "2310.13017",
                .family = Family::bias,
                .rule = "slopes times the trained over the asked length"},
@@ -156,13 +160,13 @@ inline void add_rows(Comparison& c, const Arguments& arguments, const example::P
                 [&](std::string&) { return read_expression(text, at); });
   for_each_scheme(at, [&](const posenc::GalleryEntry& entry, const auto& encoding) {
     if (has(entry.name)) return;
-    const std::string why = at.fits() && !all ? "nothing to extend" : why_not(entry, at);
-    if (!all && !wanted(entry.name) && !(by_default && why.empty())) return;
+    const auto [why, rule] = note_of(entry, at);
+    if (!all && !wanted(entry.name) && !(by_default && why.empty() && !at.fits())) return;
     maker.add({.name = std::string(entry.name),
                .source = std::string(entry.source),
                .family = entry.family,
                .kind = why.empty() ? Row::reading : Row::other,
-               .rule = "as the gallery has it",
+               .rule = rule,
                .why_not = why},
               [&](std::string& note) { return adapt_all(encoding, c.setting, c.sample, note); });
   });

@@ -10,14 +10,18 @@
 namespace compare {
 
 struct Curve {
-  std::string label;
+  std::string label;  ///< short enough to stand beside a chart
   const Row* row = nullptr;
+  std::string names{};  ///< of all rows that share it
 
   /// In the look of its scheme, without points yet.
   [[nodiscard]] ChartLine line() const {
-    const Look look =
-        look_of(row->kind == Row::configured ? short_name(row->parameters) : row->name);
-    return {label, look.colour, look.dash};
+    if (row->kind != Row::configured) {
+      ChartLine line = ChartLine::of(row->name);
+      line.name = label;
+      return line;
+    }
+    return {label, look_of(short_name(row->parameters)).colour, 3};
   }
 };
 
@@ -48,17 +52,17 @@ std::vector<Curve> curves(const Comparison& c, std::size_t most, Keep&& keep, Al
     const auto same = std::find_if(found.begin(), found.end(),
                                    [&](const Curve& f) { return alike(*f.row, *row); });
     if (same != found.end())
-      same->label += ", " + row->name;
+      same->names += ", " + row->name;
     else if (found.size() < most)
-      found.push_back({row->name, row});
+      found.push_back({row->name, row, row->name});
   }
-  constexpr std::size_t longest = 24;  // letters that fit beside a chart
-  for (Curve& curve : found)
-    if (curve.label.size() > longest) {
-      const auto others =
-          (curve.label.size() > curve.row->name.size()) ? std::string(" and alike") : std::string();
-      curve.label = curve.row->name.substr(0, longest - others.size()) + others;
-    }
+  constexpr std::size_t longest = 24;  // letters that fit
+  for (Curve& curve : found) {
+    const auto others = std::count(curve.names.begin(), curve.names.end(), ',');
+    curve.label = curve.names.size() <= longest ? curve.names
+                  : others == 0                 ? curve.names.substr(0, longest)
+                                : curve.row->name + " + " + std::to_string(others) + " alike";
+  }
   return found;
 }
 

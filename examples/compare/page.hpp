@@ -24,22 +24,24 @@ inline std::string table_cell(const std::string& text, const char* kind = "") {
          (text == "-" ? "<span class=none>–</span>" : escaped(text)) + "</td>";
 }
 
-/// What makes a row: its parameters and where they come from.
-inline std::string parameters_cell(const Row& row) {
-  std::string html = "<td class=text><code>" + escaped(row.parameters) + "</code>";
+/// The line below a row: what it is made of, and where that comes from.
+inline std::string parameters_line(const Row& row, const std::string& span) {
+  std::string html =
+      "<tr class=how><td colspan=" + span + "><code>" + escaped(row.parameters) + "</code>";
   for (const std::string& why : {row.rule, row.why_not})
-    if (!why.empty()) html += "<br>" + escaped(why);
-  return html + "</td>";
+    if (!why.empty()) html += " · " + escaped(why);
+  return html + "</tr>\n";
 }
 
 inline std::string html_table(const Comparison& c) {
   const bool losses = !c.loss_facts.empty();
   std::ostringstream html;
-  html << "<div class=wide><table>\n<thead><tr><th>scheme" << (losses ? "<th>loss, nats" : "")
+  html << "<div class=wide><table>\n<thead><tr><th>scheme, and where its parameters come from"
+       << (losses ? "<th>loss, nats" : "")
        << "<th>pairs out<th>worst angle<th>neighbours' step<th>near change<th>scores "
           "times<th>keys<th>of reference"
-          "<th>time<th>cache<th class=text>parameters, and where they come from</tr></thead>\n";
-  const std::string span = losses ? "12" : "11";
+          "<th>time<th>cache</tr></thead>\n";
+  const std::string span = losses ? "11" : "10";
   for_each_shown(
       c,
       [&](const std::string& title) {
@@ -51,8 +53,9 @@ inline std::string html_table(const Comparison& c) {
         const bool timed = row.kind != Row::reference;
         const bool own =
             row.kind == Row::reference || row.kind == Row::configured || row.kind == Row::baseline;
-        html << "<tr" << (own ? " class=own" : "") << "><th title=\"" << escaped(row.source)
-             << "\">" << (rank > 0 ? std::to_string(rank) + ". " : "") << escaped(row.name);
+        html << "<tr class='scheme" << (own ? " own" : "") << "'><th title=\""
+             << escaped(row.source) << "\">" << (rank > 0 ? std::to_string(rank) + ". " : "")
+             << escaped(row.name);
         if (losses) html << table_cell(loss_text(row));
         html << table_cell(pairs_text(r), r.pairs_out > 0 ? " class=out" : "")
              << table_cell(ratio_text(r, "×"))
@@ -63,7 +66,8 @@ inline std::string html_table(const Comparison& c) {
              << table_cell(fixed(row.scores.effective_keys, 0))
              << table_cell("×" + spread_text(row))
              << table_cell(timed ? factor_text(row.relative_time) + "×" : "-")
-             << table_cell(row.raw_keys ? "raw" : "any") << parameters_cell(row) << "</tr>\n";
+             << table_cell(row.raw_keys ? "raw" : "any") << "</tr>\n"
+             << parameters_line(row, span);
       });
   html << "</table></div>\n";
   return html.str();
@@ -74,14 +78,26 @@ struct DrawnPicture {
   bool drawn = false;
 };
 
+/// What stands between backquotes as code.
+inline std::string with_code(const std::string& line) {
+  std::string html;
+  bool code = false;
+  for (const char c : escaped(line))
+    if (c == '`')
+      html += std::exchange(code, !code) ? "</code>" : "<code>";
+    else
+      html += c;
+  return html;
+}
+
 /// The recommendation, and where to read how schemes were measured.
 inline std::string advice_html(const Comparison& c, const std::filesystem::path& folder) {
   std::ostringstream html;
   html << "<div class=advice>\n";
   bool first = true;
   for (const std::string& line : advice_of(c))
-    html << (std::exchange(first, false) ? "<p><b>" + escaped(line) + "</b>"
-                                         : "<p>" + escaped(line))
+    html << (std::exchange(first, false) ? "<p><b>" + with_code(line) + "</b>"
+                                         : "<p>" + with_code(line))
          << "\n";
   const std::filesystem::path judging =
       (std::filesystem::path(POSENC_MODELS_DIR) / ".." / ".." / "docs" / "judging.md")

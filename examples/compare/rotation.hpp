@@ -28,6 +28,7 @@ struct RotationReport {
   double attention_factor = 1;  ///< amplitude of queries and of keys
   double score_factor = 1;  ///< all that multiplies scores at the target: its square, temperatures
   Position reach = 0;       ///< distance of the farthest visible key at the target
+  Position window = 0;      ///< distance up to which every key is visible
   double seen = 0;          ///< share of the earlier tokens that the last one sees
   std::vector<double> distances{};  ///< g at distance_grid()
   Index pairs_out = 0;
@@ -66,6 +67,7 @@ inline RotationReport rotation_report(const posenc::AnyBound& bound, const Setti
   for (const Position d : distance_grid(at.target)) {
     const bool is_seen = visible(query - d);
     seen += is_seen ? 1 : 0;
+    if (is_seen && seen == static_cast<double>(report.distances.size() + 1)) report.window = d;
     if (!report.rewrites_distances || is_seen)
       used = bound.distance_map().distance(query, query - d);
     report.distances.push_back(used);

@@ -29,7 +29,8 @@ struct Row {
   Family family = Family::base;
   Kind kind = reading;
   std::string parameters{}, rule{};
-  std::string why_not{};  ///< of the kind `other`: why it is no reading of this model
+  std::string expression{};  ///< the same for examples/evaluate, where there is one
+  std::string why_not{};     ///< of the kind `other`: why it is no reading of this model
   std::string note{};
   Adapted adapted{};
   RotationReport rotation{};

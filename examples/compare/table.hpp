@@ -115,8 +115,7 @@ inline std::vector<std::string> advice_of(const Comparison& c) {
   std::vector<std::string> lines = advice(question_of(c), ordered);
   std::string expression = "RoPE";
   for (const std::size_t place : c.order)
-    if (const Row& row = c.rows[place];
-        row.kind == Row::reading && row.parameters.find('<') == std::string::npos) {
+    if (const Row& row = c.rows[place]; !row.expression.empty()) {
       expression += "|" + row.parameters;
       break;
     }

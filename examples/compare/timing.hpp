@@ -73,7 +73,10 @@ inline int measure_times(std::vector<Row>& rows, TimedCall& call,
   for (; rounds < most_rounds && (rounds < least_rounds || TimedCall::seconds() - start < budget);
        ++rounds) {
     progress.say("timing, round " + std::to_string(rounds + 1));
-    for (std::size_t i = 0; i < timed.size(); ++i) times[i].push_back(call(*rows[timed[i]].bound));
+    for (std::size_t n = 0; n < timed.size(); ++n) {  // each round begins elsewhere
+      const std::size_t i = (n + static_cast<std::size_t>(rounds) * 5) % timed.size();
+      times[i].push_back(call(*rows[timed[i]].bound));
+    }
   }
   const auto& base_times = times[static_cast<std::size_t>(base - timed.begin())];
   for (std::size_t i = 0; i < timed.size(); ++i) {

@@ -103,11 +103,30 @@ inline void label_ends(Picture& picture, const Chart& chart, const Range& range)
     ends.push_back({range.height_of(chart.dashed_y) * height, chart.dashed_name, Picture::ink});
   std::stable_sort(ends.begin(), ends.end(),
                    [](const End& a, const End& b) { return a.at < b.at; });
-  for (std::size_t i = 1; i < ends.size(); ++i)
-    ends[i].at = std::max(ends[i].at, ends[i - 1].at + least_gap);
-  double limit = height + 10;
-  for (std::size_t i = ends.size(); i-- > 0; limit -= least_gap)
-    ends[i].at = std::min(ends[i].at, limit);
+  // Names that meet make a block around the middle of where they would be.
+  struct Block {
+    std::size_t first, count;
+    double middle;
+    [[nodiscard]] double bottom() const { return middle - half(); }
+    [[nodiscard]] double top() const { return middle + half(); }
+    [[nodiscard]] double half() const { return least_gap * static_cast<double>(count) / 2; }
+  };
+  std::vector<Block> blocks;
+  for (std::size_t i = 0; i < ends.size(); ++i) {
+    blocks.push_back({i, 1, ends[i].at});
+    while (blocks.size() > 1 && blocks.back().bottom() < blocks[blocks.size() - 2].top()) {
+      const Block last = blocks.back();
+      blocks.pop_back();
+      Block& into = blocks.back();
+      const auto of_last = static_cast<double>(last.count),
+                 of_into = static_cast<double>(into.count);
+      into.middle = (into.middle * of_into + last.middle * of_last) / (of_into + of_last);
+      into.count += last.count;
+    }
+  }
+  for (const Block& block : blocks)
+    for (std::size_t i = 0; i < block.count; ++i)
+      ends[block.first + i].at = block.bottom() + least_gap * (static_cast<double>(i) + 0.5);
   int id = 20;
   for (const End& end : ends)
     picture.label(id++, end.name, picture.on_screen(808, 400 - end.at), 14, end.colour.c_str());

@@ -24,9 +24,8 @@ tr.family th { color: var(--soft); font-size: .8rem; padding-top: .7rem; }
 tr.own th, tr.own td { font-weight: 600; }
 td.out { color: var(--out); font-weight: 600; }
 td.bar { background: linear-gradient(to right, var(--mark) var(--share), transparent var(--share)); }
-td.text, th.text { text-align: left; white-space: normal; min-width: 17rem; font-size: .82rem; line-height: 1.3; }
-td.text { color: var(--soft); }
-td.text code { color: var(--ink); }
+tr.scheme th, tr.scheme td { border-bottom: none; }
+tr.how td { text-align: left; white-space: normal; padding: 0 .5rem .3rem 1.6rem; color: var(--soft); font-size: .8rem; line-height: 1.3; }
 .advice { border-left: 4px solid #0072B2; padding: .1rem .9rem; margin: 0 0 1.2rem; }
 .advice p { margin: .4rem 0; }
 a { color: inherit; }
