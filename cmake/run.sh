@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 #   sh cmake/run.sh test                  builds the library's tests and runs them
-#   sh cmake/run.sh compare [options]     builds examples/compare and runs it on a model
+#   sh cmake/run.sh compare [options]     builds examples/compare and ranks schemes for a model
 #   sh cmake/run.sh lab [options]         builds examples/lab and judges encodings by small models
 #   sh cmake/run.sh evaluate [options]    builds examples/evaluate and reads a text with a language model
 #
@@ -39,8 +39,12 @@ case "${1:-}" in
     ;;
   compare)
     shift
+    case "$*" in  # a model with weights has a tokenizer and multiplies matrices
+      *.gguf*) weights="libpcre2-dev pkg-config libopenblas-dev" ;;
+      *) weights= ;;
+    esac
     # shellcheck disable=SC2086
-    sh cmake/packages.sh $tools gnuplot-nox
+    sh cmake/packages.sh $tools gnuplot-nox $weights
     [ $# -gt 0 ] || set -- "$model" --out build/report
     run_example compare "$@"
     ;;

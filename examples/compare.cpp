@@ -2,10 +2,10 @@
 //
 // compare MODEL [--length N] [--schemes a,b,c | --all] [--text FILE] [--out DIR]
 //
-// Which scheme could read a model beyond its trained length? Those that apply to the model, ranked by what can be computed
-// (rotary pairs that leave the angles of training, near scores, spread of attention, cost), beside the model at its
-// trained length; with weights and a text also by what they lose. The parts, in the order in which they run, are in
-// compare/.
+// Which scheme could read a model beyond its trained length? Those that apply to the model, ranked
+// by what can be computed (rotary pairs that leave the angles of training, near scores, spread of
+// attention, cost), beside the model at its trained length; with weights and a text also by what
+// they lose. The parts, in the order in which they run, are in compare/.
 #include "compare/command_line.hpp"
 #include "compare/comparison.hpp"
 #include "compare/loss.hpp"

@@ -2,7 +2,8 @@
 //
 // evaluate --model FILE.gguf --text FILE [--lengths N,N] [--schemes E]... [--passkey] [--out DIR]
 //
-// What a scheme does to a real model: a text is read at and beyond the trained length, with one scheme after another.
+// What a scheme does to a real model: a text is read at and beyond the trained length, with one
+// scheme after another.
 #include "evaluate/report.hpp"
 #include "evaluate/threads.hpp"
 #include "support/progress.hpp"

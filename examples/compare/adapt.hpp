@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What the gallery cannot know of the model at hand, filled in component by component: the block of channels that
-// rotates, lists of LongRoPE, slopes of sampled heads, vectors that the sample's queries and keys respond to.
+// What the gallery cannot know of the model at hand, filled in component by component: the block of
+// channels that rotates, lists of LongRoPE, slopes of sampled heads, vectors that the sample's
+// queries and keys respond to.
 #pragma once
 
 #include "parameters.hpp"

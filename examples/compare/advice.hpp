@@ -41,8 +41,8 @@ inline std::string reasons(const Choice& choice) {
   text += ", near scores change by " + fixed(e.near_change, 1) + " nats, ";
   text += e.reads_all ? "every token is read, " : "not every token is read, ";
   text += "attention spreads over " + fixed(std::exp(e.entropy_change()), 1) +
-          " times as many keys as at the trained length, and attention takes " + fixed(e.time, 2) +
-          " times its time.";
+          " times as many keys as at the trained length, and takes " + fixed(e.time, 2) +
+          " times the time.";
   if (choice.raw_keys) text += " A cache has to hold raw keys.";
   return text;
 }
@@ -120,9 +120,9 @@ inline std::vector<std::string> not_measured(const Question& question,
     lines.push_back(
         "Not measured: the loss of the model, and whether it finds what is far away. Queries and "
         "keys are "
-        "synthetic, so this is geometry: between classes it agrees with what models did "
-        "(docs/judging.md), "
-        "within the first class schemes lay close together there, in another order.");
+        "synthetic, so this is geometry: where models were measured (docs/judging.md), schemes of "
+        "the first class were "
+        "among the best, close together and in another order.");
   lines.push_back(
       "To measure a real model: `sh cmake/run.sh evaluate --model model.gguf --text book.txt "
       "--lengths " +

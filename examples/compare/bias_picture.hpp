@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Biases over distance: a panel each, in the colour of the scheme, a line per sampled head with its number where it
-// leaves the panel.
+// Biases over distance: a panel each, in the colour of the scheme, a line per sampled head with its
+// number where it leaves the panel.
 #pragma once
 
 #include "curves.hpp"

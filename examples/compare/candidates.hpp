@@ -2,8 +2,9 @@
 //
 // Which schemes could read the model at hand, and what the others would need.
 //
-// A candidate is an expression, as examples/evaluate takes it, so what is chosen here can be measured there. The
-// gallery has more: encodings that a model must be trained with, some of whose weights are made up.
+// A candidate is an expression, as examples/evaluate takes it, so what is chosen here can be
+// measured there. The gallery has more: encodings that a model must be trained with, some of whose
+// weights are made up.
 #pragma once
 
 #include "../support/scheme_look.hpp"
@@ -101,6 +102,8 @@ inline GalleryNote note_of(const posenc::GalleryEntry& entry, const Setting& at)
                               *paper = "as its paper has it";
   static constexpr Known known[] = {
       {"RoPE", "", "as trained, nothing changed"},
+      {"PI NTK NTKByParts YaRN ABF ReRoPE LeakyReRoPE SelfExtend DualChunk StreamingLLM LMInfinite",
+       "", "as in gallery.hpp"},
       {"Llama3", "", "factor: asked over trained length; turns of Llama 3.1"},
       {"T5Bias KerpleLog KerplePower Fire", "made-up weights: this bias is learned in training",
        falling},
@@ -138,7 +141,7 @@ inline GalleryNote note_of(const posenc::GalleryEntry& entry, const Setting& at)
     for (std::string name; names >> name;)
       if (plain(name) == key) return {one.why_not, one.rule};
   }
-  return {"of the gallery", "as the gallery has it"};
+  return {"of the gallery", "as in gallery.hpp"};
 }
 
 }  // namespace compare

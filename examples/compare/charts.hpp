@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Charts of at most six lines: rescaled frequencies, rewritten distances, scores over distance, loss by position.
+// Charts of at most six lines: rescaled frequencies, rewritten distances, scores over distance,
+// loss by position.
 #pragma once
 
 #include "curves.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Which rows a picture draws: six at most, the model as trained first, then its file's scheme, then the best ranked.
-// Rows that are alike share a curve.
+// Which rows a picture draws: six at most, the model as trained first, then its file's scheme, then
+// the best ranked. Rows that are alike share a curve.
 #pragma once
 
 #include "../support/chart.hpp"

@@ -2,8 +2,9 @@
 //
 // Loss: what a model with weights makes of a text, by the code of examples/evaluate.
 //
-// The model as trained at its trained length is measured first, then the model unchanged at the asked length, then the
-// schemes in the order of the ranking, as long as the minutes last. All are scored on the same last tokens.
+// The model as trained at its trained length is measured first, then the model unchanged at the
+// asked length, then the schemes in the order of the ranking, as long as the minutes last. All are
+// scored on the same last tokens.
 #pragma once
 
 #include "comparison.hpp"
@@ -49,6 +50,12 @@ class LossMeter {
         tokens_(evaluate::first_tokens(weights, evaluate::read_file(arguments.text),
                                        std::max<Index>(at.trained, at.target))),
         seconds_(60 * arguments.minutes) {
+    posenc::Problems problems;
+    problems.require(std::min(at.trained, at.target) >= 64,
+                     "--text: the trained and the asked length must be 64 tokens or more to "
+                     "measure a loss, got ",
+                     at.trained, " and ", at.target, ".");
+    problems.raise_if_any("compare");
     options_.last = std::min<Index>({2048, at.trained - 1, at.target - 1});
   }
 

@@ -16,7 +16,7 @@ namespace parameters {
 /// "Name{key=value, ...}", built pair by pair.
 class Text {
  public:
-  explicit Text(const char* name) : name_(name) {}
+  explicit Text(const char* name) : name_(name) { pairs_.precision(12); }
   template <class V>
   Text&& with(const char* key, const V& value) && {
     pairs_ << (pairs_.str().empty() ? "" : ", ") << key << "=" << value;
@@ -48,6 +48,11 @@ inline std::string list(const std::vector<posenc::Position>& values) {
 
 using std::string;
 
+/// Of a component that has no line below.
+template <class C>
+string of(const C&) {
+  return "as in gallery.hpp";
+}
 template <class L>
 string of(const posenc::RoPE<L>& c) {
   return Text("RoPE").with("rotary_dim", c.rotated_channels());

@@ -85,17 +85,4 @@ inline std::vector<std::size_t> ranked(std::span<const Evidence> all) {
   return order;
 }
 
-/// At most `most` of `order`, those that `first` names before all others, in the order given.
-inline std::vector<std::size_t> best_of(const std::vector<std::size_t>& order,
-                                        const std::vector<std::size_t>& first, std::size_t most) {
-  std::vector<std::size_t> chosen;
-  const auto take = [&](std::size_t one) {
-    if (chosen.size() < most && std::find(chosen.begin(), chosen.end(), one) == chosen.end())
-      chosen.push_back(one);
-  };
-  for (const std::size_t one : first) take(one);
-  for (const std::size_t one : order) take(one);
-  return chosen;
-}
-
 }  // namespace compare

@@ -7,8 +7,8 @@
 //
 //   w'_i g(farthest key that is visible)
 //
-// is not below that; w' are the frequencies of the scheme and g its distances. A pair that never turned in training
-// leaves as soon as it turns.
+// is not below that; w' are the frequencies of the scheme and g its distances. A pair that never
+// turned in training leaves as soon as it turns.
 #pragma once
 
 #include "setting.hpp"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Rows: the model as trained, its file's scheme, candidates, expressions of the user and the gallery, each measured.
+// Rows: the model as trained, its file's scheme, candidates, expressions of the user and the
+// gallery, each measured.
 #pragma once
 
 #include "adapt.hpp"
@@ -77,8 +78,8 @@ inline Row measure(Row row, const Setting& at, const Sample& sample) {
   return row;
 }
 
-/// Mean over the bins of near distances (a quarter of the trained length) of how far two rows' mean scores lie apart,
-/// in nats, without what temperatures multiply.
+/// Mean over the bins of near distances (a quarter of the trained length) of how far two rows' mean
+/// scores lie apart, in nats, without what temperatures multiply.
 inline double near_change(const Row& row, const Row& baseline, const Setting& at) {
   double sum = 0, count = 0;
   const Position near = std::max<Position>(1, std::min(at.trained, at.target) / 4);
@@ -95,7 +96,8 @@ inline double near_change(const Row& row, const Row& baseline, const Setting& at
 
 // --- Making them --------------------------------------------------------------------------------
 
-/// "RoPE|..." begins with the rotation of training, "RoPE{...}|..." with its own, and without RoPE nothing rotates.
+/// "RoPE|..." begins with the rotation of training, "RoPE{...}|..." with its own, and without RoPE
+/// nothing rotates.
 inline Adapted read_expression(const std::string& expression, const Setting& at) {
   const auto bar = expression.find('|');
   const std::string head = expression.substr(0, bar);

@@ -110,6 +110,8 @@ inline Setting choose_setting(posenc::config::Model model, const Arguments& argu
       at.trained > 0, arguments.model,
       " does not say how long the contexts of the training were: give that with --trained, such as "
       "--trained 8k.");
+  problems.require(at.layer.head_dim > 0, "the layers ", at.layer.name,
+                   " of this model have no width of heads.");
   problems.require(at.trained <= greatest_length, "the trained length, ", at.trained,
                    ", is beyond ", greatest_length, " (2^24).");
   problems.raise_if_any("compare");

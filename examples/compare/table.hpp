@@ -133,7 +133,9 @@ void for_each_shown(const Comparison& c, Title&& title, Show&& show) {
   int rank = 0;
   for (const std::size_t place : c.order) {
     const Row& row = c.rows[place];
-    const std::string now = c.setting.rotates() ? title_of(class_of(row.evidence)) : "";
+    const std::string now = row.evidence.nats     ? "measured, from the least loss"
+                            : c.setting.rotates() ? title_of(class_of(row.evidence))
+                                                  : "";
     if (now != last && !now.empty()) title(now);
     last = now;
     show(row, ++rank);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// Times: the last tokens of a sequence of the asked length read all keys before them, at their true positions.
+// Times: the last tokens of a sequence of the asked length read all keys before them, at their true
+// positions.
 //
-// One query block of a prefill stands for all of it: a scheme costs what it adds to each score, and what it prepares
-// for a call. Keys are one head of random numbers that all key heads share; sequences beyond `most_keys` have the last
-// ones of their keys.
+// One query block of a prefill stands for all of it: a scheme costs what it adds to each score, and
+// what it prepares for a call. Keys are one head of random numbers that all key heads share;
+// sequences beyond `most_keys` have the last ones of their keys.
 #pragma once
 
 #include "../support/progress.hpp"
@@ -55,8 +56,8 @@ class TimedCall {
   std::vector<float> q_, k_, out_;
 };
 
-/// Rounds in which every scheme runs once, so that a busy machine is equally unfair to all. Rows of another length than
-/// the baseline's have no time. Returns the rounds.
+/// Rounds in which every scheme runs once, so that a busy machine is equally unfair to all. Rows of
+/// another length than the baseline's have no time. Returns the rounds.
 inline int measure_times(std::vector<Row>& rows, TimedCall& call,
                          const example::Progress& progress) {
   constexpr int most_rounds = 9, least_rounds = 3;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// The encoding that a model was trained with, as far as its file tells: what every scheme starts from, and what the
-// reference row shows.
+// The encoding that a model was trained with, as far as its file tells: what every scheme starts
+// from, and what the reference row shows.
 //
-// A file names a scheme for one of two reasons. YaRN, Llama3, LongRoPE and the dynamic ones extend a model that was
-// trained without them; PI and a static NTK have no trained length of their own, and a proportional rotation is how the
-// model was made, so these were there in training.
+// A file names a scheme for one of two reasons. YaRN, Llama3, LongRoPE and the dynamic ones extend
+// a model that was trained without them; PI and a static NTK have no trained length of their own,
+// and a proportional rotation is how the model was made, so these were there in training.
 #pragma once
 
 #include <posenc/bind/any.hpp>
@@ -68,8 +68,8 @@ inline posenc::AnyEncoding rotation_of_training(const posenc::config::LayerKind&
   return rotation;
 }
 
-/// Joins what the layers have besides a scheme: the temperature by position (unless `scores` has its own), windows and
-/// chunks.
+/// Joins what the layers have besides a scheme: the temperature by position (unless `scores` has
+/// its own), windows and chunks.
 inline posenc::AnyEncoding with_layer(posenc::AnyEncoding encoding,
                                       const posenc::config::LayerKind& layer,
                                       bool has_temperature = false) {

@@ -2,9 +2,10 @@
 //
 // One look for one scheme, in every picture of every program: name -> colour and dash.
 //
-// Names are compared by their letters and digits alone, so "NTK by parts" is NTKByParts; of an expression such as
-// "RoPE|YaRN{factor=4}|Causal" the parts count that change something. Schemes that read a model differ from one
-// another in colour or dash, and so do those that a model is trained with; a reading and a training may share a colour.
+// Names are compared by their letters and digits alone, so "NTK by parts" is NTKByParts; of an
+// expression such as "RoPE|YaRN{factor=4}|Causal" the parts count that change something. Schemes
+// that read a model differ from one another in colour or dash, and so do those that a model is
+// trained with; a reading and a training may share a colour.
 #pragma once
 
 #include <cctype>
