@@ -124,23 +124,29 @@ inline std::optional<Chart> decay_chart(const Comparison& c, const char* name,
   return chart;
 }
 
-/// Measured nats by position.
+/// Measured nats by position: the model at its trained length, and others at the asked one.
 inline std::optional<Chart> loss_chart(const Comparison& c) {
   const auto lines = curves(
-      c, most_lines, [](const Row& row) { return !row.by_position.empty(); },
+      c, most_lines - 1, [](const Row& row) { return !row.by_position.empty(); },
       [](const Row&, const Row&) { return false; });
   if (lines.empty()) return std::nullopt;
   Chart chart{"loss",
               "Measured loss by position",
-              "Nats per token of the text, by position in the window.",
+              "Nats per token of the text, by position in the window. The reference has a shorter "
+              "window that ends at "
+              "the same token, and is drawn there.",
               "position, tokens",
               "nats per token",
               false};
-  for (const Curve& curve : lines) {
-    chart.lines.push_back(curve.line());
-    for (const auto& [end, nats] : curve.row->by_position)
-      chart.lines.back().points.emplace_back(static_cast<double>(end), nats);
-  }
+  const auto add = [&](ChartLine line, const Row& row, Position shift) {
+    chart.lines.push_back(std::move(line));
+    for (const auto& [end, nats] : row.by_position)
+      chart.lines.back().points.emplace_back(static_cast<double>(end + shift), nats);
+  };
+  const Row& reference = *c.find(Row::reference);
+  const Position longer = c.setting.target - c.setting.trained;
+  add({.name = reference.name, .colour = Picture::ink, .dash = 3}, reference, longer);
+  for (const Curve& curve : lines) add(curve.line(), *curve.row, 0);
   if (!c.setting.fits()) chart.dashed_x = static_cast<double>(c.setting.trained);
   return chart;
 }

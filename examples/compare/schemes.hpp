@@ -25,8 +25,8 @@ using BiasCurves = std::vector<std::vector<double>>;
 struct Row {
   enum Kind { reference, baseline, configured, reading, other };
 
-  std::string name;
-  std::string source;
+  std::string name{};
+  std::string source{};  ///< paper
   Family family = Family::base;
   Kind kind = reading;
   std::string parameters{}, rule{};

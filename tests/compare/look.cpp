@@ -29,13 +29,12 @@ TEST_CASE("Names of lab, evaluate and compare are one scheme") {
 }
 
 TEST_CASE("Readings of a model can be told apart, and so can encodings of training") {
-  for (const auto& names :
-       {std::vector<const char*>{"RoPE", "PI", "NTK", "NTKByParts", "YaRN", "ABF", "Llama3",
-                                 "LongRoPE", "ReRoPE", "ReRoPE+LogN", "LeakyReRoPE", "SelfExtend",
-                                 "DualChunk", "StreamingLLM", "LMInfinite", "DynamicNTK",
-                                 "Dynamic YaRN"},
-        {"RoPE", "ALiBi", "T5", "Sinusoidal", "NoPE", "HWFA", "xPos", "KerpleLog", "KerplePower",
-         "Sandwich", "Fire"}}) {
+  for (const auto& names : std::vector<std::vector<const char*>>{
+           {"RoPE", "PI", "NTK", "NTKByParts", "YaRN", "ABF", "Llama3", "LongRoPE", "ReRoPE",
+            "ReRoPE+LogN", "LeakyReRoPE", "SelfExtend", "DualChunk", "StreamingLLM", "LMInfinite",
+            "DynamicNTK", "Dynamic YaRN"},
+           {"RoPE", "ALiBi", "T5", "Sinusoidal", "NoPE", "HWFA", "xPos", "KerpleLog", "KerplePower",
+            "Sandwich", "Fire"}}) {
     std::set<std::pair<std::string, int>> looks;
     for (const char* name : names) looks.emplace(look_of(name).colour, look_of(name).dash);
     CHECK(looks.size() == names.size());

@@ -59,7 +59,7 @@ TEST_CASE("The order is a strict weak one") {
   std::vector<Evidence> all;
   for (int i = 0; i < 40; ++i) {
     Evidence e{.pairs_out = draw(2),
-               .worst_ratio = 1 + draw(3),
+               .worst_ratio = 1.0 + draw(3),
                .step = draw(2) ? 1.0 : 0.25,
                .near_change = 0.06 * draw(5),
                .entropy = 0.06 * draw(5),
