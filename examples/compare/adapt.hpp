@@ -141,17 +141,29 @@ bool says_something(const posenc::RoPE<L>& rope, const Setting& at) {
   return rope.rotated_channels() != at.layer.rotary->rotary_dim;
 }
 
+template <class C>
+inline constexpr bool is_rope = false;
+template <class L>
+inline constexpr bool is_rope<posenc::RoPE<L>> = true;
+
+/// The components, filled in. What was done to the rotation in training stays, but for lists that replace it.
 template <class... Ts>
 Adapted adapt_all(const posenc::Encoding<Ts...>& encoding, const Setting& at, const Sample& sample,
                   std::string& note) {
   Adapted adapted;
+  constexpr bool has_lists = (std::is_same_v<Ts, posenc::LongRoPE> || ...);
   encoding.for_each([&]<class C>(const C& component) {
     const auto own = adapt(component, at, sample, note);
-    adapted.encoding |= own;
+    const auto join = [&](const auto& part) {
+      adapted.encoding |= part;
+      if constexpr (!posenc::ValueRotation<C> && !std::is_same_v<C, posenc::ShawValues>)
+        adapted.of_scores |= part;
+    };
+    join(own);
+    if constexpr (is_rope<C> && !has_lists)
+      if (const auto scheme = scheme_of_training(*at.layer.rotary, at.trained)) join(*scheme);
     if (says_something(own, at))
       adapted.parameters += (adapted.parameters.empty() ? "" : " | ") + parameters::of(own);
-    if constexpr (!posenc::ValueRotation<C> && !std::is_same_v<C, posenc::ShawValues>)
-      adapted.of_scores |= own;
   });
   if (adapted.parameters.empty()) adapted.parameters = "no parameters";
   return adapted;

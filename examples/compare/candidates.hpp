@@ -133,7 +133,7 @@ inline GalleryNote note_of(const posenc::GalleryEntry& entry, const Setting& at)
   const std::string key = plain(entry.name);
   if (key == "longrope")
     return has_own_lists(at)
-               ? GalleryNote{"", "lists of the file"}
+               ? GalleryNote{"the file's own, see as configured", "lists of the file"}
                : GalleryNote{"made-up lists: a search finds them, and the file has none",
                              "the shape of NTK"};
   for (const Known& one : known) {
