@@ -9,6 +9,7 @@
 
 #include "../support/catch.hpp"
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -70,6 +71,26 @@ TEST_CASE("LayerSchedule: windows of the presets") {
   for (const Index layer : {0, 4, 6, 10}) CHECK(visible(gemma[layer], tokens, 30) == ones(21, 30));
   for (const Index layer : {5, 11}) CHECK(visible(gemma[layer], tokens, 30) == ones(0, 30));
   CHECK(visible(drope(2).bind({.num_heads = 1})[1], tokens, 30) == ones(0, 30));
+
+  // Of small models: every third layer, and windows of their own.
+  const BoundLayers small_gemma = gemma3(3, 16, 10, 1, 3).bind({.num_heads = 1});
+  const BoundLayers command = command_r7b(3, rope, 10, 3).bind({.num_heads = 1});
+  const BoundLayers scout = llama4(3, rope, 16, 3).bind({.num_heads = 1});
+  const BoundLayers smol = smol_lm3(3, rope, 3).bind({.num_heads = 1});
+  for (const Index layer : {0, 1}) {
+    CHECK(visible(small_gemma[layer], tokens, 30) == ones(21, 30));
+    CHECK(visible(command[layer], tokens, 30) == ones(21, 30));
+    CHECK(visible(scout[layer], tokens, 30) == ones(16, 30));
+    CHECK(visible(smol[layer], tokens, 30) == ones(0, 30));
+    for (const BoundLayers* model : {&small_gemma, &command, &scout, &smol})
+      CHECK((*model)[layer].has_rotary());
+  }
+  CHECK_THAT(small_gemma[2].rotary().state.base, WithinRel(1e6, 1e-12));
+  CHECK_THAT(scout[2].temperature(16), WithinRel(1 + 0.1 * std::log(2), 1e-12));
+  for (const BoundLayers* model : {&small_gemma, &command, &scout, &smol}) {
+    CHECK(visible((*model)[2], tokens, 30) == ones(0, 30));
+    CHECK((*model)[2].has_rotary() == (model == &small_gemma));
+  }
 }
 
 TEST_CASE("LayerSchedule: HWFA sees no further than its share of the trained length") {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Published schedules of layers. A model's `rope` is its rotary base with its frequencies, for example
-// RoPE<HalfSplit>{...} or RoPE<HalfSplit>{...} | YaRN{...}.
+// RoPE<HalfSplit>{...} or RoPE<HalfSplit>{...} | YaRN{...}. Lengths and periods that a publication fixes are
+// arguments with its values, so that small models can have the same schedule.
 #pragma once
 
 #include <posenc/distance/rerope.hpp>
@@ -20,31 +21,35 @@
 POSENC_NAMESPACE_BEGIN
 
 /// SmolLM3 (huggingface/transformers, configuration_smollm3.py): every fourth layer without position.
-[[nodiscard]] inline LayerSchedule smol_lm3(Index layers, const AnyEncoding& rope) {
-  return LayerSchedule::every(layers, 4, rope | Causal{}, Causal{});
+[[nodiscard]] inline LayerSchedule smol_lm3(Index layers, const AnyEncoding& rope,
+                                            Index period = 4) {
+  return LayerSchedule::every(layers, period, rope | Causal{}, Causal{});
 }
 
 /// Llama 4 (meta-llama/llama-models, models/llama4/model.py; "iRoPE"): three layers with rotation within chunks
 /// of 8,192 tokens, then one without position over all, whose temperature steps with the position.
-[[nodiscard]] inline LayerSchedule llama4(Index layers, const AnyEncoding& rope) {
-  return LayerSchedule::every(layers, 4, rope | ChunkedCausal{8192},
-                              encoding(StepTemperature{.context = 8192} | Causal{}));
+[[nodiscard]] inline LayerSchedule llama4(Index layers, const AnyEncoding& rope,
+                                          Position chunk = 8192, Index period = 4) {
+  return LayerSchedule::every(layers, period, rope | ChunkedCausal{chunk},
+                              encoding(StepTemperature{.context = chunk} | Causal{}));
 }
 
 /// Command R7B (huggingface/transformers, configuration_cohere2.py): three layers with rotation and a window of
 /// 4,096 tokens, then one without position over all.
-[[nodiscard]] inline LayerSchedule command_r7b(Index layers, const AnyEncoding& rope) {
-  return LayerSchedule::every(layers, 4, rope | SlidingWindow::from_token_count(4096), Causal{});
+[[nodiscard]] inline LayerSchedule command_r7b(Index layers, const AnyEncoding& rope,
+                                               Position window = 4096, Index period = 4) {
+  return LayerSchedule::every(layers, period, rope | SlidingWindow::from_token_count(window),
+                              Causal{});
 }
 
 /// Gemma 3 (arXiv 2503.19786, section 2): five layers with base 10,000 and a window, then one over all with base
 /// 1,000,000, whose positions are divided by 8 from 4B parameters on (factor 1: they are not).
 [[nodiscard]] inline LayerSchedule gemma3(Index layers, Index head_dim, Position window = 1024,
-                                          double factor = 8) {
+                                          double factor = 8, Index period = 6) {
   const AnyEncoding local =
       RoPE<HalfSplit>{.head_dim = head_dim} | SlidingWindow::from_token_count(window);
   const RoPE<HalfSplit> global{.head_dim = head_dim, .base = 1e6};
-  return LayerSchedule::every(layers, 6, local,
+  return LayerSchedule::every(layers, period, local,
                               factor == 1 ? AnyEncoding(global | Causal{})
                                           : AnyEncoding(global | PI{.factor = factor} | Causal{}));
 }
