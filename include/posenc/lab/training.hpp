@@ -5,12 +5,15 @@
 //   Training training(shape, scheme, {.steps = 400, .length = 128, .sequences = 16, .seed = 1});
 //   while (!training.done()) training.step(text_rows(text), executor);
 //
+// Where steps differ in length or in scheme, a Course (lab/course.hpp) says how.
+//
 // Sequences are dealt out in a fixed number of shards, whose gradients are summed in order: results are the
 // same bits for any number of threads. A state that was saved and loaded goes on as if nothing had
 // happened, to the last bit.
 #pragma once
 
 #include <posenc/executor/chunks.hpp>
+#include <posenc/lab/course.hpp>
 #include <posenc/lab/optimizer.hpp>
 #include <posenc/lab/run_tasks.hpp>
 #include <posenc/lab/state.hpp>
@@ -53,38 +56,42 @@ struct TrainingOptions {
   Index length = 128;
   Index sequences = 16;  ///< of a step
   std::uint64_t seed = 1;
-  /// Whatever else a saved state has to share with the training that loads it, such as a hash of the text.
+  /// Whatever else a saved state has to share with the training that loads it, such as a hash of the text or of a
+  /// course.
   std::uint64_t tag = 0;
   OptimizerOptions optimizer{};
 
   void check(Problems& problems) const {
     problems.require(steps >= 0, "steps must not be negative, got ", steps, ".");
+    check_rows(problems, length, sequences);
+    optimizer.check(problems);
+  }
+  static void check_rows(Problems& problems, Index length, Index sequences) {
     problems.require(length >= 1 && length <= Index{1} << 24,
                      "length must lie within [1, 2^24], got ", length, ".");
     problems.require(sequences >= 1 && sequences <= Index{1} << 16,
                      "sequences must lie within [1, 2^16], got ", sequences, ".");
-    optimizer.check(problems);
   }
 };
 
 class Training {
  public:
-  /// From random weights. Throws Error.
-  Training(const ModelShape& shape, const Scheme& scheme, const TrainingOptions& options)
-      : Training(Weights(shape), scheme.learned, scheme, options) {
+  /// From random weights. With a course, its lessons stand for the options' length and sequences; `scheme` is what
+  /// bound() gives, and schemes of lessons learn the same numbers. Throws Error.
+  Training(const ModelShape& shape, const Scheme& scheme, const TrainingOptions& options,
+           Course course = {})
+      : Training(Weights(shape), scheme.learned, scheme, options, std::move(course)) {
     weights_ = Weights::random(shape, random_);
   }
   /// From those of another model, with a fresh optimiser. Throws Error.
   Training(Weights weights, std::vector<double> learned, Scheme scheme,
-           const TrainingOptions& options)
-      : options_(options), scheme_(std::move(scheme)), weights_(std::move(weights)),
-        learned_(std::move(learned)), random_(options.seed), moments_(weights_.values().size()),
-        learned_moments_(learned_.size()) {
+           const TrainingOptions& options, Course course = {})
+      : options_(options), scheme_(std::move(scheme)), course_(std::move(course)),
+        weights_(std::move(weights)), learned_(std::move(learned)), random_(options.seed),
+        moments_(weights_.values().size()), learned_moments_(learned_.size()) {
     Problems problems;
     options.check(problems);
     problems.raise_if_any("posenc::lab::Training");
-    for (Index i = 0; i < std::min(most_shards, options.sequences); ++i)
-      shards_.emplace_back(*this);
     static_cast<void>(bound());  // says what is wrong with the scheme
   }
 
@@ -105,11 +112,17 @@ class Training {
     Problems problems;
     problems.require(!done(), "all ", options_.steps, " steps are done.");
     problems.raise_if_any("posenc::lab::Training::step");
-    const Batch batch = source(random_, options_.sequences, options_.length);
-    const std::vector<float> loss_weights = checked(batch);
-    const TokenRows rows{options_.sequences, options_.length, batch.inputs, batch.targets};
-    const BoundScheme scheme = bound();
-    const auto shards = std::ssize(shards_);
+    const Lesson lesson =
+        course_ ? course_(step_) : Lesson{options_.length, options_.sequences, scheme_};
+    TrainingOptions::check_rows(problems, lesson.length, lesson.sequences);
+    problems.raise_if_any("posenc::lab::Course");
+    const Batch batch = source(random_, lesson.sequences, lesson.length);
+    const TokenRows rows{lesson.sequences, lesson.length, batch.inputs, batch.targets};
+    const std::vector<float> loss_weights = checked(batch, rows.tokens());
+    const BoundScheme scheme(lesson.scheme, learned_, weights_.shape().layers,
+                             weights_.shape().heads);
+    const Index shards = std::min(most_shards, lesson.sequences);
+    while (std::ssize(shards_) < shards) shards_.emplace_back(*this);
     run_tasks(executor, shards, [&](Index i) {
       const Index first = i * rows.sequences / shards, last = (i + 1) * rows.sequences / shards;
       shards_[static_cast<std::size_t>(i)].differentiate(
@@ -119,8 +132,9 @@ class Training {
                        static_cast<std::size_t>((last - first) * rows.length)));
     });
     double loss = 0;
-    for (const Shard& shard : shards_) loss += shard.loss;
-    descend(executor);
+    const std::span<Shard> used(shards_.data(), static_cast<std::size_t>(shards));
+    for (const Shard& shard : used) loss += shard.loss;
+    descend(used, executor);
     ++step_;
     return loss / std::numbers::ln2;
   }
@@ -173,8 +187,7 @@ class Training {
   };
 
   /// The weights of the losses, which sum to 1.
-  [[nodiscard]] std::vector<float> checked(const Batch& batch) const {
-    const Index tokens = options_.sequences * options_.length;
+  [[nodiscard]] std::vector<float> checked(const Batch& batch, Index tokens) const {
     Problems problems;
     check_batch(problems, batch, tokens, weights_.shape().vocabulary);
     double sum = batch.loss_weights.empty() ? static_cast<double>(tokens) : 0;
@@ -188,8 +201,8 @@ class Training {
     return normalised;
   }
 
-  /// Sums the gradients of the shards into the first, and moves the weights.
-  void descend(const AnyExecutor& executor) {
+  /// Sums the gradients of the shards into the first, and moves the weights; threads share blocks of numbers.
+  void descend(std::span<Shard> shards, const AnyExecutor& executor) {
     const auto size = static_cast<Index>(weights_.values().size());
     constexpr Index block = Index{1}
                             << 14;  // sums of squares are of whole blocks, whoever has them
@@ -199,27 +212,39 @@ class Training {
       for (Index b = first; b < last; ++b) {
         const Index from = b * block, count = std::min(block, size - from);
         using Array = Eigen::Map<Eigen::ArrayXf>;
-        Array sum(shards_.front().gradient.values().data() + from, count);
-        for (std::size_t i = 1; i < shards_.size(); ++i)
-          sum += Array(shards_[i].gradient.values().data() + from, count);
+        Array sum(shards.front().gradient.values().data() + from, count);
+        for (std::size_t i = 1; i < shards.size(); ++i)
+          sum += Array(shards[i].gradient.values().data() + from, count);
         squares[static_cast<std::size_t>(b)] = sum.template cast<double>().square().sum();
       }
     });
-    std::vector<double>& of_learned = shards_.front().learned;
+    std::vector<double>& of_learned = shards.front().learned;
     double square = 0;
     for (const double part : squares) square += part;
     for (std::size_t j = 0; j < of_learned.size(); ++j) {
-      for (std::size_t i = 1; i < shards_.size(); ++i) of_learned[j] += shards_[i].learned[j];
+      for (std::size_t i = 1; i < shards.size(); ++i) of_learned[j] += shards[i].learned[j];
       square += of_learned[j] * of_learned[j];
     }
     const OptimizerOptions& o = options_.optimizer;
     const double norm = std::sqrt(square), shrink = norm > o.clip ? o.clip / norm : 1;
     const double rate = o.rate_at(step_, options_.steps);
-    const Weights& gradient = shards_.front().gradient;
+    const Weights& gradient = shards.front().gradient;
+    struct Part {
+      Index first, count;
+      bool is_norm;
+    };
+    std::vector<Part> parts;
     weights_.view().for_each([&](Index first, Index count, bool is_norm) {
-      moments_.step(weights_.values(), gradient.values(), static_cast<std::size_t>(first),
-                    static_cast<std::size_t>(count), step_ + 1, rate, is_norm ? 0 : o.decay, shrink,
-                    o);
+      for (Index from = 0; from < count; from += block)
+        parts.push_back({first + from, std::min(block, count - from), is_norm});
+    });
+    for_chunks(executor, std::ssize(parts), 16, [&](Index first, Index last) {
+      for (Index i = first; i < last; ++i) {
+        const Part& part = parts[static_cast<std::size_t>(i)];
+        moments_.step(weights_.values(), gradient.values(), static_cast<std::size_t>(part.first),
+                      static_cast<std::size_t>(part.count), step_ + 1, rate,
+                      part.is_norm ? 0 : o.decay, shrink, o);
+      }
     });
     learned_moments_.step(learned_, of_learned, 0, learned_.size(), step_ + 1,
                           rate * o.learned_rate, 0, shrink, o);
@@ -248,6 +273,7 @@ class Training {
 
   TrainingOptions options_;
   Scheme scheme_;
+  Course course_;
   Weights weights_;
   std::vector<double> learned_;
   SeededRandom random_;
