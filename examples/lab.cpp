@@ -20,6 +20,7 @@ int main(int argc, char** argv) try {
   if (!setting) return 0;
   const posenc::lab::Text text = lab_example::read_text(*setting);
   if (openblas_set_num_threads) openblas_set_num_threads(1);
+  std::cout << "Reads " << lab_example::text_in_words(*setting, text) << ".\n";
   example::make_folder(setting->out);
   lab_example::Results results(*setting);
   results.save();  // so that a folder that cannot be written is told before the work

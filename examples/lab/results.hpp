@@ -4,7 +4,8 @@
 //
 //   runs:     trained with a scheme and a seed, tested at every length
 //   readings: the RoPE model of a seed, read in other ways without training
-//   steps:    the same, trained on at the longer length; and a model that had that length throughout
+//   steps:    the same, trained on at the longer length
+//   stages:   RoPE models trained by schedules of length, and with the longer length throughout
 #pragma once
 
 #include "setting.hpp"
@@ -18,9 +19,14 @@ namespace lab_example {
 struct Line {
   std::string name;
   std::uint64_t seed = 0;
-  Index steps = 0;  ///< of training at the longer length
+  Index steps = 0;  ///< at the longer length; of a schedule, all that the model had; else 0
   lab::Curves curves{};
 };
+
+/// What a training of a schedule is called: its file, its seconds per step.
+inline std::string schedule_run(const std::string& name, std::uint64_t seed, Index steps) {
+  return name + " " + std::to_string(seed) + ", " + std::to_string(steps) + " steps in all";
+}
 
 inline Json as_json(const Line& line) {
   Json json{{"name", line.name}, {"seed", line.seed}, {"steps", line.steps}};
@@ -69,8 +75,10 @@ class Results {
                                   " has results of another setting or text: choose another "
                                   "folder with --out, or remove it."});
     try {
-      for (const auto& [list, lines] :
-           {std::pair{"runs", &runs}, {"readings", &readings}, {"steps", &steps}})
+      for (const auto& [list, lines] : {std::pair{"runs", &runs},
+                                        {"readings", &readings},
+                                        {"steps", &steps},
+                                        {"stages", &stages}})
         if (json.contains(list))
           for (const Json& line : json[list]) lines->push_back(line_of(line));
       if (json.contains("seconds_per_step")) seconds_per_step = json["seconds_per_step"];
@@ -79,7 +87,7 @@ class Results {
     }
   }
 
-  std::vector<Line> runs, readings, steps;
+  std::vector<Line> runs, readings, steps, stages;
   Json seconds_per_step = Json::object();  ///< of each scheme's training
 
   [[nodiscard]] static const Line* find(const std::vector<Line>& lines, const std::string& name,
@@ -92,8 +100,10 @@ class Results {
   /// Written beside the old file and moved over it, so that an interruption leaves one or the other.
   void save() const {
     Json json{{"setting", setting_}, {"seconds_per_step", seconds_per_step}};
-    for (const auto& [list, lines] :
-         {std::pair{"runs", &runs}, {"readings", &readings}, {"steps", &steps}})
+    for (const auto& [list, lines] : {std::pair{"runs", &runs},
+                                      {"readings", &readings},
+                                      {"steps", &steps},
+                                      {"stages", &stages}})
       for (const Line& line : *lines) json[list].push_back(as_json(line));
     const std::filesystem::path next = path().string() + ".new";
     example::write_file(next, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");

@@ -18,20 +18,42 @@ class Runs {
       : setting_(setting), results_(results), text_(text),
         executor_(example::threads_of("lab", setting.threads)) {}
 
+  /// One kind of question after the other, each for all seeds, so that a run that is interrupted has answers.
   void all() {
+    const auto with_rope = [&](const auto& f) {
+      const auto& names = setting_.schemes;
+      if (std::find(names.begin(), names.end(), "RoPE") == names.end()) return;
+      for (const std::uint64_t seed : setting_.seeds) f(trained("RoPE", seed), seed);
+    };
     for (const std::uint64_t seed : setting_.seeds)
-      for (const std::string& name : setting_.schemes) {
-        const lab::Training training = trained(name, seed);
-        if (name == "RoPE") extend(training, seed);
-      }
+      for (const std::string& name : setting_.schemes) static_cast<void>(trained(name, seed));
+    with_rope([&](const lab::Training& rope, std::uint64_t seed) { read(rope, seed); });
+    if (!setting_.extension_steps.empty()) {
+      with_rope([&](const lab::Training& rope, std::uint64_t seed) {
+        for (const Reading& way : extensions(setting_.shape, setting_.training.length))
+          go_on(rope, way, setting_.extended_length(), seed);
+      });
+      with_rope([&](const lab::Training& rope, std::uint64_t seed) {
+        for (const NamedSchedule& schedule : setting_.schedules())
+          by_schedule(rope, schedule, seed);
+      });
+    }
     progress_.clear();
   }
 
  private:
   [[nodiscard]] Scheme scheme(const std::string& name) const {
-    for (const NamedScheme& known : named_schemes())
-      if (name == known.name) return known.make(setting_.shape, setting_.training.length);
-    throw posenc::Error("lab", {"there is no scheme '" + name + "'."});
+    return named_scheme(name).make(setting_.shape, setting_.training.length);
+  }
+  /// Empty where all steps have the scheme itself.
+  [[nodiscard]] lab::Course course_of_scheme(const std::string& name) const {
+    const double with_rope = named_scheme(name).with_rope;
+    if (with_rope == 0) return {};
+    return [&options = setting_.training, rope = scheme("RoPE"), own = scheme(name),
+            with_rope](Index step) {
+      const bool first = static_cast<double>(step) < with_rope * static_cast<double>(options.steps);
+      return lab::Lesson{options.length, options.sequences, first ? rope : own};
+    };
   }
   [[nodiscard]] lab::Curves tested(const lab::Weights& weights,
                                    const lab::BoundScheme& bound) const {
@@ -82,7 +104,7 @@ class Runs {
   [[nodiscard]] lab::Training trained(const std::string& name, std::uint64_t seed) {
     lab::TrainingOptions options = setting_.training;
     options.seed = seed;
-    lab::Training training(setting_.shape, scheme(name), options);
+    lab::Training training(setting_.shape, scheme(name), options, course_of_scheme(name));
     train(training, name + " " + std::to_string(seed));
     if (!Results::find(results_.runs, name, seed)) {
       progress_.say(name + " " + std::to_string(seed) + ": testing");
@@ -92,9 +114,8 @@ class Runs {
     return training;
   }
 
-  void extend(const lab::Training& trained_short, std::uint64_t seed) {
-    const Index trained = setting_.training.length;
-    for (const Reading& reading : readings(setting_.shape, trained)) {
+  void read(const lab::Training& trained_short, std::uint64_t seed) {
+    for (const Reading& reading : readings(setting_.shape, setting_.training.length)) {
       if (Results::find(results_.readings, reading.name, seed)) continue;
       progress_.say("RoPE " + std::to_string(seed) + " read with " + reading.name);
       results_.readings.push_back(
@@ -103,23 +124,6 @@ class Runs {
                           setting_.evaluation, executor_)});
       results_.save();
     }
-    if (setting_.extension_steps.empty()) return;
-    const Index length = setting_.extended_length();
-    for (const Reading& reading : extensions(setting_.shape, trained))
-      go_on(trained_short, reading, length, seed);
-
-    // What the same number of tokens gives when all of them are of the longer length.
-    const std::string throughout = "trained at " + std::to_string(length);
-    if (Results::find(results_.steps, throughout, seed)) return;
-    lab::TrainingOptions options = at_length(length);
-    options.steps = setting_.training.steps;
-    options.optimizer = setting_.training.optimizer;
-    options.seed = seed;
-    lab::Training training(setting_.shape, scheme("RoPE"), options);
-    train(training, throughout + " " + std::to_string(seed));
-    results_.steps.push_back(
-        {throughout, seed, 0, at_one_length(training.weights(), scheme("RoPE"), length)});
-    results_.save();
   }
 
   /// So many tokens a step as before, in longer rows.
@@ -129,10 +133,43 @@ class Runs {
     options.length = length;
     return options;
   }
-  [[nodiscard]] lab::Curves at_one_length(const lab::Weights& weights, const Scheme& with,
-                                          Index length) const {
+  [[nodiscard]] lab::Curves read_by(const lab::Weights& weights, const Scheme& with,
+                                    const std::vector<Index>& lengths) const {
     return lab::test(weights, {with, {}, setting_.shape.layers, setting_.shape.heads},
-                     text_.held_out, {length}, setting_.evaluation, executor_);
+                     text_.held_out, lengths, setting_.evaluation, executor_);
+  }
+  /// Training that goes on from a model has a fresh optimiser, other rows, and a rate that rises to a quarter of what
+  /// it was and falls again.
+  [[nodiscard]] static lab::TrainingOptions going_on(lab::TrainingOptions options, Index steps,
+                                                     std::uint64_t seed) {
+    options.steps = steps;
+    options.seed = seed + 1000;
+    options.optimizer.rate /= 4;
+    options.optimizer.warm_up = std::min<Index>(options.optimizer.warm_up, steps / 5);
+    return options;
+  }
+
+  /// Trains through the stages, from the trained model or from random weights, and tests what came out as the last
+  /// stage reads.
+  void by_schedule(const lab::Training& trained_short, const NamedSchedule& named,
+                   std::uint64_t seed) {
+    const Index in_all = named.steps + (named.from_trained ? setting_.training.steps : 0);
+    if (Results::find(results_.stages, named.name, seed, in_all)) return;
+    const AnyEncoding model = RoPE<HalfSplit>{.head_dim = setting_.shape.head_dim} | Causal{};
+    lab::TrainingOptions options = setting_.training;
+    const lab::Course course =
+        lab::course_of(named.schedule, model, options.sequences * options.length);
+    const Scheme last(named.name, ContextSchedule::of_stage(model, named.schedule.stages.back()));
+    options.steps = named.steps;
+    options.seed = seed;
+    lab::Training training = named.from_trained
+                                 ? lab::Training(trained_short.weights(), {}, last,
+                                                 going_on(options, named.steps, seed), course)
+                                 : lab::Training(setting_.shape, last, options, course);
+    train(training, schedule_run(named.name, seed, in_all));
+    results_.stages.push_back({named.name, seed, in_all,
+                               read_by(training.weights(), last, setting_.lengths_of_schedules())});
+    results_.save();
   }
 
   /// Trains on with a reading, and tests after each of the numbers of steps. Each number is a training of its
@@ -142,16 +179,12 @@ class Runs {
     const Scheme with(reading.name, reading.at(length));
     for (const Index steps : setting_.extension_steps) {
       if (Results::find(results_.steps, reading.name, seed, steps)) continue;
-      lab::TrainingOptions options = at_length(length);
-      options.steps = steps;
-      options.seed = seed + 1000;  // other rows than before
-      options.optimizer.rate /= 4;
-      options.optimizer.warm_up = std::min<Index>(options.optimizer.warm_up, steps / 5);
-      lab::Training training(trained_short.weights(), {}, with, options);
+      lab::Training training(trained_short.weights(), {}, with,
+                             going_on(at_length(length), steps, seed));
       train(training,
             reading.name + " " + std::to_string(seed) + ", " + std::to_string(steps) + " steps");
       results_.steps.push_back(
-          {reading.name, seed, steps, at_one_length(training.weights(), with, length)});
+          {reading.name, seed, steps, read_by(training.weights(), with, {length})});
       results_.save();
     }
   }

@@ -25,7 +25,12 @@ struct NamedScheme {
   const char* name;
   const char* what;
   Scheme (*make)(const lab::ModelShape& shape, Index trained);
+  double with_rope = 0;  ///< share of the steps, from the first on, in which it is RoPE instead
 };
+
+/// How often a schedule of layers has its other kind: every `period` layers as published, or the last one alone in a
+/// model that has fewer.
+inline Index period_within(Index layers, Index period) { return std::min(layers, period); }
 
 inline const std::vector<NamedScheme>& named_schemes() {
   static const std::vector<NamedScheme> all{
@@ -50,6 +55,31 @@ inline const std::vector<NamedScheme>& named_schemes() {
        [](const lab::ModelShape& shape, Index) {
          return Scheme("xPos", RoPE<HalfSplit>{.head_dim = shape.head_dim} | XPos{} | Causal{});
        }},
+      {"SmolLM3", "RoPE, every fourth layer (of fewer, the last) without position",
+       [](const lab::ModelShape& shape, Index) {
+         return Scheme("SmolLM3", [shape](Index layers) {
+           return smol_lm3(layers, RoPE<HalfSplit>{.head_dim = shape.head_dim},
+                           period_within(layers, 4));
+         });
+       }},
+      {"CommandR7B",
+       "RoPE within windows of a quarter, every fourth layer without position over all",
+       [](const lab::ModelShape& shape, Index trained) {
+         return Scheme("CommandR7B", [shape, trained](Index layers) {
+           return command_r7b(layers, RoPE<HalfSplit>{.head_dim = shape.head_dim},
+                              std::max<Position>(1, trained / 4), period_within(layers, 4));
+         });
+       }},
+      {"Gemma3",
+       "base 10000 within windows of a quarter, every sixth layer with base 1000000 over all",
+       [](const lab::ModelShape& shape, Index trained) {
+         return Scheme("Gemma3", [shape, trained](Index layers) {
+           return gemma3(layers, shape.head_dim, std::max<Position>(1, trained / 4), 1,
+                         period_within(layers, 6));
+         });
+       }},
+      {"DroPE", "RoPE for three quarters of the steps, then no position in any layer",
+       [](const lab::ModelShape&, Index) { return Scheme("DroPE", drope); }, 0.75},
       {"HWFA", "RoPE within windows, the last layer over all by log-n",
        [](const lab::ModelShape& shape, Index trained) {
          return Scheme("HWFA", [shape, trained](Index layers) {
@@ -67,14 +97,22 @@ inline const std::vector<NamedScheme>& named_schemes() {
   return all;
 }
 
+/// Throws posenc::Error where no scheme has the name.
+inline const NamedScheme& named_scheme(const std::string& name) {
+  for (const NamedScheme& known : named_schemes())
+    if (name == known.name) return known;
+  throw posenc::Error("lab", {"there is no scheme '" + name + "'."});
+}
+
+/// No pair of so short a training turns as often as those of large models, so the bounds of turns are lower.
+inline constexpr double slow_turns = 1, fast_turns = 8;
+
 /// Ways to read the RoPE model at `length` tokens when it was trained on `trained`.
 inline std::vector<Reading> readings(const lab::ModelShape& shape, Index trained) {
   const RoPE<HalfSplit> rope{.head_dim = shape.head_dim};
   const auto factor = [trained](Index length) {
     return std::max(1.0, static_cast<double>(length) / static_cast<double>(trained));
   };
-  // No pair of so short a training turns as often as those of large models, so the bounds of turns are lower.
-  const double slow = 1, fast = 8;
   const Position window = trained / 2;
   return {
       {"as trained", [=](Index) { return AnyEncoding(rope | Causal{}); }},
@@ -85,8 +123,8 @@ inline std::vector<Reading> readings(const lab::ModelShape& shape, Index trained
          return AnyEncoding(rope |
                             NTKByParts{.factor = factor(n),
                                        .original_context = trained,
-                                       .beta_fast = fast,
-                                       .beta_slow = slow} |
+                                       .beta_fast = fast_turns,
+                                       .beta_slow = slow_turns} |
                             Causal{});
        }},
       {"YaRN",
@@ -94,8 +132,8 @@ inline std::vector<Reading> readings(const lab::ModelShape& shape, Index trained
          return AnyEncoding(rope |
                             YaRN{.factor = factor(n),
                                  .original_context = trained,
-                                 .beta_fast = fast,
-                                 .beta_slow = slow} |
+                                 .beta_fast = fast_turns,
+                                 .beta_slow = slow_turns} |
                             Causal{});
        }},
       {"Leaky ReRoPE",

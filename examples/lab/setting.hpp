@@ -5,7 +5,7 @@
 
 #include "../support/command_line.hpp"
 #include "../support/gnuplot.hpp"
-#include "schemes.hpp"
+#include "schedules.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -33,6 +33,14 @@ struct Setting {
   int threads = 0;
 
   [[nodiscard]] Index extended_length() const { return 4 * training.length; }
+  /// Those of the RoPE model, which have as many steps beyond its own as the longest extension.
+  [[nodiscard]] std::vector<NamedSchedule> schedules() const {
+    return lab_example::schedules(training.length, training.sequences * training.length,
+                                  training.steps, extension_steps.back());
+  }
+  [[nodiscard]] std::vector<Index> lengths_of_schedules() const {
+    return {extended_length(), 2 * extended_length()};
+  }
 
   /// Everything that results depend on: results of one folder share it.
   [[nodiscard]] Json as_json() const {
@@ -61,8 +69,30 @@ struct Setting {
               {"bin", evaluation.bin},
               {"lengths", lengths}}},
             {"extension_steps", extension_steps},
+            {"schedules", schedules_as_json()},
             {"texts", texts.empty() ? std::vector<std::string>{"generated"} : texts},
             {"text_hash", text_hash}};
+  }
+
+ private:
+  [[nodiscard]] Json schedules_as_json() const {
+    Json all = Json::array();
+    if (extension_steps.empty()) return all;
+    for (const NamedSchedule& s : schedules()) {
+      Json stages = Json::array();
+      for (const ContextStage& stage : s.schedule.stages)
+        stages.push_back({{"length", stage.length},
+                          {"from", stage.from},
+                          {"base", stage.base},
+                          {"tokens", stage.tokens},
+                          {"full_share", stage.full_share}});
+      all.push_back({{"name", s.name},
+                     {"what", s.what},
+                     {"from_trained", s.from_trained},
+                     {"steps", s.steps},
+                     {"stages", stages}});
+    }
+    return all;
   }
 };
 
@@ -85,12 +115,10 @@ inline Setting preset(const std::string& name) {
     s.extension_steps = {10, 40, 160};
     s.seeds = {1};
   } else if (name == "full") {
-    s.training.steps = 600;
     s.lengths = {128, 256, 512, 1024, 2048};
     s.schemes = {"ALiBi", "T5", "RoPE", "HWFA", "Sinusoidal", "NoPE"};
     s.extension_steps = {10, 40, 160};
     s.seeds = {1, 2, 3};
-    s.evaluation.bytes = 32768;
   } else {
     throw posenc::Error("lab", {"--preset must be smoke, quick or full, got '" + name + "'."});
   }
@@ -113,7 +141,9 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
   app.add_option("--preset", name, "smoke (seconds), quick (minutes), full (a quarter of an hour)")
       ->type_name("NAME")
       ->capture_default_str();
-  app.add_option("--text", texts, "files to read one after another (default: generated)")
+  app.add_option("--text", texts,
+                 "files to read one after another (default: generated text;\n"
+                 "cmake/run.sh gives Shakespeare to all presets but smoke)")
       ->type_name("FILE");
   app.add_option("--schemes", schemes, "with commas, of" + known)->type_name("A,B");
   app.add_option("--seeds", seeds, "how many, from 1 on")->type_name("N");
@@ -158,6 +188,15 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
   return s;
 }
 
+/// "build/texts/shakespeare.txt, 5057198 bytes, of which the last tenth is held out"
+inline std::string text_in_words(const Setting& setting, const lab::Text& text) {
+  std::string names;
+  for (const std::string& path : setting.texts) names += (names.empty() ? "" : " and ") + path;
+  return (names.empty() ? "generated text" : names) + ", " +
+         std::to_string(text.train.size() + text.held_out.size()) +
+         " bytes, of which the last tenth is held out";
+}
+
 /// The bytes of the files, or generated ones; the setting gets their hash (FNV-1a). Throws posenc::Error.
 inline lab::Text read_text(Setting& setting) {
   std::vector<std::uint8_t> bytes;
@@ -170,7 +209,7 @@ inline lab::Text read_text(Setting& setting) {
   }
   const lab::Text text = lab::split(bytes);
   const Index longest = std::max(*std::max_element(setting.lengths.begin(), setting.lengths.end()),
-                                 setting.extended_length());
+                                 setting.lengths_of_schedules().back());
   posenc::Problems problems;
   problems.require(std::ssize(text.held_out) > longest, "the text has ", bytes.size(),
                    " bytes; the tenth that is held out has to be longer than a window of ", longest,

@@ -118,12 +118,50 @@ inline void print_rows(std::ostream& out, const std::string& title,
   }
 }
 
-/// The numbers of steps, and 0, which stands for all of a training at the longer length.
-inline std::vector<Index> steps_and_all(const Setting& setting) {
-  std::vector<Index> steps = setting.extension_steps;
-  steps.push_back(0);
-  return steps;
+/// Schedules in the order of their definition, then the model of the trained length, read with YaRN and not trained on.
+/// Names that stand twice get their number of steps.
+inline std::vector<SummaryRow> summary_of_schedules(const Setting& setting,
+                                                    const Results& results) {
+  std::vector<SummaryRow> rows = summary(setting, results.stages);
+  if (rows.empty()) return rows;
+  for (SummaryRow row : summary(setting, results.readings)) {
+    if (row.name != "YaRN") continue;
+    std::vector<Cell> cells;
+    for (const Cell& cell : row.cells)
+      for (const Index length : setting.lengths_of_schedules())
+        if (cell.length == length) cells.push_back(cell);
+    if (cells.size() == rows.front().cells.size())
+      rows.push_back({std::to_string(setting.training.length) + ", read with YaRN",
+                      setting.training.steps, cells});
+  }
+  return rows;
 }
+/// Milliseconds of a step of a schedule's training, the mean over seeds.
+inline double milliseconds_of(const Setting& setting, const Results& results,
+                              const SummaryRow& row) {
+  std::vector<double> seconds;
+  for (const std::uint64_t seed : setting.seeds)
+    if (const auto at = results.seconds_per_step.find(schedule_run(row.name, seed, row.steps));
+        at != results.seconds_per_step.end())
+      seconds.push_back(real_of(*at));
+  return seconds.empty() ? NAN : 1000 * value_of(seconds).mean;
+}
+inline void print_schedules(std::ostream& out, const Setting& setting, const Results& results) {
+  const std::vector<SummaryRow> rows = summary_of_schedules(setting, results);
+  if (rows.empty()) return;
+  out << "\n"
+      << std::left << std::setw(20) << "RoPE, trained by" << std::right << std::setw(8) << "steps"
+      << std::setw(8) << "ms each";
+  for (const Cell& cell : rows.front().cells) out << std::setw(14) << cell.length;
+  out << "\n";
+  for (const SummaryRow& row : rows) {
+    out << std::left << std::setw(20) << row.name << std::right << std::setw(8) << row.steps
+        << std::setw(8) << fixed(milliseconds_of(setting, results, row), 0);
+    for (const Cell& cell : row.cells) out << std::setw(14) << cell_text(cell);
+    out << "\n";
+  }
+}
+
 inline const SummaryRow* find_row(const std::vector<SummaryRow>& rows, const std::string& name,
                                   Index steps) {
   for (const SummaryRow& row : rows)
@@ -131,21 +169,27 @@ inline const SummaryRow* find_row(const std::vector<SummaryRow>& rows, const std
   return nullptr;
 }
 
+/// The model with the longer length in all of its training, of as many steps as the one of the trained length.
+inline const SummaryRow* throughout(const Setting& setting, const std::vector<SummaryRow>& stages) {
+  return find_row(stages, std::to_string(setting.extended_length()) + " throughout",
+                  setting.training.steps);
+}
+
 /// Schemes down, numbers of steps across.
-inline void print_steps(std::ostream& out, const Setting& setting,
-                        const std::vector<SummaryRow>& rows) {
+inline void print_steps(std::ostream& out, const Setting& setting, const Results& results) {
+  const std::vector<SummaryRow> rows = summary(setting, results.steps);
   if (rows.empty()) return;
   out << "\n"
       << std::left << std::setw(20) << "steps at " + std::to_string(setting.extended_length())
       << std::right;
   for (const Index steps : setting.extension_steps) out << std::setw(14) << steps;
-  out << std::setw(14) << "all" << "\n";
+  out << "\n";
   std::vector<std::string> done;
   for (const SummaryRow& row : rows) {
     if (std::find(done.begin(), done.end(), row.name) != done.end()) continue;
     done.push_back(row.name);
     out << std::left << std::setw(20) << row.name << std::right;
-    for (const Index steps : steps_and_all(setting)) {
+    for (const Index steps : setting.extension_steps) {
       const SummaryRow* at = find_row(rows, row.name, steps);
       out << std::setw(14) << (at ? cell_text(at->cells.front()) : "");
     }
@@ -180,7 +224,8 @@ inline void print_table(std::ostream& out, const Setting& setting, const Results
       << setting.seeds.size() << (setting.seeds.size() == 1 ? " seed.\n" : " seeds.\n");
   print_rows(out, "trained with", summary(setting, results.runs, true));
   print_rows(out, "RoPE, read with", summary(setting, results.readings));
-  print_steps(out, setting, summary(setting, results.steps));
+  print_steps(out, setting, results);
+  print_schedules(out, setting, results);
   out << "\n";
   for (const std::string& line : conclusions(setting, results))
     example::print_wrapped(out, line, 92);
