@@ -52,9 +52,12 @@ case "${1:-}" in
     shift
     # shellcheck disable=SC2086
     sh cmake/packages.sh $tools libopenblas-dev gnuplot-nox python3 python3-pip
-    if [ $# -eq 0 ] || [ "$*" = "--preset full" ]; then
-      sh cmake/text.sh build/texts && set -- "$@" --text build/texts/shakespeare.txt
-    fi
+    # One rule for the text: Shakespeare, unless the command names another or asks for help. (Where that cannot be had,
+    # the program says that it reads generated text; the preset smoke always does, if no text is named.)
+    case " $* " in
+      *" --text"* | *smoke* | *" --help "* | *" -h "*) ;;
+      *) sh cmake/text.sh build/texts && set -- "$@" --text build/texts/shakespeare.txt ;;
+    esac
     run_example lab "$@"
     ;;
   evaluate)
