@@ -55,7 +55,7 @@ case "${1:-}" in
     # One rule for the text: Shakespeare, unless the command names another or asks for help. (Where that cannot be had,
     # the program says that it reads generated text; the preset smoke always does, if no text is named.)
     case " $* " in
-      *" --text"* | *smoke* | *" --help "* | *" -h "*) ;;
+      *" --text"[\ =]* | *" --preset"[\ =]"smoke "* | *" --help "* | *" -h "*) ;;
       *) sh cmake/text.sh build/texts && set -- "$@" --text build/texts/shakespeare.txt ;;
     esac
     run_example lab "$@"
