@@ -17,6 +17,7 @@ SCHEMES = ["none", "rope", "alibi", "t5", "sinusoidal", "learned"]
 
 STEPS, WARM_UP, RATE, TABLE_RATES = 3, 1, 2e-3, 20.0
 BETAS, EPS, DECAY, MAX_NORM = (0.9, 0.95), 1e-8, 0.1, 0.05
+STAGES = [(3, 1e4), (6, 1e4), (18, 5e4)]  # of a step each: tokens of a sequence, base
 
 torch.set_default_dtype(torch.float64)
 
@@ -67,28 +68,28 @@ def gelu(x):
     return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
 
 
-def added(scheme, learned):
+def added(scheme, learned, tokens):
     """[token][channel], added to the embeddings."""
     if scheme == "learned":
-        return learned[:TOKENS]
-    x = torch.zeros(TOKENS, WIDTH)
+        return learned[:tokens]
+    x = torch.zeros(tokens, WIDTH)
     if scheme == "sinusoidal":
-        angle = torch.arange(TOKENS)[:, None] * BASE ** (-torch.arange(0, WIDTH, 2) / WIDTH)
+        angle = torch.arange(tokens)[:, None] * BASE ** (-torch.arange(0, WIDTH, 2) / WIDTH)
         x[:, 0::2], x[:, 1::2] = 0.1 * torch.sin(angle), 0.1 * torch.cos(angle)
     return x
 
 
-def rotated(x):
+def rotated(x, base):
     """Half split: channel c and channel c + HEAD_DIM / 2 are a pair. x is [..., token, channel]."""
-    angle = torch.arange(TOKENS)[:, None] * BASE ** (-torch.arange(0, HEAD_DIM, 2) / HEAD_DIM)
+    angle = torch.arange(x.shape[-2])[:, None] * base ** (-torch.arange(0, HEAD_DIM, 2) / HEAD_DIM)
     a, b = x.chunk(2, -1)
     return torch.cat((a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()), -1)
 
 
-def bias(scheme, learned):
+def bias(scheme, learned, tokens):
     """[head][query][key], keys after the query hidden."""
-    distance = torch.arange(TOKENS)[:, None] - torch.arange(TOKENS)[None, :]
-    x = torch.zeros(HEADS, TOKENS, TOKENS)
+    distance = torch.arange(tokens)[:, None] - torch.arange(tokens)[None, :]
+    x = torch.zeros(HEADS, tokens, tokens)
     if scheme == "alibi":
         x = -torch.tensor(alibi_slopes(HEADS))[:, None, None] * distance
     elif scheme == "t5":
@@ -97,17 +98,18 @@ def bias(scheme, learned):
     return x.masked_fill(distance < 0, float("-inf"))
 
 
-def losses(w, scheme, learned, inputs, targets):
+def losses(w, scheme, learned, inputs, targets, tokens=TOKENS, base=BASE):
     """-log p(target) in nats, [sequence * token]."""
-    x = w["embedding"][inputs.view(SEQUENCES, TOKENS)] + added(scheme, learned)
-    mask = bias(scheme, learned)
+    sequences = len(inputs) // tokens
+    x = w["embedding"][inputs.view(sequences, tokens)] + added(scheme, learned, tokens)
+    mask = bias(scheme, learned, tokens)
     for n in range(LAYERS):
         qkv = norm(x, w["attention_norm.%d" % n]) @ w["qkv.%d" % n]
-        q, k, v = (y.view(SEQUENCES, TOKENS, HEADS, HEAD_DIM).transpose(1, 2) for y in qkv.split(WIDTH, -1))
+        q, k, v = (y.view(sequences, tokens, HEADS, HEAD_DIM).transpose(1, 2) for y in qkv.split(WIDTH, -1))
         if scheme == "rope":
-            q, k = rotated(q), rotated(k)
+            q, k = rotated(q, base), rotated(k, base)
         p = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(HEAD_DIM) + mask, -1)
-        x = x + (p @ v).transpose(1, 2).reshape(SEQUENCES, TOKENS, WIDTH) @ w["out.%d" % n]
+        x = x + (p @ v).transpose(1, 2).reshape(sequences, tokens, WIDTH) @ w["out.%d" % n]
         x = x + gelu(norm(x, w["mlp_norm.%d" % n]) @ w["up.%d" % n]) @ w["down.%d" % n]
     logits = norm(x, w["last_norm"]) @ w["embedding"].T
     return -torch.log_softmax(logits, -1).view(-1, VOCABULARY).gather(1, targets[:, None])[:, 0]
@@ -136,30 +138,32 @@ def rate(step):
     return RATE * (0.1 + 0.9 * 0.5 * (1.0 + math.cos(math.pi * (step - WARM_UP + 1) / (STEPS - WARM_UP))))
 
 
-def training(scheme):
+def training(scheme, stages):
     w, learned = weights(), learned_numbers(scheme)
+    others = [] if learned is None else [learned]
     optimizer = torch.optim.AdamW([{"params": [x for x in w.values() if x.dim() == 2], "weight_decay": DECAY, "rates": 1.0},
                                    {"params": [x for x in w.values() if x.dim() == 1], "weight_decay": 0.0, "rates": 1.0},
-                                   {"params": [learned], "weight_decay": 0.0, "rates": TABLE_RATES}],
+                                   {"params": others, "weight_decay": 0.0, "rates": TABLE_RATES}],
                                   lr=RATE, betas=BETAS, eps=EPS)
     before, norms = [], []
     for step in range(STEPS):
         for group in optimizer.param_groups:
             group["lr"] = rate(step) * group["rates"]
-        loss = losses(w, scheme, learned, *batch(step)).mean()
+        loss = losses(w, scheme, learned, *batch(step), *stages[step]).mean()
         optimizer.zero_grad()
         loss.backward()
-        norms.append(torch.nn.utils.clip_grad_norm_([*w.values(), learned], MAX_NORM))
+        norms.append(torch.nn.utils.clip_grad_norm_([*w.values(), *others], MAX_NORM))
         assert norms[-1] > MAX_NORM, (step, norms)
         optimizer.step()
         before.append(loss.detach())
     return {"scheme": scheme, "steps": STEPS, "losses": flat(before), "gradient_norms": flat(norms),
-            "weights": flat(w.values()), "learned": flat([learned])}
+            "weights": flat(w.values()), "learned": flat(others)}
 
 
 if __name__ == "__main__":
     head = header("make_lab.py", "float64 losses, gradients and AdamW steps of a small decoder")
     head["shape"] = {"layers": LAYERS, "heads": HEADS, "head_dim": HEAD_DIM, "mlp_ratio": MLP_RATIO, "vocabulary": VOCABULARY,
                      "sequences": SEQUENCES, "tokens": TOKENS}
-    head["training"] = training("t5")
+    head["training"] = training("t5", [(TOKENS, BASE)] * STEPS)
+    head["stages"] = training("rope", STAGES)
     write("lab.json", head, {"cases": [case(scheme) for scheme in SCHEMES]})

@@ -101,4 +101,21 @@ TEST_CASE("golden: three steps of training are those of torch's AdamW") {
   CHECK(difference(training.learned(), scheme.learned) > 0.01);  // it moved
 }
 
+TEST_CASE("golden: steps of growing sequences and another base are those of torch") {
+  const Json golden = golden_test::golden("lab.json").at("stages");
+  const ContextSchedule schedule{
+      {{.length = 3, .tokens = 18}, {.length = 6, .tokens = 18}, {.length = 18, .base = 5e4}}};
+  lab::Training training(
+      golden_weights(), {}, golden_scheme("rope"),
+      {.steps = 3, .length = 6, .sequences = 3, .optimizer = {.clip = 0.05, .warm_up = 1}},
+      lab::course_of(schedule, rope() | Causal{}, 18));
+  std::vector<double> nats;
+  for (int step = 0; step < 3; ++step)
+    nats.push_back(std::numbers::ln2 * training.step([&](SeededRandom&, Index, Index) {
+      return lab::Batch{tokens(7, 3 + step), tokens(5, 1 + step), {}};
+    }));
+  CHECK(difference(nats, numbers(golden.at("losses"))) < 2e-5);
+  CHECK(difference(training.weights().values(), numbers(golden.at("weights"))) < 5e-6);
+}
+
 }  // namespace lab_golden_cases
