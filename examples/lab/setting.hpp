@@ -96,7 +96,7 @@ struct Setting {
   }
 };
 
-/// Seconds, minutes, a quarter of an hour on two cores.
+/// Seconds, minutes, half an hour on two cores.
 inline Setting preset(const std::string& name) {
   Setting s;
   s.preset = name;
@@ -138,7 +138,7 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
   int threads = 0;
   for (const NamedScheme& scheme : named_schemes())
     known += std::string("\n  ") + scheme.name + ": " + scheme.what;
-  app.add_option("--preset", name, "smoke (seconds), quick (minutes), full (a quarter of an hour)")
+  app.add_option("--preset", name, "smoke (seconds), quick (minutes), full (half an hour)")
       ->type_name("NAME")
       ->capture_default_str();
   app.add_option("--text", texts,
