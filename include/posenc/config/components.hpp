@@ -16,6 +16,7 @@
 #include <posenc/frequency/ntk.hpp>
 #include <posenc/frequency/pi.hpp>
 #include <posenc/frequency/proportional.hpp>
+#include <posenc/frequency/rescale_factors.hpp>
 #include <posenc/frequency/yarn.hpp>
 #include <posenc/rotary/m_rope.hpp>
 #include <posenc/score/log_n.hpp>
@@ -37,7 +38,9 @@ struct Unscaled {
 
 /// Any static frequency scheme.
 struct Scheme {
-  std::variant<Unscaled, PI, NTK, YaRN, Llama3, LongRoPELong, LongRoPEShort, Proportional> rule{};
+  std::variant<Unscaled, PI, NTK, YaRN, Llama3, LongRoPELong, LongRoPEShort, Proportional,
+               RescaleFactors>
+      rule{};
 
   void transform(RotaryState& state) const {
     std::visit([&](const auto& scheme) { scheme.transform(state); }, rule);

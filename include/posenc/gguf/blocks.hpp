@@ -27,20 +27,7 @@ POSENC_NAMESPACE_BEGIN
 
 namespace gguf::detail {
 
-/// The value of an IEEE binary16. Exact; NaN stays NaN. No float here is subnormal, so that a processor that
-/// takes these for zero gives the same.
-[[nodiscard]] inline float float_from_half(std::uint16_t half) {
-  const std::uint32_t magnitude = half & 0x7fffU, sign = (half & 0x8000U) << 16;
-  const std::uint32_t rebias = magnitude >= 0x7c00U ? 224U << 23 : 112U << 23;
-  const std::uint32_t normal = (magnitude << 13) + rebias;
-  const auto subnormal = std::bit_cast<std::uint32_t>(
-      static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-24F);
-  return std::bit_cast<float>((magnitude < 0x400U ? subnormal : normal) | sign);
-}
-
-[[nodiscard]] inline float float_from_bfloat16(std::uint16_t bits) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
-}
+using file::float_from_half;
 
 [[nodiscard]] inline float half_at(const std::byte* bytes) {
   return float_from_half(load<std::uint16_t>(bytes));

@@ -4,15 +4,13 @@
 // than are left gets an Error that says what was being read, where, and what is missing.
 #pragma once
 
-#include <posenc/gguf/sentences.hpp>
+#include <posenc/file/numbers.hpp>
+#include <posenc/file/sentences.hpp>
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string_view>
-#include <type_traits>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -20,22 +18,7 @@ namespace gguf::detail {
 
 inline constexpr std::string_view reader = "posenc::gguf::File";
 
-/// A number that lies in little endian order at `bytes`, of any alignment.
-template <class T>
-[[nodiscard]] inline T load(const std::byte* bytes) {
-  static_assert(std::is_arithmetic_v<T> && sizeof(T) <= 8);
-  if constexpr (std::endian::native == std::endian::little || sizeof(T) == 1) {
-    T number;
-    std::memcpy(&number, bytes, sizeof(T));
-    return number;
-  } else {
-    std::byte reversed[sizeof(T)];
-    for (std::size_t i = 0; i < sizeof(T); ++i) reversed[i] = bytes[sizeof(T) - 1 - i];
-    T number;
-    std::memcpy(&number, reversed, sizeof(T));
-    return number;
-  }
-}
+using file::fail, file::load, file::quoted;
 
 /// What is being read, for sentences: "the value of key" and its name, or only the first.
 struct Place {

@@ -29,39 +29,16 @@ inline void decode_blocks(const std::byte* from, Index blocks, Block block, floa
   for (Index i = 0; i < blocks; ++i, from += block.bytes, to += block.elements) Decode(from, to);
 }
 
-/// Numbers of 16 bits, 32 at a time through memory of our own, for the sake of vector code.
-template <float (*Convert)(std::uint16_t)>
-inline void decode_16_bits(const std::byte* from, Index count, float* to) {
-  constexpr Index many = 32;
-  std::array<std::uint16_t, many> bits;
-  std::array<float, many> values;
-  Index i = 0;
-  for (; i + many <= count; i += many) {
-    for (std::size_t j = 0; j < many; ++j)
-      bits[j] = load<std::uint16_t>(from + 2 * i + 2 * static_cast<Index>(j));
-    for (std::size_t j = 0; j < many; ++j) values[j] = Convert(bits[j]);
-    std::memcpy(to + i, values.data(), sizeof(values));
-  }
-  for (; i < count; ++i) to[i] = Convert(load<std::uint16_t>(from + 2 * i));
-}
-
-inline void decode_f32(const std::byte* from, Index count, float* to) {
-  if constexpr (std::endian::native == std::endian::little)
-    std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(float));
-  else
-    for (Index i = 0; i < count; ++i) to[i] = load<float>(from + 4 * i);
-}
-
 /// Blocks of a type that is known, as floats.
 inline void decode(Type type, const std::byte* from, Index blocks, float* to) {
   const Block block = block_of(type);
   switch (type) {
     case Type::f32:
-      return decode_f32(from, blocks, to);
+      return file::read_f32(from, blocks, to);
     case Type::f16:
-      return decode_16_bits<float_from_half>(from, blocks, to);
+      return file::read_f16(from, blocks, to);
     case Type::bf16:
-      return decode_16_bits<float_from_bfloat16>(from, blocks, to);
+      return file::read_bf16(from, blocks, to);
     case Type::q4_0:
       return decode_blocks<decode_q4_0>(from, blocks, block, to);
     case Type::q4_1:

@@ -13,8 +13,8 @@
 // An optional header, not part of posenc.hpp; needs POSIX. Format: ggml-org/ggml, docs/gguf.md.
 #pragma once
 
+#include <posenc/file/mapping.hpp>
 #include <posenc/gguf/contents.hpp>
-#include <posenc/gguf/mapping.hpp>
 
 #include <filesystem>
 
@@ -28,7 +28,7 @@ class File {
  public:
   /// Maps the file. Throws Error where it cannot be read or is not a valid file.
   explicit File(const std::filesystem::path& path)
-      : mapping_(path), contents_(detail::read_contents(mapping_.bytes())) {}
+      : mapping_(detail::reader, path), contents_(detail::read_contents(mapping_.bytes())) {}
 
   /// A file in memory, which is borrowed and may have any alignment. Throws Error.
   [[nodiscard]] static File from_bytes(std::span<const std::byte> bytes) { return File(bytes); }
@@ -110,6 +110,10 @@ class File {
     return all;
   }
   [[nodiscard]] bool has(std::string_view key) const { return contents_.find(key) != nullptr; }
+  [[nodiscard]] bool is_array(std::string_view key) const {
+    const detail::Value* value = contents_.find(key);
+    return value != nullptr && value->type == detail::ValueType::array;
+  }
 
   /// In the order of the file. Those whose type is not known here are among them; see Tensor::data.
   [[nodiscard]] const std::vector<Tensor>& tensors() const { return contents_.tensors; }
@@ -135,7 +139,7 @@ class File {
                                [](auto number) { return static_cast<double>(number); });
   }
 
-  detail::Mapping mapping_{};
+  file::Mapping mapping_{};
   detail::Contents contents_;
 };
 

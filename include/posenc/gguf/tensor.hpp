@@ -10,7 +10,7 @@
 #pragma once
 
 #include <posenc/core/types.hpp>
-#include <posenc/gguf/sentences.hpp>
+#include <posenc/file/sentences.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -119,6 +119,8 @@ struct Tensor {
 };
 
 namespace detail {
+
+using file::fail, file::quoted;
 
 [[nodiscard]] inline std::string written(const std::vector<Index>& shape) {
   std::string text = "[";

@@ -4,7 +4,7 @@
 // Needs POSIX (open, fstat, mmap).
 #pragma once
 
-#include <posenc/gguf/sentences.hpp>
+#include <posenc/file/sentences.hpp>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -20,25 +20,24 @@
 
 POSENC_NAMESPACE_BEGIN
 
-namespace gguf::detail {
+namespace file {
 
 /// Whoever holds this keeps the pages. Nobody may shorten the file meanwhile: POSIX stops a program that reads a
 /// page which is gone.
 class Mapping {
  public:
   Mapping() = default;
-  /// Throws Error where the file cannot be opened or mapped, or is no ordinary file.
-  explicit Mapping(const std::filesystem::path& path) {
+  /// Throws Error, in the name of `who`, where the file cannot be opened or mapped, or is no ordinary file.
+  Mapping(std::string_view who, const std::filesystem::path& path) {
     const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (file.number < 0) fail_with_reason("opened", path);
+    if (file.number < 0) fail_with_reason(who, "opened", path);
     struct stat status{};
-    if (::fstat(file.number, &status) != 0) fail_with_reason("asked for its size", path);
-    if (!S_ISREG(status.st_mode))
-      fail("posenc::gguf::File", quoted(path.string()), " is no ordinary file.");
+    if (::fstat(file.number, &status) != 0) fail_with_reason(who, "asked for its size", path);
+    if (!S_ISREG(status.st_mode)) fail(who, quoted(path.string()), " is no ordinary file.");
     if (status.st_size == 0) return;
     const auto size = static_cast<std::size_t>(status.st_size);
     void* const pages = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.number, 0);
-    if (pages == MAP_FAILED) fail_with_reason("mapped", path);
+    if (pages == MAP_FAILED) fail_with_reason(who, "mapped", path);
     pages_ = {static_cast<const std::byte*>(pages), size};
   }
   Mapping(Mapping&& other) noexcept : pages_(std::exchange(other.pages_, {})) {}
@@ -65,14 +64,15 @@ class Mapping {
     }
   };
 
-  [[noreturn]] static void fail_with_reason(const char* what, const std::filesystem::path& path) {
+  [[noreturn]] static void fail_with_reason(std::string_view who, const char* what,
+                                            const std::filesystem::path& path) {
     const std::string reason = std::generic_category().message(errno);
-    fail("posenc::gguf::File", quoted(path.string()), " cannot be ", what, ": ", reason, ".");
+    fail(who, quoted(path.string()), " cannot be ", what, ": ", reason, ".");
   }
 
   std::span<const std::byte> pages_{};
 };
 
-}  // namespace gguf::detail
+}  // namespace file
 
 POSENC_NAMESPACE_END

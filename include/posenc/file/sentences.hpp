@@ -11,7 +11,7 @@
 
 POSENC_NAMESPACE_BEGIN
 
-namespace gguf::detail {
+namespace file {
 
 /// `text` between quotation marks, in at most 80 printable characters.
 [[nodiscard]] inline std::string quoted(std::string_view text) {
@@ -37,6 +37,6 @@ template <class... Parts>
   throw Error(who, problems.sentences());
 }
 
-}  // namespace gguf::detail
+}  // namespace file
 
 POSENC_NAMESPACE_END
