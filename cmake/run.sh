@@ -31,7 +31,7 @@ run_example() {
 case "${1:-}" in
   test)
     # shellcheck disable=SC2086 # one word for each package
-    sh cmake/packages.sh $tools catch2 libpcre2-dev pkg-config python3
+    sh cmake/packages.sh $tools catch2 libpcre2-dev libutf8proc-dev pkg-config python3
     set -x
     cmake --preset release -D POSENC_BUILD_BENCHMARKS=OFF -D POSENC_TEST_FLAGS=-O0
     cmake --build --preset release
@@ -63,7 +63,7 @@ case "${1:-}" in
   evaluate)
     shift
     # shellcheck disable=SC2086
-    sh cmake/packages.sh $tools libpcre2-dev pkg-config libopenblas-dev gnuplot-nox python3 python3-pip unzip
+    sh cmake/packages.sh $tools libpcre2-dev libutf8proc-dev pkg-config libopenblas-dev gnuplot-nox python3 python3-pip unzip
     if [ $# -eq 0 ]; then
       sh cmake/model.sh build/model
       sh cmake/text.sh build/texts

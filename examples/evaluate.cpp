@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// evaluate --model FILE.gguf --text FILE [--lengths N,N] [--schemes E]... [--passkey] [--out DIR]
+// evaluate --model FILE.gguf|FOLDER --text FILE [--lengths N,N] [--schemes E]... [--passkey] [--out DIR]
 //
-// What a scheme does to a real model: a text is read at and beyond the trained length, with one
-// scheme after another.
+// What a scheme does to a real model: a text is read at and beyond the trained length, with one scheme after another.
 #include "evaluate/report.hpp"
 #include "evaluate/threads.hpp"
 #include "support/progress.hpp"
@@ -22,40 +21,45 @@ int main(int argc, char** argv) try {
   const evaluate::LlamaShape& shape = model.llama.shape;
   const posenc::AnyExecutor executor = evaluate::threads_of("evaluate", setting->threads);
   std::vector<posenc::Index>& lengths = setting->lengths;
-  if (lengths.empty()) lengths = {shape.trained, 2 * shape.trained};
+  if (lengths.empty()) lengths = {shape.trained(), 2 * shape.trained()};
   std::sort(lengths.begin(), lengths.end());
   lengths.erase(std::unique(lengths.begin(), lengths.end()), lengths.end());
   const posenc::Index longest = lengths.back();
   for (const auto& [name, expression] : setting->schemes)  // what is wrong is said before the work
     for (const posenc::Index length : setting->lengths)
-      evaluate::bind_layers(
-          shape,
-          posenc::parse_expression(expression, evaluate::context_of(shape, length)).encoding);
+      evaluate::bind_layers(shape, evaluate::read_with(shape, expression, length).layers);
   const std::vector<std::int32_t> tokens = evaluate::first_tokens(model, text, longest);
 
   evaluate::Report report{.setting = *setting, .shape = shape};
   report.options.last =
       std::min(report.options.last, lengths.front() - 1);  // the same ones at every length
+  evaluate::Results results(setting->out,
+                            evaluate::setting_of(lengths, setting->passkey, report.options,
+                                                 model.llama, tokens));
+  results.save();  // so that a folder that cannot be written is told before the work
   for (const auto& [name, expression] : setting->schemes) {
     report.results.push_back({name});
-    evaluate::SchemeResult& result = report.results.back();
     for (const posenc::Index length : setting->lengths) {
       // Within the trained length the default schemes have nothing to extend.
-      if (setting->default_schemes && length <= shape.trained && expression != "RoPE" &&
-          longest > shape.trained)
+      if (setting->default_schemes && length <= shape.trained() && expression != "RoPE" &&
+          longest > shape.trained())
         continue;
-      const posenc::ReadExpression read =
-          posenc::parse_expression(expression, evaluate::context_of(shape, length));
-      progress.say(name + " at " + std::to_string(length) + " tokens: " + read.text);
-      result.parameters.push_back(read.text);
-      result.measured.push_back(
-          evaluate::measure(model, tokens, length, read.encoding, report.options, executor));
-      if (setting->passkey) {
-        int found = 0;
-        for (const double depth : {0.0, 0.25, 0.5, 0.75, 1.0})
-          found += evaluate::finds_pass_key(model, length, depth, read.encoding, executor);
-        result.keys_found.push_back(found);
+      const evaluate::Reading reading = evaluate::read_with(shape, expression, length);
+      if (!results.find(name, reading.text, length)) {
+        progress.say(name + " at " + std::to_string(length) + " tokens: " + reading.text);
+        evaluate::Line line{name, reading.text};
+        line.measured =
+            evaluate::measure(model, tokens, length, reading.layers, report.options, executor);
+        if (setting->passkey) {
+          line.keys_found = 0;
+          for (const double depth : {0.0, 0.25, 0.5, 0.75, 1.0})
+            *line.keys_found +=
+                evaluate::finds_pass_key(model, length, depth, reading.layers, executor);
+        }
+        results.lines.push_back(std::move(line));
+        results.save();
       }
+      report.results.back().lines.push_back(*results.find(name, reading.text, length));
       static_cast<void>(report.write());  // what there is, in case of an interruption
     }
   }

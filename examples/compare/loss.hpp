@@ -22,25 +22,11 @@ using Weights = evaluate::LanguageModel;
 
 inline Weights read_weights(const std::string& path) { return evaluate::read_model(path); }
 
-/// The positions of the model, as a configuration says them.
+/// The positions of the model, as its file says them.
 inline posenc::config::Model model_of(const Weights& weights) {
-  const evaluate::LlamaShape& s = weights.llama.shape;
-  using posenc::config::LayoutName;
-  posenc::config::LayerKind layer{.name = "full_attention",
-                                  .num_heads = s.heads,
-                                  .num_kv_heads = s.kv_heads,
-                                  .head_dim = s.head_dim};
-  layer.rotary = posenc::config::Rotation{.layout = s.interleaved ? LayoutName::interleaved
-                                                                  : LayoutName::half_split,
-                                          .head_dim = s.head_dim,
-                                          .rotary_dim = s.rotary_dim,
-                                          .base = s.base,
-                                          .type = "default",
-                                          .trained_context = s.trained};
-  return {.model_type = s.name,
-          .max_position_embeddings = s.trained,
-          .layers = {layer},
-          .num_layers = s.layers};
+  posenc::config::Model model = weights.llama.shape.positions;
+  model.model_type = weights.llama.shape.name;
+  return model;
 }
 
 class LossMeter {
@@ -86,7 +72,9 @@ class LossMeter {
     }
     progress.say("loss of " + row.name + " at " + std::to_string(length) + " tokens");
     const evaluate::Measured m =
-        evaluate::measure(weights_, tokens_, length, row.adapted.encoding, options_, executor_);
+        evaluate::measure(weights_, tokens_, length,
+                          evaluate::layers_with(weights_.llama.shape, row.adapted.encoding),
+                          options_, executor_);
     row.evidence.nats = m.last;
     row.by_position = m.by_position;
     spent_ += m.seconds;

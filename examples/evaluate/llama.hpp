@@ -8,6 +8,7 @@
 // norm(x) = x / sqrt(mean(x^2) + epsilon) * weight. Qwen2 adds biases to q, k and v; Qwen3 norms each head of q and k.
 #pragma once
 
+#include <posenc/config/model.hpp>
 #include <posenc/posenc.hpp>
 #include <posenc/schedule/layer_schedule.hpp>
 
@@ -15,6 +16,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,11 +31,29 @@ struct LlamaShape {
   std::string architecture{}, name{};
   Index layers = 0, heads = 0, kv_heads = 0, head_dim = 0, width = 0, mlp = 0, vocabulary = 0;
   double epsilon = 1e-5;
-  double base = 10000;
-  Index rotary_dim = 0;
-  Position trained = 0;      ///< tokens of context
-  bool interleaved = false;  ///< pairs of channels of q and k lie side by side
-  Index nope_every = 0;      ///< layer i rotates unless (i + 1) mod this is 0; 0: all do
+  config::Model positions{};  ///< the encoding of each kind of layer, as its file says
+
+  /// Takes over what a configuration says of layers and heads. Throws Error where layers differ in their heads.
+  void set_positions(config::Model model) {
+    Problems problems;
+    problems.require(model.num_layers > 0, "the model does not say how many layers it has.");
+    for (const config::LayerKind& kind : model.layers) {
+      const config::LayerKind& first = model.layers.front();
+      problems.require(kind.attends && kind.num_heads == first.num_heads &&
+                           kind.num_kv_heads == first.num_kv_heads &&
+                           kind.head_dim == first.head_dim,
+                       "all layers must attend, with the same heads.");
+      heads = kind.num_heads, kv_heads = kind.num_kv_heads, head_dim = kind.head_dim;
+    }
+    problems.require(model.max_position_embeddings > 0,
+                     "the model does not say for what length it was trained.");
+    problems.require(heads > 0 && kv_heads > 0, "the model does not say how many heads it has.");
+    problems.raise_if_any("evaluate");
+    layers = model.num_layers;
+    positions = std::move(model);
+  }
+  /// Tokens of context.
+  [[nodiscard]] Position trained() const { return positions.max_position_embeddings; }
 };
 
 /// Matrices are [outputs][inputs].

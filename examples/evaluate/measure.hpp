@@ -4,9 +4,8 @@
 // the same ones with more or less before them.
 #pragma once
 
-#include "gguf_model.hpp"
-
-#include <posenc/config/expression.hpp>
+#include "folder_model.hpp"
+#include "reading.hpp"
 
 #include <chrono>
 #include <filesystem>
@@ -34,24 +33,8 @@ inline std::vector<std::int32_t> first_tokens(const LanguageModel& model, const 
   return tokens;
 }
 
-/// The encoding of every layer; those without position have the mask alone.
-inline BoundLayers bind_layers(const LlamaShape& s, const AnyEncoding& encoding) {
-  const BindOptions options{.num_heads = s.heads, .num_kv_heads = s.kv_heads};
-  const LayerSchedule schedule = s.nope_every > 0
-                                     ? LayerSchedule::every(s.layers, s.nope_every, encoding,
-                                                            AnyEncoding(posenc::encoding(Causal{})))
-                                     : LayerSchedule::uniform(s.layers, encoding);
-  return schedule.bind(options);
-}
-
-/// What expressions leave unsaid, as the model has it.
-inline ExpressionContext context_of(const LlamaShape& s, Index length) {
-  return {.head_dim = s.head_dim,
-          .rotary_dim = s.rotary_dim,
-          .base = s.base,
-          .interleaved = s.interleaved,
-          .trained = s.trained,
-          .length = length};
+inline BoundLayers bind_layers(const LlamaShape& s, const LayerSchedule& layers) {
+  return layers.bind({.num_heads = s.heads, .num_kv_heads = s.kv_heads});
 }
 
 struct Measured {
@@ -89,12 +72,12 @@ inline double nats_of(const Llama& model, const Matrix& states,
 
 /// The window of `length` tokens that ends with the text's last one.
 inline Measured measure(const LanguageModel& model, std::span<const std::int32_t> text,
-                        Index length, const AnyEncoding& encoding, const MeasureOptions& options,
+                        Index length, const LayerSchedule& encodings, const MeasureOptions& options,
                         const AnyExecutor& executor) {
   const auto start = std::chrono::steady_clock::now();
   std::vector<std::int32_t> window(text.end() - length, text.end());
   if (model.first_token) window.front() = *model.first_token;
-  const BoundLayers layers = bind_layers(model.llama.shape, encoding);
+  const BoundLayers layers = bind_layers(model.llama.shape, encodings);
   const Matrix states = last_states(model.llama, window, layers, executor);
   Measured m{.length = length};
   const Index last = std::min(options.last, length - 1), before = length - last;
@@ -118,7 +101,7 @@ inline Measured measure(const LanguageModel& model, std::span<const std::int32_t
 /// A number hidden in filler at a depth, and whether the model says it when asked: each of its tokens has the greatest
 /// logit after those before it.
 inline bool finds_pass_key(const LanguageModel& model, Index length, double depth,
-                           const AnyEncoding& encoding, const AnyExecutor& executor) {
+                           const LayerSchedule& encodings, const AnyExecutor& executor) {
   const auto encode = [&](const std::string& text) { return model.tokenizer.encode(text); };
   const std::string key = "68417";
   const std::vector<std::int32_t>
@@ -146,7 +129,7 @@ inline bool finds_pass_key(const LanguageModel& model, Index length, double dept
   append(question);
   append(answer);
   const Matrix states =
-      last_states(model.llama, tokens, bind_layers(model.llama.shape, encoding), executor);
+      last_states(model.llama, tokens, bind_layers(model.llama.shape, encodings), executor);
   const Index count = std::ssize(answer), first = std::ssize(tokens) - count;
   const Matrix logits = logits_of(model.llama, states.middleRows(first - 1, count));
   for (Index i = 0; i < count; ++i) {

@@ -2,9 +2,9 @@
 //
 // Pre-tokenizers: where a text is cut into words before byte pairs are merged. No token crosses such a cut.
 //
-// Each is one or two regular expressions, applied in turn: what an expression matches is a word, and so
-// is what lies between two matches. The expressions are those that the models were trained with, as their
-// tokenizer.json has them:
+// Each is some regular expressions, applied in turn: what an expression matches is a word, and so is what
+// lies between two matches. They come from a tokenizer.json (tokenizer_json.hpp) or have a name; those of
+// the names are what the models were trained with:
 //
 //   gpt-2      contractions, letters, numbers and other characters, each with the space before it; white space,
 //              of which the last character stays for the word that follows
@@ -90,27 +90,33 @@ class Expression {
 
 }  // namespace detail
 
+/// White space within a class, as Unicode has it. (PCRE2's own \s also takes U+180E, which is none since Unicode 6.3.)
+inline constexpr std::string_view space_class = R"(\t-\r \x{85}\p{Z})";
+
 /// Cuts text into words. Copies share the compiled expressions, and threads may share one pre-tokenizer.
 class PreTokenizer {
  public:
+  /// Expressions, applied in turn; with none a text is one word. Where `whole_words`, a word that is a token as a whole
+  /// is that token, whatever the merges make of it. Throws posenc::Error for what PCRE2 cannot compile.
+  PreTokenizer(const std::vector<std::string>& expressions, bool whole_words)
+      : whole_words_(whole_words) {
+    for (const std::string& expression : expressions) expressions_.emplace_back(expression);
+  }
+
   /// By the name that GGUF files give under tokenizer.ggml.pre: gpt-2 or default, smollm, llama-bpe,
   /// qwen2. Throws posenc::Error for others.
   explicit PreTokenizer(std::string_view name) {
-    // White space as Unicode has it. (PCRE2's own \s also takes U+180E, which is none since Unicode 6.3.)
-    const std::string space = R"(\t-\r \x{85}\p{Z})";
+    const std::string space(space_class);
     const std::string other = "[^" + space + R"(\p{L}\p{N}])";
-    const std::string spaces = "[" + space + "]+(?![^" + space + "])|[" + space + "]+";
-    const std::string gpt_2 =
-        R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?)" + other + "+|" + spaces;
     const auto llama_3 = [&](const std::string& numbers) {
       return R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)" + numbers + "| ?" + other +
-             R"(+[\r\n]*|[)" + space + R"(]*[\r\n]+|)" + spaces;
+             R"(+[\r\n]*|[)" + space + R"(]*[\r\n]+|)" + spaces();
     };
     if (name == "gpt-2" || name == "default") {
-      expressions_.emplace_back(gpt_2);
+      expressions_.emplace_back(gpt_2());
     } else if (name == "smollm") {
       expressions_.emplace_back(R"(\p{N})");
-      expressions_.emplace_back(gpt_2);
+      expressions_.emplace_back(gpt_2());
     } else if (name == "llama-bpe") {
       expressions_.emplace_back(llama_3(R"(\p{N}{1,3})"));
       whole_words_ = true;
@@ -124,18 +130,31 @@ class PreTokenizer {
     }
   }
 
-  /// Whether a word that is a token as a whole is that token, whatever the merges make of it. (Llama 3's
-  /// tokenizer says so by ignore_merges.)
+  /// GPT-2's expression.
+  [[nodiscard]] static std::string gpt_2() {
+    return R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^)" + std::string(space_class) +
+           R"(\p{L}\p{N}]+|)" + spaces();
+  }
+
   [[nodiscard]] bool whole_words() const noexcept { return whole_words_; }
 
   /// Calls `word(view)` for each word of `text`, which has to be UTF-8; together they are the text.
   template <class Word>
   void split(std::string_view text, const Word& word) const {
-    if (expressions_.size() == 1) return expressions_[0].split(text, word);
-    expressions_[0].split(text, [&](std::string_view part) { expressions_[1].split(part, word); });
+    split(text, word, 0);
   }
 
  private:
+  static std::string spaces() {
+    const std::string space(space_class);
+    return "[" + space + "]+(?![^" + space + "])|[" + space + "]+";
+  }
+  template <class Word>
+  void split(std::string_view text, const Word& word, std::size_t from) const {
+    if (from == expressions_.size()) return word(text);
+    expressions_[from].split(text, [&](std::string_view part) { split(part, word, from + 1); });
+  }
+
   std::vector<detail::Expression> expressions_;
   bool whole_words_ = false;
 };

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// Report: the table, and a folder with page, pictures and results as JSON.
+// Report: the table, and a folder with page and pictures.
 #pragma once
 
 #include "../support/chart.hpp"
 #include "../support/html.hpp"
-#include "../support/text.hpp"
+#include "results.hpp"
 #include "setting.hpp"
-
-#include <nlohmann/json.hpp>
 
 namespace evaluate {
 
@@ -16,9 +14,7 @@ using example::fixed;
 
 struct SchemeResult {
   std::string name;
-  std::vector<std::string> parameters{};  ///< by length
-  std::vector<Measured> measured{};
-  std::vector<int> keys_found{};  ///< of five depths, by length
+  std::vector<Line> lines{};  ///< by length
 };
 
 struct Report {
@@ -29,17 +25,18 @@ struct Report {
 
   [[nodiscard]] const Measured* reference() const {
     for (const SchemeResult& r : results)
-      for (const Measured& m : r.measured)
-        if (r.name == "as trained" && m.length <= shape.trained) return &m;
+      for (const Line& line : r.lines)
+        if (r.name == "as trained" && line.measured.length <= shape.trained())
+          return &line.measured;
     return nullptr;
   }
 
   [[nodiscard]] std::vector<std::string> facts() const {
     std::vector<std::string> lines{
-        shape.name + ", trained on " + std::to_string(shape.trained) +
+        shape.name + ", trained on " + std::to_string(shape.trained()) +
             " tokens: " + std::to_string(shape.layers) + " layers, " + std::to_string(shape.heads) +
             " query and " + std::to_string(shape.kv_heads) + " key heads of " +
-            std::to_string(shape.head_dim) + " channels, base " + fixed(shape.base, 0) + ".",
+            std::to_string(shape.head_dim) + " channels" + rotations() + ".",
         "Windows of all lengths end at the same token. Perplexity is that of the last " +
             std::to_string(options.last) + " tokens.",
         "Schemes that follow the length have it from the first token of a window; in generation "
@@ -51,15 +48,27 @@ struct Report {
     return lines;
   }
 
+  /// ", base 100000", and the scaling of each kind of layer that has one.
+  [[nodiscard]] std::string rotations() const {
+    std::string text;
+    for (const config::LayerKind& kind : shape.positions.layers) {
+      if (!kind.rotary) continue;
+      const std::string one = ", base " + fixed(kind.rotary->base, 0) +
+                              (kind.rotary->type == "default" ? "" : " with " + kind.rotary->type);
+      if (text.find(one) == std::string::npos) text += one;
+    }
+    return text;
+  }
+
   /// "DualChunk 12.3, ..." at the longest length, from the best.
   [[nodiscard]] std::string conclusion() const {
     std::vector<std::pair<double, std::string>> all;
     Index longest = 0;
     for (const SchemeResult& r : results)
-      for (const Measured& m : r.measured) longest = std::max(longest, m.length);
+      for (const Line& line : r.lines) longest = std::max(longest, line.measured.length);
     for (const SchemeResult& r : results)
-      for (const Measured& m : r.measured)
-        if (m.length == longest) all.emplace_back(m.perplexity(), r.name);
+      for (const Line& line : r.lines)
+        if (line.measured.length == longest) all.emplace_back(line.measured.perplexity(), r.name);
     std::stable_sort(all.begin(), all.end());
     std::string text = "At " + std::to_string(longest) + " tokens, from the best:";
     for (const auto& [perplexity, name] : all)
@@ -74,11 +83,11 @@ struct Report {
       width = std::max(width, std::min<std::size_t>(r.name.size(), 44) + 2);
     for (const SchemeResult& r : results) {
       out << std::left << std::setw(static_cast<int>(width)) << r.name << std::right;
-      for (std::size_t i = 0; i < r.measured.size(); ++i) {
-        const Measured& m = r.measured[i];
+      for (const Line& line : r.lines) {
+        const Measured& m = line.measured;
         out << "  " << m.length << ": " << fixed(m.perplexity(), 3) << " (" << fixed(m.seconds, 0)
             << " s";
-        if (i < r.keys_found.size()) out << ", keys " << r.keys_found[i] << "/5";
+        if (line.keys_found) out << ", keys " << *line.keys_found << "/5";
         out << ")";
       }
       out << "\n";
@@ -86,30 +95,15 @@ struct Report {
     example::print_wrapped(out, conclusion(), 92);
   }
 
-  [[nodiscard]] nlohmann::ordered_json json() const {
-    nlohmann::ordered_json all{
-        {"model", shape.name}, {"trained", shape.trained}, {"last", options.last}};
-    for (const SchemeResult& r : results)
-      for (std::size_t i = 0; i < r.measured.size(); ++i) {
-        const Measured& m = r.measured[i];
-        nlohmann::ordered_json one{{"scheme", r.name},     {"parameters", r.parameters[i]},
-                                   {"length", m.length},   {"perplexity", m.perplexity()},
-                                   {"seconds", m.seconds}, {"by_position", m.by_position}};
-        if (i < r.keys_found.size()) one["pass_keys_of_5"] = r.keys_found[i];
-        all["results"].push_back(one);
-      }
-    return all;
-  }
-
   /// Six curves at most: as trained, and those that are best at the longest length.
   [[nodiscard]] example::Chart chart() const {
     std::vector<const SchemeResult*> chosen;
     for (const SchemeResult& r : results)
-      if (!r.measured.empty()) chosen.push_back(&r);
+      if (!r.lines.empty()) chosen.push_back(&r);
     std::stable_sort(chosen.begin(), chosen.end(),
                      [](const SchemeResult* a, const SchemeResult* b) {
                        const auto key = [](const SchemeResult* r) {
-                         return std::pair(r->name != "as trained", r->measured.back().last);
+                         return std::pair(r->name != "as trained", r->lines.back().measured.last);
                        };
                        return key(a) < key(b);
                      });
@@ -125,7 +119,7 @@ struct Report {
     for (const SchemeResult* r : chosen) {
       chart.lines.push_back(example::ChartLine::of(r->name));
       chart.lines.back().name.resize(std::min<std::size_t>(r->name.size(), 24));
-      for (const auto& [end, nats] : r->measured.back().by_position)
+      for (const auto& [end, nats] : r->lines.back().measured.by_position)
         chart.lines.back().points.emplace_back(static_cast<double>(end), nats);
     }
     return chart;
@@ -133,9 +127,6 @@ struct Report {
 
   [[nodiscard]] std::string write() const {
     const std::filesystem::path folder = setting.out;
-    example::write_file(folder / "results.json",
-                        json().dump(1, ' ', false, nlohmann::json::error_handler_t::replace) +
-                            "\n");
     std::ostringstream html;
     html << example::page_head(shape.name + ", read beyond its trained length")
          << "<ul class=facts>\n";
@@ -145,14 +136,13 @@ struct Report {
          << "<th>perplexity<th>seconds" << (setting.passkey ? "<th>keys found" : "")
          << "<th>parameters</tr></thead>\n";
     for (const SchemeResult& r : results)
-      for (std::size_t i = 0; i < r.measured.size(); ++i) {
-        html << "<tr><th>" << (i == 0 ? example::escaped(r.name) : "") << "<td>"
-             << r.measured[i].length << "<td>" << fixed(r.measured[i].perplexity(), 3) << "<td>"
-             << fixed(r.measured[i].seconds, 1);
+      for (const Line& line : r.lines) {
+        const Measured& m = line.measured;
+        html << "<tr><th>" << (&line == &r.lines.front() ? example::escaped(r.name) : "") << "<td>"
+             << m.length << "<td>" << fixed(m.perplexity(), 3) << "<td>" << fixed(m.seconds, 1);
         if (setting.passkey)
-          html << "<td>"
-               << (i < r.keys_found.size() ? std::to_string(r.keys_found[i]) + "/5" : "–");
-        html << "<td>" << example::escaped(r.parameters[i]) << "</tr>\n";
+          html << "<td>" << (line.keys_found ? std::to_string(*line.keys_found) + "/5" : "–");
+        html << "<td>" << example::escaped(line.parameters) << "</tr>\n";
       }
     html << "</table></div>\n";
     const example::Picture picture = example::draw_chart(chart(), folder);

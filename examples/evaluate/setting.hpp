@@ -34,15 +34,17 @@ inline std::vector<std::pair<std::string, std::string>> default_schemes() {
 
 inline std::optional<Setting> parse_command_line(int argc, char** argv) {
   CLI::App app{
-      "Reads a text with a language model (GGUF) at and beyond its trained length, with one scheme "
+      "Reads a text with a language model at and beyond its trained length, with one scheme "
       "after "
       "another:\nperplexity by position and over the last tokens."};
   app.name("evaluate");
   app.get_formatter()->column_width(26);
   Setting s;
   std::vector<std::string> schemes;
-  app.add_option("--model", s.model, "GGUF file of the Llama family (llama, qwen2, qwen3, smollm3)")
-      ->type_name("FILE")
+  app.add_option("--model", s.model,
+                 "GGUF file, or folder with config.json, safetensors and tokenizer.json,\n"
+                 "of the Llama family (llama, mistral, qwen2, qwen3, smollm3)")
+      ->type_name("PATH")
       ->required();
   app.add_option("--text", s.text, "a long text")->type_name("FILE")->required();
   app.add_option("--lengths", s.lengths,
@@ -54,7 +56,9 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
       ->type_name("E");
   app.add_flag("--passkey", s.passkey, "also asks for a number hidden at five depths");
   app.add_option("--threads", s.threads, "0: all")->type_name("N")->capture_default_str();
-  app.add_option("--out", s.out, "folder for page, pictures and results")
+  app.add_option("--out", s.out,
+                 "folder for page, pictures and results\n"
+                 "A run that was interrupted goes on where its folder says")
       ->type_name("DIR")
       ->capture_default_str();
   if (!example::parse(app, argc, argv)) return std::nullopt;

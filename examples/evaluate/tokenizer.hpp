@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
-// A tokenizer of language models: byte-level BPE, as of GPT-2, Llama 3, Qwen2 and SmolLM.
+// A tokenizer of language models: byte-level BPE, as of GPT-2, Llama 3, Qwen2 and SmolLM, or BPE of
+// characters, as of Llama 2 and the first Mistral.
 //
-// Text is cut into words (pre_tokenizer.hpp), and the bytes of each word are merged (byte_pairs.hpp).
-// Nothing of a text is lost: there is a token for each byte, and no normalisation. (Qwen2's own tokenizer
-// brings text to Unicode's form NFC first. Whoever needs that has to do it before.)
+// Text is normalised (normalizer.hpp) and cut into words (pre_tokenizer.hpp), and the bytes of each word, or
+// its characters, are merged (byte_pairs.hpp). Without a normalizer nothing of a text is lost: there is a
+// token for each byte. A character that has no token becomes the tokens <0x00> to <0xFF> of its bytes.
 #pragma once
 
 #include "byte_alphabet.hpp"
 #include "byte_pairs.hpp"
+#include "normalizer.hpp"
 #include "pre_tokenizer.hpp"
 #include "utf8.hpp"
 
@@ -30,6 +32,13 @@
 
 namespace evaluate {
 
+/// What a tokenizer does besides merging.
+struct TokenizerRules {
+  PreTokenizer pre;
+  std::vector<NormalizerStep> normalizer{};
+  bool of_characters = false;  ///< tokens are texts, and not bytes in their alphabet
+};
+
 class Tokenizer {
  public:
   /// `tokens` by id, in the alphabet of bytes (byte_alphabet.hpp); a text with other characters stands
@@ -41,9 +50,13 @@ class Tokenizer {
   /// texts, one of whose tokens or result the vocabulary lacks, and a special id that is none or has no
   /// text. A vocabulary may lack single bytes (SmolLM2's has no token for 0x04, or for bytes that UTF-8
   /// never has): see encode.
-  Tokenizer(std::vector<std::string> tokens, const std::vector<std::string>& merges,
-            const std::string& pre, std::vector<std::int32_t> special = {})
-      : pre_(pre) {
+  Tokenizer(const std::vector<std::string>& tokens, const std::vector<std::string>& merges,
+            const std::string& pre, const std::vector<std::int32_t>& special = {})
+      : Tokenizer(tokens, merges, TokenizerRules{PreTokenizer(pre)}, special) {}
+  /// The same with other rules. Of characters every byte needs its token, for texts in other scripts.
+  Tokenizer(const std::vector<std::string>& tokens, const std::vector<std::string>& merges,
+            TokenizerRules rules, const std::vector<std::int32_t>& special = {})
+      : rules_(std::move(rules)) {
     require(tokens.size() <= static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()),
             "a vocabulary of ", tokens.size(), " tokens is too large for ids of 32 bits");
     add_tokens(tokens);
@@ -54,7 +67,8 @@ class Tokenizer {
     });
     byte_ids_.fill(-1);
     for (std::size_t id = 0; id < size(); ++id)
-      if (bytes_[id].size() == 1 && !is_special_[id] && from_alphabet(tokens[id]))
+      if (bytes_[id].size() == 1 && !is_special_[id] &&
+          (rules_.of_characters ? tokens[id].size() == 6 : from_alphabet(tokens[id]).has_value()))
         byte_ids_[static_cast<unsigned char>(bytes_[id][0])] = static_cast<std::int32_t>(id);
     for (std::size_t rank = 0; rank < merges.size(); ++rank) add_merge(merges[rank], rank);
   }
@@ -141,8 +155,16 @@ class Tokenizer {
       const auto id = static_cast<std::int32_t>(bytes_.size());
       const auto [place, is_new] = ids_.try_emplace(text, id);
       require(is_new, "tokens ", place->second, " and ", id, " have the same text ", shown(text));
-      bytes_.push_back(from_alphabet(text).value_or(text));
+      bytes_.push_back(rules_.of_characters ? bytes_of(text) : from_alphabet(text).value_or(text));
     }
+  }
+
+  /// The bytes of a token of characters: of <0x0A> one, of another its own, with spaces for U+2581.
+  static std::string bytes_of(const std::string& text) {
+    if (text.size() == 6 && text.starts_with("<0x") && text[5] == '>' &&
+        text.find_first_not_of("0123456789ABCDEF", 3) == 5)
+      return {static_cast<char>(std::stoi(text.substr(3, 2), nullptr, 16))};
+    return NormalizerStep{NormalizerStep::Kind::replace, "\u2581", " "}(text);
   }
 
   void add_special(const std::vector<std::string>& tokens, std::int32_t id) {
@@ -187,8 +209,16 @@ class Tokenizer {
   void encode_text(std::string_view text, Work& work) const {
     while (!text.empty()) {
       const std::size_t valid = valid_bytes(text);
-      if (valid > 0)
-        pre_.split(text.substr(0, valid), [&](std::string_view word) { encode_word(word, work); });
+      if (valid > 0) {
+        std::string normal;
+        std::string_view part = text.substr(0, valid);
+        if (!rules_.normalizer.empty()) {
+          normal = part;
+          for (const NormalizerStep& step : rules_.normalizer) normal = step(std::move(normal));
+          part = normal;
+        }
+        rules_.pre.split(part, [&](std::string_view word) { encode_word(word, work); });
+      }
       text.remove_prefix(valid);
       if (text.empty()) return;
       work.out.push_back(byte_id(text.data(), work));
@@ -197,13 +227,22 @@ class Tokenizer {
   }
 
   void encode_word(std::string_view word, Work& work) const {
-    if (pre_.whole_words()) {
-      const std::optional<std::int32_t> whole = id(to_alphabet(word));
+    if (rules_.pre.whole_words()) {
+      const std::optional<std::int32_t> whole =
+          id(rules_.of_characters ? std::string(word) : to_alphabet(word));
       if (whole && !is_special_[static_cast<std::size_t>(*whole)])
         return work.out.push_back(*whole);
     }
     work.word.clear();
-    for (const char& byte : word) work.word.push_back(byte_id(&byte, work));
+    for (std::size_t at = 0; at < word.size();) {
+      const std::size_t bytes = rules_.of_characters ? first_character(word.substr(at)).bytes : 1;
+      const std::optional<std::int32_t> character =
+          rules_.of_characters ? id(word.substr(at, bytes)) : std::nullopt;
+      if (character) work.word.push_back(*character);
+      for (std::size_t i = at; i < at + bytes && !character; ++i)
+        work.word.push_back(byte_id(word.data() + i, work));
+      at += bytes;
+    }
     work.merger.merge(work.word, work.out);
   }
 
@@ -211,12 +250,16 @@ class Tokenizer {
   [[nodiscard]] std::int32_t byte_id(const char* byte, const Work& work) const {
     const auto value = static_cast<unsigned char>(*byte);
     const std::int32_t id = byte_ids_[value];
-    require(id >= 0, "the vocabulary has no token for ", shown(value), ", byte ",
-            byte - work.text.data(), " of the text");
+    const std::less<> before;
+    const char* const text = work.text.data();
+    if (id < 0 && !before(byte, text) && before(byte, text + work.text.size()))
+      require(false, "the vocabulary has no token for ", shown(value), ", byte ", byte - text,
+              " of the text");
+    require(id >= 0, "the vocabulary has no token for ", shown(value), " of the normalised text");
     return id;
   }
 
-  PreTokenizer pre_;
+  TokenizerRules rules_;
   std::unordered_map<std::string, std::int32_t, Hash, std::equal_to<>> ids_;
   std::vector<std::string> bytes_;  // by id
   std::vector<bool> is_special_;    // by id

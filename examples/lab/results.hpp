@@ -8,9 +8,9 @@
 //   stages:   RoPE models trained by schedules of length, and with the longer length throughout
 #pragma once
 
+#include "../support/kept_results.hpp"
 #include "setting.hpp"
 
-#include <cmath>
 #include <stdexcept>
 
 namespace lab_example {
@@ -43,10 +43,8 @@ inline Json as_json(const Line& line) {
                                 {"second_bits", c.second_bits}});
   return json;
 }
-/// A number that JSON may have as null, because it was none.
-inline double real_of(const Json& json) { return json.is_null() ? NAN : json.get<double>(); }
-
 inline Line line_of(const Json& json) {
+  using example::real_of;
   Line line{json.at("name"), json.at("seed"), json.at("steps")};
   for (const Json& c : json.at("text")) {
     lab::Curve curve{c.at("length"), c.at("windows"), real_of(c.at("bits")),
@@ -65,16 +63,8 @@ inline Line line_of(const Json& json) {
 class Results {
  public:
   /// Those of the folder, or none. Throws posenc::Error where they are of another setting.
-  explicit Results(const Setting& setting) : folder_(setting.out), setting_(setting.as_json()) {
-    std::ifstream file(path());
-    if (!file) return;
-    Json json = Json::parse(file, nullptr, false);
-    if (json.is_discarded() || !json.is_object() || !json.contains("setting") ||
-        json["setting"] != setting_)
-      throw posenc::Error("lab", {folder_.string() +
-                                  " has results of another setting or text: choose another "
-                                  "folder with --out, or remove it."});
-    try {
+  explicit Results(const Setting& setting) : kept_("lab", setting.out, setting.as_json()) {
+    kept_.load([&](const Json& json) {
       for (const auto& [list, lines] : {std::pair{"runs", &runs},
                                         {"readings", &readings},
                                         {"steps", &steps},
@@ -82,9 +72,7 @@ class Results {
         if (json.contains(list))
           for (const Json& line : json[list]) lines->push_back(line_of(line));
       if (json.contains("seconds_per_step")) seconds_per_step = json["seconds_per_step"];
-    } catch (const std::exception& error) {
-      throw posenc::Error("lab", {path().string() + " cannot be read back: " + error.what() + "."});
-    }
+    });
   }
 
   std::vector<Line> runs, readings, steps, stages;
@@ -97,25 +85,21 @@ class Results {
     return nullptr;
   }
 
-  /// Written beside the old file and moved over it, so that an interruption leaves one or the other.
   void save() const {
-    Json json{{"setting", setting_}, {"seconds_per_step", seconds_per_step}};
+    Json json{{"seconds_per_step", seconds_per_step}};
     for (const auto& [list, lines] : {std::pair{"runs", &runs},
                                       {"readings", &readings},
                                       {"steps", &steps},
                                       {"stages", &stages}})
       for (const Line& line : *lines) json[list].push_back(as_json(line));
-    const std::filesystem::path next = path().string() + ".new";
-    example::write_file(next, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
-    std::filesystem::rename(next, path());
+    kept_.save(json);
   }
 
-  [[nodiscard]] std::filesystem::path path() const { return folder_ / "results.json"; }
-  [[nodiscard]] const Json& setting() const { return setting_; }
+  [[nodiscard]] std::filesystem::path path() const { return kept_.path(); }
+  [[nodiscard]] const Json& setting() const { return kept_.setting(); }
 
  private:
-  std::filesystem::path folder_;
-  Json setting_;
+  example::KeptResults kept_;
 };
 
 }  // namespace lab_example

@@ -5,9 +5,8 @@
 
 #include "../support/command_line.hpp"
 #include "../support/gnuplot.hpp"
+#include "../support/kept_results.hpp"
 #include "schedules.hpp"
-
-#include <nlohmann/json.hpp>
 
 #include <filesystem>
 #include <iterator>
@@ -16,7 +15,7 @@
 
 namespace lab_example {
 
-using Json = nlohmann::ordered_json;
+using example::Json;
 
 struct Setting {
   std::string preset = "quick";
@@ -197,7 +196,7 @@ inline std::string text_in_words(const Setting& setting, const lab::Text& text) 
          " bytes, of which the last tenth is held out";
 }
 
-/// The bytes of the files, or generated ones; the setting gets their hash (FNV-1a). Throws posenc::Error.
+/// The bytes of the files, or generated ones; the setting gets their hash. Throws posenc::Error.
 inline lab::Text read_text(Setting& setting) {
   std::vector<std::uint8_t> bytes;
   if (setting.texts.empty()) bytes = lab::generated_text(1 << 20, 1);
@@ -215,9 +214,7 @@ inline lab::Text read_text(Setting& setting) {
                    " bytes; the tenth that is held out has to be longer than a window of ", longest,
                    ", so give it ", 10 * (longest + 2), " or more.");
   problems.raise_if_any("lab");
-  setting.text_hash = 0xcbf29ce484222325U;
-  for (const std::uint8_t byte : bytes)
-    setting.text_hash = (setting.text_hash ^ byte) * 0x100000001b3U;
+  setting.text_hash = example::hash_of(bytes);
   setting.training.tag = setting.text_hash;
   return text;
 }

@@ -106,6 +106,19 @@ struct LayerKind {
 
   [[nodiscard]] bool is_causal() const { return ahead == 0; }
 
+  /// RoPE, its scheme and its axes; nothing where the layers do not rotate.
+  [[nodiscard]] AnyEncoding rotation() const {
+    AnyEncoding all;
+    if (!rotary) return all;
+    if (rotary->layout == LayoutName::half_split)
+      all |= rotary->rope<HalfSplit>();
+    else
+      all |= rotary->rope<Interleaved>();
+    std::visit([&](const auto& scheme) { all |= scheme; }, rotary->scheme);
+    all |= rotary->axes;
+    return all;
+  }
+
   /// The encoding of these layers. Throws Error where they do not attend.
   [[nodiscard]] AnyEncoding encoding() const {
     require_attention();
@@ -114,14 +127,7 @@ struct LayerKind {
       all = *alibi | score | Causal{};
       return all;
     }
-    if (rotary) {
-      if (rotary->layout == LayoutName::half_split)
-        all |= rotary->rope<HalfSplit>();
-      else
-        all |= rotary->rope<Interleaved>();
-      std::visit([&](const auto& scheme) { all |= scheme; }, rotary->scheme);
-      all |= rotary->axes;
-    }
+    if (rotary) all |= rotation();
     all |= score;
     if (chunk != 0)
       all |= ChunkedCausal{chunk};
