@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A model of the Llama family and its tokenizer from a folder as Hugging Face's libraries save it: config.json,
-// model.safetensors or its parts with an index, tokenizer.json.
+// A model of the Llama family and its tokenizer from a folder as Hugging Face's libraries save it:
+// config.json, model.safetensors or its parts with an index, tokenizer.json.
 #pragma once
 
 #include "gguf_model.hpp"

@@ -5,7 +5,8 @@
 //   x += o attention(q norm(x), k norm(x), v norm(x)),  x += down (silu(gate norm(x)) * up norm(x))
 //   logits = output norm(x)
 //
-// norm(x) = x / sqrt(mean(x^2) + epsilon) * weight. Qwen2 adds biases to q, k and v; Qwen3 norms each head of q and k.
+// norm(x) = x / sqrt(mean(x^2) + epsilon) * weight. Qwen2 adds biases to q, k and v; Qwen3 norms
+// each head of q and k.
 #pragma once
 
 #include <posenc/config/model.hpp>
@@ -33,7 +34,8 @@ struct LlamaShape {
   double epsilon = 1e-5;
   config::Model positions{};  ///< the encoding of each kind of layer, as its file says
 
-  /// Takes over what a configuration says of layers and heads. Throws Error where layers differ in their heads.
+  /// Takes over what a configuration says of layers and heads. Throws Error where layers differ in
+  /// their heads.
   void set_positions(config::Model model) {
     Problems problems;
     problems.require(model.num_layers > 0, "the model does not say how many layers it has.");

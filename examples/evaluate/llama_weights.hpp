@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The weights of a Llama from any kind of file: what each tensor is called there, and what is missing or wrong.
+// The weights of a Llama from any kind of file: what each tensor is called there, and what is
+// missing or wrong.
 #pragma once
 
 #include "llama.hpp"
@@ -34,8 +35,8 @@ class LlamaWeights {
   LlamaWeights(const WeightSource& source, const WeightNames& names)
       : source_(source), names_(names) {}
 
-  /// Fills a model whose shape is known. Where `tied`, the output is the embedding. Throws posenc::Error with every
-  /// problem.
+  /// Fills a model whose shape is known. Where `tied`, the output is the embedding. Throws
+  /// posenc::Error with every problem.
   void read(Llama& model, std::optional<bool> tied) {
     const LlamaShape& s = model.shape;
     const Index q = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim;

@@ -6,8 +6,8 @@
 //   prepend    a text in front of it, unless it is empty (Llama 2: U+2581)
 //   replace    one text by another (Llama 2: a space by U+2581)
 //
-// NFC is utf8proc's where the program was built with it (POSENC_UTF8PROC); without it, text that may not be of this form
-// is refused.
+// NFC is utf8proc's where the program was built with it (POSENC_UTF8PROC); without it, text that
+// may not be of this form is refused.
 #pragma once
 
 #include "utf8.hpp"

@@ -90,14 +90,16 @@ class Expression {
 
 }  // namespace detail
 
-/// White space within a class, as Unicode has it. (PCRE2's own \s also takes U+180E, which is none since Unicode 6.3.)
+/// White space within a class, as Unicode has it. (PCRE2's own \s also takes U+180E, which is none
+/// since Unicode 6.3.)
 inline constexpr std::string_view space_class = R"(\t-\r \x{85}\p{Z})";
 
 /// Cuts text into words. Copies share the compiled expressions, and threads may share one pre-tokenizer.
 class PreTokenizer {
  public:
-  /// Expressions, applied in turn; with none a text is one word. Where `whole_words`, a word that is a token as a whole
-  /// is that token, whatever the merges make of it. Throws posenc::Error for what PCRE2 cannot compile.
+  /// Expressions, applied in turn; with none a text is one word. Where `whole_words`, a word that
+  /// is a token as a whole is that token, whatever the merges make of it. Throws posenc::Error for
+  /// what PCRE2 cannot compile.
   PreTokenizer(const std::vector<std::string>& expressions, bool whole_words)
       : whole_words_(whole_words) {
     for (const std::string& expression : expressions) expressions_.emplace_back(expression);

@@ -2,9 +2,10 @@
 //
 // Readings: what each layer of a model becomes when it is read with a scheme.
 //
-// RoPE without parameters is the model's own rotation as it was trained, with its scaling; what follows it extends that,
-// and RoPE alone changes nothing. Parameters make another rotation of it. What a layer has besides stays: its window,
-// the scale and temperature of its scores. Layers that do not rotate stay as they are.
+// RoPE without parameters is the model's own rotation as it was trained, with its scaling; what
+// follows it extends that, and RoPE alone changes nothing. Parameters make another rotation of it.
+// What a layer has besides stays: its window, the scale and temperature of its scores. Layers that
+// do not rotate stay as they are.
 #pragma once
 
 #include "llama.hpp"

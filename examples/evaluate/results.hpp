@@ -37,8 +37,8 @@ inline std::uint64_t hash_of(const Llama& model) {
   return hash;
 }
 
-/// Everything that results depend on but the scheme and the length: results of one folder share it. (Windows end at the
-/// last token of the longest one, so all lengths count.)
+/// Everything that results depend on but the scheme and the length: results of one folder share it.
+/// (Windows end at the last token of the longest one, so all lengths count.)
 inline Json setting_of(const std::vector<Index>& lengths, bool passkey,
                        const MeasureOptions& options, const Llama& model,
                        std::span<const std::int32_t> tokens) {

@@ -4,8 +4,8 @@
 //
 //   model           BPE; merges as "left right" or ["left", "right"]
 //   added_tokens    matched as whole texts where encode() is asked for it
-//   pre_tokenizer   Split by an expression, Digits, ByteLevel, and sequences of these; ByteLevel last. None of them: BPE of
-//                   characters, with tokens for bytes
+//   pre_tokenizer   Split by an expression, Digits, ByteLevel, and sequences of these; ByteLevel
+//                   last. None of them: BPE of characters, with tokens for bytes
 //   normalizer      NFC, Prepend, Replace of a text, and sequences of these
 //   post_processor  a control token before the text (first_token)
 //
@@ -26,8 +26,8 @@ namespace detail {
 
 using Json = nlohmann::json;
 
-/// An expression of tokenizers (Oniguruma) for PCRE2, which the family's are but for white space: \s and \S are what
-/// Unicode says. Throws posenc::Error for what the two may read differently.
+/// An expression of tokenizers (Oniguruma) for PCRE2, which the family's are but for white space:
+/// \s and \S are what Unicode says. Throws posenc::Error for what the two may read differently.
 [[nodiscard]] inline std::string translated(const std::string& expression) {
   const std::string space(space_class);
   std::string out;
@@ -250,7 +250,8 @@ class TokenizerFile {
     return merges;
   }
 
-  /// Whether there is room for more sentences: of a vocabulary that is wrong throughout the first ones are enough.
+  /// Whether there is room for more sentences: of a vocabulary that is wrong throughout the first
+  /// ones are enough.
   [[nodiscard]] bool few() const { return problems_.sentences().size() < 5; }
 
   const Json& json_;

@@ -34,8 +34,8 @@ class KeptResults {
   KeptResults(std::string who, std::filesystem::path folder, Json setting)
       : who_(std::move(who)), folder_(std::move(folder)), setting_(std::move(setting)) {}
 
-  /// Calls read(json) with what the folder has. Throws posenc::Error where that is of another setting, and where `read`
-  /// throws.
+  /// Calls read(json) with what the folder has. Throws posenc::Error where that is of another
+  /// setting, and where `read` throws.
   template <class Read>
   void load(const Read& read) const {
     std::ifstream file(path());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// GGUF metadata: what is read of it rotates as ggml does by its formulas, and is what the config.json of the same model
-// gives; what is wrong or not known is a sentence.
+// GGUF metadata: what is read of it rotates as ggml does by its formulas, and is what the
+// config.json of the same model gives; what is wrong or not known is a sentence.
 #include <posenc/config/gguf.hpp>
 
 #include "../gguf/writer.hpp"

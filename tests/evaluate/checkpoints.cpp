@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Folders as transformers saves them: logits are those of transformers for the same files, and what is missing or wrong
-// in a folder is one sentence.
+// Folders as transformers saves them: logits are those of transformers for the same files, and what
+// is missing or wrong in a folder is one sentence.
 #include "../../examples/evaluate/measure.hpp"
 
 #include "../attention/golden_settings.hpp"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// tokenizer.json: ids are those of Hugging Face's tokenizers for the same file, and what is not read is a sentence.
+// tokenizer.json: ids are those of Hugging Face's tokenizers for the same file, and what is not
+// read is a sentence.
 #include "../../examples/evaluate/tokenizer_json.hpp"
 
 #include "../attention/golden_settings.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A fuzzer's bytes as a safetensors file: as they are, and as a header behind its length with 16 bytes of tensors, which
-// saves it from finding that.
+// A fuzzer's bytes as a safetensors file: as they are, and as a header behind its length with 16
+// bytes of tensors, which saves it from finding that.
 #include "../safetensors/read_all.hpp"
 
 #include <cstdint>

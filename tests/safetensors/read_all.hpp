@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Asks a safetensors file everything that can be asked. Whatever its bytes, the only thing that may be thrown is an Error
-// of one short printable sentence.
+// Asks a safetensors file everything that can be asked. Whatever its bytes, the only thing that may
+// be thrown is an Error of one short printable sentence.
 #pragma once
 
 #include <posenc/safetensors/file.hpp>

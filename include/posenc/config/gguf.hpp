@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// gguf: the metadata of a model file to its encodings, one per kind of layer, as config/huggingface.hpp gives them.
+// gguf: the metadata of a model file to its encodings, one per kind of layer, as
+// config/huggingface.hpp gives them.
 //
 //   #include <posenc/config/gguf.hpp>
 //
@@ -9,10 +10,10 @@
 //   for (const auto& layer : model.layers)
 //     const AnyBound bound = bind(layer.encoding(), {.num_heads = layer.num_heads, ...});
 //
-// Keys mean what they mean to llama.cpp. Layouts are those of the file: the converter permutes the rows of some
-// architectures' query and key weights, and a Llama that has halves in its config.json is interleaved here. Whatever is
-// wrong is one Error with a sentence each; an architecture that is not in the table (architecture_table.hpp) and a
-// rotary key that nobody reads are wrong, too.
+// Keys mean what they mean to llama.cpp. Layouts are those of the file: the converter permutes the
+// rows of some architectures' query and key weights, and a Llama that has halves in its config.json
+// is interleaved here. Whatever is wrong is one Error with a sentence each; an architecture that is
+// not in the table (architecture_table.hpp) and a rotary key that nobody reads are wrong, too.
 //
 // An optional header, not part of posenc.hpp; needs POSIX.
 #pragma once

@@ -6,10 +6,12 @@
 //   const safetensors::Tensor& embedding = model.tensor("model.embed_tokens.weight");
 //   safetensors::read_rows(embedding, token, 1, row);
 //
-// Files are mapped into memory, their headers are read and checked as a whole, and numbers of tensors are read only by
-// those who ask for them (tensor.hpp). Whatever is wrong with a file is one Error.
+// Files are mapped into memory, their headers are read and checked as a whole, and numbers of
+// tensors are read only by those who ask for them (tensor.hpp). Whatever is wrong with a file is
+// one Error.
 //
-// An optional header, not part of posenc.hpp; needs nlohmann-json (CMake: link posenc::huggingface) and POSIX.
+// An optional header, not part of posenc.hpp; needs nlohmann-json (CMake: link posenc::huggingface)
+// and POSIX.
 #pragma once
 
 #include <posenc/file/mapping.hpp>
@@ -26,8 +28,8 @@ POSENC_NAMESPACE_BEGIN
 
 namespace safetensors {
 
-/// Views that it hands out (tensors' data) are good as long as the file, and when it is moved from, as long as the one
-/// that it moved to.
+/// Views that it hands out (tensors' data) are good as long as the file, and when it is moved from,
+/// as long as the one that it moved to.
 class File {
  public:
   /// Maps the file. Throws Error where it cannot be read or is not a valid file.
@@ -50,8 +52,8 @@ class File {
 /// The tensors of a file, or of a folder's model.safetensors or model.safetensors.index.json.
 class Model {
  public:
-  /// Throws Error, with the path, where a file cannot be read, where the index names another file than the one that has
-  /// a tensor, and where two files have a tensor of one name.
+  /// Throws Error, with the path, where a file cannot be read, where the index names another file
+  /// than the one that has a tensor, and where two files have a tensor of one name.
   explicit Model(const std::filesystem::path& path) {
     const std::filesystem::path whole = path / "model.safetensors",
                                 index = path / "model.safetensors.index.json";

@@ -6,9 +6,10 @@
 //   {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [begin, end]}, ..., "__metadata__": {texts}}
 //   the bytes of the tensors; here the offsets begin
 //
-// The file is not trusted. The header is read as configurations are (depth, size, keys that stand twice); every tensor
-// must have the bytes that its shape asks for, and all of them together cover the file: in the order of their offsets
-// each begins where the one before it ends. So no byte belongs to two tensors, and none to none.
+// The file is not trusted. The header is read as configurations are (depth, size, keys that stand
+// twice); every tensor must have the bytes that its shape asks for, and all of them together cover
+// the file: in the order of their offsets each begins where the one before it ends. So no byte
+// belongs to two tensors, and none to none.
 //
 // Format: huggingface/safetensors, README.md.
 #pragma once

@@ -2,8 +2,9 @@
 //
 // A tensor as it lies in a safetensors file: its shape, how its numbers are stored, and its bytes.
 //
-// Rows follow each other without gaps: of a shape [a, b, c] with the slowest axis first, a b rows of c numbers. Types
-// that are not floats of 16 or 32 bits are listed, and refused when they are read.
+// Rows follow each other without gaps: of a shape [a, b, c] with the slowest axis first, a b rows
+// of c numbers. Types that are not floats of 16 or 32 bits are listed, and refused when they are
+// read.
 //
 // Types and their bytes: huggingface/safetensors, README.md (Format).
 #pragma once
@@ -49,9 +50,10 @@ struct Tensor {
   return 0;
 }
 
-/// Rows [first_row, first_row + rows) into `out`, row after row, which has exactly rows * row_length() elements.
-/// Exact. Throws Error: for rows that the tensor lacks, for another size of `out`, for a type other than F32, F16 and
-/// BF16, and for a tensor whose bytes do not fit its shape.
+/// Rows [first_row, first_row + rows) into `out`, row after row, which has exactly rows *
+/// row_length() elements. Exact. Throws Error: for rows that the tensor lacks, for another size of
+/// `out`, for a type other than F32, F16 and BF16, and for a tensor whose bytes do not fit its
+/// shape.
 inline void read_rows(const Tensor& tensor, Index first_row, Index rows, std::span<float> out) {
   constexpr std::string_view who = "posenc::safetensors::read_rows";
   const bool f32 = tensor.type == "F32", f16 = tensor.type == "F16";

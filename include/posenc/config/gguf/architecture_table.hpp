@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// What general.architecture says about positions and no key does: which channels make a pair, which layers slide and
-// which do not rotate, what scores are scaled by.
+// What general.architecture says about positions and no key does: which channels make a pair, which
+// layers slide and which do not rotate, what scores are scaled by.
 //
-// The layout is that of the file, not of the checkpoint it was made from: the converter permutes the rows of query and
-// key weights of some architectures (Llama among them), so that pairs lie side by side. An architecture that is not in
-// the table is not guessed.
+// The layout is that of the file, not of the checkpoint it was made from: the converter permutes
+// the rows of query and key weights of some architectures (Llama among them), so that pairs lie
+// side by side. An architecture that is not in the table is not guessed.
 //
 // Source: ggml-org/llama.cpp, src/llama-model.cpp (llama_model_rope_type, load_hparams), src/llama-graph.cpp.
 #pragma once

@@ -2,8 +2,8 @@
 //
 // Keys: the metadata of one architecture ("llama.rope.freq_base"), read within bounds.
 //
-// What is out of bounds is a sentence that names the key; which keys were asked for is remembered, so that those that
-// bear on positions and were not read can be reported.
+// What is out of bounds is a sentence that names the key; which keys were asked for is remembered,
+// so that those that bear on positions and were not read can be reported.
 #pragma once
 
 #include <posenc/gguf/file.hpp>

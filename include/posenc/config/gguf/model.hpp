@@ -4,9 +4,11 @@
 //
 //   heads      attention.head_count, attention.head_count_kv (a number, or one per layer)
 //   head_dim   attention.key_length (latent attention: key_length_mla), else embedding_length / head_count
-//   windows    attention.sliding_window tokens, the query's own included, in all layers but the last of each period; the
-//              period is attention.sliding_window_pattern, or that of the architecture
-//   scale      attention.scale where the file has one, else that of the architecture, else 1/sqrt(head_dim)
+//   windows    attention.sliding_window tokens, the query's own included, in all layers but the last
+//              of each period; the period is attention.sliding_window_pattern, or that of the
+//              architecture
+//   scale      attention.scale where the file has one, else that of the architecture, else
+//              1/sqrt(head_dim)
 #pragma once
 
 #include <posenc/config/gguf/rope.hpp>
@@ -41,6 +43,7 @@ class ModelReader {
   }
 
  private:
+  static constexpr std::size_t most_kinds = 64;
   static constexpr Index most_layers = 1 << 16, most_heads = 1 << 16, widest_head = 1 << 16;
 
   struct Plan {
@@ -116,6 +119,9 @@ class ModelReader {
       const auto known = std::find(kinds.begin(), kinds.end(), plan);
       const auto kind = static_cast<std::size_t>(known - kinds.begin());
       if (known == kinds.end()) {
+        if (kinds.size() == most_kinds)
+          return problems_.add("the ", model_.num_layers, " layers are of more than ", most_kinds,
+                               " kinds, which no model has.");
         kinds.push_back(plan);
         model_.layers.push_back(read_kind(plan));
         if (!problems_.empty()) return;
@@ -187,7 +193,8 @@ class ModelReader {
     if (!architecture_.facts.note.empty()) model_.notes.emplace_back(architecture_.facts.note);
   }
 
-  /// Keys of the rotation that nobody reads are wrong; of the rest llama.cpp reads none for this architecture.
+  /// Keys of the rotation that nobody reads are wrong; of the rest llama.cpp reads none for this
+  /// architecture.
   void report_unread() {
     if (!problems_.empty()) return;
     const bool rotates =

@@ -13,11 +13,12 @@
 //   tensors rope_factors_short, _long        LongRoPE with these lists and A
 //   rope.scaling.type "none"                 none, whatever the factor
 //   "linear", or no type                     PI
-//   "yarn"                                   YaRN of ramp [yarn_beta_fast 32, yarn_beta_slow 1] and A (0.1 ln(factor) + 1);
-//                                            with yarn_log_multiplier the rule of DeepSeek
+//   "yarn"                                   YaRN of ramp [yarn_beta_fast 32, yarn_beta_slow 1] and
+//                                            A (0.1 ln(factor) + 1); with yarn_log_multiplier the
+//                                            rule of DeepSeek
 //
-// YaRN's amplitude is not written into A by ggml's converter: llama.cpp multiplies by it, and cancels the one that is
-// built into ggml's rotation.
+// YaRN's amplitude is not written into A by ggml's converter: llama.cpp multiplies by it, and
+// cancels the one that is built into ggml's rotation.
 //
 // Source: ggml-org/llama.cpp, src/llama-model.cpp and src/llama-context.cpp; ggml-org/ggml, ggml_rope_ext.
 #pragma once
@@ -201,7 +202,8 @@ class RopeReader {
                       " is overwritten by llama.cpp: write rope.scaling.attn_factor.");
     const auto log_multiplier = keys_.number("rope.scaling.yarn_log_multiplier", 0, 1e3);
     if (architecture_.latent && log_multiplier.value_or(0) != 0) {
-      // The converter writes a tenth of mscale_all_dim, and llama.cpp takes mscale to be the same unless it is 1.
+      // The converter writes a tenth of mscale_all_dim, and llama.cpp takes mscale to be the same
+      // unless it is 1.
       yarn.temperature_rule = YaRNTemperature::deepseek;
       yarn.mscale_all_dim = *log_multiplier * 10;
       yarn.mscale = yarn.mscale_all_dim;
