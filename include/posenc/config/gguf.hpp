@@ -33,7 +33,7 @@ namespace gguf {
     file::fail(who,
                name.empty()
                    ? "general.architecture is missing"
-                   : "general.architecture " + file::quoted(name) + " is not in posenc's table",
+                   : "general.architecture " + file::in_quotes(name) + " is not in posenc's table",
                ", so the layout of the rotary pairs is not known, and no key says it.");
   Problems problems;
   const Keys keys(file, name, problems);

@@ -33,7 +33,7 @@ class Mapping {
     if (file.number < 0) fail_with_reason(who, "opened", path);
     struct stat status{};
     if (::fstat(file.number, &status) != 0) fail_with_reason(who, "asked for its size", path);
-    if (!S_ISREG(status.st_mode)) fail(who, quoted(path.string()), " is no ordinary file.");
+    if (!S_ISREG(status.st_mode)) fail(who, in_quotes(path.string()), " is no ordinary file.");
     if (status.st_size == 0) return;
     const auto size = static_cast<std::size_t>(status.st_size);
     void* const pages = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.number, 0);
@@ -67,7 +67,7 @@ class Mapping {
   [[noreturn]] static void fail_with_reason(std::string_view who, const char* what,
                                             const std::filesystem::path& path) {
     const std::string reason = std::generic_category().message(errno);
-    fail(who, quoted(path.string()), " cannot be ", what, ": ", reason, ".");
+    fail(who, in_quotes(path.string()), " cannot be ", what, ": ", reason, ".");
   }
 
   std::span<const std::byte> pages_{};

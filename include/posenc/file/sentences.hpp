@@ -13,8 +13,9 @@ POSENC_NAMESPACE_BEGIN
 
 namespace file {
 
-/// `text` between quotation marks, in at most 80 printable characters.
-[[nodiscard]] inline std::string quoted(std::string_view text) {
+/// `text` between quotation marks, in at most 80 printable characters. (Not `quoted`: std has one, which
+/// a call with a std::string would find.)
+[[nodiscard]] inline std::string in_quotes(std::string_view text) {
   constexpr std::size_t most = 72;  // leaves room for one more character and what surrounds it
   constexpr std::string_view digits = "0123456789abcdef";
   std::string line = "\"";

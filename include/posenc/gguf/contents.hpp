@@ -42,7 +42,7 @@ class Names {
               [&](std::size_t a, std::size_t b) { return name(a) < name(b); });
     for (std::size_t i = 1; i < order_.size(); ++i)
       if (name(order_[i - 1]) == name(order_[i]))
-        fail(reader, "the file has two ", what, " of the name ", quoted(name(order_[i])), ".");
+        fail(reader, "the file has two ", what, " of the name ", in_quotes(name(order_[i])), ".");
   }
 
   template <class Things, class NameOf>
@@ -82,7 +82,7 @@ struct Contents {
 
 [[noreturn]] inline void fail_of_type(std::string_view key, const Value& value,
                                       std::string_view asked) {
-  fail(reader, "key ", quoted(key), " is of the type ", value.written_type(),
+  fail(reader, "key ", in_quotes(key), " is of the type ", value.written_type(),
        " and was asked for as ", asked, ".");
 }
 
@@ -92,7 +92,8 @@ inline std::optional<std::int64_t> integer_of(std::string_view key, const Value&
   return with_number(value.type, value.bytes.data(), [&](auto number) {
     if constexpr (std::is_same_v<decltype(number), std::uint64_t>)
       if (number > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
-        fail(reader, "key ", quoted(key), " is ", number, ", which exceeds what int64 can hold.");
+        fail(reader, "key ", in_quotes(key), " is ", number,
+             ", which exceeds what int64 can hold.");
     return static_cast<std::int64_t>(number);
   });
 }
@@ -105,7 +106,7 @@ inline std::uint64_t alignment_of(const Contents& contents) {
   const std::optional<std::int64_t> alignment = integer_of(key, *value);
   if (!alignment) fail_of_type(key, *value, "an integer");
   if (*alignment <= 0 || !std::has_single_bit(static_cast<std::uint64_t>(*alignment)))
-    fail(reader, "key ", quoted(key), " is ", *alignment, "; it must be a power of two.");
+    fail(reader, "key ", in_quotes(key), " is ", *alignment, "; it must be a power of two.");
   return static_cast<std::uint64_t>(*alignment);
 }
 
@@ -113,7 +114,7 @@ inline void read_magic_and_version(Cursor& file) {
   const std::span<const std::byte> magic = file.take(4, {"the magic number"});
   const std::string_view text(reinterpret_cast<const char*>(magic.data()), magic.size());
   if (text != "GGUF")
-    fail(reader, "this is no GGUF file: it begins with ", quoted(text), ", not with \"GGUF\".");
+    fail(reader, "this is no GGUF file: it begins with ", in_quotes(text), ", not with \"GGUF\".");
   const auto version = file.number<std::uint32_t>({"the version"});
   if (version != 0 && (version & 0xffffU) == 0)
     fail(reader, "the file is big endian (its version reads as ", version,
@@ -129,11 +130,11 @@ inline std::pair<Tensor, std::uint64_t> read_tensor(Cursor& file) {
   const Place place{"the description of tensor", tensor.name};
   const auto axes = file.number<std::uint32_t>(place);
   if (axes < 1 || axes > 4)
-    fail(reader, "tensor ", quoted(tensor.name), " has ", axes, " axes; 1 to 4 are possible.");
+    fail(reader, "tensor ", in_quotes(tensor.name), " has ", axes, " axes; 1 to 4 are possible.");
   for (std::uint32_t axis = 0; axis < axes; ++axis) {
     const auto length = file.number<std::uint64_t>(place);
     if (length > static_cast<std::uint64_t>(std::numeric_limits<Index>::max()))
-      fail(reader, "tensor ", quoted(tensor.name), " has an axis of ", length,
+      fail(reader, "tensor ", in_quotes(tensor.name), " has an axis of ", length,
            " elements, more than can be counted.");
     tensor.shape.push_back(static_cast<Index>(length));
   }
@@ -157,12 +158,12 @@ inline void place_data(std::vector<Tensor>& tensors, const std::vector<std::uint
     const auto known =
         static_cast<std::uint64_t>(bytes_of(reader, tensor.name, tensor.shape, tensor.type));
     if (offsets[i] % alignment != 0)
-      fail(reader, "tensor ", quoted(tensor.name), " has the offset ", offsets[i],
+      fail(reader, "tensor ", in_quotes(tensor.name), " has the offset ", offsets[i],
            ", which is no multiple of the alignment ", alignment, ".");
     // A tensor of unknown size has a byte at least.
     const std::uint64_t least = std::max<std::uint64_t>(known, 1);
     if (offsets[i] > data.size() || least > data.size() - offsets[i])
-      fail(reader, "tensor ", quoted(tensor.name), " needs ",
+      fail(reader, "tensor ", in_quotes(tensor.name), " needs ",
            known == 0 ? "some" : std::to_string(known), " bytes from offset ", offsets[i],
            " on, and the file has ", data.size(), " bytes of tensors.");
     std::uint64_t size = known;

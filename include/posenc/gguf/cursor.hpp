@@ -18,7 +18,7 @@ namespace gguf::detail {
 
 inline constexpr std::string_view reader = "posenc::gguf::File";
 
-using file::fail, file::load, file::quoted;
+using file::fail, file::load, file::in_quotes;
 
 /// What is being read, for sentences: "the value of key" and its name, or only the first.
 struct Place {
@@ -26,7 +26,7 @@ struct Place {
   std::string_view name{};
 
   [[nodiscard]] std::string written() const {
-    return std::string(what) + (name.empty() ? "" : " " + quoted(name));
+    return std::string(what) + (name.empty() ? "" : " " + in_quotes(name));
   }
 };
 

@@ -62,10 +62,10 @@ inline void decode(Type type, const std::byte* from, Index blocks, float* to) {
 inline void check_tensor(const Tensor& tensor) {
   const Index bytes = bytes_of(dequantiser, tensor.name, tensor.shape, tensor.type);
   if (bytes == 0)
-    fail(dequantiser, "tensor ", quoted(tensor.name), " is stored as ", name_of(tensor.type),
+    fail(dequantiser, "tensor ", in_quotes(tensor.name), " is stored as ", name_of(tensor.type),
          "; only F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K and Q6_K can be read.");
   if (std::ssize(tensor.data) != bytes)
-    fail(dequantiser, "tensor ", quoted(tensor.name), " of the shape ", written(tensor.shape),
+    fail(dequantiser, "tensor ", in_quotes(tensor.name), " of the shape ", written(tensor.shape),
          " takes ", bytes, " bytes as ", name_of(tensor.type), ", and has ", tensor.data.size(),
          ".");
 }
@@ -79,12 +79,12 @@ inline void dequantise(const Tensor& tensor, Index first_row, Index rows, std::s
   detail::check_tensor(tensor);
   if (first_row < 0 || rows < 0 || first_row > tensor.rows() || rows > tensor.rows() - first_row)
     detail::fail(detail::dequantiser, rows, " rows from row ", first_row,
-                 " on were asked for of tensor ", detail::quoted(tensor.name), ", which has ",
+                 " on were asked for of tensor ", detail::in_quotes(tensor.name), ", which has ",
                  tensor.rows(), ".");
   const Index length = tensor.row_length();
   if (std::ssize(out) != rows * length)
     detail::fail(detail::dequantiser, rows, " rows of ", length, " elements of tensor ",
-                 detail::quoted(tensor.name), " need as many floats, and out has ", out.size(),
+                 detail::in_quotes(tensor.name), " need as many floats, and out has ", out.size(),
                  ".");
   const Block block = block_of(tensor.type);
   const Index blocks_per_row = length / block.elements;

@@ -127,7 +127,7 @@ class File {
     const Tensor* found = find_tensor(name);
     if (found == nullptr)
       detail::fail(detail::reader, "none of the file's ", contents_.tensors.size(),
-                   " tensors has the name ", detail::quoted(name), ".");
+                   " tensors has the name ", detail::in_quotes(name), ".");
     return *found;
   }
 

@@ -120,7 +120,7 @@ struct Tensor {
 
 namespace detail {
 
-using file::fail, file::quoted;
+using file::fail, file::in_quotes;
 
 [[nodiscard]] inline std::string written(const std::vector<Index>& shape) {
   std::string text = "[";
@@ -134,27 +134,27 @@ using file::fail, file::quoted;
 [[nodiscard]] inline Index bytes_of(std::string_view who, std::string_view name,
                                     const std::vector<Index>& shape, Type type) {
   if (shape.empty() || shape.size() > 4)
-    fail(who, "tensor ", quoted(name), " has ", shape.size(), " axes; 1 to 4 are possible.");
+    fail(who, "tensor ", in_quotes(name), " has ", shape.size(), " axes; 1 to 4 are possible.");
   Index rows = 1, elements = 0, bytes = 0;
   for (std::size_t axis = 0; axis < shape.size(); ++axis) {
     if (shape[axis] <= 0)
-      fail(who, "tensor ", quoted(name), " has the shape ", written(shape),
+      fail(who, "tensor ", in_quotes(name), " has the shape ", written(shape),
            "; every axis must be positive.");
     if (axis > 0 && !multiply(rows, shape[axis], rows))
-      fail(who, "tensor ", quoted(name), " has the shape ", written(shape),
+      fail(who, "tensor ", in_quotes(name), " has the shape ", written(shape),
            ", whose product overflows.");
   }
   if (!multiply(rows, shape.front(), elements))
-    fail(who, "tensor ", quoted(name), " has the shape ", written(shape),
+    fail(who, "tensor ", in_quotes(name), " has the shape ", written(shape),
          ", whose product overflows.");
   const Block block = block_of(type);
   if (block.elements == 0) return 0;
   if (shape.front() % block.elements != 0)
-    fail(who, "tensor ", quoted(name), " has rows of ", shape.front(),
+    fail(who, "tensor ", in_quotes(name), " has rows of ", shape.front(),
          " elements, which is no multiple of the ", block.elements, " elements of a block of ",
          name_of(type), ".");
   if (!multiply(elements / block.elements, block.bytes, bytes))
-    fail(who, "tensor ", quoted(name), " of the shape ", written(shape),
+    fail(who, "tensor ", in_quotes(name), " of the shape ", written(shape),
          " takes more bytes than can be counted.");
   return bytes;
 }

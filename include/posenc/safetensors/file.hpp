@@ -64,7 +64,7 @@ class Model {
     else if (std::filesystem::exists(whole))
       add(whole);
     else
-      file::fail("posenc::safetensors::Model", "the folder ", file::quoted(path.string()),
+      file::fail("posenc::safetensors::Model", "the folder ", file::in_quotes(path.string()),
                  " has neither model.safetensors nor model.safetensors.index.json.");
   }
   Model(Model&&) = default;
@@ -87,7 +87,7 @@ class Model {
     const Tensor* found = find_tensor(name);
     if (found == nullptr)
       file::fail("posenc::safetensors::Model", "none of the ", by_name_.size(),
-                 " tensors has the name ", file::quoted(name), ".");
+                 " tensors has the name ", file::in_quotes(name), ".");
     return *found;
   }
 
@@ -96,24 +96,24 @@ class Model {
     try {
       files_.push_back(std::make_unique<File>(path));
     } catch (const Error& error) {
-      file::fail(detail::reader, file::quoted(path.string()), ": ", error.problems().front());
+      file::fail(detail::reader, file::in_quotes(path.string()), ": ", error.problems().front());
     }
     for (const Tensor& tensor : files_.back()->tensors())
       if (!by_name_.try_emplace(tensor.name, &tensor).second)
-        file::fail(detail::reader, file::quoted(path.string()), " has the tensor ",
-                   file::quoted(tensor.name), ", which another file has, too.");
+        file::fail(detail::reader, file::in_quotes(path.string()), " has the tensor ",
+                   file::in_quotes(tensor.name), ", which another file has, too.");
     return *files_.back();
   }
 
   void add_indexed(const std::filesystem::path& index) {
     const auto refuse = [&](const auto&... parts) {
-      file::fail("posenc::safetensors::Model", file::quoted(index.string()), ": ", parts...);
+      file::fail("posenc::safetensors::Model", file::in_quotes(index.string()), ": ", parts...);
     };
     std::ifstream stream(index, std::ios::binary);
     const std::string text{std::istreambuf_iterator<char>(stream), {}};
     Problems problems;
     const nlohmann::json json = huggingface::parse_text(text, problems);
-    if (!problems.empty()) refuse(file::quoted(problems.sentences().front()), ".");
+    if (!problems.empty()) refuse(file::in_quotes(problems.sentences().front()), ".");
     const auto map = json.is_object() ? json.find("weight_map") : json.end();
     if (!json.is_object() || map == json.end() || !map->is_object())
       refuse("an index must have an object weight_map.");
@@ -122,8 +122,8 @@ class Model {
       const std::string name = at->is_string() ? at->get<std::string>() : "";
       // A file beside the index, and no path that leads elsewhere.
       if (name.empty() || name == ".." || name != std::filesystem::path(name).filename().string())
-        refuse("tensor ", file::quoted(at.key()), " must be in a file of the folder, got ",
-               file::quoted(huggingface::echo(at.value())), ".");
+        refuse("tensor ", file::in_quotes(at.key()), " must be in a file of the folder, got ",
+               file::in_quotes(huggingface::echo(at.value())), ".");
       tensors_of[name].push_back(at.key());
     }
     for (const auto& [name, tensors] : tensors_of) {
@@ -133,9 +133,9 @@ class Model {
       for (const std::string& tensor : tensors)
         if (const Tensor* found = find_tensor(tensor);
             found == nullptr || std::less<>{}(found, first) || !std::less<>{}(found, last))
-          refuse("tensor ", file::quoted(tensor), " is not in ", file::quoted(name), ".");
+          refuse("tensor ", file::in_quotes(tensor), " is not in ", file::in_quotes(name), ".");
       if (shard.tensors().size() != tensors.size())
-        refuse(file::quoted(name), " has ", shard.tensors().size(),
+        refuse(file::in_quotes(name), " has ", shard.tensors().size(),
                " tensors, of which the index names ", tensors.size(), ".");
     }
   }

@@ -31,8 +31,8 @@ inline constexpr std::string_view reader = "posenc::safetensors::File";
 inline Index count_of(const nlohmann::json& value, std::string_view tensor, std::string_view what) {
   if (!value.is_number_unsigned() ||
       value.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<Index>::max()))
-    file::fail(reader, "tensor ", file::quoted(tensor), " has ", what, " of ",
-               file::quoted(huggingface::echo(value)), ", which is no count.");
+    file::fail(reader, "tensor ", file::in_quotes(tensor), " has ", what, " of ",
+               file::in_quotes(huggingface::echo(value)), ", which is no count.");
   return static_cast<Index>(value.get<std::uint64_t>());
 }
 
@@ -40,7 +40,7 @@ inline Index count_of(const nlohmann::json& value, std::string_view tensor, std:
 inline const nlohmann::json& entry_of(const nlohmann::json& tensor, std::string_view name,
                                       const char* key) {
   const auto at = tensor.find(key);
-  if (at == tensor.end()) file::fail(reader, "tensor ", file::quoted(name), " lacks ", key, ".");
+  if (at == tensor.end()) file::fail(reader, "tensor ", file::in_quotes(name), " lacks ", key, ".");
   return *at;
 }
 
@@ -48,36 +48,36 @@ inline const nlohmann::json& entry_of(const nlohmann::json& tensor, std::string_
 inline Tensor tensor_of(const std::string& name, const nlohmann::json& entry,
                         std::span<const std::byte> data) {
   if (!entry.is_object())
-    file::fail(reader, "tensor ", file::quoted(name), " must be an object, got ",
-               file::quoted(huggingface::echo(entry)), ".");
+    file::fail(reader, "tensor ", file::in_quotes(name), " must be an object, got ",
+               file::in_quotes(huggingface::echo(entry)), ".");
   Tensor tensor{.name = name};
   const nlohmann::json& type = entry_of(entry, name, "dtype");
   if (!type.is_string() || bytes_of(type.get_ref<const std::string&>()) == 0)
-    file::fail(reader, "tensor ", file::quoted(name), " has the dtype ",
-               file::quoted(huggingface::echo(type)), ", which is not known here.");
+    file::fail(reader, "tensor ", file::in_quotes(name), " has the dtype ",
+               file::in_quotes(huggingface::echo(type)), ", which is not known here.");
   tensor.type = type.get<std::string>();
   const nlohmann::json& shape = entry_of(entry, name, "shape");
   const nlohmann::json& offsets = entry_of(entry, name, "data_offsets");
   if (!shape.is_array() || !offsets.is_array() || offsets.size() != 2)
-    file::fail(reader, "tensor ", file::quoted(name),
+    file::fail(reader, "tensor ", file::in_quotes(name),
                " must have a list as shape and two data_offsets.");
   Index bytes = bytes_of(tensor.type);
   for (const nlohmann::json& axis : shape) {
     tensor.shape.push_back(count_of(axis, name, "an axis"));
     // (An axis of zero would hide what overflows beside it.)
     if (!multiply(bytes, std::max<Index>(tensor.shape.back(), 1), bytes))
-      file::fail(reader, "tensor ", file::quoted(name),
+      file::fail(reader, "tensor ", file::in_quotes(name),
                  " has a shape of more bytes than can be counted.");
   }
   bytes = tensor.elements() * bytes_of(tensor.type);
   const Index begin = count_of(offsets[0], name, "an offset"),
               end = count_of(offsets[1], name, "an offset");
   if (begin > end || end > std::ssize(data))
-    file::fail(reader, "tensor ", file::quoted(name), " has the data_offsets ", begin, " and ", end,
-               "; they must rise within the ", data.size(), " bytes of tensors.");
+    file::fail(reader, "tensor ", file::in_quotes(name), " has the data_offsets ", begin, " and ",
+               end, "; they must rise within the ", data.size(), " bytes of tensors.");
   if (end - begin != bytes)
-    file::fail(reader, "tensor ", file::quoted(name), " takes ", bytes, " bytes as ", tensor.type,
-               ", and its data_offsets leave ", end - begin, ".");
+    file::fail(reader, "tensor ", file::in_quotes(name), " takes ", bytes, " bytes as ",
+               tensor.type, ", and its data_offsets leave ", end - begin, ".");
   tensor.data = data.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(bytes));
   return tensor;
 }
@@ -87,7 +87,7 @@ inline void check_cover(const std::vector<Tensor>& tensors, std::span<const std:
   const std::byte* end = data.data();
   for (const Tensor& tensor : tensors) {
     if (tensor.data.data() != end)
-      file::fail(reader, "tensor ", file::quoted(tensor.name), " begins at byte ",
+      file::fail(reader, "tensor ", file::in_quotes(tensor.name), " begins at byte ",
                  tensor.data.data() - data.data(), ", and the tensors before it end at byte ",
                  end - data.data(), ": they must neither overlap nor leave gaps.");
     end += tensor.data.size();
@@ -113,7 +113,7 @@ inline std::vector<Tensor> read_header(std::span<const std::byte> file) {
                               static_cast<std::size_t>(length));
   const nlohmann::json header = huggingface::parse_text(text, problems);
   if (!problems.empty())
-    file::fail(reader, "the header is ", file::quoted(problems.sentences().front()), ".");
+    file::fail(reader, "the header is ", file::in_quotes(problems.sentences().front()), ".");
   if (!header.is_object()) file::fail(reader, "the header must be an object.");
   std::vector<Tensor> tensors;
   for (auto at = header.begin(); at != header.end(); ++at)

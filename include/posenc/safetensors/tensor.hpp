@@ -58,19 +58,19 @@ inline void read_rows(const Tensor& tensor, Index first_row, Index rows, std::sp
   constexpr std::string_view who = "posenc::safetensors::read_rows";
   const bool f32 = tensor.type == "F32", f16 = tensor.type == "F16";
   if (!f32 && !f16 && tensor.type != "BF16")
-    file::fail(who, "tensor ", file::quoted(tensor.name), " is stored as ",
-               file::quoted(tensor.type), "; only F32, F16 and BF16 can be read.");
+    file::fail(who, "tensor ", file::in_quotes(tensor.name), " is stored as ",
+               file::in_quotes(tensor.type), "; only F32, F16 and BF16 can be read.");
   const Index bytes = bytes_of(tensor.type);
   if (std::ssize(tensor.data) != tensor.elements() * bytes)
-    file::fail(who, "tensor ", file::quoted(tensor.name), " takes ", tensor.elements() * bytes,
+    file::fail(who, "tensor ", file::in_quotes(tensor.name), " takes ", tensor.elements() * bytes,
                " bytes, and has ", tensor.data.size(), ".");
   if (first_row < 0 || rows < 0 || first_row > tensor.rows() || rows > tensor.rows() - first_row)
     file::fail(who, rows, " rows from row ", first_row, " on were asked for of tensor ",
-               file::quoted(tensor.name), ", which has ", tensor.rows(), ".");
+               file::in_quotes(tensor.name), ", which has ", tensor.rows(), ".");
   const Index count = rows * tensor.row_length();
   if (std::ssize(out) != count)
     file::fail(who, rows, " rows of ", tensor.row_length(), " elements of tensor ",
-               file::quoted(tensor.name), " need as many floats, and out has ", out.size(), ".");
+               file::in_quotes(tensor.name), " need as many floats, and out has ", out.size(), ".");
   const std::byte* from = tensor.data.data() + first_row * tensor.row_length() * bytes;
   if (count == 0) return;
   (f32 ? file::read_f32 : f16 ? file::read_f16 : file::read_bf16)(from, count, out.data());

@@ -202,12 +202,13 @@ class ModelReader {
                     [](const config::LayerKind& kind) { return kind.rotary.has_value(); });
     for (const std::string& key : keys_.unread({"rope."}))
       if (rotates)
-        problems_.add(file::quoted(key), " is not a key that posenc reads for this architecture.");
+        problems_.add(file::in_quotes(key),
+                      " is not a key that posenc reads for this architecture.");
       else
-        model_.notes.push_back("ignored: " + file::quoted(key) + ", since no layer rotates.");
+        model_.notes.push_back("ignored: " + file::in_quotes(key) + ", since no layer rotates.");
     for (const std::string& key : keys_.unread({"sliding_window", "attention.temperature",
                                                 "max_alibi_bias", "key_length", "indexer"}))
-      model_.notes.push_back("ignored: " + file::quoted(key) +
+      model_.notes.push_back("ignored: " + file::in_quotes(key) +
                              ", which llama.cpp does not read for this architecture.");
   }
 

@@ -128,7 +128,7 @@ class RopeReader {
     if (type == "yarn") return read_yarn(rotation, amplitude, layer);
     problems_.require(
         type.empty() || type == "none" || type == "linear", keys_.path("rope.scaling.type"), " = ",
-        file::quoted(type),
+        file::in_quotes(type),
         type == "longrope"
             ? " needs the tensors rope_factors_short.weight and rope_factors_long.weight."
             : " is not one of none, linear, yarn and longrope.");
