@@ -75,7 +75,7 @@ TEST_CASE("what a tokenizer.json has besides is a sentence") {
   refuses("/model/vocab", 3, "model.vocab must be an object.");
   refuses("/model/vocab/!", -1, "the token '!' must have an id below");
   refuses("/model/vocab/!", 1e9, "the token '!' must have an id below");
-  refuses("/model/vocab/!", 3, "two tokens have the id 3.");
+  refuses("/model/vocab/!", 3U, "two tokens have the id 3.");
   refuses("/model/merges", "a b", "model.merges must be a list.");
   refuses("/model/merges/0", json::array({"a", 1}),
           "merge 0 must be a text or two, got [\"a\",1].");

@@ -123,8 +123,10 @@ def make(family):
     first = [i for i in words.encode("a").ids if i not in words.encode("a", add_special_tokens=False).ids]
     tokens = words.encode("The wind came down from the hills, it's late.").ids[:40]
     assert len(tokens) > 20, tokens
+    # Read again: the frequencies of the model that was rounded are rounded, too.
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager")
     with torch.no_grad():
-        logits = model.to(torch.float64)(torch.tensor([tokens])).logits[0][:, ::10]
+        logits = model.eval()(torch.tensor([tokens])).logits[0][:, ::10]
     return {"family": family, "layers": SHAPE["num_hidden_layers"], "first": first, "tokens": tokens, "every": 10,
             "logits": [float(f"{x:.9g}") for x in logits.reshape(-1).tolist()],
             "texts": [{"text": text, "ids": of} for text, of in ids.items()]}

@@ -16,7 +16,7 @@
 //
 // Of a multimodal file the language model's part is read.
 //
-// Needs nlohmann-json (CMake: link posenc::huggingface), as the only header of the library. Rules
+// Needs nlohmann-json (CMake: link posenc::huggingface). Rules
 // and precedence are written where they are applied, in the folder huggingface: rope.hpp,
 // schemes.hpp, layers.hpp; what model_type implies is in architecture_table.hpp.
 #pragma once
