@@ -69,6 +69,7 @@ inline std::optional<Chart> distance_chart(const Comparison& c) {
               false};
   chart.dots = false;
   chart.x_tics = linear_tics(at.target);
+  chart.y_tics = linear_tics(at.trained * 3 / 2);
   chart.y_most = 1.5 * static_cast<double>(at.trained);
   chart.dashed_y = static_cast<double>(at.trained), chart.dashed_name = "trained length";
   const auto grid = distance_grid(at.target);

@@ -40,6 +40,7 @@ struct Chart {
   bool log_y = false;
   bool dots = true;      ///< at the points
   std::string x_tics{};  ///< of gnuplot; empty: at the points of a logarithmic axis, else its own
+  std::string y_tics{};  ///< the same of y; empty: gnuplot's own
   double y_least = -HUGE_VAL, y_most = HUGE_VAL;  ///< what lies beyond is cut off
 };
 
@@ -164,6 +165,7 @@ inline Picture draw_chart(const Chart& wanted, const std::filesystem::path& fold
     picture.line("set xtics ", chart.x_tics);
   else if (chart.log_x)
     picture.line("set xtics ", chart_detail::tics_at_points(chart));
+  if (!chart.y_tics.empty()) picture.line("set ytics ", chart.y_tics);
   picture.line("set xrange [", range.x0, ":", range.x1, "]; set yrange [", range.y0, ":", range.y1,
                "]");
   picture.line("unset key");
