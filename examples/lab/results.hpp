@@ -44,7 +44,6 @@ inline Json as_json(const Line& line) {
   return json;
 }
 inline Line line_of(const Json& json) {
-  using example::real_of;
   Line line{json.at("name"), json.at("seed"), json.at("steps")};
   for (const Json& c : json.at("text")) {
     lab::Curve curve{c.at("length"), c.at("windows"), real_of(c.at("bits")),

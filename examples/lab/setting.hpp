@@ -15,7 +15,7 @@
 
 namespace lab_example {
 
-using example::Json;
+using example::Json, example::real_of;
 
 struct Setting {
   std::string preset = "quick";
