@@ -56,7 +56,8 @@ TEST_CASE("validate: a distance that the regions do not compute") {
   const Said shifted = contradictions(Slower{.shift = 1});
   says(shifted, "distance says ");
   CHECK_THAT(shifted.text, ContainsSubstring(", but region 1 has "));
-  says(contradictions(Slower{.overlap = 2}), "distance says ");  // the map has no step at the window
+  says(contradictions(Slower{.overlap = 2}),
+       "distance says ");  // the map has no step at the window
 }
 
 TEST_CASE("validate: a region that regions() leaves out, by one token") {

@@ -44,7 +44,7 @@ TEST_CASE("validate: one token too few in a tile of none") {
 }
 
 TEST_CASE("validate: both at once are two sentences; other seeds find them too") {
-  for (const std::uint64_t seed : {2, 3, 4, 5})
+  for (const std::uint64_t seed : {2U, 3U, 4U, 5U})
     CHECK(contradictions(Window{.full = 1, .none = -1}, ValidateOptions{.seed = seed}).count == 2);
 }
 

@@ -75,7 +75,7 @@ inline void check_options(const ValidateOptions& options) {
                    "extent must lie within [8, 2^24], got ", options.extent, ".");
   problems.require(options.tiles > 0, "tiles must be positive, got ", options.tiles, ".");
   problems.require(options.shape.num_heads > 0 && options.shape.num_kv_heads > 0 &&
-                       options.shape.head_dim > 0 && options.shape.head_dim % 2 == 0,
+                       options.shape.head_dim >= 0 && options.shape.head_dim % 2 == 0,
                    "the shape must have heads of an even number of channels, got ",
                    options.shape.num_heads, " heads, ", options.shape.num_kv_heads,
                    " key heads and ", options.shape.head_dim, " channels.");

@@ -53,7 +53,7 @@ void validate_buckets(Problems& problems, const S& stage, const ValidateOptions&
 /// The frequencies at many lengths. A type that does not say depends_on_length is evaluated once.
 template <FrequencyTransform C>
 void validate_transform(Problems& problems, const C& component, const ValidateOptions& options) {
-  const Index dim = options.shape.head_dim;
+  const Index dim = options.shape.head_dim > 0 ? options.shape.head_dim : 64;
   const auto at_length = [&](Position length) {
     RotaryState state{
         .inv_freq = geometric_frequencies(10000, dim), .head_dim = dim, .rotary_dim = dim};
