@@ -77,19 +77,26 @@ TEST_CASE("add_positions refuses what does not fit") {
   const TensorView view(x.data(), 3, 1, 4);
   check_refused([&] { add_positions(Counting{5}, view); },
                 "the view is 4 channels wide, but the encoding 5");
-  check_refused([&] { add_positions(Counting{4}, view, std::vector<Position>{1, 2}); },
-                "tokens: got 2 position ids for 3 tokens");
+  check_refused(
+      [&] { add_positions(Counting{4}, view, Positions::borrowed(std::vector<Position>{1, 2})); },
+      "tokens: got 2 position ids for 3 tokens");
   const std::vector<Position> coordinates{1, 2, 3, 4, 5, 6};
   check_refused([&] { add_positions(Counting{4}, view, Positions(coordinates, 2)); },
                 "an embedding has one position per token, got 2 coordinates");
-  check_refused([&] { add_positions(Counting{4}, view, std::vector<double>{0, NAN, 1}); },
-                "positions must lie within +-2^52, got nan");
+  check_refused(
+      [&] {
+        add_positions(Counting{4}, view, Positions::borrowed(std::vector<double>{0, NAN, 1}));
+      },
+      "positions must lie within +-2^52, got nan");
   check_refused([&] { add_positions(Counting{4}, TensorView<float>(nullptr, 3, 1, 4)); },
                 "its data pointer is null");
   check_refused([&] { add_positions(Sinusoidal{.width = 4, .shift = 3}, view); },
                 "shift must be 0");
   check_refused(
-      [&] { add_positions(Sinusoidal{.width = 6, .base = 0}, view, std::vector<double>{1}); },
+      [&] {
+        add_positions(Sinusoidal{.width = 6, .base = 0}, view,
+                      Positions::borrowed(std::vector<double>{1}));
+      },
       "3 problems");
   const LearnedAbsolute two{.table = std::vector<float>(8, 1.0F), .length = 2, .width = 4};
   check_refused([&] { add_positions(two, view); }, "whole positions 0 to 1, got position 2");

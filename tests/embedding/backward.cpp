@@ -163,10 +163,17 @@ TEST_CASE("add_positions_backward: what does not fit is refused, and nothing is 
   says([&] { add_positions_backward(embedding, five, 0, gradient); },
        "whole positions 0 to 3, got position 4");
   says(
-      [&] { add_positions_backward(embedding, view, std::vector<double>{0, 1, 2, 1.5}, gradient); },
+      [&] {
+        add_positions_backward(embedding, view,
+                               Positions::borrowed(std::vector<double>{0, 1, 2, 1.5}), gradient);
+      },
       "whole positions 0 to 3, got position 1.5");
-  says([&] { add_positions_backward(embedding, view, std::vector<Position>{0, 1}, gradient); },
-       "tokens: got 2 position ids for 4 tokens");
+  says(
+      [&] {
+        add_positions_backward(embedding, view, Positions::borrowed(std::vector<Position>{0, 1}),
+                               gradient);
+      },
+      "tokens: got 2 position ids for 4 tokens");
   says([&] { add_positions_backward(embedding, TensorView(d.data(), 2, 1, 5), 0, gradient); },
        "the view is 5 channels wide, but the encoding 4");
   says(
