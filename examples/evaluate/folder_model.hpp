@@ -59,7 +59,7 @@ class FolderReader {
                           {"cannot read " + path.string() + ": no such file, or no permission."});
     Problems problems;
     nlohmann::json read =
-        huggingface::parse_text(std::string{std::istreambuf_iterator<char>(file), {}}, problems);
+        file::parse_text(std::string{std::istreambuf_iterator<char>(file), {}}, problems);
     problems.raise_if_any(path.string());
     return read;
   }
@@ -91,7 +91,7 @@ class FolderReader {
     tied = fields.boolean("tie_word_embeddings").value_or(smol);
     const std::string activation = fields.text("hidden_act").value_or("silu");
     problems.require(activation == "silu", "hidden_act must be silu, got ",
-                     huggingface::shorten(activation), ".");
+                     file::shorten(activation), ".");
     problems.raise_if_any("evaluate");
     return s;
   }

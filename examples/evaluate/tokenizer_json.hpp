@@ -15,7 +15,7 @@
 #include "tokenizer.hpp"
 
 #include <posenc/config/huggingface/fields.hpp>
-#include <posenc/config/huggingface/text.hpp>
+#include <posenc/file/json.hpp>
 
 #include <algorithm>
 #include <cctype>
@@ -205,7 +205,7 @@ class TokenizerFile {
       const std::size_t most = model["vocab"].size() + part("added_tokens").size();
       if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= most)
         return problems_.add("the token ", shown(name), " must have an id below ", most, ", got ",
-                             posenc::huggingface::echo(id), ".");
+                             posenc::file::echo(id), ".");
       const auto at = id.get<std::size_t>();
       if (at >= tokens.size()) tokens.resize(at + 1), known.resize(at + 1);
       problems_.require(!known[at] || tokens[at] == name, "two tokens have the id ", at, ".");
@@ -242,7 +242,7 @@ class TokenizerFile {
           merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string();
       if (!pair && !merge.is_string())
         return problems_.add("merge ", merges.size(), " must be a text or two, got ",
-                             posenc::huggingface::echo(merge), "."),
+                             posenc::file::echo(merge), "."),
                merges;
       merges.push_back(pair ? merge[0].get<std::string>() + " " + merge[1].get<std::string>()
                             : merge.get<std::string>());

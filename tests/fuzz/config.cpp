@@ -166,7 +166,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t coun
   std::string text(reinterpret_cast<const char*>(data + 1), count - 1);
   if ((data[0] & 12U) != 0) text = configuration(bytes, 0).dump();
   posenc::Problems problems;
-  const json config = posenc::huggingface::parse_text(text, problems);
+  const json config = posenc::file::parse_text(text, problems);
   if (problems.empty()) check(config, options, text);
   return 0;
 }

@@ -24,7 +24,7 @@
 #include <posenc/config/explain.hpp>
 #include <posenc/config/huggingface/language_part.hpp>
 #include <posenc/config/huggingface/model.hpp>
-#include <posenc/config/huggingface/text.hpp>
+#include <posenc/file/json.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -58,7 +58,7 @@ inline void raise(const Problems& problems) {
 inline void note_sources(Model& model, const Fields<nlohmann::json>& file, bool is_known,
                          const Options& options) {
   std::vector<std::string> notes;
-  const std::string type = "model_type \"" + shorten(model.model_type) + "\"";
+  const std::string type = "model_type \"" + file::shorten(model.model_type) + "\"";
   if (std::any_of(model.layers.begin(), model.layers.end(),
                   [](const LayerKind& kind) { return kind.rotary.has_value(); }))
     notes.push_back(options.layout ? "layout: as the caller says."
@@ -96,8 +96,8 @@ inline bool depth_at_most(const nlohmann::json& value, std::size_t most) {
   Problems problems;
   problems.require(config.is_object(), "a configuration must be a JSON object, got ",
                    config.type_name(), ".");
-  problems.require(detail::depth_at_most(config, deepest_nesting),
-                   "objects and lists are nested deeper than ", deepest_nesting,
+  problems.require(detail::depth_at_most(config, file::deepest_nesting),
+                   "objects and lists are nested deeper than ", file::deepest_nesting,
                    " levels, which no configuration needs.");
   detail::raise(problems);
   std::vector<std::string> notes;
@@ -109,7 +109,7 @@ inline bool depth_at_most(const nlohmann::json& value, std::size_t most) {
       !file.boolean(file.key_of(spellings::interleaved)))
     problems.add(part.type.empty()
                      ? "model_type is missing"
-                     : "model_type \"" + shorten(part.type) + "\" is not in posenc's table",
+                     : "model_type \"" + file::shorten(part.type) + "\" is not in posenc's table",
                  ", so the layout of the rotary pairs is not known, and the file never says it: ",
                  options.remedies.layout, ".");
   detail::raise(problems);
@@ -134,10 +134,10 @@ inline bool depth_at_most(const nlohmann::json& value, std::size_t most) {
     problems.add("cannot read ", path.string(), ": no such file, or no permission.");
   } else {
     // One byte more than is allowed shows that there are too many.
-    std::string text(largest_file + 1, '\0');
+    std::string text(file::largest_file + 1, '\0');
     file.read(text.data(), static_cast<std::streamsize>(text.size()));
     text.resize(static_cast<std::size_t>(file.gcount()));
-    config = parse_text(text, problems);
+    config = file::parse_text(text, problems);
   }
   try {
     detail::raise(problems);

@@ -112,7 +112,7 @@ class Model {
     std::ifstream stream(index, std::ios::binary);
     const std::string text{std::istreambuf_iterator<char>(stream), {}};
     Problems problems;
-    const nlohmann::json json = huggingface::parse_text(text, problems);
+    const nlohmann::json json = file::parse_text(text, problems);
     if (!problems.empty()) refuse(file::in_quotes(problems.sentences().front()), ".");
     const auto map = json.is_object() ? json.find("weight_map") : json.end();
     if (!json.is_object() || map == json.end() || !map->is_object())
@@ -123,7 +123,7 @@ class Model {
       // A file beside the index, and no path that leads elsewhere.
       if (name.empty() || name == ".." || name != std::filesystem::path(name).filename().string())
         refuse("tensor ", file::in_quotes(at.key()), " must be in a file of the folder, got ",
-               file::in_quotes(huggingface::echo(at.value())), ".");
+               file::in_quotes(file::echo(at.value())), ".");
       tensors_of[name].push_back(at.key());
     }
     for (const auto& [name, tensors] : tensors_of) {

@@ -14,7 +14,7 @@
 // Format: huggingface/safetensors, README.md.
 #pragma once
 
-#include <posenc/config/huggingface/text.hpp>
+#include <posenc/file/json.hpp>
 #include <posenc/safetensors/tensor.hpp>
 
 #include <algorithm>
@@ -32,7 +32,7 @@ inline Index count_of(const nlohmann::json& value, std::string_view tensor, std:
   if (!value.is_number_unsigned() ||
       value.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<Index>::max()))
     file::fail(reader, "tensor ", file::in_quotes(tensor), " has ", what, " of ",
-               file::in_quotes(huggingface::echo(value)), ", which is no count.");
+               file::in_quotes(file::echo(value)), ", which is no count.");
   return static_cast<Index>(value.get<std::uint64_t>());
 }
 
@@ -49,12 +49,12 @@ inline Tensor tensor_of(const std::string& name, const nlohmann::json& entry,
                         std::span<const std::byte> data) {
   if (!entry.is_object())
     file::fail(reader, "tensor ", file::in_quotes(name), " must be an object, got ",
-               file::in_quotes(huggingface::echo(entry)), ".");
+               file::in_quotes(file::echo(entry)), ".");
   Tensor tensor{.name = name};
   const nlohmann::json& type = entry_of(entry, name, "dtype");
   if (!type.is_string() || bytes_of(type.get_ref<const std::string&>()) == 0)
     file::fail(reader, "tensor ", file::in_quotes(name), " has the dtype ",
-               file::in_quotes(huggingface::echo(type)), ", which is not known here.");
+               file::in_quotes(file::echo(type)), ", which is not known here.");
   tensor.type = type.get<std::string>();
   const nlohmann::json& shape = entry_of(entry, name, "shape");
   const nlohmann::json& offsets = entry_of(entry, name, "data_offsets");
@@ -111,7 +111,7 @@ inline std::vector<Tensor> read_header(std::span<const std::byte> file) {
   Problems problems;
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + head,
                               static_cast<std::size_t>(length));
-  const nlohmann::json header = huggingface::parse_text(text, problems);
+  const nlohmann::json header = file::parse_text(text, problems);
   if (!problems.empty())
     file::fail(reader, "the header is ", file::in_quotes(problems.sentences().front()), ".");
   if (!header.is_object()) file::fail(reader, "the header must be an object.");

@@ -63,7 +63,7 @@ void read_axes(const Fields<Json>& fields, const config::Architecture& architect
     if (axes.sections.axes() == 0)
       return problems.add(fields.path("mrope_section"),
                           " must be three whole numbers that sum to the ", pairs,
-                          " rotary pairs, got ", echo(*fields.find("mrope_section")), ".");
+                          " rotary pairs, got ", file::echo(*fields.find("mrope_section")), ".");
   } else {
     const Index sum = std::accumulate(axes.sections.begin(), axes.sections.end(), Index{0});
     if (sum != pairs)

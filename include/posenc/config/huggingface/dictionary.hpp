@@ -68,8 +68,8 @@ template <class Json>
   const Json* scaling = of_file("rope_scaling");
   if (scaling != nullptr && scaling->empty()) scaling = nullptr;
   if (parameters != nullptr && scaling != nullptr && !detail::agree(*parameters, *scaling))
-    problems.add("rope_parameters and rope_scaling contradict each other, ", echo(*parameters),
-                 " and ", echo(*scaling), ": keep rope_parameters.");
+    problems.add("rope_parameters and rope_scaling contradict each other, ",
+                 file::echo(*parameters), " and ", file::echo(*scaling), ": keep rope_parameters.");
   RopeDictionary<Json> chosen;
   chosen.json = parameters != nullptr ? parameters : scaling;
   chosen.name = parameters == nullptr && scaling != nullptr ? "rope_scaling" : "rope_parameters";
@@ -84,10 +84,11 @@ template <class Json>
       kinds += is_layer_label(at.key());
       const auto entry = entries.emplace(current_name(at.key()), at.key()).first;
       problems.require(detail::agree(chosen.json->at(entry->second), *at), chosen.name, ".",
-                       shorten(entry->second), " and ", chosen.name, ".", shorten(at.key()),
+                       file::shorten(entry->second), " and ", chosen.name, ".",
+                       file::shorten(at.key()),
                        " are one kind of layer and contradict each other: keep one.");
       problems.require(!is_layer_label(at.key()) || at->is_null() || at->is_object(), chosen.name,
-                       ".", at.key(), " must be an object, got ", echo(*at), ".");
+                       ".", at.key(), " must be an object, got ", file::echo(*at), ".");
     }
   chosen.per_layer = kinds != 0;
   problems.require(kinds == 0 || kinds == keys, chosen.name,

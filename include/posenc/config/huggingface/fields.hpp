@@ -10,9 +10,9 @@
 // One thing may have several spellings (spellings.hpp). All that are present must agree.
 #pragma once
 
-#include <posenc/config/huggingface/echo.hpp>
 #include <posenc/config/huggingface/spellings.hpp>
 #include <posenc/core/problems.hpp>
+#include <posenc/file/echo.hpp>
 
 #include <cmath>
 #include <map>
@@ -140,8 +140,8 @@ class Fields {
       if (first.empty()) {
         first = name;
       } else if (object_->at(first) != *value) {
-        problems_->add(path(first), " = ", echo(object_->at(first)), " and ", path(name), " = ",
-                       echo(*value), " contradict each other: keep one.");
+        problems_->add(path(first), " = ", file::echo(object_->at(first)), " and ", path(name),
+                       " = ", file::echo(*value), " contradict each other: keep one.");
         bad_.insert(first);
       }
     }
@@ -173,7 +173,7 @@ class Fields {
   [[nodiscard]] std::string taken_defaults() const {
     std::string all;
     for (const auto& [key, value] : taken_)
-      all += (all.empty() ? "" : ", ") + key + " = " + echo(*value);
+      all += (all.empty() ? "" : ", ") + key + " = " + file::echo(*value);
     return all;
   }
 
@@ -204,7 +204,7 @@ class Fields {
 
   std::nullopt_t wrong(const std::string& key, const Json& value, std::string_view expected) const {
     if (bad_.insert(key).second)
-      problems_->add(path(key), " must be ", expected, ", got ", echo(value), ".");
+      problems_->add(path(key), " must be ", expected, ", got ", file::echo(value), ".");
     return std::nullopt;
   }
 

@@ -72,13 +72,13 @@ class HeadReader {
       // A list of one would pass for a number.
       const std::string layers = file_.key_of(spellings::layers);
       const Json* given = list.size() == 1 ? file_.find(layers) : nullptr;
-      problems_.require(given == nullptr || *given == 1, file_.path(key), " = ", echo(*value),
+      problems_.require(given == nullptr || *given == 1, file_.path(key), " = ", file::echo(*value),
                         " is for one layer, but ", layers, " is ",
-                        given == nullptr ? "" : echo(*given), ".");
+                        given == nullptr ? "" : file::echo(*given), ".");
       return list;
     }
     problems_.add(file_.path(key), " must be a number or a list of numbers between 1 and ",
-                  most_heads, ", got ", echo(*value), ".");
+                  most_heads, ", got ", file::echo(*value), ".");
     file_.mark_bad(key);
     return {};
   }

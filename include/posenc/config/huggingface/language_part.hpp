@@ -71,13 +71,14 @@ template <class Json>
          {"thinker_config", "vlm_config", "text_config", "llm_config", "language_config"}) {
       const auto at = outer.find(name);
       if (at == outer.end() || at->is_null()) continue;
-      problems.require(at->is_object(), name, " must be an object, got ", echo(*at), ".");
+      problems.require(at->is_object(), name, " must be an object, got ", file::echo(*at), ".");
       if (!at->is_object()) continue;
       if (chosen.empty())
         chosen = name;
       else
-        problems.require(outer.at(chosen) == *at, chosen, " = ", echo(outer.at(chosen)), " and ",
-                         name, " = ", echo(*at), " are two language parts: keep one.");
+        problems.require(outer.at(chosen) == *at, chosen, " = ", file::echo(outer.at(chosen)),
+                         " and ", name, " = ", file::echo(*at),
+                         " are two language parts: keep one.");
     }
     if (chosen.empty()) break;
     const Json& inner = outer.at(chosen);
@@ -91,14 +92,14 @@ template <class Json>
       for (const char* key :
            {"rope_theta", "rope_scaling", "rope_parameters", "max_position_embeddings"})
         if (at.key() == key && both && *at != *within && !has_own)
-          problems.add(key, " = ", echo(*at), " and ", chosen, ".", key, " = ", echo(*within),
-                       " contradict each other.");
+          problems.add(key, " = ", file::echo(*at), " and ", chosen, ".", key, " = ",
+                       file::echo(*within), " contradict each other.");
       if (!at->is_null() && at.key() != chosen && within == inner.end() &&
           bears_on_positions(at.key()))
         beside += (beside.empty() ? "" : ", ") + at.key();
     }
     if (!beside.empty())
-      notes.push_back("not of " + chosen + ", and so not read: " + shorten(beside) + ".");
+      notes.push_back("not of " + chosen + ", and so not read: " + file::shorten(beside) + ".");
     std::string type = detail::type_of(inner, problems);
     if (type.empty()) type = detail::type_within(part.type);
     if (type.empty()) type = part.type;

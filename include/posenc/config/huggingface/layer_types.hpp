@@ -160,7 +160,7 @@ class LayerTypeReader {
     for (std::size_t layer = 0; layer < types.size(); ++layer) {
       const std::string now = current_name(types[layer]);
       if (find_layer_type(now) == nullptr) {
-        problems_.add(key, "[", layer, "] = ", echo(Json(types[layer])),
+        problems_.add(key, "[", layer, "] = ", file::echo(Json(types[layer])),
                       " is not a kind of layer that posenc can express: full_attention, "
                       "sliding_attention, chunked_attention, indexed_attention, hybrid, "
                       "linear_attention, mamba, conv, mlp, moe.");
@@ -178,7 +178,7 @@ class LayerTypeReader {
       if (letter != '|') {
         const std::size_t at = std::string_view("M*E-").find(letter);
         if (at == std::string_view::npos) {
-          problems_.add("hybrid_override_pattern = \"", shorten(pattern),
+          problems_.add("hybrid_override_pattern = \"", file::shorten(pattern),
                         "\" has a letter that is none of M (mamba), * (attention), E, - (MLP): \"",
                         std::string(1, letter), "\".");
           return {};
@@ -186,7 +186,7 @@ class LayerTypeReader {
         constexpr const char* names[] = {"linear_attention", "full_attention", "moe", "mlp"};
         types.emplace_back(names[at]);
       }
-    problems_.require(!types.empty(), "hybrid_override_pattern = \"", shorten(pattern),
+    problems_.require(!types.empty(), "hybrid_override_pattern = \"", file::shorten(pattern),
                       "\" has no layers.");
     return types;
   }
@@ -208,7 +208,7 @@ class LayerTypeReader {
       }
     if (!is_right) {
       problems_.add("attention_types must be lists of names with a number of repetitions, got ",
-                    echo(*groups), ".");
+                    file::echo(*groups), ".");
       return {};
     }
     return named(std::move(types), "attention_types");

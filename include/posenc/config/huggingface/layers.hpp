@@ -91,14 +91,14 @@ class LayerPlanner {
     if (architecture_.windows == ignored &&
         (!architecture_.hybrid || file_.peek("layer_types") == nullptr)) {
       if (const Json* window = file_.peek(key))
-        notes_.push_back(sentence("ignored: ", key, " = ", echo(*window), ", which the code of ",
-                                  model_type_, " does not read."));
+        notes_.push_back(sentence("ignored: ", key, " = ", file::echo(*window),
+                                  ", which the code of ", model_type_, " does not read."));
       return;
     }
     if (!is_on) {
       if (const Json* window = file_.find(key); window != nullptr && *window != 0)
         notes_.push_back(
-            sentence(key, " = ", echo(*window), " is off: use_sliding_window is not true."));
+            sentence(key, " = ", file::echo(*window), " is off: use_sliding_window is not true."));
       return;
     }
     window_ = file_.integer(key, 1, most_tokens).value_or(0);
@@ -189,7 +189,7 @@ class LayerPlanner {
     const std::string period = file_.text(key).value_or("");
     if (period.empty() || period.find_first_not_of("LG") != std::string::npos) {
       problems_.add(key, " must be a number or letters L (local) and G (global), got \"",
-                    shorten(period), "\".");
+                    file::shorten(period), "\".");
       return {};
     }
     for (std::size_t i = 0; i < types.size(); ++i)

@@ -28,7 +28,7 @@ class ModelReader {
         options_(options), problems_(problems) {}
 
   [[nodiscard]] config::Model read() {
-    model_.model_type = shorten(model_type_);
+    model_.model_type = file::shorten(model_type_);
     if (architecture_.kind == config::PositionKind::refused) {
       problems_.add("model_type \"", model_type_, "\" cannot be expressed: ", architecture_.why,
                     ".");
@@ -53,7 +53,7 @@ class ModelReader {
   void refuse_unsupported() {
     const Json* both = file_.find("use_bidirectional_attention");
     problems_.require(both == nullptr || *both == Json(false) || *both == Json("vision"),
-                      "use_bidirectional_attention = ", both == nullptr ? "" : echo(*both),
+                      "use_bidirectional_attention = ", both == nullptr ? "" : file::echo(*both),
                       ": attention to later tokens is not supported here.");
     problems_.require(file_.boolean("is_causal").value_or(true) || sees_both_ways(),
                       "is_causal = false: attention to later tokens is not supported here.");
@@ -66,7 +66,7 @@ class ModelReader {
                           (rotates ? type->starts_with("rope") || type->starts_with("rot")
                                    : kind_ != config::PositionKind::learned ||
                                          *type == "absolute" || *type == "learned_absolute"),
-                      "position_embedding_type = \"", shorten(type.value_or("")),
+                      "position_embedding_type = \"", file::shorten(type.value_or("")),
                       "\", but model_type says ", rotates ? "rotary" : "absolute", ".");
     problems_.require(kind_ != config::PositionKind::rotary || !file_.flag("alibi"),
                       "alibi = true, but model_type says rotary.");
@@ -124,7 +124,7 @@ class ModelReader {
     for (auto at = dict_.json->begin(); at != dict_.json->end(); ++at) {
       const auto uses = [&](const LayerPlan& kind) { return kind.type == current_name(at.key()); };
       if (at->is_null() || std::any_of(kinds.begin(), kinds.end(), uses)) continue;
-      const std::string text = sentence(dict_.name, ".", at.key(), " = ", echo(*at),
+      const std::string text = sentence(dict_.name, ".", at.key(), " = ", file::echo(*at),
                                         " is for a kind of layer that there is not");
       if (is_known_ || options_.ignore_unknown_keys)
         model_.notes.push_back("ignored: " + text + ".");
@@ -193,13 +193,13 @@ class ModelReader {
   }
 
   void override_heads(const std::string& layer, const Json& values, std::vector<LayerPlan>& plans) {
-    const std::string where = "per_layer_config." + shorten(layer);
+    const std::string where = "per_layer_config." + file::shorten(layer);
     Index number = -1;
     if (!layer.empty() && layer.size() < 6 &&
         layer.find_first_not_of("0123456789") == std::string::npos)
       number = std::stol(layer);
     if (number < 0 || number >= std::ssize(plans) || !values.is_object())
-      return problems_.add(where, " = ", echo(values), " must be an object for one of the ",
+      return problems_.add(where, " = ", file::echo(values), " must be an object for one of the ",
                            plans.size(), " layers.");
     LayerPlan& plan = plans[static_cast<std::size_t>(number)];
     const Fields<Json> fields(values, where, problems_);
@@ -211,8 +211,9 @@ class ModelReader {
                       ".num_key_value_heads = ", plan.num_kv_heads, " must divide the ",
                       plan.num_heads, " heads.");
     for (const std::string& key : fields.unused())
-      problems_.require(!bears_on_positions(key), where, ".", shorten(key), " = ",
-                        echo(values.at(key)), " is not a key that posenc reads of a single layer.");
+      problems_.require(!bears_on_positions(key), where, ".", file::shorten(key), " = ",
+                        file::echo(values.at(key)),
+                        " is not a key that posenc reads of a single layer.");
   }
 
   config::Rotation read_rotation(const std::string& type, config::LayerKind& layer) {
@@ -223,8 +224,10 @@ class ModelReader {
       const Json* local = file_.peek(local_key);
       if (type == "sliding_attention" && local != nullptr && entry != nullptr &&
           entry->is_object() && entry->contains("rope_theta") && entry->at("rope_theta") != *local)
-        problems_.add(dict_.name, ".sliding_attention.rope_theta = ", echo(entry->at("rope_theta")),
-                      " and ", local_key, " = ", echo(*local), " contradict each other: keep one.");
+        problems_.add(dict_.name,
+                      ".sliding_attention.rope_theta = ", file::echo(entry->at("rope_theta")),
+                      " and ", local_key, " = ", file::echo(*local),
+                      " contradict each other: keep one.");
       const bool has_own =
           type == "sliding_attention" &&
           (architecture_.local == config::LocalRope::own_base || (!is_known_ && local != nullptr));
@@ -265,8 +268,8 @@ class ModelReader {
     const Json* known = file_.class_value("rope_theta");
     const Json* given = file_.peek("rope_theta");
     if (known != nullptr && given != nullptr && *known != *given)
-      problems_.add("rope_theta = ", echo(*given), ": the code takes it for full layers and ",
-                    echo(*known),
+      problems_.add("rope_theta = ", file::echo(*given), ": the code takes it for full layers and ",
+                    file::echo(*known),
                     " for sliding ones; write rope_parameters with a dictionary for each.");
   }
 

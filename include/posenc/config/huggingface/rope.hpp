@@ -135,8 +135,8 @@ class RopeReader {
   std::string read_type(const Fields<Json>& fields) {
     const auto type = fields.text("rope_type"), legacy = fields.text("type");
     if (type && legacy && resolve_alias(*type) != resolve_alias(*legacy))
-      problems_.add(fields.path("rope_type"), " = \"", shorten(*type), "\" and ",
-                    fields.path("type"), " = \"", shorten(*legacy),
+      problems_.add(fields.path("rope_type"), " = \"", file::shorten(*type), "\" and ",
+                    fields.path("type"), " = \"", file::shorten(*legacy),
                     "\" contradict each other: keep rope_type.");
     if (legacy == "mrope" && fields.peek("mrope_section") == nullptr &&
         architecture_.sections.axes() == 0)
@@ -145,7 +145,7 @@ class RopeReader {
       for (const char* scaling :
            {"factor", "alpha", "short_factor", "long_factor", "low_freq_factor"})
         if (fields.find(scaling) != nullptr) {
-          problems_.add(fields.path(scaling), " = ", echo(*fields.find(scaling)),
+          problems_.add(fields.path(scaling), " = ", file::echo(*fields.find(scaling)),
                         " is given, but neither rope_type nor type says of which "
                         "scheme: add rope_type.");
           break;

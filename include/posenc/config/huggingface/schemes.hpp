@@ -81,7 +81,7 @@ class SchemeReader {
                                            .exponent = mixed.value_or(NTK{}.exponent)}};
     } else {
       problems_.add(dict_.path(dict_.has("rope_type") ? "rope_type" : "type"), " = \"",
-                    shorten(type),
+                    file::shorten(type),
                     "\" is not a scheme that posenc knows: default, "
                     "linear, dynamic, yarn, longrope, llama3, proportional, ntk.");
     }

@@ -109,7 +109,7 @@ void find_telling(const std::string& key, const std::string& path, const Json& v
     if (!says_nothing(key, value)) found(path, value);
   } else if (value.is_object() && !has_any(to_lower(key), harmless_words)) {
     for (auto at = value.begin(); at != value.end(); ++at)
-      find_telling(at.key(), path + "." + shorten(at.key()), *at, found);
+      find_telling(at.key(), path + "." + file::shorten(at.key()), *at, found);
   }
 }
 
@@ -122,18 +122,18 @@ void report_unused(const Fields<Json>& file, bool is_known, const Options& optio
   std::string listed;
   const auto report = [&](const std::string& path, const Json& value) {
     if (!is_known && !options.ignore_unknown_keys)
-      problems.add(path, " = ", echo(value),
+      problems.add(path, " = ", file::echo(value),
                    " bears on attention, and what it does in this model_type is not known: ",
                    options.remedies.ignore_unknown_keys, " to go on without it.");
     else
-      listed += (listed.empty() ? "" : ", ") + path + " = " + echo(value);
+      listed += (listed.empty() ? "" : ", ") + path + " = " + file::echo(value);
   };
   for (const std::string& key : file.unused())
-    detail::find_telling(key, file.path(shorten(key)), file.json().at(key), report);
+    detail::find_telling(key, file.path(file::shorten(key)), file.json().at(key), report);
   if (const Json* dict = file.peek("attn_config"); dict != nullptr && file.was_read("attn_config"))
     for (auto at = dict->begin(); dict->is_object() && at != dict->end(); ++at)
       if (!detail::has_any(at.key(), detail::read_of_attn_config))
-        detail::find_telling(at.key(), "attn_config." + shorten(at.key()), *at, report);
+        detail::find_telling(at.key(), "attn_config." + file::shorten(at.key()), *at, report);
   if (!listed.empty())
     notes.push_back((is_known ? "not read by posenc: " : "ignored, as the caller says: ") + listed +
                     ".");
@@ -154,12 +154,12 @@ void report_unused_of_scheme(const Fields<Json>& fields, const std::string& type
       "llama_4_scaling_beta"};
   // clang-format on
   for (const std::string& key : fields.unused()) {
-    const std::string value = echo(fields.json().at(key));
+    const std::string value = file::echo(fields.json().at(key));
     if (known.contains(key) || options.ignore_unknown_keys)
-      notes.push_back("ignored: " + fields.path(shorten(key)) + " = " + value +
-                      ", which rope_type \"" + shorten(type) + "\" does not read.");
+      notes.push_back("ignored: " + fields.path(file::shorten(key)) + " = " + value +
+                      ", which rope_type \"" + file::shorten(type) + "\" does not read.");
     else
-      problems.add(fields.path(shorten(key)), " = ", value,
+      problems.add(fields.path(file::shorten(key)), " = ", value,
                    " is not a key that posenc knows: correct the spelling, or ",
                    options.remedies.ignore_unknown_keys, ".");
   }

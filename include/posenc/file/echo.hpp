@@ -12,7 +12,7 @@
 #include <string_view>
 
 POSENC_NAMESPACE_BEGIN
-namespace huggingface {
+namespace file {
 
 inline constexpr std::size_t longest_echo = 72;
 
@@ -70,5 +70,5 @@ template <class Json>
   return shorten(out);
 }
 
-}  // namespace huggingface
+}  // namespace file
 POSENC_NAMESPACE_END

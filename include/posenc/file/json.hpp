@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// parse_text: the bytes of a config.json as JSON, as Python reads and writes them.
+// parse_text: the bytes of a file as JSON, as Python reads and writes them.
 //
 //   Infinity, -Infinity, NaN   as Python writes them: the strings "Infinity", ..., so that they are
 //                              wrong only where a number is needed
@@ -10,8 +10,8 @@
 //   size                       at most largest_file
 #pragma once
 
-#include <posenc/config/huggingface/echo.hpp>
 #include <posenc/core/problems.hpp>
+#include <posenc/file/echo.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -19,7 +19,7 @@
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
-namespace huggingface {
+namespace file {
 
 inline constexpr std::size_t largest_file = std::size_t{32} << 20;
 inline constexpr std::size_t deepest_nesting = 64;
@@ -165,5 +165,5 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   return builder.take();
 }
 
-}  // namespace huggingface
+}  // namespace file
 POSENC_NAMESPACE_END
