@@ -54,7 +54,7 @@ TEST_CASE("add_positions_backward: rows of the table gather the tokens that read
   // [heads][tokens][width]: two rows a token.
   const std::vector<float> d{1, 2, 10, 20, 100, 200, 3, 4, 30, 40, 300, 400};
   const auto view = TensorView<const float>::head_major(d.data(), 2, 3, 2);
-  CHECK(gradient_of(embedding, view, std::vector<Position>{3, 0, 3}) ==
+  CHECK(gradient_of(embedding, view, Positions::borrowed(std::vector<Position>{3, 0, 3})) ==
         std::vector<double>{0, 0, 160, 240, 0, 0, 0, 0, 1616, 2424});
   CHECK(gradient_of(embedding, view, 1) ==
         std::vector<double>{0, 0, 0, 0, 16, 24, 160, 240, 1600, 2400});
