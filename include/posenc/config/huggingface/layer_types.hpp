@@ -7,96 +7,22 @@
 //   hybrid_override_pattern        a letter per layer: M mamba, * attention, E experts, - MLP
 //   attention_types                [[["global", "local"], 6]] (GPT-Neo)
 //   attn_type_list                 1 attends, 0 is linear (MiniMax)
-//   linear_attn_config             full_attn_layers, counted from 1 (Kimi Linear)
+//   linear_attn_config             kda_layers and full_attn_layers, counted from 1 (Kimi Linear)
 //   attn_layer_indices, full_attn_idxs              the layers that attend
 //   cross_attention_layers                          the layers that look elsewhere (Llama 3.2 Vision)
 //   attn_layer_period, attn_layer_offset            every n-th attends (Jamba)
 //   layer_group_size                                the last of each group attends (Ling)
 //
-// Some names are older or narrower words for others: `attention` is full_attention, `mamba` and
-// `recurrent` are linear_attention, `deepseek_sparse_attention` is indexed_attention.
+// What the names mean is in layer_names.hpp.
 #pragma once
 
 #include <posenc/config/huggingface/fields.hpp>
+#include <posenc/config/huggingface/layer_names.hpp>
 
 #include <algorithm>
 
 POSENC_NAMESPACE_BEGIN
 namespace huggingface {
-
-/// What a kind of layer is to attention.
-struct LayerTypeRow {
-  std::string_view name;
-  char letter;   ///< in a string with a letter per layer
-  bool attends;  ///< has self-attention, perhaps beside something else
-  bool slides;   ///< within a window
-};
-
-inline constexpr LayerTypeRow layer_type_rows[] = {
-    {"full_attention", 'F', true, false},
-    {"sliding_attention", 'S', true, true},
-    {"chunked_attention", 'C', true, false},
-    {"indexed_attention", 'I', true, false},  // some keys of all, chosen by the model
-    {"hybrid", 'H', true, false},             // attention beside a recurrence
-    {"hybrid_sliding", 'h', true, true},
-    {"linear_attention", 'L', false, false},
-    {"conv", 'V', false, false},
-    {"moe", 'E', false, false},
-    {"mlp", 'M', false, false},
-    {"no_op", 'N', false, false},
-    {"cross_attention", 'X', false, false},
-};
-
-[[nodiscard]] inline const LayerTypeRow* find_layer_type(std::string_view name) {
-  for (const LayerTypeRow& row : layer_type_rows)
-    if (row.name == name) return &row;
-  return nullptr;
-}
-
-/// The name of today for a name that a file may have.
-[[nodiscard]] inline std::string current_name(const std::string& name) {
-  constexpr std::pair<std::string_view, std::string_view> older[] = {
-      {"attention", "full_attention"},
-      {"global", "full_attention"},
-      {"global_attention", "full_attention"},
-      {"local", "sliding_attention"},
-      {"local_attention", "sliding_attention"},
-      {"mamba", "linear_attention"},
-      {"mamba2", "linear_attention"},
-      {"recurrent", "linear_attention"},
-      {"short_conv", "conv"},
-      {"deepseek_sparse_attention", "indexed_attention"},
-      {"noop", "no_op"},
-  };
-  for (const auto& [old, now] : older)
-    if (old == name) return std::string(now);
-  return name;
-}
-
-struct LayerPlan {
-  std::string type = "full_attention";  ///< as in layer_types, by its name of today
-  bool rotates = true;
-  Index num_heads = 0, num_kv_heads = 0, head_dim = 0;
-
-  friend bool operator==(const LayerPlan&, const LayerPlan&) = default;
-  [[nodiscard]] bool attends() const { return is(&LayerTypeRow::attends); }
-  [[nodiscard]] bool slides() const { return is(&LayerTypeRow::slides); }
-  [[nodiscard]] std::string name() const {
-    if (rotates || !attends()) return type;
-    return type == "full_attention" ? "no_rope" : type + "_no_rope";
-  }
-
- private:
-  [[nodiscard]] bool is(bool LayerTypeRow::* property) const {
-    const LayerTypeRow* row = find_layer_type(type);
-    return row != nullptr && row->*property;
-  }
-};
-
-/// Keys under which a dictionary of rotary parameters may have a dictionary per kind of layer.
-[[nodiscard]] inline bool is_layer_label(const std::string& name) {
-  return find_layer_type(current_name(name)) != nullptr || name == "main" || name == "compress";
-}
 
 template <class Json>
 class LayerTypeReader {
@@ -113,8 +39,7 @@ class LayerTypeReader {
     if (has("attention_types")) return repeated();
     if (has("attn_type_list")) return marked();
     if (const Json* linear = file_.peek("linear_attn_config"))
-      if (linear->is_object() && linear->contains("full_attn_layers") && has("linear_attn_config"))
-        return kimi(*linear, count);
+      if (linear->is_object() && linear->contains("full_attn_layers")) return kimi(*linear, count);
     if (count <= 0) return {};
     if (has("block_types")) return periodic(count);
     if (has("attn_layer_indices"))
@@ -223,18 +148,29 @@ class LayerTypeReader {
     return types;
   }
 
+  /// The layers that attend, and perhaps the others: every layer is in one of two lists.
   std::vector<std::string> kimi(const Json& linear, Index count) {
-    file_.mark_used("linear_attn_config");
-    const Fields<Json> fields(linear, "linear_attn_config", problems_);
+    file_.mark_used(source_ = "linear_attn_config");
+    const Fields<Json> fields(linear, source_, problems_);
     const auto full = fields.numbers("full_attn_layers").value_or(std::vector<double>{});
-    Index last = count;
-    if (last <= 0)
-      for (const auto* key : {"full_attn_layers", "kda_layers"})
-        for (const double layer : fields.numbers(key).value_or(std::vector<double>{}))
-          if (layer <= static_cast<double>(most_layers))
-            last = std::max(last, static_cast<Index>(layer));
-    return place(full, "linear_attn_config.full_attn_layers", 1, last, "linear_attention",
-                 "full_attention");
+    const auto kda = fields.numbers("kda_layers");
+    if (count <= 0)
+      for (const auto& list : {full, kda.value_or(full)})
+        for (const double layer : list)
+          count = std::max(count, static_cast<Index>(std::clamp<double>(layer, 0, most_layers)));
+    auto types = place(full, fields.path("full_attn_layers"), 1, count, "linear_attention",
+                       "full_attention");
+    if (!kda || types.empty()) return types;
+    const auto others =
+        place(*kda, fields.path("kda_layers"), 1, count, "full_attention", "linear_attention");
+    for (std::size_t i = 0; i < others.size(); ++i)
+      if (types[i] != others[i]) {
+        problems_.add("linear_attn_config has layer ", i + 1, " in ",
+                      types[i] == "full_attention" ? "both" : "neither",
+                      " of kda_layers and full_attn_layers: it must be in one.");
+        return {};
+      }
+    return types;
   }
 
   std::vector<std::string> indexed(const char* key, Index count, const char* others,
@@ -242,8 +178,8 @@ class LayerTypeReader {
     return place(file_.numbers(key).value_or(std::vector<double>{}), key, 0, count, others, these);
   }
 
-  std::vector<std::string> place(const std::vector<double>& layers, const char* key, Index first,
-                                 Index count, const char* others, const char* these) {
+  std::vector<std::string> place(const std::vector<double>& layers, const std::string& key,
+                                 Index first, Index count, const char* others, const char* these) {
     std::vector<std::string> types(static_cast<std::size_t>(std::max<Index>(count, 0)), others);
     for (const double layer : layers) {
       const double at = layer - static_cast<double>(first);

@@ -261,8 +261,12 @@ class LayerPlanner {
   void finish_rotation(std::vector<LayerPlan>& plans) {
     using enum config::NoPERule;
     const auto rule = architecture_.nope;
+    if (rule == mla_use_nope)
+      problems_.require(file_.boolean("mla_use_nope").value_or(true),
+                        "mla_use_nope = false is not supported: no code of ", model_type_,
+                        " rotates.");
     const bool none =
-        rule == always || (rule == mla_use_nope && file_.boolean("mla_use_nope").value_or(true)) ||
+        rule == always || rule == mla_use_nope ||
         (rule == unless_rope && file_.text("position_embedding_type").value_or("") != "rope");
     for (LayerPlan& plan : plans) {
       if (none) plan.rotates = false;
