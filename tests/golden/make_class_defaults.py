@@ -11,7 +11,8 @@ HEAD = """// SPDX-License-Identifier: MIT
 //
 // Written by tests/golden/make_class_defaults.py; not by hand. Rows of the model types of the table of
 // architectures, and of multimodal types the type of their language part. `default_layers` has a letter
-// per layer (layer_types.hpp), repeated, or after '!' for exactly so many layers.
+// per layer (layer_types.hpp), repeated, or after '!' for exactly so many layers. Rows of types whose code
+// comes with their checkpoints have what that code fills in.
 #pragma once
 
 #include <posenc/core/types.hpp>
@@ -46,8 +47,11 @@ TAIL = """};
 }  // namespace huggingface
 POSENC_NAMESPACE_END
 """
-# Of types whose code comes with their checkpoints.
-OWN_CODE = {"chatglm": {"partial_rotary_factor": 0.5}}
+# Of types whose code comes with their checkpoints (tests/config/own_code.hpp says which it is).
+OWN_CODE = {"chatglm": {"partial_rotary_factor": 0.5, "multi_query_group_num": 1},
+            "RefinedWeb": {"multi_query": False}, "RefinedWebModel": {"multi_query": False},
+            "minimax_text_01": {"num_key_value_heads": 8, "rope_theta": 1000000.0},
+            "MiniMaxText01": {"num_key_value_heads": 8, "rope_theta": 1000000.0}}
 
 
 def parts(cls):

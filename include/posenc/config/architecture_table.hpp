@@ -3,7 +3,7 @@
 // The facts of architectures.hpp by model type: a row for each set of types that share them.
 //
 // Checked against the models' own code by tests/golden/make_configs.py. Types whose code comes with
-// their checkpoints are at the end; their rows follow that code.
+// their checkpoints are at the end; tests/config/own_code.hpp says which code their rows follow.
 #pragma once
 
 #include <posenc/config/architectures.hpp>
@@ -91,10 +91,11 @@ inline constexpr ArchitectureRow architecture_rows[] = {
     {"zamba", {.nope = NoPERule::always, .scale = ScaleRule::half_head_dim, .hybrid = true,
                .lead = "LLH"}},
     {"recurrent_gemma", {.windows = WindowRule::every, .hybrid = true}},
-    {"kimi_linear", {.layout = interleaved, .nope = NoPERule::mla_use_nope, .hybrid = true}},
+    {"kimi_linear", {.nope = NoPERule::mla_use_nope, .hybrid = true}},
     // Half-split, seeing both ways.
-    {"eurobert esmc gte jina_embeddings_v3 nomic_bert xcodec2 neucodec glmasr_encoder",
+    {"eurobert esmc gte jina_embeddings_v3 xcodec2 neucodec glmasr_encoder",
      {.mask = MaskRule::bidirectional}},
+    {"nomic_bert", {.mask = MaskRule::bidirectional, .own_scaling = OwnScaling::nomic}},
     {"modernbert", {.mask = MaskRule::bidirectional, .windows = WindowRule::pattern,
                     .local = LocalRope::own_base, .first_full = true, .half_window = true,
                     .pattern_key = "global_attn_every_n_layers", .base_key = "global_rope_theta"}},
@@ -140,17 +141,18 @@ inline constexpr ArchitectureRow architecture_rows[] = {
      {.kind = PositionKind::learned, .mask = MaskRule::bidirectional}},
     {"gpt_neo", {.kind = PositionKind::learned, .windows = WindowRule::pattern, .scale = ScaleRule::one}},
     // Code that comes with the checkpoints.
-    {"qwen", {.length_flags = true}},
-    {"internlm internlm2 bailing_moe", {}},
+    {"qwen", {.own_scaling = OwnScaling::qwen}},
+    {"internlm", {.own_scaling = OwnScaling::internlm}},
+    {"internlm2 bailing_moe", {}},
     {"RefinedWeb RefinedWebModel", {.kind = PositionKind::falcon, .multi_query = true}},
     {"baichuan", {.kind = PositionKind::baichuan}},
-    {"chatglm", {.layout = interleaved}},
+    {"chatglm", {.layout = interleaved, .halves_key = "original_rope"}},
     {"phi4mm", {.windows = WindowRule::every}},
-    {"minimax_text_01", {.hybrid = true}},
+    {"minimax_text_01 MiniMaxText01", {.windows = WindowRule::every, .hybrid = true}},
     {"kimi_k2", {.layout = interleaved, .scale = ScaleRule::mscale}},
     // What no encoding of the library stands for.
     {"deepseek_v4", {.kind = PositionKind::refused, .why = "keys are compressed over several tokens and have no position of one"}},
-    {"phi3small", {.kind = PositionKind::refused, .why = "attention is sparse in blocks of keys"}},
+    {"phi3small", {.kind = PositionKind::refused, .why = "all layers but every dense_attention_every_n_layers-th see some blocks of keys only, others for each head"}},
     {"nanochat", {.kind = PositionKind::refused, .why = "its pairs turn the other way, which no layout stands for"}},
 };
 // clang-format on

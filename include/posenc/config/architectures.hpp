@@ -73,7 +73,7 @@ enum class NoPERule {
   full_layers,            ///< full attention does not rotate, sliding attention does (Command R7B)
   full_layers_if_window,  ///< the same, and all rotate where there is no window (EXAONE 4)
   unless_rope,            ///< all, unless position_embedding_type is "rope" (Granite hybrids)
-  mla_use_nope,           ///< all, where `mla_use_nope` is true (Kimi Linear)
+  mla_use_nope,           ///< all; no code rotates where `mla_use_nope` is false (Kimi Linear)
 };
 
 /// What scores are multiplied by before the softmax.
@@ -95,6 +95,14 @@ enum class AxesRule {
   height_width_in_turns  ///< height and width alternate, time has the last pairs (ERNIE 4.5 VL)
 };
 
+/// Scaling by keys of a model's own, where there is no rope_scaling.
+enum class OwnScaling {
+  none,
+  qwen,      ///< use_dynamic_ntk, use_logn_attn (the first Qwen)
+  internlm,  ///< `rotary`: type, base and scaling_factor (the first InternLM)
+  nomic,     ///< rotary_scaling_factor, max_trained_positions (nomic-embed-text)
+};
+
 struct Architecture {
   LayoutName layout = LayoutName::half_split;
   PositionKind kind = PositionKind::rotary;
@@ -104,6 +112,7 @@ struct Architecture {
   NoPERule nope = NoPERule::never;
   ScaleRule scale = ScaleRule::head_dim;
   AxesRule axes = AxesRule::by_file;
+  OwnScaling own_scaling = OwnScaling::none;
   MRoPE::Sections sections{};  ///< of the code, where the file has none; empty: one coordinate
   bool first_full = false;  ///< every n-th layer is full, from the first on; else from the n-th on
   bool last_full = false;   ///< the last layer is full whatever the pattern says
@@ -113,10 +122,10 @@ struct Architecture {
   bool half_window = false;     ///< the window counts both sides: w/2 to either (ModernBERT)
   bool needs_dictionaries = false;  ///< full and sliding layers have heads or bases of their own
   bool multi_query = false;         ///< one head of keys, unless `multi_query` is false
-  bool length_flags = false;        ///< use_dynamic_ntk, use_logn_attn (the first Qwen)
   std::string_view pattern_key{};   ///< of the period of full layers, where the code reads one
   std::string_view lead{};          ///< kinds of the layers before attn_layer_period begins (Zamba)
   std::string_view base_key{};      ///< the key of the base where the code does not read rope_theta
+  std::string_view halves_key{};    ///< a key that makes the layout half-split where it is false
   std::string_view note{};          ///< what attention needs besides, for the caller to compose
   std::string_view why{};           ///< for PositionKind::refused
 };

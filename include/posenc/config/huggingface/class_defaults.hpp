@@ -4,7 +4,8 @@
 //
 // Written by tests/golden/make_class_defaults.py; not by hand. Rows of the model types of the table of
 // architectures, and of multimodal types the type of their language part. `default_layers` has a letter
-// per layer (layer_types.hpp), repeated, or after '!' for exactly so many layers.
+// per layer (layer_types.hpp), repeated, or after '!' for exactly so many layers. Rows of types whose code
+// comes with their checkpoints have what that code fills in.
 #pragma once
 
 #include <posenc/core/types.hpp>
@@ -90,6 +91,8 @@ inline constexpr OuterTypes outer_types_table[] = {
 };
 
 inline constexpr ClassDefaults class_defaults_table[] = {
+    {"MiniMaxText01 minimax_text_01", R"({"num_key_value_heads":8,"rope_theta":1000000.0})"},
+    {"RefinedWeb RefinedWebModel", R"({"multi_query":false})"},
     {"afmoe", R"({"num_attention_heads":16,"num_hidden_layers":32,"hidden_size":2048,"head_dim":128,"max_position_embeddings":16384,"sliding_window":1024,"default_layers":"SSSF"})"},
     {"albert", R"({"num_attention_heads":64,"num_hidden_layers":12,"hidden_size":4096,"max_position_embeddings":512})"},
     {"align_text_model bert camembert chinese_clip_text_model data2vec-text ernie flava_text_model layoutlm roberta roberta-prelayernorm roc_bert splinter xlm-roberta xmod", R"({"num_attention_heads":12,"num_hidden_layers":12,"hidden_size":768,"max_position_embeddings":512})"},
@@ -107,7 +110,7 @@ inline constexpr ClassDefaults class_defaults_table[] = {
     {"blip_2_vision_model", R"({"num_attention_heads":16,"num_hidden_layers":39,"hidden_size":1408})"},
     {"bloom", R"({"n_head":8,"n_layer":2,"hidden_size":64})"},
     {"chameleon", R"({"num_attention_heads":32,"num_key_value_heads":32,"num_hidden_layers":32,"hidden_size":4096,"max_position_embeddings":4096})"},
-    {"chatglm", R"({"partial_rotary_factor":0.5})"},
+    {"chatglm", R"({"partial_rotary_factor":0.5,"multi_query_group_num":1})"},
     {"clap_text_model", R"({"num_attention_heads":12,"num_hidden_layers":12,"hidden_size":768,"max_position_embeddings":514})"},
     {"clip_text_model", R"({"num_attention_heads":8,"num_hidden_layers":12,"hidden_size":512,"max_position_embeddings":77})"},
     {"codegen", R"({"n_head":16,"n_layer":28,"n_embd":4096,"n_positions":2048,"n_ctx":2048,"rotary_dim":64})"},

@@ -89,7 +89,8 @@ class HeadReader {
       if (!is_new && file_.boolean("multi_query").value_or(true)) return {1};
       if (!is_new) return query;
     }
-    if (file_.peek("multi_query_group_num") != nullptr && file_.flag("multi_query_attention"))
+    if (file_.peek("multi_query_attention") != nullptr && file_.has("multi_query_group_num") &&
+        file_.flag("multi_query_attention"))
       return counts("multi_query_group_num");
     const std::string key = file_.key_of(spellings::kv_heads);
     auto list = counts(key);

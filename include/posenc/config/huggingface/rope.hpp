@@ -8,9 +8,11 @@
 //   rope_type   rope_type, else type, else "default"; "su" is longrope, "mrope" is default with
 //               axes
 //   base        rope_theta of the dictionary, else rope_theta or rotary_emb_base of the file, else
-//               the default of Hugging Face's class, else 10000; times rope_ratio (ChatGLM)
+//               the default of Hugging Face's class, else 10000; times rope_ratio (ChatGLM). rotary.base
+//               is the file's where its model's code reads that (InternLM)
 //   channels    channels.hpp
-//   layout      Options, else rope_interleave, else the architecture's
+//   layout      Options, else rope_interleave, else the architecture's, which may be by a flag
+//               (original_rope of ChatGLM)
 //
 // Two spellings of one thing with two values are a contradiction and an error, except that the
 // dictionary of a layer type wins over the file without a word: it is there to say something else.
@@ -83,9 +85,15 @@ class RopeReader {
                                  config::LayerKind& layer) {
     const auto in_dict = fields.number("rope_theta");
     const bool is_own = !place.base_key.empty();
-    const std::string name = is_own ? place.base_key : file_.key_of(spellings::base);
+    std::string name = is_own ? place.base_key : file_.key_of(spellings::base);
     std::optional<double> in_file;
     if (file_.peek(name) != nullptr) in_file = file_.number(name);
+    if (const auto own = own_base(file_, architecture_.own_scaling, problems_)) {
+      problems_.require(!in_file || *in_file == *own, own_base_path, " = ", *own, " and ", name,
+                        " = ", in_file.value_or(0), " contradict each other: keep one.");
+      in_file = own;
+      name = own_base_path;
+    }
     const bool may_differ = place.per_layer || place.of_class;
     if (in_file && !in_dict && name == "rope_theta" && !architecture_.base_key.empty() &&
         !file_.is_bad(name))
@@ -155,6 +163,9 @@ class RopeReader {
 
   void read_layout(config::Rotation& rotation) const {
     rotation.layout = options_.layout.value_or(architecture_.layout);
+    if (const std::string flag(architecture_.halves_key);
+        !flag.empty() && !file_.boolean(flag).value_or(true) && !options_.layout)
+      rotation.layout = config::LayoutName::half_split;
     if (const auto paired = file_.boolean(file_.key_of(spellings::interleaved));
         paired && !options_.layout)
       rotation.layout = *paired ? config::LayoutName::interleaved : config::LayoutName::half_split;

@@ -17,7 +17,8 @@
 //   proportional                                   partial_rotary_factor 1, factor 1
 //   ntk            factor                          mixed_b
 //
-// dynamic takes max_position_embeddings for its original context.
+// dynamic takes max_position_embeddings for its original context. Scaling by other keys than these
+// is in own_scaling.hpp.
 //
 // yarn with lists is longrope with YaRN's amplitude (an early Phi-3). yarn, longrope and llama3
 // also have original_max_position_embeddings; where it is looked for, and what contradicts it, is
@@ -25,7 +26,7 @@
 #pragma once
 
 #include <posenc/config/huggingface/lengths.hpp>
-#include <posenc/config/huggingface/options.hpp>
+#include <posenc/config/huggingface/own_scaling.hpp>
 
 POSENC_NAMESPACE_BEGIN
 namespace huggingface {
@@ -40,11 +41,11 @@ class SchemeReader {
         lengths_(file, dict, per_layer, problems), problems_(problems) {}
 
   void read(config::Rotation& rotation, config::LayerKind& layer) {
-    const std::string& type = rotation.type;
+    const std::string type = rotation.type;
     rotation.trained_context = lengths_.max();
-    if (type == "default") {
-      if (architecture_.length_flags) read_qwen(rotation, layer);
-    } else if (type == "linear") {
+    read_own_scaling(file_, architecture_.own_scaling, options_, rotation, layer, problems_);
+    if (type == "default") return;
+    if (type == "linear") {
       rotation.factor = lengths_.read_factor(type);
       rotation.trained_context = 0;
       if (lengths_.has_original()) {
@@ -101,20 +102,6 @@ class SchemeReader {
                       "rope_type \"dynamic\" needs max_position_embeddings, which is missing.");
     rotation.scheme = config::LengthScheme{
         DynamicNTK{.factor = rotation.factor, .original_context = lengths_.max()}};
-  }
-
-  /// The first Qwen: dynamic NTK and log-n scaling, by flags of their own.
-  void read_qwen(config::Rotation& rotation, config::LayerKind& layer) {
-    const Position trained = file_.integer("seq_length", 1, most_tokens).value_or(lengths_.max());
-    rotation.trained_context = trained;
-    if (file_.flag("use_dynamic_ntk")) {
-      rotation.type = "dynamic";
-      rotation.scheme = config::LengthScheme{
-          DynamicNTK{.original_context = trained, .form = DynamicNTKForm::qwen}};
-      layer.notes.push_back("use_dynamic_ntk: dynamic NTK by Qwen's own rule, beyond seq_length.");
-    }
-    if (file_.flag("use_logn_attn"))
-      layer.score.rule = LogN{.base_length = trained, .clipped = true};
   }
 
   void read_yarn(config::Rotation& rotation, config::LayerKind& layer) {
