@@ -3,7 +3,7 @@
 // tests/golden/configs.json: configurations of every class of transformers that has positions in
 // attention, and what the code of its model does about them. Every one is read right, or refused
 // with a sentence; none is read wrong.
-#include "fixture.hpp"
+#include "own_code.hpp"
 
 #include <algorithm>
 #include <fstream>
@@ -109,6 +109,23 @@ std::string row(const json& test, const std::string& what, const std::string& ho
   return "| " + test.at("type").get<std::string>() + " | " + what + " | " + how + " |\n";
 }
 
+/// The table of types whose code comes with their checkpoints, with its heading.
+void list_own_code(std::ostream& out) {
+  out << "\n## Code that comes with checkpoints\n\n"
+         "What this code does was read and written down by hand; `tests/config/own_code.cpp` "
+         "compares it with\n"
+         "what the reader makes of each configuration: heads, layers, layout, frequencies, "
+         "scale.\n\n"
+         "| type | configuration | read | code that was read |\n| --- | --- | --- | --- |\n";
+  for (const OwnCode& one : own_code()) {
+    const std::string sentences = wrong_with(one.file);
+    out << "| " << one.file.at("model_type").get<std::string>() << " | " << one.name << " | "
+        << (sentences.empty() ? summary(posenc::huggingface::parse(one.file))
+                              : "refused: " + sentences.substr(0, sentences.find('\n')))
+        << " | " << one.code << " |\n";
+  }
+}
+
 TEST_CASE("golden: configurations of every class are read as their code does, or refused") {
   std::ifstream stream(std::string(POSENC_GOLDEN_DIR) + "/configs.json");
   REQUIRE(stream);
@@ -152,6 +169,7 @@ TEST_CASE("golden: configurations of every class are read as their code does, or
         << " are of types without a row in the table.\n\n| type | read | checked |\n| --- | --- | "
            "--- |\n";
     for (const std::string& line : rows) out << line;
+    list_own_code(out);
   }
   INFO(right << " right, " << unchecked << " read and not checked, " << refused << " refused, "
              << unknown << " unknown, " << wrong << " wrong; " << varied << " variants right");

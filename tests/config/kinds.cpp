@@ -151,35 +151,6 @@ TEST_CASE("kinds: heads per layer") {
              ContainsSubstring("must divide"));
 }
 
-TEST_CASE("kinds: types whose code comes with their checkpoints") {
-  CHECK(parse(typed("baichuan", {{"num_attention_heads", 40},
-                                 {"num_key_value_heads", nullptr},
-                                 {"hidden_size", 5120}}))
-            .layers.front()
-            .alibi);
-  CHECK(parse(typed("baichuan", {{"num_attention_heads", 32},
-                                 {"num_key_value_heads", nullptr},
-                                 {"hidden_size", 4096}}))
-            .layers.front()
-            .rotary);
-  CHECK_THAT(wrong_with(typed("baichuan")), ContainsSubstring("num_attention_heads = 8"));
-  const json glm = {{"model_type", "chatglm"},    {"hidden_size", 4096},
-                    {"num_attention_heads", 32},  {"num_layers", 4},
-                    {"kv_channels", 128},         {"multi_query_attention", true},
-                    {"multi_query_group_num", 2}, {"seq_length", 131072},
-                    {"rope_ratio", 500}};
-  const Model chat = parse(glm);
-  CHECK(rotation(chat).rotary_dim == 64);
-  CHECK(rotation(chat).layout == LayoutName::interleaved);
-  CHECK(rotation(chat).base == 5e6);
-  CHECK(kind(chat, "full_attention").num_kv_heads == 2);
-  CHECK_THAT(wrong_with({{"model_type", "chatglm"},
-                         {"position_encoding_2d", true},
-                         {"hidden_size", 4096},
-                         {"num_attention_heads", 32}}),
-             ContainsSubstring("position_encoding_2d"));
-}
-
 TEST_CASE("kinds: coordinates of ERNIE 4.5 VL, and of GLM-4.1V") {
   const Model ernie =
       parse(typed("ernie4_5_vl_moe_text",

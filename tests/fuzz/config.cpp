@@ -48,13 +48,15 @@ constexpr const char* keys[] = {
     "rope_local_base_freq", "rope_interleave", "alibi", "attn_config", "position_embedding_type", "is_causal",
     "text_config", "llm_config", "thinker_config", "rope_ratio", "global_head_dim", "mla_use_nope", "seq_length",
     "use_dynamic_ntk", "use_logn_attn", "attn_scale", "floor_scale", "local_attention", "is_decoder", "mamba_d_state",
-    "cross_attention_layers", "block_types", "layer_group_size", "multi_query", "attn_logit_softcapping"};
+    "cross_attention_layers", "block_types", "layer_group_size", "multi_query", "attn_logit_softcapping",
+    "rotary", "rotary_scaling_factor", "max_trained_positions", "rotary_emb_scale_base", "original_rope",
+    "multi_query_attention", "multi_query_group_num"};
 constexpr const char* dictionary_keys[] = {
     "rope_type", "type", "factor", "rope_theta", "original_max_position_embeddings", "attention_factor", "attn_factor",
     "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate", "finetuned", "short_factor", "long_factor",
     "short_mscale", "long_mscale", "low_freq_factor", "high_freq_factor", "alpha", "mixed_b", "partial_rotary_factor",
     "mrope_section", "mrope_interleaved", "llama_4_scaling_beta", "full_attention", "sliding_attention", "main",
-    "full_attn_layers", "kda_layers", "alibi_bias_max", "softmax_scale", "max_position_embeddings"};
+    "full_attn_layers", "kda_layers", "alibi_bias_max", "base", "scaling_factor", "softmax_scale", "max_position_embeddings"};
 constexpr const char* texts[] = {
     "", "default", "linear", "dynamic", "yarn", "longrope", "su", "llama3", "proportional", "ntk", "mrope", "LLG",
     "M*E-", "full_attention", "sliding_attention", "linear_attention", "mamba", "conv", "hybrid", "chunked_attention",
