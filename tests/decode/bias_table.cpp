@@ -12,6 +12,7 @@
 #include <posenc/mask/causal.hpp>
 
 #include <atomic>
+#include <thread>
 
 namespace decode_test {
 namespace bias_table_cases {
@@ -23,7 +24,8 @@ constexpr Index heads = 4, kv_heads = 2, width = 16;
 constexpr BindOptions shape{.num_heads = heads, .num_kv_heads = kv_heads};
 const RoPE<HalfSplit> rope{.head_dim = width};
 
-double logarithm(Index head, Position distance) {
+// Not inlined: what the table is compared with rounds the bias before it is added, too.
+[[gnu::noinline]] double logarithm(Index head, Position distance) {
   return -0.4 * static_cast<double>(head + 1) *
          std::log1p(0.7 * std::abs(static_cast<double>(distance)));
 }
@@ -38,10 +40,10 @@ struct Untabulated {
     return f(head, distance);
   }
 };
-double of_rounded(Index head, Position distance) {
+[[gnu::noinline]] double of_rounded(Index head, Position distance) {
   return static_cast<double>(rounded(head, distance));
 }
-double of_kerple(Index head, Position distance) {
+[[gnu::noinline]] double of_kerple(Index head, Position distance) {
   return -0.5 * static_cast<double>(head + 1) *
          std::log1p(0.25 * std::abs(static_cast<double>(distance)));
 }
@@ -90,6 +92,46 @@ TEST_CASE("decode: a bias from a table has the bits of the function") {
   check("a table that ends within the sequence", bias(logarithm, 300), Untabulated<logarithm>{});
   check("no table", bias(logarithm, 0), Untabulated<logarithm>{});
   check("KerpleLog", KerpleLog{.r1 = {0.5, 1, 1.5, 2}, .r2 = {0.25}}, Untabulated<of_kerple>{});
+}
+
+/// What compilers would fuse with the sum that it is added in.
+template <class U>
+constexpr auto product =
+    [](Index, Position distance) { return static_cast<U>(-0.00013) * static_cast<U>(distance); };
+
+TEST_CASE("decode: a product of the distance has the same bits with and without a table") {
+  check_same_bits<float>("float", AnyEncoding(bias(product<float>)),
+                         AnyEncoding(bias(product<float>, 0)));
+  check_same_bits<double>("double", AnyEncoding(bias(product<double>)),
+                          AnyEncoding(bias(product<double>, 0)));
+  const KerpleLog kerple{.r1 = {0.5, 1, 1.5, 2}, .r2 = {0.25}};
+  KerpleLog untabulated = kerple;
+  untabulated.cached_distances = 0;
+  check_same_bits<double>("KerpleLog", AnyEncoding(kerple), AnyEncoding(untabulated));
+}
+
+TEST_CASE("decode: threads that come to an empty table together get the same bits") {
+  constexpr Index keys = 9'001;
+  const Sequence<float> sequence(keys, heads, kv_heads, width, width);
+  Holder<KeyState::rotated, float> cache(Kind::contiguous, shape_for(sequence));
+  const auto plain = bind(rope | bias(product<float>, 0) | Causal{}, shape);
+  append(*cache, 0, sequence, 0, keys, plain);
+  const auto q = sequence.last(1, keys).q;
+  const Output<float> expected = decoded(q, *cache, plain);
+  for (int round = 0; round < 20; ++round) {
+    const auto fresh = bind(rope | bias(product<float>) | Causal{}, shape);
+    std::atomic<int> waiting{2};
+    Index differing[2] = {-1, -1};
+    const auto run = [&](int thread) {
+      for (--waiting; waiting > 0;) std::this_thread::yield();
+      differing[thread] = differing_rows(decoded(q, *cache, fresh), expected);
+    };
+    std::thread other(run, 1);
+    run(0);
+    other.join();
+    CHECK(differing[0] == 0);
+    CHECK(differing[1] == 0);
+  }
 }
 
 TEST_CASE("decode: a step evaluates a bias at the distances that are new, and allocates nothing") {

@@ -9,7 +9,8 @@
 // Room for the first `distances` of every head is set aside at bind, and pieces of 256 are filled when
 // a call first comes to them, so the table grows with the sequence and no step allocates: memory that
 // nobody has written yet costs a system with virtual memory nothing. Threads fill different pieces at
-// a time; who comes to one that another is filling evaluates for itself, to the same bits.
+// a time; who comes to one that another is filling evaluates for itself. That gives the same bits, since
+// every value, in a table or not, is made by the one function value_at.
 #pragma once
 
 #include <posenc/core/problems.hpp>
@@ -23,6 +24,13 @@
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
+
+/// f(distance). Never inlined: compilers turn x + a * d in the loop over the scores into one operation
+/// that rounds once, and a bias would differ from what a table says of it.
+template <class Value, class F>
+[[gnu::noinline]] Value value_at(const F& f, Position distance) {
+  return f(distance);
+}
 
 template <class Value>
 class DistanceTable {
@@ -40,7 +48,7 @@ class DistanceTable {
     bool is_filled = least >= 0 && greatest < pieces_ * piece;
     for (Index p = least / piece; is_filled && p <= greatest / piece; ++p)
       is_filled = fill(head * pieces_ + p, p * piece, f);
-    if (!is_filled) return use([&](const Score& at) { return f(at.distance()); });
+    if (!is_filled) return use([&](const Score& at) { return value_at<Value>(f, at.distance()); });
     use([of_head = values_.get() + head * pieces_ * piece](const Score& at) {
       return of_head[at.distance()];
     });
@@ -61,7 +69,7 @@ class DistanceTable {
     if (seen == State::empty &&
         state.compare_exchange_strong(seen, State::filling, std::memory_order_acquire)) {
       Value* const values = values_.get() + at * piece;
-      for (Index i = 0; i < piece; ++i) values[i] = f(first + i);
+      for (Index i = 0; i < piece; ++i) values[i] = value_at<Value>(f, first + i);
       state.store(State::filled, std::memory_order_release);
       return true;
     }
