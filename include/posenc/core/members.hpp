@@ -7,6 +7,7 @@
 
 #include <posenc/core/gradients.hpp>
 
+#include <concepts>
 #include <type_traits>
 
 POSENC_NAMESPACE_BEGIN
@@ -115,7 +116,8 @@ struct Members {
       !Parameters<T> || RelativeBiasGradient<T> || ScoreBiasGradient<T> ||
           MapParameterDerivative<T> || TemperatureGradient<T> || SinkLogitGradient<T> ||
           RelativeKeysGradient<T> || RelativeQueriesGradient<T> || RelativeValuesGradient<T> ||
-          QueryBiasGradient<T> || InputEmbeddingGradient<T> || Prepares<T>,
+          QueryBiasGradient<T> || InputEmbeddingGradient<T> ||
+          !std::same_as<prepared_t<T>, T>,  // then its twin has to have one
       "posenc: this component has num_parameters(), but no const member that says their gradient: "
       "relative_bias_gradient, score_bias_gradient, sink_logit_gradient, ... (core/gradients.hpp), "
       "or "
