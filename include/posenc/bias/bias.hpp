@@ -9,9 +9,13 @@
 // must have an answer for every distance, negative ones included. Prefer the first form: f is
 // evaluated once for each head and distance of a call of many queries, and in decode once for each
 // head and distance below `cached_distances` for as long as the bound encoding lives
-// (bias/distance_table.hpp), so it may be as slow as it likes. Beyond them, and for keys in the future,
-// decode evaluates it per score. The table takes 8 bytes per head and distance that sequences reach (4
-// where f returns a float).
+// (bias/distance_table.hpp), so it may be as slow as it likes. Beyond them, and in blocks that hold keys
+// in the future of their query, decode evaluates it per score. The table takes 8 bytes per head and
+// distance that sequences reach (4 where f returns a float).
+//
+// What decode keeps stays as it was first evaluated. An f that reads what changes later, through a
+// reference or a pointer, needs bias(f, 0), or the encoding has to be bound anew after each change.
+//
 // The second form runs in the fused kernel for every score: keep it short, free of branches and in
 // float.
 //
@@ -110,12 +114,20 @@ struct ScoreBiasFunction {
   }
 };
 
-/// Makes a bias of a function; of two call operators that fit, (head, distance) is chosen. `cached_distances`
-/// are those of RelativeBiasFunction.
+namespace detail {
+
+/// An f that bias() takes as a function of (head, distance), or as one of Score.
 template <class F>
-[[nodiscard]] constexpr auto bias(F function, Index cached_distances = 65'536) {
-  constexpr bool relative = std::is_invocable_r_v<double, const F&, Index, Position>;
-  constexpr bool of_score = std::is_invocable_r_v<double, const F&, const Score&>;
+concept DistanceFunction = std::is_invocable_r_v<double, const F&, Index, Position>;
+template <class F>
+concept ScoreFunction = std::is_invocable_r_v<double, const F&, const Score&>;
+
+}  // namespace detail
+
+/// Makes a bias of a function; of two call operators that fit, (head, distance) is chosen.
+template <class F>
+[[nodiscard]] constexpr auto bias(F function) {
+  constexpr bool relative = detail::DistanceFunction<F>, of_score = detail::ScoreFunction<F>;
   if constexpr (!relative && !of_score)
     static_assert(!detail::CalledUnlessConst<F, Index, Position> &&
                       !detail::CalledUnlessConst<F, const Score&>,
@@ -125,9 +137,21 @@ template <class F>
                 "posenc: bias(f) needs an f that can be called, also when it is const, as "
                 "f(Index head, Position distance) or as f(Score at), and that returns a number.");
   if constexpr (relative)
-    return RelativeBiasFunction<F>{std::move(function), cached_distances};
+    return RelativeBiasFunction<F>{std::move(function)};
   else if constexpr (of_score)
     return ScoreBiasFunction<F>{std::move(function)};
+}
+
+/// The same with another number of distances below which decode keeps what f says, 0 for none.
+template <class F>
+[[nodiscard]] constexpr auto bias(F function, Index cached_distances) {
+  static_assert(
+      detail::DistanceFunction<F>,
+      "posenc: bias(f, cached_distances) needs an f that can be called, also when it is "
+      "const, as f(Index head, Position distance): what f(Score at) says is not kept, write "
+      "bias(f).");
+  if constexpr (detail::DistanceFunction<F>)
+    return RelativeBiasFunction<F>{std::move(function), cached_distances};
 }
 
 POSENC_NAMESPACE_END
