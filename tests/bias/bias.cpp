@@ -62,9 +62,16 @@ TEST_CASE("bias(f): composes, and checks what the functor checks") {
   CHECK_THAT(sentences_of(bias(RecencyBonus{1, -2})),
              ContainsSubstring("half_life must be positive, got -2"));
   CHECK(sentences_of(bias(Both{}, 0)).empty());
-  CHECK_THAT(
-      sentences_of(bias(Both{}, -1)),
-      ContainsSubstring("bias(f): cached_distances must be between 0 and 67108864, got -1."));
+  const auto sentence = [](const char* got) {
+    return ContainsSubstring(
+        std::string("bias(f): cached_distances must be at least 0, and query heads x "
+                    "cached_distances at most 1073741824, got ") +
+        got);
+  };
+  CHECK_THAT(sentences_of(bias(Both{}, -1), 4), sentence("4 heads x -1 distances."));
+  CHECK(sentences_of(bias(Both{}, Index{1} << 28), 4).empty());
+  CHECK_THAT(sentences_of(bias(Both{}, Index{1} << 28), 5),
+             sentence("5 heads x 268435456 distances."));
 }
 
 }  // namespace bias_cases

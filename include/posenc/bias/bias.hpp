@@ -68,7 +68,7 @@ struct RelativeBiasFunction {
     return {*this, shape.num_heads};
   }
   constexpr void check(Problems& problems, const HeadShape& shape) const {
-    detail::check_cached_distances(problems, "bias(f)", cached_distances);
+    detail::check_cached_distances(problems, "bias(f)", shape, cached_distances);
     if constexpr (Checks<F>) function.check(problems, shape);
   }
 };
@@ -86,8 +86,8 @@ struct PreparedRelativeBias : RelativeBiasFunction<F> {
 
   template <class Use>
   void tile_bias(const Tile& tile, Index head, const Use& use) const {
-    table->tile_bias(
-        tile, head, [&](Position distance) { return this->relative_bias(head, distance); }, use);
+    const auto f = [&](Index of, Position distance) { return this->relative_bias(of, distance); };
+    table->tile_bias(tile, head, f, use);
   }
 };
 

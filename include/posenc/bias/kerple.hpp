@@ -64,8 +64,8 @@ struct PreparedKerple {
   }
   template <class Use>
   void tile_bias(const Tile& tile, Index head, const Use& use) const {
-    table->tile_bias(
-        tile, head, [&](Position distance) { return relative_bias(head, distance); }, use);
+    const auto f = [&](Index of, Position distance) { return relative_bias(of, distance); };
+    table->tile_bias(tile, head, f, use);
   }
   /// Of r1, then of r2.
   [[nodiscard]] Index num_parameters() const { return learned_r1 + learned_r2; }
@@ -105,7 +105,7 @@ struct KerpleLog {
     constexpr double unbounded = std::numeric_limits<double>::infinity();
     detail::check_kerple(problems, shape, "KerpleLog", "r1", r1, unbounded);
     detail::check_kerple(problems, shape, "KerpleLog", "r2", r2, unbounded);
-    detail::check_cached_distances(problems, "KerpleLog", cached_distances);
+    detail::check_cached_distances(problems, "KerpleLog", shape, cached_distances);
   }
 };
 
@@ -127,7 +127,7 @@ struct KerplePower {
     constexpr double unbounded = std::numeric_limits<double>::infinity();
     detail::check_kerple(problems, shape, "KerplePower", "r1", r1, unbounded);
     detail::check_kerple(problems, shape, "KerplePower", "r2", r2, 2);
-    detail::check_cached_distances(problems, "KerplePower", cached_distances);
+    detail::check_cached_distances(problems, "KerplePower", shape, cached_distances);
   }
 };
 

@@ -14,7 +14,6 @@
 // cosine; greater distances are right too, but each costs width/2 cosines.
 #pragma once
 
-#include <posenc/bias/distance_table.hpp>
 #include <posenc/core/concepts.hpp>
 
 #include <algorithm>
@@ -87,7 +86,10 @@ struct Sandwich {
                      width, ".");
     problems.require(std::isfinite(base) && base > 1,
                      "Sandwich: base must exceed 1 and be finite, got ", base, ".");
-    detail::check_cached_distances(problems, "Sandwich", cached_distances);
+    constexpr Index most_cached = Index{1} << 26;
+    problems.require(cached_distances >= 0 && cached_distances <= most_cached,
+                     "Sandwich: cached_distances must be between 0 and ", most_cached, ", got ",
+                     cached_distances, ".");
   }
 };
 
