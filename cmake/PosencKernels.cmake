@@ -14,6 +14,8 @@ function(posenc_add_kernels folder)
     "${folder}/components.cpp" "${folder}/definitions.cpp")
   add_library(posenc::kernels ALIAS posenc_kernels)
   target_link_libraries(posenc_kernels PUBLIC posenc::posenc)
+  # The sources define different macros before they include the same headers, so they cannot be joined.
+  set_target_properties(posenc_kernels PROPERTIES UNITY_BUILD OFF)
 
   # Which baseline the flags of this project make, as include/posenc/core/abi.hpp names it.
   get_target_property(includes posenc::posenc INTERFACE_INCLUDE_DIRECTORIES)

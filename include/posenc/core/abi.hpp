@@ -110,7 +110,7 @@
 
 // Functions that are no templates and that no loop waits for stand in headers named *_definitions.hpp, which
 // are left out where posenc::kernels has them.
-#if !defined(POSENC_DETAIL_LINKED)
+#if !defined(POSENC_DETAIL_LINKED) && !defined(POSENC_DETAIL_DEFINITION)
 #define POSENC_DETAIL_DEFINITION inline
 #endif
 
