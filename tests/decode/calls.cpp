@@ -329,6 +329,10 @@ TEST_CASE("decode: what is wrong is said") {
   check(swapped, result, {.sequences = first},
         {"q is [4, 5, 16] but must have 4 heads of 16 channels. With tokens and heads swapped it "
          "would fit"});
+  Tensor<float> narrow_out(heads, 5, 15);
+  CHECK_THROWS_WITH(decode(good, *batch.cache, narrow_out.view(), rotary, {.sequences = first}),
+                    ContainsSubstring("out is [4, 5, 15] but must be [5, 4, 16].") &&
+                        !ContainsSubstring("swapped"));
   check({nullptr, 5, heads, width}, result, {.sequences = first}, {"q", "null"});
   TensorView<float> shared = result;
   shared.token_stride = 0;

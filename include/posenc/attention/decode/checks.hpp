@@ -27,10 +27,10 @@ void check_decode(Problems& problems, const TensorView<Q>& q, const CacheT& cach
                    dims(q), " but must have ", answers.shape().num_heads, " heads of ",
                    shape.head_dim, " channels.",
                    swap_hint(q.tokens == answers.shape().num_heads && q.width == shape.head_dim));
-  problems.require(out.tokens == q.tokens && out.heads == q.heads && out.width == shape.value_dim,
-                   "out is ", dims(out), " but must be [", q.tokens, ", ", q.heads, ", ",
-                   shape.value_dim, "].",
-                   swap_hint(out.tokens == q.heads && out.heads == q.tokens));
+  problems.require(
+      out.tokens == q.tokens && out.heads == q.heads && out.width == shape.value_dim, "out is ",
+      dims(out), " but must be [", q.tokens, ", ", q.heads, ", ", shape.value_dim, "].",
+      swap_hint(out.tokens == q.heads && out.heads == q.tokens && out.width == shape.value_dim));
   const Index sequences =
       options.sequences.empty() ? shape.sequences : std::ssize(options.sequences);
   for (const Index s : options.sequences)
