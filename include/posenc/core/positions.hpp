@@ -37,11 +37,15 @@ inline constexpr Position greatest_position = Position{1} << 52;
 
 namespace detail {
 
-/// Integers (Position) or real numbers (double) that lie side by side.
+/// Integers (Position) or real numbers (double).
 template <class Ids>
-concept PositionIds = std::ranges::contiguous_range<Ids> && std::ranges::sized_range<Ids> &&
-                      (std::same_as<std::ranges::range_value_t<Ids>, Position> ||
-                       std::same_as<std::ranges::range_value_t<Ids>, double>);
+concept PositionValues = std::same_as<std::ranges::range_value_t<Ids>, Position> ||
+                         std::same_as<std::ranges::range_value_t<Ids>, double>;
+
+/// The same, side by side.
+template <class Ids>
+concept PositionIds =
+    std::ranges::contiguous_range<Ids> && std::ranges::sized_range<Ids> && PositionValues<Ids>;
 
 }  // namespace detail
 
@@ -71,10 +75,12 @@ class Positions {
   template <detail::PositionIds Ids>
     requires(!std::ranges::borrowed_range<Ids>)
   constexpr Positions(const Ids&&, int = 1) {
-    static_assert(!detail::PositionIds<Ids>,
-                  "posenc: Positions borrow their ids, but this container is a temporary that is "
-                  "about to be destroyed. Give it a name that lives longer, or pass "
-                  "Positions::borrowed(...) within the call that reads them.");
+    static_assert(
+        !detail::PositionIds<Ids>,
+        "posenc: Positions borrow their ids, but this container is a temporary that is "
+        "about to be destroyed. Give it a name that lives longer, or pass "
+        "Positions::borrowed(...) within the call that reads them. Of a view type of your "
+        "own that owns nothing say std::ranges::enable_borrowed_range.");
   }
   /// Of a container that may be a temporary: only for the call in whose expression this stands.
   template <detail::PositionIds Ids>
@@ -86,8 +92,14 @@ class Positions {
   template <std::ranges::range Ids>
     requires(!detail::PositionIds<Ids>)
   constexpr Positions(const Ids&, int = 1) {
+    static_assert(!detail::PositionValues<Ids>,
+                  "posenc: the standard library cannot tell that these position ids lie side by "
+                  "side. Where they "
+                  "do, as in an Eigen vector, write std::span(ids.data(), ids.size()); otherwise "
+                  "copy them to a "
+                  "std::vector.");
     static_assert(
-        detail::PositionIds<Ids>,
+        detail::PositionValues<Ids>,
         "posenc: position ids are posenc::Position (std::int64_t) or double: write "
         "std::vector<posenc::Position> ids(old.begin(), old.end()), and keep it as long as "
         "the call reads it.");
