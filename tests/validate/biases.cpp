@@ -4,7 +4,9 @@
 #include "contradictions.hpp"
 
 #include <cmath>
+#include <cstdio>
 #include <limits>
+#include <string>
 
 using namespace validate_test;
 
@@ -95,6 +97,68 @@ TEST_CASE("validate: kinks, and derivatives that numbers bring along") {
           using std::exp;
           return x / (1 + exp(-x));
         })).text.empty());
+}
+
+/// Computes in float whatever it is given: by its argument, by what it returns, or by both.
+template <class Argument, class Result>
+struct FloatCap {
+  double cap = 30;
+  double stated = cap;
+
+  template <class T>
+  Result map_score(T x, const Score&) const {
+    return static_cast<Result>(cap *
+                               std::tanh(static_cast<double>(static_cast<Argument>(x)) / cap));
+  }
+  template <class T>
+  T map_score_derivative(T x, const Score&) const {
+    const T y = std::tanh(x / static_cast<T>(stated));
+    return 1 - y * y;
+  }
+};
+
+TEST_CASE("validate: a score map in float has differences, too") {
+  CHECK(contradictions(FloatCap<float, float>{}).text.empty());
+  CHECK(contradictions(FloatCap<double, float>{}).text.empty());
+  CHECK(contradictions(FloatCap<float, double>{}).text.empty());
+  CHECK(contradictions(FloatCap<float, float>{.cap = 3000}).text.empty());
+  says(contradictions(FloatCap<float, float>{.stated = 25}),
+       "the derivative of map_score is said to be ");
+}
+
+/// Doubles that are greater by 1.
+struct Apart {
+  float map_score(float x, const Score&) const { return 2 * x; }
+  double map_score(double x, const Score&) const { return 2 * x + 1; }
+};
+
+TEST_CASE("validate: what a score map says of a float is compared with the same number") {
+  const std::string text = contradictions(Apart{}).text;
+  double in_float = 0, of = 0, in_double = 0;
+  const std::size_t from = text.find("map_score says");
+  REQUIRE(from != std::string::npos);
+  REQUIRE(std::sscanf(text.c_str() + from,
+                      "map_score says %lf of the float %lf and %lf of the same", &in_float, &of,
+                      &in_double) == 3);
+  CHECK(std::abs(in_float - 2 * of) < 1e-3);
+  CHECK(std::abs(in_double - in_float - 1) < 1e-3);
+}
+
+/// By tiles another slope than by distance.
+struct TiledSlope {
+  double relative_bias(Index, Position distance) const {
+    return -0.1 * static_cast<double>(distance);
+  }
+  template <class Use>
+  void tile_bias(const Tile&, Index, const Use& use) const {
+    use([](const Score& at) { return -0.2 * static_cast<double>(at.distance()); });
+  }
+};
+
+TEST_CASE("validate: the question that was asked is named") {
+  const std::string text = contradictions(TiledSlope{}).text;
+  CHECK_THAT(text, ContainsSubstring(" and relative_bias says "));
+  CHECK_THAT(text, !ContainsSubstring("score_bias"));
 }
 
 }  // namespace biases_cases

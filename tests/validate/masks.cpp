@@ -83,7 +83,9 @@ TEST_CASE("validate: a prepared twin answers in its mask's stead") {
 TEST_CASE("validate: options and parameters that are wrong are sentences") {
   says(contradictions(Window{}, ValidateOptions{.extent = 2}),
        "extent must lie within [8, 2^24], got 2.");
-  says(contradictions(Window{}, ValidateOptions{.tiles = 0}), "tiles must be positive, got 0.");
+  says(contradictions(Window{}, ValidateOptions{.tiles = 7}), "tiles must be at least 8, got 7.");
+  says(contradictions(Window{}, ValidateOptions{.tolerance = -1}),
+       "tolerance must be finite and not negative, got -1.");
   says(contradictions(Window{}, ValidateOptions{.shape = {.num_heads = 0}}), "got 0 heads");
 }
 

@@ -109,6 +109,7 @@ TEST_CASE("validate: gradients are added, in proportion, and are derivatives") {
   CHECK(contradictions(right, moved_rate(right), 1e-6).text.empty());
   CHECK(contradictions(twice).text.empty());  // which only differences tell
   says(contradictions(twice, moved_rate(twice), 1e-6), "relative_bias_gradient says ");
+  says(contradictions(right, moved_rate(right), 0.0), "step must be positive and finite, got 0.");
   says(contradictions(assigns), "it must add");
   says(contradictions(squares), "it must multiply by it");
 }

@@ -2,19 +2,19 @@
 //
 // validate: does a component contradict itself?
 //
-// Much of what a component answers it states twice: a mask by pairs and by tiles, a distance map by distances
-// and by regions, a bias by scores and by tiles. Attention takes the fast answer, the reference and the
-// pictures the plain one; where the two differ, nothing stops, and some scores are wrong. Call this once in
-// the test of a component of your own:
+// Much of what a component answers it states twice: a mask by pairs and by tiles, a distance map by
+// distances and by regions, a bias by scores and by tiles. Attention takes the fast answer, the reference
+// and the pictures the plain one; where the two differ, nothing stops, and some scores are wrong. Call this
+// once in the test of a component of your own:
 //
-//   posenc::validate(SlidingBlock{.block = 128});          // throws Error with every finding, a sentence each
+//   posenc::validate(SlidingBlock{.block = 128});   // throws Error with every finding, a sentence each
 //
 //   what                          against
 //   classify(tile)                visible(at) of every pair                               masks.hpp
 //   distance(query, key)          region, step, query_position, key_position              distance_maps.hpp
 //   regions(tile)                 region of every pair
 //   key_copy, stored_keys         key_position and step of the regions
-//   tile_bias(tile, head, use)    score_bias(at); `use` is called once                    biases.hpp
+//   tile_bias(tile, head, use)    score_bias(at) or relative_bias; `use` is called once   biases.hpp
 //   relative_bias                 score_bias, where a component has both
 //   the derivative of map_score   differences of map_score, and float against double
 //   bucket                        the tables' buckets, and its own order                  vectors.hpp
@@ -23,8 +23,9 @@
 //   ..._gradient                  that it adds, in proportion; the tile's against the     gradients.hpp
 //                                 scores'; differences, where parameters can be moved
 //
-// Where a component is prepared, its twin is asked. Tiles and pairs are sampled (samples.hpp), so that nothing
-// found is no proof; what was found is wrong. Slow enough for tests only, a second or two unoptimised.
+// Where a component is prepared, its twin is asked. Tiles and pairs are sampled (samples.hpp), so that
+// nothing found is no proof; what was found is wrong. Slow enough for tests only, a second or two
+// unoptimised.
 #pragma once
 
 #include <posenc/core/pipeline.hpp>
@@ -34,6 +35,7 @@
 #include <posenc/validate/masks.hpp>
 #include <posenc/validate/vectors.hpp>
 
+#include <cmath>
 #include <concepts>
 #include <string>
 #include <type_traits>
@@ -69,11 +71,15 @@ void find_contradictions(Problems& problems, const C& component, const ValidateO
   if constexpr (Parameters<S>) validate_gradients(problems, stage, options);
 }
 
-inline void check_options(const ValidateOptions& options) {
+inline void check_options(const ValidateOptions& options, double step = 1) {
   Problems problems;
   problems.require(options.extent >= 8 && options.extent <= Position{1} << 24,
                    "extent must lie within [8, 2^24], got ", options.extent, ".");
-  problems.require(options.tiles > 0, "tiles must be positive, got ", options.tiles, ".");
+  problems.require(options.tiles >= 8, "tiles must be at least 8, got ", options.tiles, ".");
+  problems.require(options.tolerance >= 0 && std::isfinite(options.tolerance),
+                   "tolerance must be finite and not negative, got ", options.tolerance, ".");
+  problems.require(step > 0 && std::isfinite(step), "step must be positive and finite, got ", step,
+                   ".");
   problems.require(options.shape.num_heads > 0 && options.shape.num_kv_heads > 0 &&
                        options.shape.head_dim >= 0 && options.shape.head_dim % 2 == 0,
                    "the shape must have heads of an even number of channels, got ",
@@ -84,8 +90,8 @@ inline void check_options(const ValidateOptions& options) {
 
 }  // namespace detail
 
-/// Throws Error with a sentence for each contradiction found: component, tile and values. See the head of this
-/// file.
+/// Throws Error with a sentence for each contradiction found: component, tile and values. See the head of
+/// this file.
 template <class C>
 void validate(const C& component, const ValidateOptions& options = {}) {
   detail::check_options(options);
@@ -116,6 +122,7 @@ template <class C, class F>
   requires std::same_as<std::invoke_result_t<const F&, Index, double>, C>
 void validate(const C& component, const F& with, double step = 1e-4,
               const ValidateOptions& options = {}) {
+  detail::check_options(options, step);
   validate(component, options);
   static_assert(Parameters<prepared_t<C>>,
                 "posenc: this component learns nothing: it has no num_parameters().");
