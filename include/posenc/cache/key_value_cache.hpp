@@ -25,8 +25,8 @@
 //
 // Calls that change a sequence say with indices which tokens they mean (see cache/slots.hpp: the
 // index of a token is the number of tokens of the sequence before it, which is less when some of
-// these are evicted). They check first: a call that throws has changed nothing. Different sequences may be changed by different
-// threads, unless they share pages; nothing may be read while it is changed.
+// these are evicted). They check first: a call that throws has changed nothing. Different sequences may
+// be changed by different threads, unless they share pages; nothing may be read while it is changed.
 #pragma once
 
 #include <posenc/bind/bind.hpp>

@@ -167,11 +167,12 @@ struct TakesFunction {
 
 /// tile_bias(tile, head, use): the same question, or that of a RelativeBias, for a rectangle of one
 /// head's scores. Calls use(f) once, with a function of Score that is score_bias(at), or the relative
-/// bias at its distance, at all of them but may know more: that tables reach so far, or which case of a definition by cases applies. (The rectangle may go on
-/// beyond the last query: f is called there, and what it says is not used.) The function becomes a
-/// loop over consecutive queries, and vector code if it has no branches and reads tables by
-/// at.query, at.key or at.distance(). (decode() asks for one query and some keys, and the loop is over
-/// these, which need not be consecutive. A relative bias is asked by decode() alone.)
+/// bias at its distance, at all of them but may know more: that tables reach so far, or which case of a
+/// definition by cases applies. (The rectangle may go on beyond the last query: f is called there, and
+/// what it says is not used.) The function becomes a loop over consecutive queries, and vector code if
+/// it has no branches and reads tables by at.query, at.key or at.distance(). (decode() asks for one
+/// query and some keys, and the loop is over these, which need not be consecutive. A relative bias is
+/// asked by decode() alone.)
 template <class T>
 concept TiledBias =
     (ScoreBias<T> || RelativeBias<T>) && requires(const T c, const Tile& tile, Index head) {

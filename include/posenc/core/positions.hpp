@@ -94,10 +94,8 @@ class Positions {
   constexpr Positions(const Ids&, int = 1) {
     static_assert(!detail::PositionValues<Ids>,
                   "posenc: the standard library cannot tell that these position ids lie side by "
-                  "side. Where they "
-                  "do, as in an Eigen vector, write std::span(ids.data(), ids.size()); otherwise "
-                  "copy them to a "
-                  "std::vector.");
+                  "side. Where they do, as in an Eigen vector, write std::span(ids.data(), "
+                  "ids.size()); otherwise copy them to a std::vector.");
     static_assert(
         detail::PositionValues<Ids>,
         "posenc: position ids are posenc::Position (std::int64_t) or double: write "
