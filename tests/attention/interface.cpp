@@ -216,7 +216,9 @@ TEST_CASE("attention: tokens and heads that changed places are told so, and only
   for (const std::string& other :
        {complaint([](View q, View, View, View out) { q.heads = out.heads = 3; }),
         complaint([](View, View, View v, View) { v.tokens = 2; }),
-        complaint([](View, View, View, View out) { out.tokens = 4; })}) {
+        complaint([](View, View, View, View out) { out.tokens = 4; }),
+        complaint([&](View, View, View, View out) { swap(out), out.width = 7; }),
+        complaint([&](View, View k, View v, View) { swap(k), swap(v), k.width = 7; })}) {
     CHECK_FALSE(other.empty());
     CHECK_THAT(other, !ContainsSubstring("swapped"));
   }

@@ -102,10 +102,12 @@ void check_shapes(Problems& problems, const TensorView<Q>& q, const TensorView<K
   check_view(problems, "out", out);
   const bool addresses_fit = problems.empty();
   problems.require(q.heads == shape.num_heads, "q is ", dims(q), " but the encoding is bound to ",
-                   shape.num_heads, " query heads.", swap_hint(q.tokens == shape.num_heads));
+                   shape.num_heads, " query heads.",
+                   swap_hint(q.tokens == shape.num_heads &&
+                             (shape.head_dim == 0 || q.width == shape.head_dim)));
   problems.require(k.heads == shape.num_kv_heads, "k is ", dims(k),
                    " but the encoding is bound to ", shape.num_kv_heads, " key heads.",
-                   swap_hint(k.tokens == shape.num_kv_heads));
+                   swap_hint(k.tokens == shape.num_kv_heads && k.width == q.width));
   problems.require(v.tokens == k.tokens && v.heads == k.heads, "k is ", dims(k), " and v is ",
                    dims(v), ": they must have the same tokens and heads.",
                    swap_hint(v.tokens == k.heads && v.heads == k.tokens));
