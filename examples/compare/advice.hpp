@@ -28,12 +28,13 @@ inline std::string with_parameters(const Choice& choice) {
   return choice.name + (choice.parameters.empty() ? "" : " (`" + choice.parameters + "`)");
 }
 
-/// The reasons for a choice, in one sentence.
-inline std::string reasons(const Choice& choice) {
+/// The reasons for a choice, in one sentence. `of_losses`: it was chosen by its loss.
+inline std::string reasons(const Choice& choice, bool of_losses) {
   using example::fixed;
   const Evidence& e = choice.evidence;
   std::string text = "Why: ";
-  if (e.nats) text += "it has the least measured loss, " + fixed(*e.nats, 3) + " nats per token; ";
+  if (of_losses && e.nats)
+    text += "it has the least measured loss, " + fixed(*e.nats, 3) + " nats per token; ";
   text += e.pairs_out == 0 ? "no rotary pair leaves the angles of training"
                            : std::to_string(e.pairs_out) +
                                  " rotary pairs leave the angles of training, by up to " +
@@ -75,9 +76,17 @@ inline std::vector<std::string> advice(const Question& question,
   const Choice* best = &ordered.front();
   const Choice* own = find([](const Choice& c) { return c.configured; });
   const Choice* unchanged = find([](const Choice& c) { return c.unchanged; });
-  if (best->evidence.nats) {
+  std::vector<Evidence> evidence;
+  for (const Choice& c : ordered) evidence.push_back(c.evidence);
+  const bool measured = losses_decide(evidence);
+  if (!measured && std::any_of(evidence.begin(), evidence.end(),
+                               [](const Evidence& e) { return e.nats.has_value(); }))
+    lines.push_back(
+        "No loss of a scheme was measured, only that of the model as it is: what follows is of "
+        "geometry. Give more --minutes.");
+  if (measured) {
     lines.push_back("Begin with " + with_parameters(*best) + ".");
-    lines.push_back(reasons(*best));
+    lines.push_back(reasons(*best, true));
   } else if (unchanged && class_of(unchanged->evidence) == Class::within) {
     lines.push_back("Change nothing: in these layers no pair leaves the angles of training at " +
                     target + " tokens.");
@@ -95,10 +104,10 @@ inline std::vector<std::string> advice(const Question& question,
   } else if (class_of(best->evidence) != Class::within) {
     lines.push_back("No scheme here keeps the model within its training at " + target +
                     " tokens. The least far is " + with_parameters(*best) + ".");
-    lines.push_back(reasons(*best));
+    lines.push_back(reasons(*best, false));
   } else {
     lines.push_back("Begin with " + with_parameters(*best) + ".");
-    lines.push_back(reasons(*best));
+    lines.push_back(reasons(*best, false));
   }
   const Choice* rotated = find([](const Choice& c) { return !c.raw_keys && !c.unchanged; });
   if (best->raw_keys && rotated)

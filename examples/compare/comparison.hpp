@@ -12,6 +12,7 @@ struct Comparison {
   Sample sample;
   std::vector<Row> rows{};              ///< reference and baseline first
   std::vector<std::size_t> order{};     ///< of the ranked rows, the best first
+  bool by_loss = false;                 ///< losses were measured that order them
   std::vector<std::string> left_out{};  ///< schemes that do not fit the setting, a sentence each
   int rounds = 0;                       ///< of timing
   Index timed_queries = 0, timed_keys = 0;
@@ -32,6 +33,7 @@ struct Comparison {
     std::vector<Evidence> evidence;
     for (std::size_t i = 0; i < rows.size(); ++i)
       if (rows[i].is_ranked()) places.push_back(i), evidence.push_back(rows[i].evidence);
+    by_loss = losses_decide(evidence);
     order.clear();
     for (const std::size_t place : ranked(evidence)) order.push_back(places[place]);
   }
@@ -191,7 +193,8 @@ inline Comparison compare_all(const Setting& at, const Arguments& arguments,
                     .entropy = row.scores.entropy,
                     .entropy_then = entropy_then,
                     .time = row.relative_time,
-                    .reads_all = r.seen >= c.baseline().rotation.seen};
+                    .reads_all = r.seen >= c.baseline().rotation.seen,
+                    .given = row.kind == Row::baseline || row.kind == Row::configured};
   }
   c.rank();
   return c;

@@ -9,8 +9,11 @@
 //   3  by the change of near scores, then by the change of the entropy, both in tenths of a nat
 //   4  by time, in twentieths
 //
-// Where losses were measured they come first, and geometry orders the rest.
+// Where the loss of a scheme was measured, losses come first, and geometry orders the rest; a loss that is no
+// number comes last. Losses of the model as it is and as its file has it alone decide nothing.
 #pragma once
+
+#include "../support/text.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -32,10 +35,13 @@ struct Evidence {
   double entropy = 0;            ///< nats
   double entropy_then = 0;       ///< nats, of the model at its trained length
   double time = 1;               ///< of the baseline
-  bool reads_all = true;         ///< the first token is seen by the last
+  bool reads_all = true;         ///< the last token sees every one
+  bool given = false;            ///< the model unchanged or as its file has it: no scheme to choose
   std::optional<double> nats{};  ///< measured per token
 
   [[nodiscard]] double entropy_change() const { return entropy - entropy_then; }
+  /// Whether its loss is a reason to choose a scheme.
+  [[nodiscard]] bool decides() const { return !given && nats && !std::isnan(*nats); }
 };
 
 enum class Class { within, leaves, moves, forgets };
@@ -58,7 +64,7 @@ inline const char* title_of(Class one) {
     case Class::moves:
       return "neighbours are moved together";
     case Class::forgets:
-      return "forgets: the last token does not see the first";
+      return "forgets: the last token does not see every token";
   }
   return "";
 }
@@ -69,15 +75,26 @@ inline bool comes_before(const Evidence& a, const Evidence& b) {
     const Class group = class_of(e);
     const double far = group == Class::leaves ? e.worst_ratio : 1;
     const auto in = [](double value, double unit) { return std::round(value / unit); };
-    return std::tuple(e.nats ? 0 : 1, e.nats.value_or(0), static_cast<int>(group), in(far, 0.01),
-                      in(e.near_change, 0.1), in(std::abs(e.entropy_change()), 0.1),
-                      in(e.time, 0.05));
+    const auto [is_nan, nats] = example::nan_last(e.nats.value_or(0));
+    return std::tuple(is_nan   ? 2
+                      : e.nats ? 0
+                               : 1,
+                      nats, static_cast<int>(group), in(far, 0.01), in(e.near_change, 0.1),
+                      in(std::abs(e.entropy_change()), 0.1), in(e.time, 0.05));
   };
   return key(a) < key(b);
 }
 
+/// Whether losses come before geometry: that of a scheme was measured.
+inline bool losses_decide(std::span<const Evidence> all) {
+  return std::any_of(all.begin(), all.end(), [](const Evidence& e) { return e.decides(); });
+}
+
 /// Places in the order, the best first; what comes first of equals stays first.
-inline std::vector<std::size_t> ranked(std::span<const Evidence> all) {
+inline std::vector<std::size_t> ranked(std::vector<Evidence> all) {
+  if (!losses_decide(all))
+    for (Evidence& e : all)
+      if (e.nats && !std::isnan(*e.nats)) e.nats.reset();
   std::vector<std::size_t> order(all.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),

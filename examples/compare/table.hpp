@@ -120,7 +120,7 @@ inline std::vector<std::string> advice_of(const Comparison& c) {
       break;
     }
   if (c.setting.rotates() && !c.setting.fits())
-    for (const std::string& line : not_measured(question_of(c), expression, !c.loss_facts.empty()))
+    for (const std::string& line : not_measured(question_of(c), expression, c.by_loss))
       lines.push_back(line);
   return lines;
 }
@@ -133,9 +133,12 @@ void for_each_shown(const Comparison& c, Title&& title, Show&& show) {
   int rank = 0;
   for (const std::size_t place : c.order) {
     const Row& row = c.rows[place];
-    const std::string now = row.evidence.nats     ? "measured, from the least loss"
-                            : c.setting.rotates() ? title_of(class_of(row.evidence))
-                                                  : "";
+    const bool has_loss = row.evidence.nats.has_value();
+    const std::string now = has_loss && std::isnan(*row.evidence.nats)
+                                ? "measured: the loss is no number"
+                            : has_loss && c.by_loss ? "measured, from the least loss"
+                            : c.setting.rotates()   ? title_of(class_of(row.evidence))
+                                                    : "";
     if (now != last && !now.empty()) title(now);
     last = now;
     show(row, ++rank);

@@ -62,17 +62,19 @@ struct Report {
 
   /// "DualChunk 12.3, ..." at the longest length, from the best.
   [[nodiscard]] std::string conclusion() const {
-    std::vector<std::pair<double, std::string>> all;
+    std::vector<std::pair<std::pair<bool, double>, std::string>> all;
     Index longest = 0;
     for (const SchemeResult& r : results)
       for (const Line& line : r.lines) longest = std::max(longest, line.measured.length);
     for (const SchemeResult& r : results)
       for (const Line& line : r.lines)
-        if (line.measured.length == longest) all.emplace_back(line.measured.perplexity(), r.name);
+        if (line.measured.length == longest)
+          all.emplace_back(example::nan_last(line.measured.perplexity()), r.name);
     std::stable_sort(all.begin(), all.end());
     std::string text = "At " + std::to_string(longest) + " tokens, from the best:";
     for (const auto& [perplexity, name] : all)
-      text += (text.back() == ':' ? " " : ", ") + name + " " + fixed(perplexity, 2);
+      text += (text.back() == ':' ? " " : ", ") + name + " " +
+              (perplexity.first ? "no number" : fixed(perplexity.second, 2));
     return text + ". One model and one text: orders do not carry over.";
   }
 
@@ -103,7 +105,8 @@ struct Report {
     std::stable_sort(chosen.begin(), chosen.end(),
                      [](const SchemeResult* a, const SchemeResult* b) {
                        const auto key = [](const SchemeResult* r) {
-                         return std::pair(r->name != "as trained", r->lines.back().measured.last);
+                         return std::pair(r->name != "as trained",
+                                          example::nan_last(r->lines.back().measured.last));
                        };
                        return key(a) < key(b);
                      });

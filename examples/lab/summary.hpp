@@ -92,7 +92,8 @@ inline double greatest_spread(const std::vector<SummaryRow>& rows) {
 /// "ALiBi, T5, RoPE", from the fewest bits of whole windows at the last length.
 inline std::string ranked(std::vector<SummaryRow> rows) {
   std::stable_sort(rows.begin(), rows.end(), [](const SummaryRow& a, const SummaryRow& b) {
-    return a.cells.back().bits.mean < b.cells.back().bits.mean;
+    return example::nan_last(a.cells.back().bits.mean) <
+           example::nan_last(b.cells.back().bits.mean);
   });
   std::string text;
   for (const SummaryRow& row : rows)

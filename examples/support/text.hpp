@@ -10,6 +10,7 @@
 #include <ostream>
 #include <sstream>
 #include <string>
+#include <utility>
 
 namespace example {
 
@@ -19,6 +20,11 @@ inline std::string fixed(double value, int decimals) {
   std::ostringstream text;
   text << std::fixed << std::setprecision(decimals) << value;
   return text.str() == "-0.0" ? "0.0" : text.str();
+}
+
+/// A key to sort numbers by, NaN after all others (as they are, comparisons with NaN are no order).
+inline std::pair<bool, double> nan_last(double value) {
+  return {std::isnan(value), std::isnan(value) ? 0 : value};
 }
 
 /// Tokens: 4100 as "4100", 16384 as "16k".

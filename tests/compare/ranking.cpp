@@ -51,6 +51,23 @@ TEST_CASE("What was measured comes first, from the least loss") {
         std::vector<std::size_t>{3, 2, 1, 0});
 }
 
+TEST_CASE("Losses of the model as it is and as its file has it decide nothing alone") {
+  Evidence unchanged = leaves_far, configured = leaves;
+  unchanged.given = configured.given = true;
+  unchanged.nats = 2.0, configured.nats = 3.0;
+  CHECK(ranked({unchanged, configured, within}) == std::vector<std::size_t>{2, 1, 0});
+  Evidence measured = moves;
+  measured.nats = 4.0;
+  CHECK(ranked({within, measured, configured, unchanged}) == std::vector<std::size_t>{3, 2, 1, 0});
+}
+
+TEST_CASE("A loss that is no number comes last") {
+  Evidence broken = within, good = leaves_far;
+  broken.nats = std::nan(""), good.nats = 3.0;
+  CHECK(ranked({broken, forgets, good}) == std::vector<std::size_t>{2, 1, 0});
+  CHECK(ranked({broken, forgets}) == std::vector<std::size_t>{1, 0});
+}
+
 TEST_CASE("The order is a strict weak one") {
   std::mt19937 random(7);
   const auto draw = [&](int values) {
@@ -65,7 +82,7 @@ TEST_CASE("The order is a strict weak one") {
                .entropy = 0.06 * draw(5),
                .time = 1 + 0.03 * draw(3),
                .reads_all = draw(3) > 0};
-    if (draw(3) == 0) e.nats = 3 + draw(2);
+    if (draw(3) == 0) e.nats = draw(3) == 0 ? std::nan("") : 3 + draw(2);
     if (draw(9) == 0) e.worst_ratio = HUGE_VAL;  // a pair that never turned in training
     all.push_back(e);
   }
@@ -126,6 +143,17 @@ TEST_CASE("A measured loss decides, also against the makers") {
   CHECK(lines.front() == "Begin with N (`N{alpha=4}`).");
   CHECK(says(lines, "2.500 nats"));
   CHECK(says(lines, "3 rotary pairs leave the angles of training, by up to 4.00 times"));
+}
+
+TEST_CASE("Where time was left for no scheme, geometry advises, and this is said") {
+  Evidence unchanged = leaves_far;
+  unchanged.given = true, unchanged.nats = 2.5;
+  const std::vector<Choice> ordered{{"A", "A{window=8}", within},
+                                    {"RoPE", "", unchanged, false, true}};
+  const auto lines = advice(question, ordered);
+  CHECK(says(lines, "No loss of a scheme was measured"));
+  CHECK(says(lines, "Begin with A (`A{window=8}`)."));
+  CHECK_FALSE(says(lines, "least measured loss"));
 }
 
 TEST_CASE("Where nothing has to be done, or nothing can, the advice says so") {
