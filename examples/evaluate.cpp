@@ -33,13 +33,15 @@ int main(int argc, char** argv) try {
   evaluate::Report report{.setting = *setting, .shape = shape};
   report.options.last =
       std::min(report.options.last, lengths.front() - 1);  // the same ones at every length
-  evaluate::Results results(setting->out,
-                            evaluate::setting_of(lengths, setting->passkey, report.options,
-                                                 model.llama, tokens));
+  std::vector<evaluate::PassKeyPrompt> prompts;
+  if (setting->passkey) prompts = evaluate::pass_key_prompts(model, lengths);
+  evaluate::Results results(setting->out, evaluate::setting_of(lengths, report.options, model.llama,
+                                                               tokens, model.first_token, prompts));
   results.save();  // so that a folder that cannot be written is told before the work
   for (const auto& [name, expression] : setting->schemes) {
     report.results.push_back({name});
-    for (const posenc::Index length : setting->lengths) {
+    for (std::size_t at = 0; at < lengths.size(); ++at) {
+      const posenc::Index length = lengths[at];
       // Within the trained length the default schemes have nothing to extend.
       if (setting->default_schemes && length <= shape.trained() && expression != "RoPE" &&
           longest > shape.trained())
@@ -52,9 +54,10 @@ int main(int argc, char** argv) try {
             evaluate::measure(model, tokens, length, reading.layers, report.options, executor);
         if (setting->passkey) {
           line.keys_found = 0;
-          for (const double depth : {0.0, 0.25, 0.5, 0.75, 1.0})
-            *line.keys_found +=
-                evaluate::finds_pass_key(model, length, depth, reading.layers, executor);
+          const std::size_t depths = prompts.size() / lengths.size();
+          for (std::size_t i = 0; i < depths; ++i)
+            *line.keys_found += evaluate::finds_pass_key(model.llama, prompts[at * depths + i],
+                                                         reading.layers, executor);
         }
         results.lines.push_back(std::move(line));
         results.save();

@@ -98,10 +98,15 @@ inline Measured measure(const LanguageModel& model, std::span<const std::int32_t
   return m;
 }
 
-/// A number hidden in filler at a depth, and whether the model says it when asked: each of its tokens has the greatest
-/// logit after those before it.
-inline bool finds_pass_key(const LanguageModel& model, Index length, double depth,
-                           const LayerSchedule& encodings, const AnyExecutor& executor) {
+/// A number hidden in filler, the question for it, and as its last tokens the number itself.
+struct PassKeyPrompt {
+  std::vector<std::int32_t> tokens{};
+  Index answer = 0;  ///< so many tokens at the end
+};
+
+/// At most `length` tokens, with the number at a depth from 0 (the beginning) to 1. Throws posenc::Error where
+/// the length has no room for the texts and one sentence of filler.
+inline PassKeyPrompt pass_key_prompt(const LanguageModel& model, Index length, double depth) {
   const auto encode = [&](const std::string& text) { return model.tokenizer.encode(text); };
   const std::string key = "68417";
   const std::vector<std::int32_t>
@@ -119,7 +124,13 @@ inline bool finds_pass_key(const LanguageModel& model, Index length, double dept
   append(head);
   const Index room =
       length - std::ssize(tokens) - std::ssize(needle) - std::ssize(question) - std::ssize(answer);
-  const Index sentences = std::max<Index>(0, room / std::ssize(filler));
+  if (room < std::ssize(filler))
+    throw posenc::Error("evaluate",
+                        {"--passkey: the number, its question and one sentence of filler take " +
+                         std::to_string(length - room + std::ssize(filler)) +
+                         " tokens, more than the length of " + std::to_string(length) +
+                         ": give longer ones with --lengths."});
+  const Index sentences = room / std::ssize(filler);
   const auto ahead = static_cast<Index>(std::lround(depth * static_cast<double>(sentences)));
   for (Index i = 0; i < sentences; ++i) {
     if (i == ahead) append(needle);
@@ -128,14 +139,30 @@ inline bool finds_pass_key(const LanguageModel& model, Index length, double dept
   if (ahead >= sentences) append(needle);
   append(question);
   append(answer);
-  const Matrix states =
-      last_states(model.llama, tokens, bind_layers(model.llama.shape, encodings), executor);
-  const Index count = std::ssize(answer), first = std::ssize(tokens) - count;
-  const Matrix logits = logits_of(model.llama, states.middleRows(first - 1, count));
+  return {std::move(tokens), std::ssize(answer)};
+}
+
+/// Five depths at every length, those of a length after each other.
+inline std::vector<PassKeyPrompt> pass_key_prompts(const LanguageModel& model,
+                                                   const std::vector<Index>& lengths) {
+  std::vector<PassKeyPrompt> prompts;
+  for (const Index length : lengths)
+    for (const double depth : {0.0, 0.25, 0.5, 0.75, 1.0})
+      prompts.push_back(pass_key_prompt(model, length, depth));
+  return prompts;
+}
+
+/// Whether the model says the number when asked: each of its tokens has the greatest logit after those before it.
+inline bool finds_pass_key(const Llama& model, const PassKeyPrompt& prompt,
+                           const LayerSchedule& encodings, const AnyExecutor& executor) {
+  const std::vector<std::int32_t>& tokens = prompt.tokens;
+  const Matrix states = last_states(model, tokens, bind_layers(model.shape, encodings), executor);
+  const Index count = prompt.answer, first = std::ssize(tokens) - count;
+  const Matrix logits = logits_of(model, states.middleRows(first - 1, count));
   for (Index i = 0; i < count; ++i) {
     Index best = 0;
     logits.row(i).maxCoeff(&best);
-    if (best != answer[static_cast<std::size_t>(i)]) return false;
+    if (best != tokens[static_cast<std::size_t>(first + i)]) return false;
   }
   return true;
 }

@@ -37,21 +37,54 @@ inline std::uint64_t hash_of(const Llama& model) {
   return hash;
 }
 
+/// Of the bytes of numbers, one range after another.
+template <class Number>
+[[nodiscard]] std::uint64_t hash_of_bytes(
+    std::span<const Number> numbers, std::uint64_t hash = example::hash_of(std::string_view())) {
+  return example::hash_of(
+      std::span(reinterpret_cast<const char*>(numbers.data()), numbers.size_bytes()), hash);
+}
+
+/// Of the frequencies and factors with which each kind of layer rotates at a length, as the file says them.
+inline std::uint64_t hash_of_rotations(const config::Model& model, Position length) {
+  std::uint64_t hash = example::hash_of(std::string_view());
+  for (const config::LayerKind& kind : model.layers) {
+    if (!kind.rotary) continue;
+    const RotaryState state = kind.rotary->state(length);
+    const double factors[] = {state.attention_factor, state.score_factor};
+    const std::span frequencies(state.inv_freq.data(),
+                                static_cast<std::size_t>(state.inv_freq.size()));
+    hash = hash_of_bytes<double>(factors, hash_of_bytes<double>(frequencies, hash));
+  }
+  return hash;
+}
+
 /// Everything that results depend on but the scheme and the length: results of one folder share it.
-/// (Windows end at the last token of the longest one, so all lengths count.)
-inline Json setting_of(const std::vector<Index>& lengths, bool passkey,
-                       const MeasureOptions& options, const Llama& model,
-                       std::span<const std::int32_t> tokens) {
-  return {{"model", model.shape.name},
+/// (Windows end at the last token of the longest one, so all lengths count.) `prompts`: of the pass key,
+/// none where it is not asked for.
+inline Json setting_of(const std::vector<Index>& lengths, const MeasureOptions& options,
+                       const Llama& model, std::span<const std::int32_t> tokens,
+                       std::optional<std::int32_t> first_token,
+                       const std::vector<PassKeyPrompt>& prompts) {
+  const LlamaShape& s = model.shape;
+  Json rotations = Json::array();
+  for (const Index length : lengths) rotations.push_back(hash_of_rotations(s.positions, length));
+  std::uint64_t asked = example::hash_of(std::string_view());
+  for (const PassKeyPrompt& prompt : prompts)
+    asked = hash_of_bytes<std::int32_t>(prompt.tokens, asked);
+  return {{"model", s.name},
+          {"shape", {s.layers, s.heads, s.kv_heads, s.head_dim, s.width, s.mlp, s.vocabulary}},
+          {"epsilon", s.epsilon},
           {"weights", hash_of(model)},
-          {"positions", explain(model.shape.positions)},
-          {"tokens", example::hash_of(std::string_view(reinterpret_cast<const char*>(tokens.data()),
-                                                       tokens.size_bytes()))},
+          {"positions", explain(s.positions)},
+          {"rotations", rotations},
+          {"tokens", hash_of_bytes(tokens)},
+          {"first_token", first_token ? Json(*first_token) : Json()},
           {"lengths", lengths},
           {"last", options.last},
           {"stretch", options.stretch},
           {"sampled", options.sampled},
-          {"passkey", passkey}};
+          {"passkey", prompts.empty() ? Json(false) : Json(asked)}};
 }
 
 class Results {

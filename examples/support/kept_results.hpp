@@ -32,14 +32,20 @@ inline double real_of(const Json& json) { return json.is_null() ? NAN : json.get
 class KeptResults {
  public:
   KeptResults(std::string who, std::filesystem::path folder, Json setting)
-      : who_(std::move(who)), folder_(std::move(folder)), setting_(std::move(setting)) {}
+      : who_(std::move(who)), folder_(std::move(folder)), setting_(Json::parse(text_of(setting))) {}
 
   /// Calls read(json) with what the folder has. Throws posenc::Error where that is of another
-  /// setting, and where `read` throws.
+  /// setting, where it cannot be opened, and where `read` throws.
   template <class Read>
   void load(const Read& read) const {
+    std::error_code unknown;
+    if (std::filesystem::status(path(), unknown).type() == std::filesystem::file_type::not_found)
+      return;
     std::ifstream file(path());
-    if (!file) return;
+    if (!file)
+      throw posenc::Error(who_,
+                          {path().string() + " is there and cannot be opened: make it readable, "
+                                             "or choose another folder with --out."});
     const Json json = Json::parse(file, nullptr, false);
     if (json.is_discarded() || !json.is_object() || !json.contains("setting") ||
         json["setting"] != setting_)
@@ -59,7 +65,7 @@ class KeptResults {
     Json json{{"setting", setting_}};
     json.update(results);
     const std::filesystem::path next = path().string() + ".new";
-    write_file(next, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+    write_file(next, text_of(json, 1) + "\n");
     std::filesystem::rename(next, path());
   }
 
@@ -67,6 +73,12 @@ class KeptResults {
   [[nodiscard]] const Json& setting() const { return setting_; }
 
  private:
+  /// As it stands in the file: what is not UTF-8, such as a model's name, is replaced, so that a setting
+  /// is compared as it was written.
+  [[nodiscard]] static std::string text_of(const Json& json, int indent = -1) {
+    return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+  }
+
   std::string who_;
   std::filesystem::path folder_;
   Json setting_;

@@ -58,6 +58,24 @@ TEST_CASE("golden: logits of a folder are those of transformers") {
   }
 }
 
+TEST_CASE(
+    "pass key: prompts fit the length and end with the answer, and a length without room is "
+    "refused") {
+  const evaluate::LanguageModel model = evaluate::read_model(folder_of("llama"));
+  const auto answer = model.tokenizer.encode(" 68417");
+  for (const double depth : {0.0, 0.5, 1.0}) {
+    const evaluate::PassKeyPrompt prompt = evaluate::pass_key_prompt(model, 2000, depth);
+    CHECK(std::ssize(prompt.tokens) <= 2000);
+    CHECK(std::ssize(prompt.tokens) > 1800);
+    CHECK(std::vector<std::int32_t>(prompt.tokens.end() - prompt.answer, prompt.tokens.end()) ==
+          answer);
+  }
+  CHECK(evaluate::pass_key_prompt(model, 2000, 0).tokens !=
+        evaluate::pass_key_prompt(model, 2000, 1).tokens);
+  CHECK_THROWS_WITH(evaluate::pass_key_prompt(model, 64, 0.5),
+                    ContainsSubstring("more than the length of 64"));
+}
+
 TEST_CASE("readings: RoPE is the model's own, and what follows it is added to that") {
   const evaluate::LanguageModel llama = evaluate::read_model(folder_of("llama"));
   const evaluate::LlamaShape& shape = llama.llama.shape;

@@ -60,14 +60,63 @@ TEST_CASE("the setting tells models, texts and lengths apart") {
   model.last_norm = evaluate::Row::Ones(3);
   const std::vector<std::int32_t> tokens{1, 2, 3}, others{1, 2, 4};
   const evaluate::MeasureOptions options;
-  const auto setting = evaluate::setting_of({64}, false, options, model, tokens);
-  CHECK(setting == evaluate::setting_of({64}, false, options, model, tokens));
-  CHECK(setting != evaluate::setting_of({128}, false, options, model, tokens));
-  CHECK(setting != evaluate::setting_of({64}, true, options, model, tokens));
-  CHECK(setting != evaluate::setting_of({64}, false, {.last = 7}, model, tokens));
-  CHECK(setting != evaluate::setting_of({64}, false, options, model, others));
-  model.last_norm[1] = 2;
-  CHECK(setting != evaluate::setting_of({64}, false, options, model, tokens));
+  const auto of = [&](const evaluate::Llama& m) {
+    return evaluate::setting_of({64}, options, m, tokens, 1, {});
+  };
+  const auto setting = of(model);
+  CHECK(setting == of(model));
+  CHECK(setting != evaluate::setting_of({128}, options, model, tokens, 1, {}));
+  CHECK(setting != evaluate::setting_of({64}, {.last = 7}, model, tokens, 1, {}));
+  CHECK(setting != evaluate::setting_of({64}, options, model, others, 1, {}));
+  CHECK(setting != evaluate::setting_of({64}, options, model, tokens, 2, {}));
+  CHECK(setting != evaluate::setting_of({64}, options, model, tokens, {}, {}));
+  const auto asked = [&](std::int32_t token) {
+    return evaluate::setting_of({64}, options, model, tokens, 1, {{{token, 7}, 1}});
+  };
+  CHECK(setting != asked(5));
+  CHECK(asked(5) != asked(6));
+  evaluate::Llama other = model;
+  other.last_norm[1] = 2;
+  CHECK(setting != of(other));
+  other = model, other.shape.epsilon = 1e-6;
+  CHECK(setting != of(other));
+  other = model, other.shape.vocabulary = 9;
+  CHECK(setting != of(other));
+}
+
+TEST_CASE("the setting tells rotations apart that are told in the same words") {
+  config::Rotation rotation{.head_dim = 4, .rotary_dim = 4, .type = "made up"};
+  const auto of = [&](std::vector<double> divisors, double amplitude) {
+    rotation.scheme = config::Scheme{RescaleFactors{std::move(divisors), amplitude}};
+    evaluate::Llama model;
+    model.shape.positions.layers = {{.name = "full", .rotary = rotation}};
+    return evaluate::setting_of({64}, {}, model, {}, {}, {});
+  };
+  CHECK(of({1, 2}, 1) == of({1, 2}, 1));
+  CHECK(of({1, 2}, 1)["rotations"] != of({1, 2 + 1e-9}, 1)["rotations"]);
+  CHECK(of({1, 2}, 1)["rotations"] != of({1, 2}, 1 + 1e-9)["rotations"]);
+}
+
+TEST_CASE("a setting whose model has a name that is not UTF-8 is found again") {
+  const fs::path folder = fs::temp_directory_path() / "posenc-results-utf8";
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  const evaluate::Json setting{{"model", "m\xff"}};
+  evaluate::Results first(folder, setting);
+  first.lines.push_back({"RoPE", "RoPE", {.length = 64, .last = 1}});
+  first.save();
+  CHECK(evaluate::Results(folder, setting).lines.size() == 1);
+  fs::remove_all(folder);
+}
+
+TEST_CASE("results that are there and cannot be opened are not overwritten") {
+  const fs::path folder = fs::temp_directory_path() / "posenc-results-closed";
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  fs::create_symlink("results.json", folder / "results.json");  // leads to itself
+  CHECK_THROWS_WITH(evaluate::Results(folder, evaluate::Json{{"a", 1}}),
+                    ContainsSubstring("is there and cannot be opened"));
+  fs::remove_all(folder);
 }
 
 }  // namespace results_cases
