@@ -116,7 +116,8 @@ inline std::vector<std::string> advice(const Question& question,
   return lines;
 }
 
-/// What the ranking cannot say. `expression` is the scheme to measure, in the form of examples/evaluate.
+/// What the ranking cannot say. `expression` is the scheme to measure, in the form of examples/evaluate; empty where it
+/// has none.
 inline std::vector<std::string> not_measured(const Question& question,
                                              const std::string& expression, bool has_losses) {
   std::vector<std::string> lines;
@@ -133,11 +134,14 @@ inline std::vector<std::string> not_measured(const Question& question,
         "the first class were "
         "among the best, close together and in another order.");
   lines.push_back(
-      "To measure a real model: `sh cmake/run.sh evaluate --model model.gguf --text book.txt "
-      "--lengths " +
-      std::to_string(question.trained) + "," + std::to_string(question.target) + " --schemes \"" +
-      expression +
-      "\"`, or give this program the GGUF file as MODEL, and --text. "
+      "To measure a real model" +
+      (expression.empty()
+           ? std::string(
+                 " (evaluate has no words for the rotation that this one was trained with): ")
+           : ": `sh cmake/run.sh evaluate --model model.gguf --text book.txt --lengths " +
+                 std::to_string(question.trained) + "," + std::to_string(question.target) +
+                 " --schemes \"" + expression + "\"`, or ") +
+      "give this program the GGUF file as MODEL, and --text. "
       "Small models, trained in minutes: `sh cmake/run.sh lab`.");
   return lines;
 }

@@ -12,6 +12,7 @@
 
 #include <posenc/bind/any.hpp>
 
+#include <charconv>
 #include <memory>
 
 namespace compare {
@@ -116,6 +117,22 @@ inline Adapted read_expression(const std::string& expression, const Setting& at)
   if (adapted.parameters.ends_with(mask))
     adapted.parameters.erase(adapted.parameters.size() - mask.size());
   return adapted;
+}
+
+/// What examples/evaluate has to read so that a scheme follows the rotation of training, as it does here:
+/// "RoPE|..." is the file's own rotation there, so where the file extends training the base is written. Empty
+/// where no expression says that rotation.
+inline std::string expression_for_evaluate(const Setting& at, const std::string& parameters) {
+  const std::string rest = parameters.empty() ? "" : "|" + parameters;
+  if (!file_extends(at.layer, at.trained)) return "RoPE" + rest;
+  const posenc::config::Rotation& rotary = *at.layer.rotary;
+  // One base for all layers, all of whose channels rotate from the first on, and no lists.
+  for (const posenc::config::LayerKind& kind : at.model.layers)
+    if (kind.rotary && kind.rotary->base != rotary.base) return "";
+  if (rotary.rotary_offset != 0 || scheme_of_training(rotary, at.trained)) return "";
+  char base[32];  // the shortest digits that are read as the same number
+  const char* const end = std::to_chars(base, base + sizeof(base), rotary.base).ptr;
+  return "RoPE{base=" + std::string(static_cast<const char*>(base), end) + "}" + rest;
 }
 
 /// The layers as they were trained; ALiBi with the slopes of the sampled heads times `slopes`.

@@ -113,12 +113,14 @@ inline std::vector<std::string> advice_of(const Comparison& c) {
                        row.kind == Row::baseline, row.kind == Row::configured});
   }
   std::vector<std::string> lines = advice(question_of(c), ordered);
-  std::string expression = "RoPE";
+  std::string parameters;
   for (const std::size_t place : c.order)
     if (const Row& row = c.rows[place]; !row.expression.empty()) {
-      expression += "|" + row.parameters;
+      parameters = row.parameters;
       break;
     }
+  const std::string expression =
+      c.setting.rotates() ? expression_for_evaluate(c.setting, parameters) : "";
   if (c.setting.rotates() && !c.setting.fits())
     for (const std::string& line : not_measured(question_of(c), expression, c.by_loss))
       lines.push_back(line);

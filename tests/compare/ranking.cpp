@@ -173,6 +173,8 @@ TEST_CASE("What was not measured is said, with the command that measures it") {
   CHECK(says(not_measured(question, "RoPE|A{window=8}", false), "Not measured: the loss"));
   CHECK(says(not_measured(question, "RoPE|A{window=8}", false),
              "--lengths 4096,16384 --schemes \"RoPE|A{window=8}\""));
+  CHECK_FALSE(says(not_measured(question, "", false), "evaluate --model"));
+  CHECK(says(not_measured(question, "", false), "give this program the GGUF file"));
   CHECK(says(not_measured(question, "RoPE", true), "Measured: the loss of one model on one text"));
 }
 

@@ -130,6 +130,28 @@ TEST_CASE("Near scores are those of the model where a scheme leaves near distanc
   CHECK_FALSE(row("RoPE|YaRN").raw_keys);
 }
 
+TEST_CASE(
+    "The expression for evaluate is the rotation of training, also where the file extends it") {
+  CHECK(expression_for_evaluate(setting_of(128, 512), "PI{factor=4}") == "RoPE|PI{factor=4}");
+  posenc::config::Model model = model_of(512);
+  posenc::config::Rotation& rotary = *model.layers[0].rotary;
+  rotary.scheme = posenc::config::Scheme{posenc::YaRN{.factor = 4, .original_context = 128}};
+  rotary.base = 500000.25, rotary.trained_context = 128;
+  const auto at = [&] { return choose_setting(model, {.model = "made_up", .length = 1024}); };
+  const std::string text = expression_for_evaluate(at(), "PI{factor=4}");
+  CHECK(text == "RoPE{base=500000.25}|PI{factor=4}");
+  const auto frequencies = [&](const std::string& expression) {
+    return posenc::bind(read_expression(expression, at()).encoding,
+                        {.num_heads = 4, .head_dim = 16})
+        .rotary()
+        .state.inv_freq;
+  };
+  CHECK((frequencies(text) - frequencies("RoPE|PI{factor=4}")).abs().maxCoeff() == 0);
+  CHECK(expression_for_evaluate(at(), "") == "RoPE{base=500000.25}");
+  rotary.rotary_dim = 8, rotary.rotary_offset = 8;
+  CHECK(expression_for_evaluate(at(), "PI{factor=4}").empty());
+}
+
 TEST_CASE("An expression begins with the model's rotation, its own, or none") {
   const Setting at = setting_of(128, 512);
   const auto rotary = [&](const std::string& text) {
