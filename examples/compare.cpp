@@ -21,15 +21,11 @@ int main(int argc, char** argv) try {
   const auto arguments = compare::parse_command_line(argc, argv);
   if (!arguments) return 0;
   const example::Progress progress("compare");
-  std::optional<compare::Weights> weights;
-  if (arguments->has_weights()) weights = compare::read_weights(arguments->model);
-  const compare::Setting setting = compare::choose_setting(
-      weights ? compare::model_of(*weights)
-              : posenc::huggingface::read(arguments->model, compare::reader_options(*arguments)),
-      *arguments);
+  const compare::Setting setting =
+      compare::choose_setting(compare::read_positions(*arguments), *arguments);
   if (!arguments->out.empty()) compare::prepare_report(arguments->out);
   std::optional<compare::LossMeter> meter;
-  if (!arguments->text.empty()) meter.emplace(*weights, *arguments, setting);
+  if (!arguments->text.empty()) meter.emplace(*arguments, setting);
   compare::Comparison comparison = compare::compare_all(setting, *arguments, progress);
   if (meter) meter->measure(comparison, progress);
   progress.clear();

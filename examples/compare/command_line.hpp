@@ -35,7 +35,9 @@ struct Arguments {
   int threads = 0;
 
   [[nodiscard]] bool has_weights() const {
-    return std::filesystem::path(model).extension() == ".gguf";
+    std::string extension = std::filesystem::path(model).extension().string();
+    for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return extension == ".gguf";
   }
 };
 
@@ -105,7 +107,7 @@ inline std::optional<Arguments> parse_command_line(int argc, char** argv) {
   app.get_formatter()->column_width(20);
   app.add_option("MODEL", arguments.model,
                  "a model's config.json, as on the Hugging Face hub, or a\n"
-                 "GGUF file of the Llama family")
+                 "GGUF file; with --text one of the Llama family")
       ->required()
       ->type_name("");
   app.add_option("--length", length,
@@ -156,6 +158,12 @@ inline std::optional<Arguments> parse_command_line(int argc, char** argv) {
   problems.require(arguments.text.empty() || arguments.has_weights(),
                    "--text: the loss is measured with the weights of a GGUF file, but MODEL is ",
                    arguments.model, ".");
+  for (const char* of_text : {"--minutes", "--threads"})
+    problems.require(app.count(of_text) == 0 || !arguments.text.empty(), of_text,
+                     ": is for measuring the loss on a text, and there is no --text.");
+  for (const char* of_config : {"--layout", "--ignore-unknown-keys"})
+    problems.require(app.count(of_config) == 0 || !arguments.has_weights(), of_config,
+                     " is for a config.json, and MODEL is the GGUF file ", arguments.model, ".");
   problems.require(arguments.minutes > 0 && arguments.minutes <= 10'000,
                    "--minutes must lie within (0, 10000], got ", arguments.minutes, ".");
   problems.require(arguments.threads >= 0 && arguments.threads <= 1024,

@@ -18,22 +18,13 @@ namespace compare {
 
 #if defined(POSENC_EXAMPLES_PCRE2)
 
-using Weights = evaluate::LanguageModel;
-
-inline Weights read_weights(const std::string& path) { return evaluate::read_model(path); }
-
-/// The positions of the model, as its file says them.
-inline posenc::config::Model model_of(const Weights& weights) {
-  posenc::config::Model model = weights.llama.shape.positions;
-  model.model_type = weights.llama.shape.name;
-  return model;
-}
-
 class LossMeter {
  public:
-  LossMeter(const Weights& weights, const Arguments& arguments, const Setting& at)
-      : weights_(weights), executor_(evaluate::threads_of("compare", arguments.threads)),
-        tokens_(evaluate::first_tokens(weights, evaluate::read_file(arguments.text),
+  /// Reads the weights and the text. Throws posenc::Error.
+  LossMeter(const Arguments& arguments, const Setting& at) try
+      : weights_(evaluate::read_model(arguments.model)),
+        executor_(evaluate::threads_of("compare", arguments.threads)),
+        tokens_(evaluate::first_tokens(weights_, evaluate::read_file(arguments.text),
                                        std::max<Index>(at.trained, at.target))),
         seconds_(60 * arguments.minutes) {
     posenc::Problems problems;
@@ -43,6 +34,8 @@ class LossMeter {
                      at.trained, " and ", at.target, ".");
     problems.raise_if_any("compare");
     options_.last = std::min<Index>({2048, at.trained - 1, at.target - 1});
+  } catch (const posenc::Error& error) {  // the readers' sentences, said by this program
+    throw posenc::Error("compare", error.problems());
   }
 
   void measure(Comparison& c, const example::Progress& progress) {
@@ -81,7 +74,7 @@ class LossMeter {
     slowest_ = std::max(slowest_, m.seconds);
   }
 
-  const Weights& weights_;
+  evaluate::LanguageModel weights_;
   posenc::AnyExecutor executor_;
   std::vector<std::int32_t> tokens_;
   evaluate::MeasureOptions options_{};
@@ -91,17 +84,12 @@ class LossMeter {
 
 #else
 
-struct Weights {};
-
-inline Weights read_weights(const std::string& path) {
-  throw posenc::Error(
-      "compare", {path + ": this program was built without PCRE2 (Debian: libpcre2-dev), which "
-                         "reading a text needs. Give a config.json instead."});
-}
-inline posenc::config::Model model_of(const Weights&) { return {}; }
-
 struct LossMeter {
-  LossMeter(const Weights&, const Arguments&, const Setting&) {}
+  LossMeter(const Arguments&, const Setting&) {
+    throw posenc::Error(
+        "compare", {"--text: this program was built without PCRE2 (Debian: libpcre2-dev), which "
+                    "reading a text needs. Leave --text out: what geometry says needs no text."});
+  }
   void measure(Comparison&, const example::Progress&) {}
 };
 

@@ -7,6 +7,7 @@
 #include "command_line.hpp"
 #include "training.hpp"
 
+#include <posenc/config/gguf.hpp>
 #include <posenc/config/huggingface.hpp>
 
 #include <algorithm>
@@ -82,6 +83,16 @@ inline posenc::huggingface::Options reader_options(const Arguments& arguments) {
           "interleaved if it pairs channels 2i and 2i + 1",
       .ignore_unknown_keys = "add --ignore-unknown-keys"};
   return options;
+}
+
+/// What the file says of positions; of a GGUF file no weights are read. Throws posenc::Error.
+inline posenc::config::Model read_positions(const Arguments& arguments) {
+  if (!arguments.has_weights())
+    return posenc::huggingface::read(arguments.model, reader_options(arguments));
+  const posenc::gguf::File file{std::filesystem::path(arguments.model)};
+  posenc::config::Model model = posenc::gguf::parse(file);
+  if (const auto name = file.text("general.name")) model.model_type = *name;
+  return model;
 }
 
 /// The lengths, heads and encoding of training for a model that was read.

@@ -152,6 +152,25 @@ TEST_CASE(
   CHECK(expression_for_evaluate(at(), "PI{factor=4}").empty());
 }
 
+TEST_CASE("Options that would do nothing are refused") {
+  const auto parse = [](std::vector<std::string> words) {
+    words.insert(words.begin(), "compare");
+    std::vector<char*> pointers;
+    for (std::string& word : words) pointers.push_back(word.data());
+    return parse_command_line(static_cast<int>(pointers.size()), pointers.data());
+  };
+  CHECK_FALSE(parse({"config.json", "--layout", "half_split"})->has_weights());
+  CHECK(parse({"model.GGUF", "--text", "t", "--minutes", "2", "--threads", "1"})->has_weights());
+  CHECK_THROWS_WITH(parse({"model.gguf", "--minutes", "2"}),
+                    ContainsSubstring("there is no --text"));
+  CHECK_THROWS_WITH(parse({"model.gguf", "--threads", "2"}),
+                    ContainsSubstring("--threads: is for"));
+  CHECK_THROWS_WITH(parse({"model.Gguf", "--layout", "half_split"}),
+                    ContainsSubstring("--layout is for a config.json"));
+  CHECK_THROWS_WITH(parse({"model.gguf", "--ignore-unknown-keys"}),
+                    ContainsSubstring("--ignore-unknown-keys is for a config.json"));
+}
+
 TEST_CASE("An expression begins with the model's rotation, its own, or none") {
   const Setting at = setting_of(128, 512);
   const auto rotary = [&](const std::string& text) {
