@@ -41,6 +41,11 @@ class Keys {
                 gguf_test::array_of(gguf_test::u32, values.size(), bytes));
     return *this;
   }
+  Keys& reals(const std::string& key, const std::vector<float>& values) {
+    writer_.key(name_ + "." + key, gguf_test::array,
+                gguf_test::array_of(gguf_test::f32, values.size(), gguf_test::floats(values)));
+    return *this;
+  }
   Keys& list(const std::string& tensor, const std::vector<float>& values) {
     writer_.tensor(tensor, {values.size()}, 0, gguf_test::floats(values));
     return *this;
@@ -280,6 +285,21 @@ TEST_CASE("gguf: the same model as its config.json gives") {
                  .real("rope.scaling.yarn_log_multiplier", 0.1)
                  .read(),
              shipped("deepseek-v3"));
+  const auto deepseek = [](double amplitude) {
+    return Keys("deepseek2")
+        .shape(2, 4, 4, 64, 4096)
+        .count("rope.dimension_count", 32)
+        .text("rope.scaling.type", "yarn")
+        .real("rope.scaling.factor", 40)
+        .real("rope.scaling.yarn_log_multiplier", 0.1)
+        .real("rope.scaling.attn_factor", amplitude)
+        .read()
+        .layers[0];
+  };
+  CHECK_THAT(deepseek(1).score.score_scale(64), WithinRel(0.125, 1e-12));
+  CHECK_THAT(deepseek(2).score.score_scale(64), WithinRel(0.5, 1e-12));
+  CHECK(deepseek(2).rotary->state().attention_factor ==
+        deepseek(1).rotary->state().attention_factor);
   check_same(Keys("gptneox").shape(44, 64, 64, 96, 2048).count("rope.dimension_count", 24).read(),
              shipped("gpt-neox-20b"));
   check_same(Keys("bloom").shape(30, 32, 32, 128, 2048).read(), shipped("bloom-7b1"));
@@ -315,6 +335,12 @@ TEST_CASE("gguf: heads and windows by layer, masks of both sides, layers without
       windows().counts("attention.sliding_window_pattern", {1, 0, 0, 1}).read().layers[0].layers ==
       std::vector<Index>{0, 3});
 
+  const config::Model all =
+      windows().count("attention.sliding_window_pattern", 0).read();  // as a period of 0
+  REQUIRE(all.layers.size() == 1);
+  CHECK(all.layers[0].window == 128);
+  CHECK(windows().count("attention.sliding_window_pattern", 1).read().layers.at(0).window == 0);
+
   const config::Model both =
       Keys("gemma-embedding").shape(6, 4, 2, 64, 512).count("attention.sliding_window", 128).read();
   CHECK(both.layers[0].window == 65);
@@ -340,6 +366,15 @@ TEST_CASE("gguf: heads and windows by layer, masks of both sides, layers without
             .layers[0]
             .score.softmax_scale == 0.5);
 
+  const config::Model unscaled =
+      Keys("llama").shape(2, 4, 2, 64, 512).real("attention.scale", 0.5).read();
+  CHECK(unscaled.layers[0].score.score_scale(64) == 0.125);
+  CHECK_THAT(explain(unscaled), ContainsSubstring("ignored: \"llama.attention.scale\""));
+
+  const config::Model overwritten =
+      Keys("llama4").shape(8, 4, 2, 64, 16384).count("attention.sliding_window", 1024).read();
+  CHECK(overwritten.layers[0].chunk == 8192);
+  CHECK_THAT(explain(overwritten), ContainsSubstring("is overwritten with 8192"));
   const config::Model chunks = Keys("llama4").shape(8, 4, 2, 64, 16384).read();
   CHECK(chunks.layers[0].chunk == 8192);
   CHECK(chunks.layers[1].layers == std::vector<Index>{3, 7});
@@ -379,6 +414,8 @@ TEST_CASE("gguf: what is wrong is a sentence that names the key") {
        "4 query heads cannot share 3 key heads.");
   says(Keys("llama").count("block_count", 2).counts("attention.head_count", {4, 4, 4}),
        "llama.attention.head_count must have a number for each of 2, got 3.");
+  says(Keys("llama").count("block_count", 2).reals("attention.head_count", {4, 4.5F}),
+       "llama.attention.head_count must have whole numbers, got 4.5.");
   says(llama().count("rope.dimension_count", 128),
        "llama.rope.dimension_count must lie within [2, 64], got 128.");
   says(llama().count("rope.dimension_count", 7), "even");
@@ -404,6 +441,8 @@ TEST_CASE("gguf: what is wrong is a sentence that names the key") {
        "\"llama.rope.scaling.alpha\" is not a key that posenc reads");
   says(llama().text("rope.freq_base", "x"),
        "is of the type string and was asked for as a floating-point number.");
+  says(Keys("llama4").shape(8, 4, 2, 64, 512).count("attention.sliding_window", 0),
+       "llama4.attention.sliding_window must not be 0");
   says(Keys("gemma3").shape(2, 4, 2, 64, 512), "gemma3.attention.sliding_window is missing.");
   says(Keys("qwen2vl").shape(2, 4, 2, 64, 512),
        "qwen2vl.rope.dimension_sections must have four numbers");

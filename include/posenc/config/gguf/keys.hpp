@@ -68,8 +68,10 @@ class Keys {
       return all;
     }
     for (const double value : list)
-      if (const auto one =
-              within(name, value, static_cast<double>(least), static_cast<double>(most)))
+      if (value != std::floor(value))
+        problems_.add(path(name), " must have whole numbers, got ", value, ".");
+      else if (const auto one =
+                   within(name, value, static_cast<double>(least), static_cast<double>(most)))
         all.push_back(static_cast<Index>(*one));
     if (std::ssize(all) != count) all.clear();
     return all;

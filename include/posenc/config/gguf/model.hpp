@@ -5,10 +5,9 @@
 //   heads      attention.head_count, attention.head_count_kv (a number, or one per layer)
 //   head_dim   attention.key_length (latent attention: key_length_mla), else embedding_length / head_count
 //   windows    attention.sliding_window tokens, the query's own included, in all layers but the last
-//              of each period; the period is attention.sliding_window_pattern, or that of the
-//              architecture
-//   scale      attention.scale where the file has one, else that of the architecture, else
-//              1/sqrt(head_dim)
+//              of each period; the period is attention.sliding_window_pattern (0: all layers slide, a
+//              list: one flag a layer), or that of the architecture
+//   scale      attention.scale (Granite's), else that of the architecture, else 1/sqrt(head_dim)
 #pragma once
 
 #include <posenc/config/gguf/rope.hpp>
@@ -86,9 +85,25 @@ class ModelReader {
     problems_.require(given || architecture_.window >= 0, keys_.path("attention.sliding_window"),
                       " is missing.");
     window_ = given.value_or(architecture_.window);
-    // The list that newer files have says of each layer whether it slides; a number is the period.
-    slides_ = keys_.integers("attention.sliding_window_pattern", model_.num_layers, 0, most_layers);
-    if (slides_.size() == 1 && model_.num_layers != 1) period_ = slides_[0], slides_.clear();
+    if (architecture_.facts.chunked &&
+        given) {  // llama.cpp has its own chunk, whatever the file says
+      problems_.require(
+          *given != 0, keys_.path("attention.sliding_window"),
+          " must not be 0: of layers that all see everything llama.cpp rotates all but the last.");
+      window_ = architecture_.window;
+      if (*given != window_)
+        model_.notes.push_back(keys_.path("attention.sliding_window") + " = " +
+                               std::to_string(*given) + " is overwritten with " +
+                               std::to_string(window_) + " by llama.cpp.");
+    }
+    // The list that newer files have says of each layer whether it slides; a number is the period, and of 0 all slide.
+    constexpr std::string_view pattern = "attention.sliding_window_pattern";
+    slides_ = keys_.integers(pattern, model_.num_layers, 0, most_layers);
+    if (slides_.size() == 1 && !keys_.file().is_array(keys_.path(pattern))) {
+      period_ = slides_[0];
+      slides_.clear();
+      if (period_ == 0) slides_.assign(static_cast<std::size_t>(model_.num_layers), 1);
+    }
     if (window_ == 0) period_ = 0, slides_.clear();
   }
 
@@ -145,8 +160,9 @@ class ModelReader {
       layer.window = plan.slides ? side + 1 : 0;
     }
     layer.score.softmax_scale = facts.scale == config::ScaleRule::one ? 1 : scale_;
-    if (const auto scale = keys_.number("attention.scale", 0, 1e6); scale && *scale != 0)
-      layer.score.softmax_scale = *scale;
+    if (facts.scale == config::ScaleRule::attention_multiplier)
+      if (const auto scale = keys_.number("attention.scale", 0, 1e6); scale && *scale != 0)
+        layer.score.softmax_scale = *scale;
     switch (kind_of_positions(plan)) {
       case config::PositionKind::rotary:
         if (plan.rotates) {
@@ -206,8 +222,9 @@ class ModelReader {
                       " is not a key that posenc reads for this architecture.");
       else
         model_.notes.push_back("ignored: " + file::in_quotes(key) + ", since no layer rotates.");
-    for (const std::string& key : keys_.unread({"sliding_window", "attention.temperature",
-                                                "max_alibi_bias", "key_length", "indexer"}))
+    for (const std::string& key :
+         keys_.unread({"sliding_window", "attention.temperature", "attention.scale",
+                       "max_alibi_bias", "key_length", "indexer"}))
       model_.notes.push_back("ignored: " + file::in_quotes(key) +
                              ", which llama.cpp does not read for this architecture.");
   }

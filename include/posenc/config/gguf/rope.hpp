@@ -15,7 +15,7 @@
 //   "linear", or no type                     PI
 //   "yarn"                                   YaRN of ramp [yarn_beta_fast 32, yarn_beta_slow 1] and
 //                                            A (0.1 ln(factor) + 1); with yarn_log_multiplier the
-//                                            rule of DeepSeek
+//                                            rule of DeepSeek, and scores are multiplied by A^2
 //
 // YaRN's amplitude is not written into A by ggml's converter: llama.cpp multiplies by it, and
 // cancels the one that is built into ggml's rotation.
@@ -207,6 +207,9 @@ class RopeReader {
       yarn.temperature_rule = YaRNTemperature::deepseek;
       yarn.mscale_all_dim = *log_multiplier * 10;
       yarn.mscale = yarn.mscale_all_dim;
+      // Here A is no amplitude: queries and keys are multiplied by it as a whole.
+      if (amplitude != 1)
+        layer.score.softmax_scale = layer.score.score_scale(layer.head_dim) * amplitude * amplitude;
     } else {
       problems_.require(log_multiplier.value_or(0) == 0,
                         keys_.path("rope.scaling.yarn_log_multiplier"),
