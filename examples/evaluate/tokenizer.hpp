@@ -37,6 +37,8 @@ struct TokenizerRules {
   PreTokenizer pre;
   std::vector<NormalizerStep> normalizer{};
   bool of_characters = false;  ///< tokens are texts, and not bytes in their alphabet
+  std::vector<std::int32_t>
+      always{};  ///< ids of tokens that stand for their texts wherever these are
 };
 
 class Tokenizer {
@@ -61,7 +63,8 @@ class Tokenizer {
             "a vocabulary of ", tokens.size(), " tokens is too large for ids of 32 bits");
     add_tokens(tokens);
     is_special_.assign(size(), false);
-    for (const std::int32_t id : special) add_special(tokens, id);
+    for (const std::int32_t id : special) add_special(tokens, id, false);
+    for (const std::int32_t id : rules_.always) add_special(tokens, id, true);
     std::stable_sort(special_.begin(), special_.end(), [](const Special& a, const Special& b) {
       return a.text.size() > b.text.size();
     });
@@ -83,8 +86,8 @@ class Tokenizer {
     std::vector<std::int32_t> out;
     Work work{text, Merger(merges_), {}, out};
     std::size_t from = 0, at = 0;
-    while (match_special && at < text.size()) {
-      const Special* found = special_at(text.substr(at));
+    while ((match_special || !rules_.always.empty()) && at < text.size()) {
+      const Special* found = special_at(text.substr(at), match_special);
       if (!found) {
         ++at;
         continue;
@@ -122,6 +125,7 @@ class Tokenizer {
   struct Special {
     std::string text;
     std::int32_t id;
+    bool always;  ///< and not only where encode() is asked to
   };
 
   /// What one call of encode works on.
@@ -167,7 +171,7 @@ class Tokenizer {
     return NormalizerStep{NormalizerStep::Kind::replace, "\u2581", " "}(text);
   }
 
-  void add_special(const std::vector<std::string>& tokens, std::int32_t id) {
+  void add_special(const std::vector<std::string>& tokens, std::int32_t id, bool always) {
     require(is_id(id), "there is no token ", id, " in a vocabulary of ", size(),
             ", so it cannot be special");
     const auto i = static_cast<std::size_t>(id);
@@ -175,7 +179,7 @@ class Tokenizer {
     if (is_special_[i]) return;
     is_special_[i] = true;
     bytes_[i] = tokens[i];
-    special_.push_back({tokens[i], id});
+    special_.push_back({tokens[i], id, always});
     begins_special_[static_cast<unsigned char>(tokens[i][0])] = true;
   }
 
@@ -197,11 +201,11 @@ class Tokenizer {
                 {static_cast<std::uint32_t>(rank), known(left + right, "result")});
   }
 
-  /// The longest special token that `text` begins with, or null.
-  [[nodiscard]] const Special* special_at(std::string_view text) const {
+  /// The longest token of those matched as whole texts that `text` begins with, or null.
+  [[nodiscard]] const Special* special_at(std::string_view text, bool match_special) const {
     if (!begins_special_[static_cast<unsigned char>(text[0])]) return nullptr;
     for (const Special& special : special_)
-      if (text.starts_with(special.text)) return &special;
+      if ((match_special || special.always) && text.starts_with(special.text)) return &special;
     return nullptr;
   }
 

@@ -3,7 +3,7 @@
 // tokenizer.json: the file of Hugging Face's tokenizers, as the Llama family has it, to a Tokenizer.
 //
 //   model           BPE; merges as "left right" or ["left", "right"]
-//   added_tokens    matched as whole texts where encode() is asked for it
+//   added_tokens    matched as whole texts: always, and special ones where encode() is asked for it
 //   pre_tokenizer   Split by an expression, Digits, ByteLevel, and sequences of these; ByteLevel
 //                   last. None of them: BPE of characters, with tokens for bytes
 //   normalizer      NFC, Prepend, Replace of a text, and sequences of these
@@ -12,51 +12,19 @@
 // Anything else is a sentence. Source: huggingface/tokenizers, serialization of each of these.
 #pragma once
 
+#include "expression.hpp"
 #include "tokenizer.hpp"
 
 #include <posenc/config/huggingface/fields.hpp>
 #include <posenc/file/json.hpp>
 
 #include <algorithm>
-#include <cctype>
 
 namespace evaluate {
 
 namespace detail {
 
 using Json = nlohmann::json;
-
-/// An expression of tokenizers (Oniguruma) for PCRE2, which the family's are but for white space:
-/// \s and \S are what Unicode says. Throws posenc::Error for what the two may read differently.
-[[nodiscard]] inline std::string translated(const std::string& expression) {
-  const std::string space(space_class);
-  std::string out;
-  bool in_class = false;
-  for (std::size_t at = 0; at < expression.size(); ++at) {
-    const char c = expression[at];
-    if (c != '\\' || at + 1 == expression.size()) {
-      if (c == '[' && in_class)
-        throw posenc::Error("tokenizer.json",
-                            {"an expression has a class within a class, which is not read: " +
-                             shown(expression) + "."});
-      in_class = c == '[' ? true : c == ']' ? false : in_class;
-      out += c;
-      continue;
-    }
-    const char escaped = expression[++at];
-    if (escaped == 's')
-      out += in_class ? space : "[" + space + "]";
-    else if (escaped == 'S' && !in_class)
-      out += "[^" + space + "]";
-    else if (std::string_view("pPrnt").find(escaped) != std::string_view::npos ||
-             !std::isalnum(static_cast<unsigned char>(escaped)))
-      out += std::string("\\") + escaped;
-    else
-      throw posenc::Error("tokenizer.json", {"an expression has \\" + std::string(1, escaped) +
-                                             ", which is not read: " + shown(expression) + "."});
-  }
-  return out;
-}
 
 /// Reads the parts of a file, and collects what is wrong.
 class TokenizerFile {
@@ -87,7 +55,7 @@ class TokenizerFile {
     raise();
     return {tokens, merges,
             TokenizerRules{PreTokenizer(expressions_, flag(model, "ignore_merges")), normalizer_,
-                           !byte_level_},
+                           !byte_level_, always_},
             special_};
   }
 
@@ -224,8 +192,16 @@ class TokenizerFile {
         problems_.require(!flag(one, key), "the added token ", shown(name), " has ", key,
                           ", which is not read.");
       put(name, one["id"]);
+      // What is no control token is matched in every text.
+      const bool always = !flag(one, "special");
+      const bool rewrites =
+          std::any_of(normalizer_.begin(), normalizer_.end(), [](const NormalizerStep& step) {
+            return step.kind != NormalizerStep::Kind::nfc;  // which leaves such texts alone
+          });
+      problems_.require(!always || !rewrites || !flag(one, "normalized"), "the added token ",
+                        shown(name), " is matched in normalised text, which is not read.");
       if (few() && one["id"].is_number_unsigned())
-        special_.push_back(one["id"].get<std::int32_t>());
+        (always ? always_ : special_).push_back(one["id"].get<std::int32_t>());
     }
     const auto gap = std::find(known.begin(), known.end(), false);
     problems_.require(gap == known.end() || !few(), "no token has the id ", gap - known.begin(),
@@ -258,7 +234,7 @@ class TokenizerFile {
   posenc::Problems problems_;
   std::vector<std::string> expressions_{};
   std::vector<NormalizerStep> normalizer_{};
-  std::vector<std::int32_t> special_{};
+  std::vector<std::int32_t> special_{}, always_{};
   bool byte_level_ = false;
 };
 

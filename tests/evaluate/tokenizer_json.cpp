@@ -18,6 +18,16 @@ json file_of(const std::string& family) {
   return json::parse(file);
 }
 
+std::string error_of(const json& file) {
+  try {
+    static_cast<void>(evaluate::read_tokenizer(file));
+  } catch (const Error& error) {
+    CHECK(std::string(error.what()).size() < 1000);
+    return error.what();
+  }
+  return "";
+}
+
 TEST_CASE("golden: ids of tokenizer.json") {
   const golden_test::Json golden = golden_test::golden("checkpoints/golden.json");
   for (const auto& expected : golden.at("cases")) {
@@ -41,22 +51,26 @@ TEST_CASE("golden: ids of tokenizer.json") {
   }
 }
 
+TEST_CASE("added tokens that are no control tokens are matched in every text") {
+  const evaluate::Tokenizer tokenizer = evaluate::read_tokenizer(file_of("llama")).tokenizer;
+  const auto count = [&](const std::string& text, const char* token) {
+    const auto ids = tokenizer.encode(text);
+    return std::count(ids.begin(), ids.end(), tokenizer.id(token).value());
+  };
+  CHECK(count("a<tool><tool> b", "<tool>") == 2);
+  CHECK(count("a<|start|> b", "<|start|>") == 0);
+  CHECK(tokenizer.decode(tokenizer.encode("a<tool><|end|> b")) == "a<tool><|end|> b");
+  json file = file_of("llama");
+  file["normalizer"] = {{"type", "Prepend"}, {"prepend", "x"}};
+  CHECK_THAT(error_of(file), ContainsSubstring("'<tool>' is matched in normalised text"));
+}
+
 TEST_CASE("BPE of characters: spaces come back, and bytes are bytes") {
   const evaluate::Tokenizer tokenizer = evaluate::read_tokenizer(file_of("mistral")).tokenizer;
   CHECK(tokenizer.decode(tokenizer.encode("the hills, \u6669\u4e0a \n")) ==
         " the hills, \u6669\u4e0a \n");
   CHECK(tokenizer.encode("\n") ==
         std::vector<std::int32_t>{*tokenizer.id("\u2581"), *tokenizer.id("<0x0A>")});
-}
-
-std::string error_of(const json& file) {
-  try {
-    static_cast<void>(evaluate::read_tokenizer(file));
-  } catch (const Error& error) {
-    CHECK(std::string(error.what()).size() < 1000);
-    return error.what();
-  }
-  return "";
 }
 
 TEST_CASE("what a tokenizer.json has besides is a sentence") {
@@ -103,6 +117,20 @@ TEST_CASE("what a tokenizer.json has besides is a sentence") {
   refuses("/pre_tokenizer/pretokenizers/0/pattern/Regex", "\\h+",
           "an expression has \\h, which is not read");
   refuses("/pre_tokenizer/pretokenizers/0/pattern/Regex", "[a[b]]", "a class within a class");
+  for (const auto& [expression, sentence] : std::vector<std::pair<std::string, std::string>>{
+           {"^a", "has ^ outside a class"},
+           {"a$", "has $ outside a class"},
+           {"[a-z&&b]", "has an intersection && of classes"},
+           {"\\p{L}{1,3}+", "has a + after }"},
+           {"a{,3}", "has {,n} without a least number"},
+           {"(?m:.)", "has an option m or s"},
+           {"(?i-s)a", "has an option m or s"}})
+    refuses("/pre_tokenizer/pretokenizers/0/pattern/Regex", expression, sentence);
+  // What looks alike and is read.
+  json same = file_of("llama");
+  same["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] =
+      "[^^$]|\\^|\\$|\\p{L}+|\\p{N}{1,}|(?i:s)|[}]+|a&&b|[p{]";
+  CHECK(error_of(same).empty());
   refuses("/pre_tokenizer/pretokenizers/1/add_prefix_space", true,
           "ByteLevel with add_prefix_space is not read.");
   refuses("/post_processor", {{"type", "BertProcessing"}},
