@@ -38,19 +38,6 @@ inline posenc::ExpressionContext expression_context(const Setting& at) {
   return context;
 }
 
-/// The least group, a power of two, with which no distance up to the target is a new one. The window is a quarter of the
-/// trained length, in whole groups.
-inline std::string self_extend(const Setting& at) {
-  Position group = 2, window = 0;
-  for (;; group *= 2) {
-    window = std::max(group, at.trained / 4 / group * group);
-    const Position farthest = (at.target - 1) / group + window - window / group;
-    if (farthest < at.trained || group > at.trained) break;
-  }
-  return "RoPE|SelfExtend{window=" + std::to_string(window) + ", group=" + std::to_string(group) +
-         "}";
-}
-
 /// For a model that rotates and a length beyond its training: those that need no other weights.
 inline std::vector<Candidate> candidates(const Setting& at) {
   using enum posenc::Family;
@@ -82,7 +69,7 @@ inline std::vector<Candidate> candidates(const Setting& at) {
       {"LeakyReRoPE", "kexue.fm/archives/9708", distance, leaky.str(),
        "window: half the trained length; factor: so that the last distance is the last of "
        "training"},
-      {"SelfExtend", "2401.01325", distance, self_extend(at),
+      {"SelfExtend", "2401.01325", distance, "RoPE|SelfExtend",
        "window: a quarter of the trained length, in whole groups; group: the least power of two "
        "that shows no new "
        "distance"},

@@ -148,9 +148,7 @@ inline std::vector<Reading> readings(const lab::ModelShape& shape, Index trained
        }},
       {"SelfExtend",
        [=](Index n) {
-         Position group = 2;  // the least power of two with which no distance is a new one
-         while (group < window && (n - window) / group + window >= trained) group *= 2;
-         return AnyEncoding(rope | SelfExtend{.window = window, .group = group} | Causal{});
+         return AnyEncoding(rope | SelfExtend::to_length(window, trained, n) | Causal{});
        }},
   };
 }

@@ -71,6 +71,25 @@ TEST_CASE("SelfExtend: the greatest length, by trial") {
     }
 }
 
+TEST_CASE("SelfExtend: the least group for a length, by trial") {
+  const auto farthest = [](Position window, Position group, Position length) {
+    return SelfExtend{.window = window / group * group, .group = group}.distance(length - 1, 0);
+  };
+  for (const Position trained : {64, 100, 1000})
+    for (const Position window : {trained / 4, trained / 3, trained / 2})
+      for (Position length = trained; length < 8 * trained; length += 37) {
+        CAPTURE(trained, window, length);
+        const SelfExtend map = SelfExtend::to_length(window, trained, length);
+        CHECK(map.window == window / map.group * map.group);
+        CHECK(farthest(window, map.group, length) < static_cast<double>(trained));
+        Position least = 2;
+        while (farthest(window, least, length) >= static_cast<double>(trained)) least *= 2;
+        CHECK(map.group == least);
+      }
+  CHECK(SelfExtend::to_length(16, 64, 1 << 20).group == 64);  // none is enough
+  CHECK(SelfExtend::to_length(0, 0, 0).window == 0);
+}
+
 TEST_CASE("SelfExtend: group 1 and a window of everything are RoPE") {
   constexpr SelfExtend single{.window = 5, .group = 1}, wide{.window = 200, .group = 8};
   for (Position query = 0; query < 100; ++query)

@@ -176,11 +176,13 @@ inline const std::vector<PartMaker>& part_makers() {
        }},
       {"SelfExtend",
        [](P& p, const At& at) -> AnyEncoding {
-         const Position window = p.whole("window", at.trained / 4);
-         // The least power of two with which no distance is a new one.
-         Position least = 2;
-         while (least < window && (at.length - window) / least + window >= at.trained) least *= 2;
-         return SelfExtend{.window = window, .group = p.whole("group", least)};
+         const auto least = [&](Position window) {
+           return SelfExtend::to_length(window, at.trained, at.length);
+         };
+         const SelfExtend own = least(at.trained / 4);
+         const Position window = p.whole("window", own.window);
+         const Position group = window == own.window ? own.group : least(window).group;
+         return SelfExtend{.window = window, .group = p.whole("group", group)};
        }},
       {"DualChunk",
        [](P& p, const At& at) -> AnyEncoding {

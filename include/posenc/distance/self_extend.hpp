@@ -28,6 +28,7 @@
 
 #include <posenc/distance/threshold.hpp>
 
+#include <algorithm>
 #include <limits>
 
 POSENC_NAMESPACE_BEGIN
@@ -46,6 +47,20 @@ struct SelfExtend {
     constexpr Position most = std::numeric_limits<Position>::max();
     const bool fits = multiply(trained_length - window, group, far) && far <= most - window;
     return fits ? far + window : most;
+  }
+
+  /// The least group, a power of two, with which every distance up to `length` is one of the trained ones. The
+  /// window is the given one in whole groups, at least one. Where none is enough: a group beyond
+  /// trained_length / 2. A window below 2 stays as it is.
+  [[nodiscard]] static constexpr SelfExtend to_length(Position window, Position trained_length,
+                                                      Position length) {
+    SelfExtend all{.window = window, .group = 2};
+    if (window < 2) return all;
+    for (;; all.group *= 2) {
+      all.window = std::max(all.group, window / all.group * all.group);
+      if (all.greatest_length(trained_length) >= length || all.group > trained_length / 2)
+        return all;
+    }
   }
 
   [[nodiscard]] constexpr double distance(Position query, Position key) const {
