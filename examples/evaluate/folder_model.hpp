@@ -48,10 +48,13 @@ class FolderReader {
     return model;
   }
 
-  [[nodiscard]] ReadTokenizer tokenizer() const { return read_tokenizer(json("tokenizer.json")); }
+  [[nodiscard]] ReadTokenizer tokenizer() const {
+    return read_tokenizer(
+        json("tokenizer.json", {.bytes = std::size_t{1} << 28, .what = "tokenizer"}));
+  }
 
  private:
-  [[nodiscard]] nlohmann::json json(const char* name) const {
+  [[nodiscard]] nlohmann::json json(const char* name, const file::Limit& limit = {}) const {
     const std::filesystem::path path = folder_ / name;
     std::ifstream file(path, std::ios::binary);
     if (!file || std::filesystem::is_directory(path))
@@ -59,7 +62,7 @@ class FolderReader {
                           {"cannot read " + path.string() + ": no such file, or no permission."});
     Problems problems;
     nlohmann::json read =
-        file::parse_text(std::string{std::istreambuf_iterator<char>(file), {}}, problems);
+        file::parse_text(std::string{std::istreambuf_iterator<char>(file), {}}, problems, limit);
     problems.raise_if_any(path.string());
     return read;
   }

@@ -53,6 +53,51 @@ TEST_CASE("safetensors: numbers of the three types, by rows") {
   other.type = "I16";
   CHECK_THROWS_WITH(safetensors::read_rows(other, 0, 2, four),
                     ContainsSubstring("is stored as \"I16\"; only F32"));
+  // Bytes of your own, with a shape that nobody has checked.
+  constexpr Index half = Index{1} << 62;
+  for (const std::vector<Index>& shape : std::vector<std::vector<Index>>{
+           {half, 4}, {0, half, half}, {half, half, half, half}, {-2, -2}}) {
+    other = tensor("h"), other.shape = shape;
+    CHECK_THROWS_WITH(safetensors::read_rows(other, 0, 2, four),
+                      ContainsSubstring("a negative axis or of more bytes than can be counted"));
+  }
+}
+
+TEST_CASE("safetensors: types that are listed and not read") {
+  const auto bytes = file_of(R"({"e":{"dtype":"F8_E8M0","shape":[8],"data_offsets":[0,8]},
+      "c":{"dtype":"C64","shape":[1],"data_offsets":[8,16]}})",
+                             "0123456789abcdef");
+  const auto file = safetensors::File::from_bytes(bytes);
+  REQUIRE(file.tensors().size() == 2);
+  for (const safetensors::Tensor& tensor : file.tensors()) {
+    std::vector<float> out(static_cast<std::size_t>(tensor.elements()));
+    CHECK_THROWS_WITH(safetensors::read_rows(tensor, 0, 1, out),
+                      ContainsSubstring("is stored as \"" + tensor.type + "\"; only F32"));
+  }
+}
+
+TEST_CASE("safetensors: of a folder with both model.safetensors counts, and not the index") {
+  const auto folder = std::filesystem::temp_directory_path() / "posenc-safetensors-both";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  const auto bytes =
+      file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", "12345678");
+  std::ofstream(folder / "model.safetensors.index.json") << R"({"weight_map":{"b":"gone"}})";
+  CHECK_THROWS_AS(safetensors::Model(folder), Error);
+  std::ofstream(folder / "model.safetensors", std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
+  CHECK(safetensors::Model(folder).find_tensor("a") != nullptr);
+  std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("safetensors: the limit of a text and its words are the caller's") {
+  Problems problems;
+  static_cast<void>(file::parse_text("[1, 2]", problems, {.bytes = 5, .what = "header"}));
+  CHECK(problems.sentences() ==
+        std::vector<std::string>{"the file has more than 5 bytes, which no header needs."});
+  Problems none;
+  CHECK(file::parse_text("[1, 2]", none, {.bytes = 6, .what = "header"}).size() == 2);
+  CHECK(none.empty());
 }
 
 TEST_CASE("safetensors: a header that is wrong is a sentence") {

@@ -7,7 +7,7 @@
 //   a key twice                with two values: an error, where JSON libraries keep one in silence
 //   depth                      at most deepest_nesting: what is deeper is no configuration, and
 //                              recursion would run out of stack
-//   size                       at most largest_file
+//   size                       at most what the caller allows (Limit), largest_file of a configuration
 #pragma once
 
 #include <posenc/core/problems.hpp>
@@ -23,6 +23,12 @@ namespace file {
 
 inline constexpr std::size_t largest_file = std::size_t{32} << 20;
 inline constexpr std::size_t deepest_nesting = 64;
+
+/// How long a text may be, and what it is, for the sentence about a longer one.
+struct Limit {
+  std::size_t bytes = largest_file;
+  std::string_view what = "configuration";
+};
 
 namespace detail {
 
@@ -57,7 +63,7 @@ namespace detail {
 /// Builds the values, and watches depth and keys on the way.
 class Builder : public nlohmann::json_sax<nlohmann::json> {
  public:
-  explicit Builder(Problems& problems) : problems_(problems) {}
+  Builder(Problems& problems, std::string_view what) : problems_(problems), what_(what) {}
 
   nlohmann::json take() {
     for (const Twice& key : twice_)
@@ -134,7 +140,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool open(nlohmann::json value) {
     if (open_.size() == deepest_nesting) {
       problems_.add("objects and lists are nested deeper than ", deepest_nesting,
-                    " levels, which no configuration needs.");
+                    " levels, which no ", what_, " needs.");
       return false;
     }
     open_.push_back({place(std::move(value))});
@@ -146,6 +152,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   }
 
   Problems& problems_;
+  std::string_view what_;
   nlohmann::json root_{};
   nlohmann::json* slot_ = nullptr;
   std::vector<Open> open_{};
@@ -154,12 +161,13 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
 
 }  // namespace detail
 
-/// The values of a text; a sentence where it is not JSON, too deep, or has a key with two values.
-[[nodiscard]] inline nlohmann::json parse_text(std::string_view text, Problems& problems) {
-  problems.require(text.size() <= largest_file, "the file has more than ", largest_file,
-                   " bytes, which no configuration needs.");
+/// The values of a text; a sentence where it is not JSON, too long or too deep, or has a key with two values.
+[[nodiscard]] inline nlohmann::json parse_text(std::string_view text, Problems& problems,
+                                               const Limit& limit = {}) {
+  problems.require(text.size() <= limit.bytes, "the file has more than ", limit.bytes,
+                   " bytes, which no ", limit.what, " needs.");
   if (!problems.empty()) return {};
-  detail::Builder builder(problems);
+  detail::Builder builder(problems, limit.what);
   const std::string quoted = detail::quote_python_numbers(text);
   if (!nlohmann::json::sax_parse(quoted, &builder)) return {};
   return builder.take();

@@ -49,7 +49,7 @@ class File {
   std::vector<Tensor> tensors_;
 };
 
-/// The tensors of a file, or of a folder's model.safetensors or model.safetensors.index.json.
+/// The tensors of a file, or of a folder's model.safetensors, else of its model.safetensors.index.json.
 class Model {
  public:
   /// Throws Error, with the path, where a file cannot be read, where the index names another file
@@ -59,10 +59,10 @@ class Model {
                                 index = path / "model.safetensors.index.json";
     if (!std::filesystem::is_directory(path))
       add(path);
+    else if (std::filesystem::exists(whole))  // of both transformers takes this one, too
+      add(whole);
     else if (std::filesystem::exists(index))
       add_indexed(index);
-    else if (std::filesystem::exists(whole))
-      add(whole);
     else
       file::fail("posenc::safetensors::Model", "the folder ", file::in_quotes(path.string()),
                  " has neither model.safetensors nor model.safetensors.index.json.");
@@ -112,7 +112,8 @@ class Model {
     std::ifstream stream(index, std::ios::binary);
     const std::string text{std::istreambuf_iterator<char>(stream), {}};
     Problems problems;
-    const nlohmann::json json = file::parse_text(text, problems);
+    const nlohmann::json json = file::parse_text(
+        text, problems, {.bytes = detail::longest_header, .what = "index of tensors"});
     if (!problems.empty()) refuse(file::in_quotes(problems.sentences().front()), ".");
     const auto map = json.is_object() ? json.find("weight_map") : json.end();
     if (!json.is_object() || map == json.end() || !map->is_object())

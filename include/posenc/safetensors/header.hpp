@@ -97,6 +97,9 @@ inline void check_cover(const std::vector<Tensor>& tensors, std::span<const std:
                ": the rest belongs to none.");
 }
 
+/// What the format's own reader allows.
+inline constexpr std::size_t longest_header = 100'000'000;
+
 /// Reads and checks all but the tensors' numbers: tensors in the order of their bytes. Throws Error.
 inline std::vector<Tensor> read_header(std::span<const std::byte> file) {
   constexpr std::size_t head = 8;
@@ -111,7 +114,8 @@ inline std::vector<Tensor> read_header(std::span<const std::byte> file) {
   Problems problems;
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + head,
                               static_cast<std::size_t>(length));
-  const nlohmann::json header = file::parse_text(text, problems);
+  const nlohmann::json header =
+      file::parse_text(text, problems, {.bytes = longest_header, .what = "header of tensors"});
   if (!problems.empty())
     file::fail(reader, "the header is ", file::in_quotes(problems.sentences().front()), ".");
   if (!header.is_object()) file::fail(reader, "the header must be an object.");

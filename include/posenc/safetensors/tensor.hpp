@@ -12,6 +12,7 @@
 #include <posenc/file/numbers.hpp>
 #include <posenc/file/sentences.hpp>
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <vector>
@@ -42,9 +43,9 @@ struct Tensor {
   constexpr struct {
     std::string_view name;
     Index bytes;
-  } types[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E5M2", 1}, {"F8_E4M3", 1},
-               {"I16", 2},  {"U16", 2}, {"F16", 2}, {"BF16", 2},    {"I32", 4},
-               {"U32", 4},  {"F32", 4}, {"F64", 8}, {"I64", 8},     {"U64", 8}};
+  } types[] = {{"BOOL", 1},    {"U8", 1},  {"F8_E8M0", 1}, {"C64", 8}, {"I8", 1},   {"F8_E5M2", 1},
+               {"F8_E4M3", 1}, {"I16", 2}, {"U16", 2},     {"F16", 2}, {"BF16", 2}, {"I32", 4},
+               {"U32", 4},     {"F32", 4}, {"F64", 8},     {"I64", 8}, {"U64", 8}};
   for (const auto& known : types)
     if (known.name == type) return known.bytes;
   return 0;
@@ -52,8 +53,8 @@ struct Tensor {
 
 /// Rows [first_row, first_row + rows) into `out`, row after row, which has exactly rows *
 /// row_length() elements. Exact. Throws Error: for rows that the tensor lacks, for another size of
-/// `out`, for a type other than F32, F16 and BF16, and for a tensor whose bytes do not fit its
-/// shape.
+/// `out`, for a type other than F32, F16 and BF16, for a shape with a negative axis or more bytes than
+/// can be counted, and for a tensor whose bytes do not fit its shape.
 inline void read_rows(const Tensor& tensor, Index first_row, Index rows, std::span<float> out) {
   constexpr std::string_view who = "posenc::safetensors::read_rows";
   const bool f32 = tensor.type == "F32", f16 = tensor.type == "F16";
@@ -61,6 +62,11 @@ inline void read_rows(const Tensor& tensor, Index first_row, Index rows, std::sp
     file::fail(who, "tensor ", file::in_quotes(tensor.name), " is stored as ",
                file::in_quotes(tensor.type), "; only F32, F16 and BF16 can be read.");
   const Index bytes = bytes_of(tensor.type);
+  Index size = bytes;  // (an axis of zero would hide what overflows beside it)
+  for (const Index axis : tensor.shape)
+    if (axis < 0 || !multiply(size, std::max<Index>(axis, 1), size))
+      file::fail(who, "tensor ", file::in_quotes(tensor.name),
+                 " has a shape with a negative axis or of more bytes than can be counted.");
   if (std::ssize(tensor.data) != tensor.elements() * bytes)
     file::fail(who, "tensor ", file::in_quotes(tensor.name), " takes ", tensor.elements() * bytes,
                " bytes, and has ", tensor.data.size(), ".");
