@@ -6,6 +6,8 @@
 #include <posenc/bind/bind.hpp>
 #include <posenc/config/huggingface.hpp>
 
+#include "bytes.hpp"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -15,25 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-class Bytes {
- public:
-  Bytes(const std::uint8_t* data, std::size_t count) : data_(data), left_(count) {}
-  [[nodiscard]] std::size_t below(std::size_t end) { return next() % end; }
-  [[nodiscard]] bool are_left() const { return left_ > 0; }
-  template <class T, std::size_t N>
-  const T& one_of(const T (&list)[N]) {
-    return list[below(N)];
-  }
-
- private:
-  std::uint8_t next() {
-    if (left_ == 0) return 0;
-    --left_;
-    return *data_++;
-  }
-  const std::uint8_t* data_;
-  std::size_t left_;
-};
+using fuzz::Bytes;
 
 // clang-format off
 constexpr const char* keys[] = {

@@ -7,6 +7,7 @@
 #include <posenc/config/gguf.hpp>
 
 #include "../gguf/writer.hpp"
+#include "bytes.hpp"
 
 #include <cstdint>
 #include <cstdio>
@@ -16,26 +17,6 @@
 namespace {
 
 using gguf_test::Bytes;
-
-class Source {
- public:
-  Source(const std::uint8_t* data, std::size_t count) : data_(data), left_(count) {}
-  [[nodiscard]] std::size_t below(std::size_t end) { return next() % end; }
-  [[nodiscard]] bool are_left() const { return left_ > 0; }
-  template <class T, std::size_t N>
-  const T& one_of(const T (&list)[N]) {
-    return list[below(N)];
-  }
-
- private:
-  std::uint8_t next() {
-    if (left_ == 0) return 0;
-    --left_;
-    return *data_++;
-  }
-  const std::uint8_t* data_;
-  std::size_t left_;
-};
 
 constexpr const char* keys[] = {"block_count",
                                 "attention.head_count",
@@ -73,7 +54,7 @@ constexpr std::uint32_t counts[] = {0,  1,  2,  3,   4,    6,     7,          8,
                                     16, 32, 64, 128, 4096, 65536, 0xffffffffU};
 constexpr float reals[] = {-1, 0, 1e-38F, 0.1F, 0.5F, 1, 1.5F, 4, 32, 1e4F, 1e6F, 1e30F, 3e38F};
 
-std::string architecture(Source& source) {
+std::string architecture(fuzz::Bytes& source) {
   const auto& rows = posenc::gguf::detail::gguf_rows;
   const std::string_view names = rows[source.below(std::size(rows))].names;
   std::size_t at = source.below(names.size());
@@ -81,7 +62,7 @@ std::string architecture(Source& source) {
   return std::string(names.substr(at, names.find(' ', at) - at));
 }
 
-std::vector<std::byte> file(Source& source) {
+std::vector<std::byte> file(fuzz::Bytes& source) {
   gguf_test::Writer writer;
   const std::string name = architecture(source);
   writer.key_text("general.architecture", name);
@@ -137,7 +118,7 @@ std::vector<std::byte> file(Source& source) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t count) {
-  Source source(data, count);
+  fuzz::Bytes source(data, count);
   const std::vector<std::byte> bytes = file(source);
   try {
     const auto model = posenc::gguf::parse(posenc::gguf::File::from_bytes(bytes));
