@@ -116,8 +116,8 @@ inline std::vector<std::string> advice(const Question& question,
   return lines;
 }
 
-/// What the ranking cannot say. `expression` is the scheme to measure, in the form of examples/evaluate; empty where it
-/// has none.
+/// What the ranking cannot say. `expression` is the scheme to measure, in the form of
+/// examples/evaluate; empty where it has none.
 inline std::vector<std::string> not_measured(const Question& question,
                                              const std::string& expression, bool has_losses) {
   std::vector<std::string> lines;

@@ -152,7 +152,8 @@ inline std::vector<PassKeyPrompt> pass_key_prompts(const LanguageModel& model,
   return prompts;
 }
 
-/// Whether the model says the number when asked: each of its tokens has the greatest logit after those before it.
+/// Whether the model says the number when asked: each of its tokens has the greatest logit after those
+/// before it.
 inline bool finds_pass_key(const Llama& model, const PassKeyPrompt& prompt,
                            const LayerSchedule& encodings, const AnyExecutor& executor) {
   const std::vector<std::int32_t>& tokens = prompt.tokens;

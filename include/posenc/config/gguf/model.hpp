@@ -96,7 +96,8 @@ class ModelReader {
                                std::to_string(*given) + " is overwritten with " +
                                std::to_string(window_) + " by llama.cpp.");
     }
-    // The list that newer files have says of each layer whether it slides; a number is the period, and of 0 all slide.
+    // The list that newer files have says of each layer whether it slides; a number is the period, and
+    // with 0 all slide.
     constexpr std::string_view pattern = "attention.sliding_window_pattern";
     slides_ = keys_.integers(pattern, model_.num_layers, 0, most_layers);
     if (slides_.size() == 1 && !keys_.file().is_array(keys_.path(pattern))) {
