@@ -20,14 +20,18 @@ POSENC_DETAIL_DEFINITION float huggingface_frequency(const RotaryState& state, d
   return static_cast<float>(plain / rescale);
 }
 
+/// What ggml multiplies an angle by from pair to pair: of an image, a ladder for each axis.
+POSENC_DETAIL_DEFINITION float ggml_ratio(const RotaryState& state) {
+  const Index dim = state.ladder.empty() ? state.rotary_dim : state.rotary_dim / 2;
+  return std::pow(static_cast<float>(state.base), -2.0F / static_cast<float>(dim));
+}
+
 }  // namespace detail
 
 POSENC_DETAIL_DEFINITION AngleTable::AngleTable(const RotaryState& state, Angles mode, double step)
     : mode_(mode), step_(step), inv_freq_(state.inv_freq * (mode == Angles::exact ? step : 1.0)),
       stride_((pairs() + pair_block - 1) / pair_block * pair_block),
-      ggml_ratio_(
-          std::pow(static_cast<float>(state.base),
-                   -2.0F / static_cast<float>(state.rotary_dim / (state.ladder.empty() ? 1 : 2)))) {
+      ggml_ratio_(detail::ggml_ratio(state)) {
   if (mode == Angles::exact)
     tabulate();
   else
