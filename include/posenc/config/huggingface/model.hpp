@@ -2,10 +2,9 @@
 //
 // ModelReader: a whole configuration file to a Model.
 //
-// The shape of the heads, a LayerKind for every kind of layer (layers.hpp says which there are),
-// and a sentence for everything that attention needs besides. Gemma 3 and OLMo 3 scale only their
-// full layers; the sliding ones rotate with rope_local_base_freq, or the plain base. A dictionary
-// that is null for a kind of layer says that those layers do not rotate.
+// The shape of the heads, a LayerKind for every kind of layer (layers.hpp), and a sentence for
+// all that attention needs besides. Gemma 3 and OLMo 3 scale only their full layers; the sliding ones
+// rotate with rope_local_base_freq, or the plain base. Layers whose dictionary is null do not rotate.
 #pragma once
 
 #include <posenc/config/huggingface/dictionary.hpp>
