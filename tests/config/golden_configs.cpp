@@ -59,7 +59,7 @@ std::string difference(const LayerKind& layer, const json& reference, const json
     return differs("pairs", state.pairs(), there.size());
   for (Index i = 0; i < state.pairs(); ++i)
     if (const double value = there[static_cast<std::size_t>(i)];
-        std::abs(state.inv_freq[i] - value) > 2e-6 * value)
+        std::abs(state.inv_freq[i] - value) > 1e-6 * value)
       return differs("frequency", state.inv_freq[i], value) + " of pair " + std::to_string(i);
   if (const double factor = rotation["factor"];
       std::abs(state.attention_factor - factor) > 1e-12 * factor)
