@@ -86,8 +86,7 @@ struct PreparedRelativeBias : RelativeBiasFunction<F> {
 
   template <class Use>
   void tile_bias(const Tile& tile, Index head, const Use& use) const {
-    const auto f = [&](Index of, Position distance) { return this->relative_bias(of, distance); };
-    table->tile_bias(tile, head, f, use);
+    table->tile_bias(tile, head, *this, use);
   }
 };
 

@@ -28,11 +28,11 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// f(head, distance). Never inlined: compilers turn x + a * d in the loop over the scores into one
-/// operation that rounds once, and a bias would differ from what a table says of it.
-template <class Value, class F>
-[[gnu::noinline]] Value value_at(const F& f, Index head, Position distance) {
-  return f(head, distance);
+/// Never inlined: compilers turn x + a * d in the loop over the scores into one operation that rounds once,
+/// and a bias would differ from what a table says of it.
+template <class Value, class Bias>
+[[gnu::noinline]] Value value_at(const Bias& bias, Index head, Position distance) {
+  return bias.relative_bias(head, distance);
 }
 
 template <class Value>
@@ -44,15 +44,16 @@ class DistanceTable {
         states_(new std::atomic<State>[static_cast<std::size_t>(pieces_)]()),
         values_(new Value[static_cast<std::size_t>(heads * pieces_ * piece)]) {}
 
-  /// Calls use(g) with a function g of Score that is f(head, distance) at all scores of a tile of a head:
+  /// Calls use(g) with a function g of Score that is the relative bias at all scores of a tile of a head:
   /// one that reads the table, where that reaches so far.
-  template <class F, class Use>
-  void tile_bias(const Tile& tile, Index head, const F& f, const Use& use) const {
+  template <class Bias, class Use>
+  void tile_bias(const Tile& tile, Index head, const Bias& bias, const Use& use) const {
     const Position least = tile.least_distance(), greatest = tile.greatest_distance();
     bool is_filled = least >= 0 && greatest < pieces_ * piece;
-    for (Index p = least / piece; is_filled && p <= greatest / piece; ++p) is_filled = fill(p, f);
+    for (Index p = least / piece; is_filled && p <= greatest / piece; ++p)
+      is_filled = fill(p, bias);
     if (!is_filled)
-      return use([&](const Score& at) { return value_at<Value>(f, head, at.distance()); });
+      return use([&](const Score& at) { return value_at<Value>(bias, head, at.distance()); });
     use([of_head = this->of_head(head)](const Score& at) { return of_head[at.distance()]; });
   }
 
@@ -62,16 +63,16 @@ class DistanceTable {
 
   [[nodiscard]] Value* of_head(Index head) const { return values_.get() + head * pieces_ * piece; }
 
-  /// True when the nth piece holds f at its distances.
-  template <class F>
-  bool fill(Index n, const F& f) const {
+  /// True when the nth piece holds the bias at its distances.
+  template <class Bias>
+  bool fill(Index n, const Bias& bias) const {
     std::atomic<State>& state = states_.get()[n];
     State seen = state.load(std::memory_order_acquire);
     if (seen == State::empty &&
         state.compare_exchange_strong(seen, State::filling, std::memory_order_acquire)) {
       for (Index head = 0; head < heads_; ++head)
         for (Position d = n * piece; d < (n + 1) * piece; ++d)
-          of_head(head)[d] = value_at<Value>(f, head, d);
+          of_head(head)[d] = value_at<Value>(bias, head, d);
       state.store(State::filled, std::memory_order_release);
       return true;
     }

@@ -64,8 +64,7 @@ struct PreparedKerple {
   }
   template <class Use>
   void tile_bias(const Tile& tile, Index head, const Use& use) const {
-    const auto f = [&](Index of, Position distance) { return relative_bias(of, distance); };
-    table->tile_bias(tile, head, f, use);
+    table->tile_bias(tile, head, *this, use);
   }
   /// Of r1, then of r2.
   [[nodiscard]] Index num_parameters() const { return learned_r1 + learned_r2; }
@@ -86,10 +85,9 @@ struct PreparedKerple {
 };
 
 struct KerpleLog {
-  std::vector<double> r1{1};  ///< amplitude, per query head; one value serves all
-  std::vector<double> r2{1};  ///< inverse of the distance where the bias starts to flatten
-  Index cached_distances =
-      65'536;  ///< distances below this are kept for decode (8 bytes each and head)
+  std::vector<double> r1{1};        ///< amplitude, per query head; one value serves all
+  std::vector<double> r2{1};        ///< inverse of the distance where the bias starts to flatten
+  Index cached_distances = 65'536;  ///< kept for decode, 8 bytes each and head
 
   [[nodiscard]] static double growth(double r2, double distance) {
     return std::log1p(r2 * distance);
@@ -110,10 +108,9 @@ struct KerpleLog {
 };
 
 struct KerplePower {
-  std::vector<double> r1{1};  ///< amplitude, per query head; one value serves all
-  std::vector<double> r2{1};  ///< exponent, at most 2
-  Index cached_distances =
-      65'536;  ///< distances below this are kept for decode (8 bytes each and head)
+  std::vector<double> r1{1};        ///< amplitude, per query head; one value serves all
+  std::vector<double> r2{1};        ///< exponent, at most 2
+  Index cached_distances = 65'536;  ///< kept for decode, 8 bytes each and head
 
   [[nodiscard]] static double growth(double r2, double distance) { return std::pow(distance, r2); }
   [[nodiscard]] static double growth_by_r2(double r2, double distance) {
