@@ -84,13 +84,10 @@ inline std::vector<std::string> advice(const Question& question,
     lines.push_back(
         "No loss of a scheme was measured, only that of the model as it is: what follows is of "
         "geometry. Give more --minutes.");
-  if (measured) {
-    lines.push_back("Begin with " + with_parameters(*best) + ".");
-    lines.push_back(reasons(*best, true));
-  } else if (unchanged && class_of(unchanged->evidence) == Class::within) {
+  if (!measured && unchanged && class_of(unchanged->evidence) == Class::within) {
     lines.push_back("Change nothing: in these layers no pair leaves the angles of training at " +
                     target + " tokens.");
-  } else if (own && question.target <= question.promised) {
+  } else if (!measured && own && question.target <= question.promised) {
     lines.push_back("Keep what the file says, `" + own->parameters +
                     "`: its makers publish the model for " + short_count(question.promised) +
                     " tokens with it, and may have trained with it.");
@@ -101,13 +98,12 @@ inline std::vector<std::string> advice(const Question& question,
                       std::to_string(place) + " of " + std::to_string(ordered.size()) + ", and " +
                       with_parameters(*best) + " the first.");
     best = own;
-  } else if (class_of(best->evidence) != Class::within) {
-    lines.push_back("No scheme here keeps the model within its training at " + target +
-                    " tokens. The least far is " + with_parameters(*best) + ".");
-    lines.push_back(reasons(*best, false));
   } else {
-    lines.push_back("Begin with " + with_parameters(*best) + ".");
-    lines.push_back(reasons(*best, false));
+    lines.push_back(measured || class_of(best->evidence) == Class::within
+                        ? "Begin with " + with_parameters(*best) + "."
+                        : "No scheme here keeps the model within its training at " + target +
+                              " tokens. The least far is " + with_parameters(*best) + ".");
+    lines.push_back(reasons(*best, measured));
   }
   const Choice* rotated = find([](const Choice& c) { return !c.raw_keys && !c.unchanged; });
   if (best->raw_keys && rotated)

@@ -102,9 +102,7 @@ class Training {
   [[nodiscard]] const Weights& weights() const { return weights_; }
   [[nodiscard]] const std::vector<double>& learned() const { return learned_; }
   /// The scheme with what it has learned.
-  [[nodiscard]] BoundScheme bound() const {
-    return {scheme_, learned_, weights_.shape().layers, weights_.shape().heads};
-  }
+  [[nodiscard]] BoundScheme bound() const { return bound(scheme_); }
 
   /// One step; returns the mean loss before it, in bits per token. Throws Error where the source gives other
   /// sizes than it was asked for, and where all steps are done.
@@ -119,8 +117,7 @@ class Training {
     const Batch batch = source(random_, lesson.sequences, lesson.length);
     const TokenRows rows{lesson.sequences, lesson.length, batch.inputs, batch.targets};
     const std::vector<float> loss_weights = checked(batch, rows.tokens());
-    const BoundScheme scheme(lesson.scheme, learned_, weights_.shape().layers,
-                             weights_.shape().heads);
+    const BoundScheme scheme = bound(lesson.scheme);
     const Index shards = std::min(most_shards, lesson.sequences);
     while (std::ssize(shards_) < shards) shards_.emplace_back(*this);
     run_tasks(executor, shards, [&](Index i) {
@@ -185,6 +182,10 @@ class Training {
         loss += static_cast<double>(loss_weights[i]) * static_cast<double>(losses[i]);
     }
   };
+
+  [[nodiscard]] BoundScheme bound(const Scheme& scheme) const {
+    return {scheme, learned_, weights_.shape().layers, weights_.shape().heads};
+  }
 
   /// The weights of the losses, which sum to 1.
   [[nodiscard]] std::vector<float> checked(const Batch& batch, Index tokens) const {

@@ -61,15 +61,12 @@ inline Tensor tensor_of(const std::string& name, const nlohmann::json& entry,
   if (!shape.is_array() || !offsets.is_array() || offsets.size() != 2)
     file::fail(reader, "tensor ", file::in_quotes(name),
                " must have a list as shape and two data_offsets.");
-  Index bytes = bytes_of(tensor.type);
-  for (const nlohmann::json& axis : shape) {
-    tensor.shape.push_back(count_of(axis, name, "an axis"));
-    // (An axis of zero would hide what overflows beside it.)
-    if (!multiply(bytes, std::max<Index>(tensor.shape.back(), 1), bytes))
-      file::fail(reader, "tensor ", file::in_quotes(name),
-                 " has a shape of more bytes than can be counted.");
-  }
-  bytes = tensor.elements() * bytes_of(tensor.type);
+  for (const nlohmann::json& axis : shape) tensor.shape.push_back(count_of(axis, name, "an axis"));
+  const std::optional<Index> counted = bytes_of(tensor.type, tensor.shape);
+  if (!counted)
+    file::fail(reader, "tensor ", file::in_quotes(name),
+               " has a shape of more bytes than can be counted.");
+  const Index bytes = *counted;
   const Index begin = count_of(offsets[0], name, "an offset"),
               end = count_of(offsets[1], name, "an offset");
   if (begin > end || end > std::ssize(data))

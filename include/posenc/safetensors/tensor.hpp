@@ -13,6 +13,7 @@
 #include <posenc/file/sentences.hpp>
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -51,6 +52,19 @@ struct Tensor {
   return 0;
 }
 
+/// Bytes of all numbers of a shape; nothing where an axis is negative, or there are more than can be counted. (An
+/// axis of zero does not hide what overflows beside it.)
+[[nodiscard]] inline std::optional<Index> bytes_of(std::string_view type,
+                                                   std::span<const Index> shape) {
+  Index bytes = bytes_of(type);
+  bool is_empty = false;
+  for (const Index axis : shape) {
+    if (axis < 0 || !multiply(bytes, std::max<Index>(axis, 1), bytes)) return std::nullopt;
+    is_empty |= axis == 0;
+  }
+  return is_empty ? 0 : bytes;
+}
+
 /// Rows [first_row, first_row + rows) into `out`, row after row, which has exactly rows *
 /// row_length() elements. Exact. Throws Error: for rows that the tensor lacks, for another size of
 /// `out`, for a type other than F32, F16 and BF16, for a shape with a negative axis or more bytes than
@@ -61,15 +75,13 @@ inline void read_rows(const Tensor& tensor, Index first_row, Index rows, std::sp
   if (!f32 && !f16 && tensor.type != "BF16")
     file::fail(who, "tensor ", file::in_quotes(tensor.name), " is stored as ",
                file::in_quotes(tensor.type), "; only F32, F16 and BF16 can be read.");
-  const Index bytes = bytes_of(tensor.type);
-  Index size = bytes;  // (an axis of zero would hide what overflows beside it)
-  for (const Index axis : tensor.shape)
-    if (axis < 0 || !multiply(size, std::max<Index>(axis, 1), size))
-      file::fail(who, "tensor ", file::in_quotes(tensor.name),
-                 " has a shape with a negative axis or of more bytes than can be counted.");
-  if (std::ssize(tensor.data) != tensor.elements() * bytes)
-    file::fail(who, "tensor ", file::in_quotes(tensor.name), " takes ", tensor.elements() * bytes,
-               " bytes, and has ", tensor.data.size(), ".");
+  const std::optional<Index> bytes = bytes_of(tensor.type, tensor.shape);
+  if (!bytes)
+    file::fail(who, "tensor ", file::in_quotes(tensor.name),
+               " has a shape with a negative axis or of more bytes than can be counted.");
+  if (std::ssize(tensor.data) != *bytes)
+    file::fail(who, "tensor ", file::in_quotes(tensor.name), " takes ", *bytes, " bytes, and has ",
+               tensor.data.size(), ".");
   if (first_row < 0 || rows < 0 || first_row > tensor.rows() || rows > tensor.rows() - first_row)
     file::fail(who, rows, " rows from row ", first_row, " on were asked for of tensor ",
                file::in_quotes(tensor.name), ", which has ", tensor.rows(), ".");
@@ -77,7 +89,8 @@ inline void read_rows(const Tensor& tensor, Index first_row, Index rows, std::sp
   if (std::ssize(out) != count)
     file::fail(who, rows, " rows of ", tensor.row_length(), " elements of tensor ",
                file::in_quotes(tensor.name), " need as many floats, and out has ", out.size(), ".");
-  const std::byte* from = tensor.data.data() + first_row * tensor.row_length() * bytes;
+  const std::byte* from =
+      tensor.data.data() + first_row * tensor.row_length() * bytes_of(tensor.type);
   if (count == 0) return;
   (f32 ? file::read_f32 : f16 ? file::read_f16 : file::read_bf16)(from, count, out.data());
 }
