@@ -13,6 +13,14 @@ POSENC_NAMESPACE_BEGIN
 
 namespace file {
 
+/// A sentence made of parts, with numbers in full.
+template <class... Parts>
+[[nodiscard]] std::string sentence(const Parts&... parts) {
+  Problems one;
+  one.add(parts...);
+  return one.sentences().front();
+}
+
 /// `text` between quotation marks, in at most 80 printable characters. (Not `quoted`: std has one, which
 /// a call with a std::string would find.)
 [[nodiscard]] inline std::string in_quotes(std::string_view text) {

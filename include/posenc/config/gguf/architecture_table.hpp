@@ -24,6 +24,7 @@ struct Architecture {
   bool latent = false;        ///< multi-head latent attention: the last channels of a head rotate
   Index scale_of_width = 0;   ///< models of so many layers scale by sqrt(heads / width)
   double soft_cap = 0;        ///< where the file says none; 0: no cap
+  std::string_view yarn_note{};  ///< what there is to say where the file asks for YaRN
 };
 
 /// Architectures, apart by blanks, and what holds for each of them.
@@ -67,7 +68,7 @@ inline constexpr ArchitectureRow gguf_rows[] = {
     {"gemma-embedding", {.facts = {.mask = config::MaskRule::bidirectional, .local = config::LocalRope::own_base,
                                    .half_window = true}, .period = 6, .window = -1}},
     {"olmo2", {.facts = {.local = config::LocalRope::unscaled}, .period = 4}},
-    {"gpt-oss", {.facts = {.note = config::detail::sinks}, .period = 2, .window = -1}},
+    {"gpt-oss", {.facts = {.note = config::detail::sinks}, .period = 2, .window = -1, .yarn_note = wider_band}},
     {"nomic-bert nomic-bert-moe jina-bert-v3 dream llada-moe", {{.mask = config::MaskRule::bidirectional}}},
     {"neo-bert llada", {{.layout = pairs_side_by_side, .mask = config::MaskRule::bidirectional}}},
     // No rotation.

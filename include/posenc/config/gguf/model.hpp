@@ -202,11 +202,8 @@ class ModelReader {
   void note_parts_left_to_caller() {
     if (const double cap =
             keys_.number("attn_logit_softcapping", 0, 1e6).value_or(architecture_.soft_cap);
-        cap > 0) {
-      std::ostringstream text;
-      text << "append SoftCap{" << cap << "}: attn_logit_softcapping.";
-      model_.notes.push_back(std::move(text).str());
-    }
+        cap > 0)
+      model_.notes.push_back(file::sentence("append SoftCap{", cap, "}: attn_logit_softcapping."));
     if (!architecture_.facts.note.empty()) model_.notes.emplace_back(architecture_.facts.note);
   }
 

@@ -218,8 +218,7 @@ class RopeReader {
     }
     layer.notes.push_back("attention factor " + shown(yarn.resolve_temperature().attention_factor) +
                           ".");
-    if (architecture_.facts.note == config::detail::sinks)
-      layer.notes.emplace_back(detail::wider_band);
+    if (!architecture_.yarn_note.empty()) layer.notes.emplace_back(architecture_.yarn_note);
     rotation.scheme = config::Scheme{yarn};
   }
 

@@ -13,6 +13,7 @@
 #include <posenc/config/huggingface/spellings.hpp>
 #include <posenc/core/problems.hpp>
 #include <posenc/file/echo.hpp>
+#include <posenc/file/sentences.hpp>
 
 #include <cmath>
 #include <map>
@@ -226,13 +227,7 @@ inline constexpr double greatest_factor = 1e9;
 /// Of scales of scores, amplitudes and temperatures.
 inline constexpr double least_scale = 1e-6, greatest_scale = 1e6;
 
-/// A sentence made of parts, with numbers in full.
-template <class... Parts>
-[[nodiscard]] std::string sentence(const Parts&... parts) {
-  Problems one;
-  one.add(parts...);
-  return one.sentences().front();
-}
+using file::sentence;
 
 }  // namespace huggingface
 POSENC_NAMESPACE_END
