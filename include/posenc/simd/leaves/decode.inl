@@ -85,7 +85,7 @@ struct DecodeLeaves {
     for (Index first = 0; first < keys; first += chunk<T>)
       // Skipping zeros is rare, and not worth several rows at a time.
       in_rows<SkipZeros ? 1 : 4>(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
-        Prefetcher prefetcher(values, keys * width * Index{sizeof(T)},
+        Prefetcher<(Rows > 1)> prefetcher(values, keys * width * Index{sizeof(T)},
                               r == 0 ? next : simd::ReadNext{});
         prefetcher.go_to(first * width * Index{sizeof(T)});
         values_of_rows<SkipZeros, Rows>(std::min(chunk<T>, keys - first), width,
@@ -157,31 +157,40 @@ struct DecodeLeaves {
   template <class T>
   static constexpr int line_vectors = line / (lanes<U_<T>> * Index{sizeof(T)});
 
-  /// Prefetches a line for each line that is read, in the order of memory. Prefetched in bursts, the
-  /// queue of outstanding misses fills up, and the loads of the moment wait behind it.
+  /// Prefetches what will be read, in the order of memory, as reading goes on: a line far ahead to the
+  /// second-level cache, and with `Near` the same line again to the first, shortly before it is read.
+  /// Far prefetches to the first level would wait in its few buffers of misses for as long as memory takes,
+  /// and the loads of the moment behind them: then reading and computing take turns. One row of queries
+  /// computes so little that the processor's own prefetches from the second level are in time.
+  template <bool Near>
   class Prefetcher {
    public:
     Prefetcher(const void* rows, Index bytes, simd::ReadNext next)
         : rows_(address(rows)), bytes_(static_cast<std::uintptr_t>(bytes)),
-          next_(address(next.rows)), distance_(next_ == 0 ? 0 : std::min(farthest, bytes_)) {
-    }  // not beyond the next rows
+          next_(address(next.rows)), distance_(next_ == 0 ? 0 : std::min(far, bytes_)),
+          near_(std::min(near, distance_)) {}  // not beyond the next rows
 
     /// Where reading goes on. Where nothing is worth a prefetch, that itself is prefetched.
     void go_to(Index offset) {
-      const std::uintptr_t there = static_cast<std::uintptr_t>(offset) + distance_;
+      const std::uintptr_t here = static_cast<std::uintptr_t>(offset), there = here + distance_;
       at_ = there < bytes_ ? rows_ + there : next_ + (there - bytes_);
+      if constexpr (Near) near_at_ = rows_ + here + near_;
     }
-    /// So many bytes, not more than a line, have been read. The address is a number, not a pointer: it
+    /// So many bytes, not more than a line, have been read. Addresses are numbers, not pointers: they
     /// may lie beyond all memory.
     __attribute__((always_inline)) void advance(Index bytes) {
-      __builtin_prefetch(reinterpret_cast<const char*>(at_), 0, 3);
+      __builtin_prefetch(reinterpret_cast<const char*>(at_), 0, 2);
       at_ += static_cast<std::uintptr_t>(bytes);
+      if constexpr (Near) {
+        __builtin_prefetch(reinterpret_cast<const char*>(near_at_), 0, 3);
+        near_at_ += static_cast<std::uintptr_t>(bytes);
+      }
     }
 
    private:
-    static constexpr std::uintptr_t farthest = 8192;
+    static constexpr std::uintptr_t far = 8192, near = 1024;
     static std::uintptr_t address(const void* p) { return reinterpret_cast<std::uintptr_t>(p); }
-    std::uintptr_t rows_, bytes_, next_, distance_, at_ = 0;
+    std::uintptr_t rows_, bytes_, next_, distance_, near_, at_ = 0, near_at_ = 0;
   };
 
   /// Calls f(number, first) until all rows had their turn, Most, half of that, ... at a time.
@@ -358,13 +367,13 @@ struct DecodeLeaves {
 
     const T* row_[columns];
     Vec<U> sum_[sums];
-    Prefetcher prefetcher_;
+    Prefetcher<(Rows > 1)> prefetcher_;
   };
 
   template <bool SkipZeros, int Rows, class T>
   static void values_of_rows(Index keys, Index width, const arithmetic_t<T>* weights,
                              Index weights_row, const T* values, arithmetic_t<T>* out,
-                             Index out_row, Prefetcher position) {
+                             Index out_row, Prefetcher<(Rows > 1)> position) {
     using U = arithmetic_t<T>;
     constexpr int most = block_sums / Rows, vectors = most >= 8 ? 8 : most >= 4 ? 4 : 2;
     Index c = 0;
@@ -377,7 +386,7 @@ struct DecodeLeaves {
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; ++v) sum[r][v] = load(at(r, v));
       const T* row = values + c;
-      Prefetcher prefetcher = position;
+      Prefetcher<(Rows > 1)> prefetcher = position;
       for (Index k = 0; k < keys; ++k, row += width) {
         Vec<U> weight[Rows];
 #pragma GCC unroll 4
