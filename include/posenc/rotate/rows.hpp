@@ -48,6 +48,10 @@ struct AngleRows {
   const U* cos = nullptr;
   const U* sin = nullptr;
   Index row = 0;
+
+  [[nodiscard]] AngleRows from(Index token) const {
+    return {cos + token * row, sin + token * row, row};
+  }
 };
 
 /// Rotates pairs [first, first + count), at most most_angle_pairs, of all heads of x into y, which

@@ -182,16 +182,15 @@ DecodeLeaves<arithmetic_t<T>> decode_leaves(const Rotary& rotary, std::size_t le
   using LayoutT = typename Bound<E>::layout;
   constexpr EncodingFacts facts = Bound<E>::encoding_facts;
   constexpr bool turns = State == KeyState::raw && !std::is_same_v<LayoutT, NoLayout>;
-  constexpr bool in_registers =
-      std::is_same_v<LayoutT, HalfSplit> || std::is_same_v<LayoutT, Interleaved>;
-  constexpr bool by_buffers = turns && (!in_registers || facts.rotates_values);
   DecodeLeaves<U> leaves{.stored = &row_leaves<T>()[level],
                          .sums = &sum_leaves<U>()[level],
                          .rotate = rotation_leaves<LayoutT, U>()[level],
                          .level = level};
-  if constexpr (by_buffers || facts.has_relative_vectors) leaves.plain = &row_leaves<U>()[level];
-  if constexpr (turns) leaves.rotated_dots = rotated_dots<LayoutT, T>(rotary, level);
-  if constexpr (by_buffers) leaves.turn = turn_leaves<LayoutT, U>()[level];
+  if constexpr (turns || facts.has_relative_vectors) leaves.plain = &row_leaves<U>()[level];
+  if constexpr (turns) {
+    leaves.rotated_dots = rotated_dots<LayoutT, T>(rotary, level);
+    leaves.turn = turn_leaves<LayoutT, U>()[level];
+  }
   return leaves;
 }
 

@@ -27,6 +27,9 @@ struct DecodePlan {
   /// Blocks of which a mask hides a part, or that lie in several regions, are halved down to this.
   static constexpr Index mixed_keys = 64;
   static constexpr Index least_part = 512, most_parts = 32;
+  /// Keys turn in registers for so many rows of queries, four at a time; for more, once into a buffer,
+  /// so many keys at a time.
+  static constexpr Index rows_that_turn = 8, turned_keys = 16;
   static constexpr Index pad = 16;  ///< rows are padded to the longest vectors
   /// Vectors by distance that are met at a time: as many as there are distances between a block of
   /// queries and one of keys, padded.
@@ -145,7 +148,7 @@ struct DecodeBuffers {
   U* scores = nullptr;               ///< [row of a key head][key in block]
   U* blend = nullptr;                ///< the same, the second product of a mixed block
   U* sums = nullptr;                 ///< [row of a key head][value_row], of a block
-  U* keys = nullptr;                 ///< [key in block][head_dim], rotated
+  U* keys = nullptr;                 ///< [one of turned_keys][head_dim], rotated
   U* values = nullptr;               ///< [key in block][value_dim], rotated
   U *cos = nullptr, *sin = nullptr;  ///< [copy][key in block][angle_row]
   Position *query = nullptr, *query_index = nullptr;  ///< [query in block]
@@ -165,7 +168,7 @@ struct DecodeBuffers {
       const bool values_turn = answers.facts().rotates_values;
       // Angles of the keys by region, and of the values: these have none of the magnitudes of xPos.
       const Index copies = regions + (values_turn ? 1 : 0);
-      keys = arena.take<U>(block, shape.head_dim);
+      keys = arena.take<U>(DecodePlan::turned_keys, shape.head_dim);
       if (values_turn) values = arena.take<U>(block, shape.value_dim);
       cos = arena.take<U>(copies * block, shape.angle_row());
       sin = arena.take<U>(copies * block, shape.angle_row());

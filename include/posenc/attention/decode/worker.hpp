@@ -55,8 +55,7 @@ class DecodeWorker {
     const Index first = part * DecodePlan::part_of(keys);
     const Index last = std::min(keys, first + DecodePlan::part_of(keys));
     attend_part(part, first, last, false);
-    // A weight of zero must not meet a value that is not finite: such values are rare, so they are
-    // found afterwards.
+    // A weight of zero must not meet a value that is not finite; such values are found afterwards.
     if (!outputs_.is_finite(sums_)) attend_part(part, first, last, true);
 
     const bool is_last =
@@ -133,7 +132,6 @@ class DecodeWorker {
 
   /// A block of keys meets all rows of a key head.
   void meet(const Block& block, Index head) {
-    turned_ = -1;
     score_regions(block, head);
     if (relative_.in_scores)
       relative_.add_to_scores(head, [&] { return plain_keys(block, head); }, buffers_.scores);
@@ -201,12 +199,10 @@ class DecodeWorker {
 
   /// Keys and values of a head of a block, as they are stored.
   [[nodiscard]] const std::byte* stored_keys(const Block& block, Index head) const {
-    const Rows<U>& rows = sequence_->keys.keys;
-    return block.run.keys + head * rows.head_stride * rows.storage->bytes;
+    return block.run.keys + sequence_->keys.keys.bytes_before(head);
   }
   [[nodiscard]] const std::byte* stored_values(const Block& block, Index head) const {
-    const Rows<U>& rows = sequence_->keys.values;
-    return block.run.values + head * rows.head_stride * rows.storage->bytes;
+    return block.run.values + sequence_->keys.values.bytes_before(head);
   }
   [[nodiscard]] const U* plain_keys(const Block& block, Index head) const {
     return loaded(sequence_->keys.keys, stored_keys(block, head), block.keys() * shape_.head_dim,
@@ -224,23 +220,31 @@ class DecodeWorker {
     const std::byte* const k = stored_keys(block, head);
     const simd::ReadNext next{stored_values(block, head)};
     if (const int copy = turns_ ? map_.key_copy(region) : 0; turns_ && angles_.fill_keys(copy)) {
-      if (leaves_.rotated_dots) {
+      if (leaves_.rotated_dots && rows() <= DecodePlan::rows_that_turn) {
         const AngleRows<U> at = angles_.rows(copy);
         const RotaryBlock turned = rotary_->block();
         return leaves_.rotated_dots(rows(), block.keys(), shape_.head_dim, q, shape_.query_row(), k,
                                     {at.cos, at.sin, at.row, turned.offset, turned.pairs}, scores,
                                     block_keys, next);
       }
-      if (turned_ != copy) {
-        turned_ = copy;
-        turn(sequence_->keys.keys, k, block.keys(), shape_.head_dim, angles_.rows(copy),
-             buffers_.keys);
-      }
-      return leaves_.plain->dots(rows(), block.keys(), shape_.head_dim, q, shape_.query_row(),
-                                 buffers_.keys, shape_.head_dim, scores, block_keys, next);
+      return score_turned(block, k, angles_.rows(copy), q, scores, next);
     }
     leaves_.stored->dots(rows(), block.keys(), shape_.head_dim, q, shape_.query_row(), k,
                          shape_.head_dim, scores, block_keys, next);
+  }
+
+  /// Some keys at a time turn into a buffer of the first-level cache, and meet all rows there.
+  void score_turned(const Block& block, const std::byte* k, const AngleRows<U>& angles, const U* q,
+                    U* scores, const simd::ReadNext& next) {
+    const Rows<U>& stored = sequence_->keys.keys;
+    const Index row_bytes = shape_.head_dim * stored.storage->bytes;
+    for (Index first = 0; first < block.keys(); first += DecodePlan::turned_keys) {
+      const Index n = std::min(DecodePlan::turned_keys, block.keys() - first), after = first + n;
+      turn(stored, k + first * row_bytes, n, shape_.head_dim, angles.from(first), buffers_.keys);
+      leaves_.plain->dots(rows(), n, shape_.head_dim, q, shape_.query_row(), buffers_.keys,
+                          shape_.head_dim, scores + first, block_keys,
+                          after < block.keys() ? simd::ReadNext{k + after * row_bytes} : next);
+    }
   }
 
   void add_values(const Block& block, Index head, U* sums) {
@@ -288,7 +292,6 @@ class DecodeWorker {
   const DecodeSequence<U>* sequence_ = nullptr;
   const Rotary* rotary_ = nullptr;
   bool turns_ = false;  ///< keys are rotated on their way out of the cache
-  int turned_ = -1;     ///< whose keys the buffer holds
   bool skip_zeros_ = false;
 };
 

@@ -74,8 +74,10 @@ struct Rows {
         storage(&detail::storage<std::remove_const_t<T>>()[level]) {}
 
   [[nodiscard]] Byte* row(Index token, Index head) const {
-    return data + (token * token_stride + head * head_stride) * storage->bytes;
+    return data + token * token_stride * storage->bytes + bytes_before(head);
   }
+  /// From the first head of a token to this one.
+  [[nodiscard]] Index bytes_before(Index head) const { return head * head_stride * storage->bytes; }
   /// Elements that a kernel can read where they are.
   [[nodiscard]] bool is_plain() const { return storage->is_plain && channel_stride == 1; }
   [[nodiscard]] const U* plain_row(Index token, Index head) const {

@@ -188,7 +188,7 @@ struct DecodeLeaves {
     }
 
    private:
-    static constexpr std::uintptr_t far = 8192, near = 1024;
+    static constexpr std::uintptr_t far = Near ? 8192 : 6144, near = 1024;
     static std::uintptr_t address(const void* p) { return reinterpret_cast<std::uintptr_t>(p); }
     std::uintptr_t rows_, bytes_, next_, distance_, near_, at_ = 0, near_at_ = 0;
   };
