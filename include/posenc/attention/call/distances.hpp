@@ -4,6 +4,7 @@
 // which there is a vector.
 #pragma once
 
+#include <posenc/attention/score/rectangle.hpp>
 #include <posenc/attention/score/tile.hpp>
 
 POSENC_NAMESPACE_BEGIN
@@ -22,10 +23,6 @@ class DistanceCheck {
   }
 
  private:
-  struct Rectangle {
-    Index query = 0, queries = 0, key = 0, keys = 0;
-  };
-
   [[nodiscard]] Tile tile(const Rectangle& r) const {
     const Position q = at_.query_offset + r.query, k = at_.key_offset + r.key;
     return {bounds(at_.query, r.query, r.queries),
@@ -48,12 +45,7 @@ class DistanceCheck {
                    allowed.last, ": hide the key with a mask, or give more of them.");
       return true;
     }
-    Rectangle one = r, other = r;
-    const bool by_query = r.queries >= r.keys;
-    Index &count = by_query ? one.queries : one.keys, &rest = by_query ? other.queries : other.keys;
-    count /= 2;
-    rest -= count;
-    (by_query ? other.query : other.key) += count;
+    const auto [one, other] = r.halves();
     return visit(problems, allowed, one) || visit(problems, allowed, other);
   }
 

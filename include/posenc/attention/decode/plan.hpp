@@ -23,7 +23,7 @@ struct DecodePlan {
   static constexpr Index few_queries = 8;
   /// Rotated, scored and summed at a time: the memory of a head is read in pieces of so many rows,
   /// and with every piece reading starts anew.
-  static constexpr Index block_keys = 256;
+  static constexpr Index block_keys = 512;
   /// Blocks of which a mask hides a part, or that lie in several regions, are halved down to this.
   static constexpr Index mixed_keys = 64;
   static constexpr Index least_part = 512, most_parts = 32;

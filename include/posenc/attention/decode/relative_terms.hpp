@@ -16,6 +16,7 @@
 
 #include <posenc/attention/decode/leaves.hpp>
 #include <posenc/attention/decode/plan.hpp>
+#include <posenc/attention/score/rectangle.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -79,24 +80,24 @@ class DecodeRelative {
   template <class KeysOf>
   void add_to_scores(Index kv_head, const KeysOf& plain_keys, U* scores) {
     const Index first_head = kv_head * group_;
-    for_each_key_table(
-        [&](const RelativeTable& table, const Index* buckets, const Interval& window, U* products) {
-          for_patches(buckets, most_buckets, whole(), [&](const Patch& p, const Interval& occur) {
-            const bool at_hand = window.first <= window.last;
-            if (!at_hand) multiply(table, first_head, group_, occur, products);
-            const Index first = at_hand ? window.first : occur.first;
-            for_pairs(p, buckets, [&](Index row, Index k, Index bucket) {
-              scores[row * block_keys + k] +=
-                  products[(first_head * queries_ + row) * most_buckets + bucket - first];
-            });
-          });
+    for_each_key_table([&](const RelativeTable& table, const Index* buckets, const Interval& window,
+                           U* products) {
+      for_patches(buckets, most_buckets, whole(), [&](const Rectangle& p, const Interval& occur) {
+        const bool at_hand = window.first <= window.last;
+        if (!at_hand) multiply(table, first_head, group_, occur, products);
+        const Index first = at_hand ? window.first : occur.first;
+        for_pairs(p, buckets, [&](Index row, Index k, Index bucket) {
+          scores[row * block_keys + k] +=
+              products[(first_head * queries_ + row) * most_buckets + bucket - first];
         });
+      });
+    });
     if (answers_.relative().queries == 0) return;
     const U* const keys = plain_keys();
     for_each([&](const Stage& stage, const Index* buckets) {
       if (!stage.ask->relative_queries) return;
       if (const RelativeTable table = stage.ask->relative_queries(stage.self); table.data)
-        for_patches(buckets, own_.few, whole(), [&](const Patch& p, const Interval& occur) {
+        for_patches(buckets, own_.few, whole(), [&](const Rectangle& p, const Interval& occur) {
           for (Index g = 0; g < group_; ++g)
             add_key_products(table, first_head, g, p, occur, buckets, keys, scores);
         });
@@ -152,11 +153,7 @@ class DecodeRelative {
                                        std::numeric_limits<Position>::min()};
   static constexpr Index size(const Interval& buckets) { return buckets.last - buckets.first + 1; }
 
-  /// Some queries and keys of the block.
-  struct Patch {
-    Index query = 0, queries = 0, key = 0, keys = 0;
-  };
-  [[nodiscard]] Patch whole() const { return {0, queries_, 0, keys_}; }
+  [[nodiscard]] Rectangle whole() const { return {0, queries_, 0, keys_}; }
 
   /// Calls f(stage, buckets) for those that have buckets, [query][key].
   template <class F>
@@ -189,7 +186,7 @@ class DecodeRelative {
     });
   }
 
-  static Interval occurring(const Index* buckets, const Patch& p) {
+  static Interval occurring(const Index* buckets, const Rectangle& p) {
     Interval all = no_buckets;
     for (Index i = p.query; i < p.query + p.queries; ++i) {
       const Index* const row = buckets + i * block_keys + p.key;
@@ -200,21 +197,16 @@ class DecodeRelative {
   }
   /// Calls f(patch, buckets) for patches in which at most so many buckets occur.
   template <class F>
-  static void for_patches(const Index* buckets, Index most, const Patch& p, const F& f) {
+  static void for_patches(const Index* buckets, Index most, const Rectangle& p, const F& f) {
     const Interval occur = occurring(buckets, p);
     if (size(occur) <= most) return f(p, occur);
-    Patch one = p, other = p;
-    const bool by_key = p.keys >= p.queries;
-    Index &count = by_key ? one.keys : one.queries, &rest = by_key ? other.keys : other.queries;
-    count /= 2;
-    rest -= count;
-    (by_key ? other.key : other.query) += count;
+    const auto [one, other] = p.halves();
     for_patches(buckets, most, one, f);
     for_patches(buckets, most, other, f);
   }
   /// Calls f(row, key, bucket) for the pairs of a patch, of all heads of a group.
   template <class F>
-  void for_pairs(const Patch& p, const Index* buckets, const F& f) const {
+  void for_pairs(const Rectangle& p, const Index* buckets, const F& f) const {
     for (Index g = 0; g < group_; ++g)
       for (Index i = p.query; i < p.query + p.queries; ++i)
         for (Index k = p.key; k < p.key + p.keys; ++k)
@@ -255,7 +247,7 @@ class DecodeRelative {
   }
 
   /// Products of the keys of a patch with few buckets, added to the scores of head g of the group.
-  void add_key_products(const RelativeTable& table, Index first_head, Index g, const Patch& p,
+  void add_key_products(const RelativeTable& table, Index first_head, Index g, const Rectangle& p,
                         const Interval& occur, const Index* buckets, const U* keys,
                         U* scores) const {
     const Index head = first_head + g;

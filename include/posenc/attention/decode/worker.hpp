@@ -4,7 +4,7 @@
 // the type it computes in.
 //
 //   for each sequence, block of queries and part of its keys, in parallel:
-//     for each block of up to 256 keys and each key head:
+//     for each block of up to 512 keys and each key head:
 //       masks:         hidden blocks are not read; mixed ones are halved down to 64 keys
 //       distance map:  one product for a uniform block, one per region and a blend for a mixed one
 //       products with vectors by distance, biases and score maps in the order written, masks,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <posenc/attention/prefill/buffers.hpp>
+#include <posenc/attention/score/rectangle.hpp>
 #include <posenc/attention/score/tile.hpp>
 #include <posenc/bind/answers.hpp>
 
@@ -13,12 +14,6 @@
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
-
-/// Queries [query, query + queries) of the block and keys [key, key + keys) of the chunk.
-struct Rectangle {
-  Index query = 0, queries = 0;
-  Index key = 0, keys = 0;
-};
 
 /// Part of a tile: some lanes, and the keys [first, last) that some of their queries see.
 struct TilePart {
