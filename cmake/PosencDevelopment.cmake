@@ -23,6 +23,10 @@ endif()
 set(POSENC_TEST_FLAGS "" CACHE STRING
   "Compiler options of the tests and examples, but not of the kernels that they use, such as -O0")
 
+# Where benchmarks are only built, and not run, they need no optimisation either.
+set(POSENC_BENCH_FLAGS "" CACHE STRING
+  "Compiler options of the benchmarks, but not of the kernels that they use, such as -O0")
+
 # posenc_quick_gcc(<target>): GCC gathers its own garbage so often that this takes a sixth of the time; here
 # only beyond half a gigabyte.
 function(posenc_quick_gcc target)
