@@ -117,8 +117,8 @@ void attend_bound(const TensorView<Ts>&... tensors, KeyState keys, const Bound<E
   require_writable<std::tuple_element_t<3, std::tuple<Ts...>>>();
   require_elements<U, Ts...>();
   if constexpr (ComputedIn<U, Ts...>)
-    attend(tensors..., keys, bound.template asked<U>(),
-           prefill_leaves<typename Bound<E>::layout, U>(level_index()), options);
+    attend(tensors..., keys, bound.template asked<U>(), prefill_leaves<E, U>(level_index()),
+           options);
 }
 
 /// Tensors of one element are taken by the overloads that also accept braces.
@@ -152,7 +152,7 @@ template <class T, class E>
 [[nodiscard]] std::size_t attention_workspace(const Bound<E>& bound, const AttentionShape& shape,
                                               const AnyExecutor& executor = {}) {
   using U = arithmetic_t<T>;
-  const auto leaves = detail::prefill_leaves<typename Bound<E>::layout, U>(detail::level_index());
+  const auto leaves = detail::prefill_leaves<E, U>(detail::level_index());
   const Index bytes =
       detail::prefill_bytes<U>(bound.answers(), leaves, shape, executor.concurrency());
   return detail::usable_bytes(bytes, shape, "posenc::attention_workspace");

@@ -207,7 +207,7 @@ template <class T, class E>
 [[nodiscard]] std::size_t attention_backward_workspace(const Bound<E>& bound,
                                                        const AttentionShape& shape,
                                                        const AnyExecutor& executor = {}) {
-  const auto leaves = detail::prefill_leaves<typename Bound<E>::layout, T>(detail::level_index());
+  const auto leaves = detail::prefill_leaves<E, T>(detail::level_index());
   const Index bytes = detail::most_backward_bytes([&](bool learns, bool frequencies) {
     return detail::backward_bytes(detail::call_of_shape<T>(bound.template asked<T>(), leaves,
                                                            bound.template derivatives<T>(), shape,
@@ -228,9 +228,9 @@ void attention_backward(const AttentionForward<T>& forward,
                         const Bound<E>& bound, const AttentionOptions<T>& options = {}) {
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,
                 "posenc: attention_backward takes float or double.");
-  detail::differentiate_attention<T>(
-      forward, d_out, gradients, bound.template asked<T>(), bound.template derivatives<T>(),
-      detail::prefill_leaves<typename Bound<E>::layout, T>(detail::level_index()), options);
+  detail::differentiate_attention<T>(forward, d_out, gradients, bound.template asked<T>(),
+                                     bound.template derivatives<T>(),
+                                     detail::prefill_leaves<E, T>(detail::level_index()), options);
 }
 
 /// What is not bound is told what to write.

@@ -51,7 +51,7 @@ template <KeyState State, class T, class E>
   Index blocks = 0;
   const bool fits = multiply(shape.sequences, Plan::blocks_of(shape.queries), blocks) &&
                     multiply(blocks, Plan::most_parts_of(cache.shape().capacity), shape.tasks);
-  const auto leaves = detail::prefill_leaves<typename Bound<E>::layout, U>(detail::level_index());
+  const auto leaves = detail::prefill_leaves<E, U>(detail::level_index());
   const Index bytes =
       fits ? detail::decode_memory<T>(answers, shape, many, leaves, executor.concurrency()).bytes()
            : -1;
@@ -79,8 +79,7 @@ void decode_bound(const TensorView<Q>& q, const KeyValueCache<State, T>& cache,
   require_state<State, E>();
   const std::size_t level = level_index();
   if constexpr (ComputedIn<U, Q, O>)
-    decode_cached(q, cache, out, bound.template asked<U>(),
-                  prefill_leaves<typename Bound<E>::layout, U>(level),
+    decode_cached(q, cache, out, bound.template asked<U>(), prefill_leaves<E, U>(level),
                   decode_leaves<E, State, T>(bound.answers().rotary(), level), options);
 }
 

@@ -211,8 +211,8 @@ void attend_ragged_bound(const TensorView<Ts>&... tensors, const RaggedPairs& pa
                          const Bound<E>& bound, const RaggedAttentionOptions<U>& options) {
   require_elements<U, Ts...>();
   if constexpr (ComputedIn<U, Ts...>)
-    attend_ragged(tensors..., pairs, bound.template asked<U>(),
-                  prefill_leaves<typename Bound<E>::layout, U>(level_index()), options);
+    attend_ragged(tensors..., pairs, bound.template asked<U>(), prefill_leaves<E, U>(level_index()),
+                  options);
 }
 
 }  // namespace detail
@@ -228,7 +228,7 @@ template <class T, class E>
   detail::check_pairs(problems, pairs);
   problems.raise_if_any("posenc::attention_workspace");
   using U = arithmetic_t<T>;
-  const auto leaves = detail::prefill_leaves<typename Bound<E>::layout, U>(detail::level_index());
+  const auto leaves = detail::prefill_leaves<E, U>(detail::level_index());
   const Index bytes = detail::ragged_workspace_bytes<U>(bound.answers(), leaves, pairs, head_dim,
                                                         value_dim, executor.concurrency());
   return detail::usable_ragged_bytes(bytes, head_dim, value_dim, "posenc::attention_workspace");

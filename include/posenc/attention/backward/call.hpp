@@ -197,10 +197,10 @@ struct BackwardBuffers {
 
   BackwardBuffers(const Answers& answers, const BackwardPlan& plan, const AttentionShape& shape,
                   Arena& arena)
-      : tiles(answers, plan.tiles,
-              {plan.tiles.block, plan.tiles.chunk, shape.head_dim, shape.value_dim}, arena),
+      : tiles(answers, plan.tiles, tiles_of(plan, shape), arena),
         relative(answers, plan.tiles, plan.width.stride, plan.value_width.stride, shape.value_dim,
                  arena) {
+    tiles.relative = RelativeBuffers<T>(answers, plan.tiles, tiles_of(plan, shape), arena);
     const Index regions = answers.map().regions();
     const Plan& t = plan.tiles;
     q_rows = arena.take<T>(regions * t.panel, plan.width.stride);
@@ -222,6 +222,12 @@ struct BackwardBuffers {
     ones = arena.take<T>(1, t.panel);
     factor = arena.take<T>(1, t.panel);
     by_distance = arena.take<double>(1, t.tile + t.panel);
+  }
+
+ private:
+  /// What a worker of prefill would see: a block of queries and a chunk of keys.
+  static AttentionShape tiles_of(const BackwardPlan& plan, const AttentionShape& shape) {
+    return {plan.tiles.block, plan.tiles.chunk, shape.head_dim, shape.value_dim};
   }
 };
 

@@ -139,8 +139,8 @@ void differentiate_ragged_bound(const AttentionForward<T>& forward,
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,
                 "posenc: attention_backward takes float or double.");
   differentiate_ragged<T>(forward, d_out, gradients, pairs, bound.template asked<T>(),
-                          bound.template derivatives<T>(),
-                          prefill_leaves<typename Bound<E>::layout, T>(level_index()), options);
+                          bound.template derivatives<T>(), prefill_leaves<E, T>(level_index()),
+                          options);
 }
 
 }  // namespace detail
@@ -158,7 +158,7 @@ template <class T, class E>
   Problems problems;
   detail::check_pairs(problems, pairs);
   problems.raise_if_any("posenc::attention_backward_workspace");
-  const auto leaves = detail::prefill_leaves<typename Bound<E>::layout, T>(detail::level_index());
+  const auto leaves = detail::prefill_leaves<E, T>(detail::level_index());
   const Index bytes = detail::most_backward_bytes([&](bool learns, bool frequencies) {
     return detail::RaggedBackwardPlan(pairs, bound.template asked<T>(),
                                       bound.template derivatives<T>(), leaves, head_dim, value_dim,

@@ -24,7 +24,8 @@ class RelativeGradients {
  public:
   RelativeGradients(const BackwardCall<T>& call, const BackwardPlan& plan,
                     const RelativeGradientBuffers<T>& buffers)
-      : answers_(call.answers()), tile_(*call.forward.leaves.tile), plan_(plan), own_(buffers),
+      : answers_(call.answers()), tile_(*call.forward.leaves.tile),
+        leaves_(call.forward.leaves.relative), plan_(plan), own_(buffers),
         width_(call.forward.q.width), value_dim_(call.d_out.width) {}
 
   /// Adds <d_out, a> of relative values to the gradients of the weights of a tile.
@@ -48,8 +49,8 @@ class RelativeGradients {
         tile_.scores(count(buckets), value_dim_, std::min(tile_.panel, tile.width - lane),
                      own_.vectors, plan_.value_width.stride, 1, own_.d_panel + lane,
                      own_.sums + lane, tile.width);
-      tile_.add_query_products(stage, {own_.sums, static_cast<Index>(buckets.first)}, tile,
-                               gradient);
+      leaves_->add_query_products(stage, {own_.sums, static_cast<Index>(buckets.first)}, tile,
+                                  gradient);
     });
   }
 
@@ -239,6 +240,7 @@ class RelativeGradients {
 
   const Answers& answers_;
   const TileLeaves<T>& tile_;
+  const RelativeLeaves<T>* leaves_;  ///< null where there are no vectors
   const BackwardPlan& plan_;
   const RelativeGradientBuffers<T>& own_;
   Index width_, value_dim_;

@@ -3,6 +3,7 @@
 // The leaves that decoding calls, of one level, as pointers; see prefill/leaves.hpp for why.
 #pragma once
 
+#include <posenc/attention/decode/relative.hpp>
 #include <posenc/attention/prefill/leaves.hpp>
 #include <posenc/bind/bind.hpp>
 #include <posenc/core/arena.hpp>
@@ -171,6 +172,7 @@ struct DecodeLeaves {
   RotatedDots<U> rotated_dots = nullptr;
   RotateRows<U> rotate = nullptr;
   TurnRows<U> turn = nullptr;
+  decltype(&make_decode_relative<U>) make_relative = nullptr;
   std::size_t level = 0;
 };
 
@@ -187,6 +189,7 @@ DecodeLeaves<arithmetic_t<T>> decode_leaves(const Rotary& rotary, std::size_t le
                          .rotate = rotation_leaves<LayoutT, U>()[level],
                          .level = level};
   if constexpr (turns || facts.has_relative_vectors) leaves.plain = &row_leaves<U>()[level];
+  if constexpr (facts.has_relative_vectors) leaves.make_relative = &make_decode_relative<U>;
   if constexpr (turns) {
     leaves.rotated_dots = rotated_dots<LayoutT, T>(rotary, level);
     leaves.turn = turn_leaves<LayoutT, U>()[level];

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <posenc/attention/decode/queries.hpp>
-#include <posenc/attention/decode/relative_terms.hpp>
 #include <posenc/attention/score/softmax_state.hpp>
 
 #include <algorithm>
@@ -18,9 +17,10 @@ template <class U>
 class DecodeOutputs {
  public:
   DecodeOutputs(const DecodeCall<U>& call, const DecodeBuffers<U>& buffers,
-                const DecodeQueries<U>& queries, DecodeRelative<U>& relative)
+                const DecodeQueries<U>& queries, DecodeRelative<U>* relative)
       : call_(call), answers_(*call.asked.answers), shape_(call.shape), leaves_(call.leaves),
-        buffers_(buffers), queries_(queries), relative_(relative) {}
+        buffers_(buffers), queries_(queries),
+        in_values_(relative && relative->in_values ? relative : nullptr) {}
 
   [[nodiscard]] bool is_finite(const RowSums<U>& sums) const {
     return leaves_.sums->copy_finite(rows() * shape_.output_row(), sums.outputs, sums.outputs);
@@ -51,13 +51,13 @@ class DecodeOutputs {
         const TensorView<U> y(output, 1, 1, shape_.value_dim, 0, 0);
         leaves_.rotate(rotary, rotary.angles, {.inverse = true}, queries_.place(i), y, y);
       }
-      if (relative_.in_values)  // sums of vectors are about to take their place
+      if (in_values_)  // sums of vectors are about to take their place
         std::copy_n(output, shape_.value_dim, kept(row));
       else
         call_.out.store(queries_.row_of(i), h, output);
     });
-    if (!relative_.in_values) return;
-    relative_.sum_vectors(sums);  // which do not turn
+    if (!in_values_) return;
+    in_values_->sum_vectors(sums);  // which do not turn
     for_rows([&](Index i, Index h, Index row) {
       const U factor = sums.sum[row] == 0 ? U{1} : 1 / sums.sum[row];
       const U* const vectors = sums.outputs + row * shape_.output_row();
@@ -84,7 +84,7 @@ class DecodeOutputs {
   const DecodeLeaves<U>& leaves_;
   const DecodeBuffers<U>& buffers_;
   const DecodeQueries<U>& queries_;
-  DecodeRelative<U>& relative_;
+  DecodeRelative<U>* in_values_;  ///< relative values, or null
 };
 
 }  // namespace detail

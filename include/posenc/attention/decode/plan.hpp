@@ -108,6 +108,7 @@ struct SharedDecode {
 template <class U>
 struct DecodeRelativeBuffers {
   static constexpr Index few = 4;  ///< buckets that keys meet at a time
+  static constexpr Index terms_bytes = 256;
 
   U* queries = nullptr;         ///< [row][query_row], scaled only
   U* factor = nullptr;          ///< [query in block], scale and temperature
@@ -118,6 +119,7 @@ struct DecodeRelativeBuffers {
   U* plain = nullptr;           ///< [key in block][head_dim], keys as they were passed
   U* outputs = nullptr;         ///< [row][value_row], set aside
   U* vectors = nullptr;         ///< [bucket][head_dim or value_dim], as numbers of U without gaps
+  std::byte* terms = nullptr;   ///< where DecodeRelativeTerms is
 
   DecodeRelativeBuffers(const Answers& answers, const DecodeShape& shape, Arena& arena) {
     constexpr Index most_queries = DecodePlan::most_queries, keys = DecodePlan::block_keys;
@@ -136,6 +138,7 @@ struct DecodeRelativeBuffers {
     }
     if (counts.values > 0) outputs = arena.take<U>(shape.rows(), shape.value_row());
     vectors = arena.take<U>(DecodePlan::most_buckets, std::max(shape.head_dim, shape.value_dim));
+    terms = arena.take<std::byte>(1, terms_bytes);
   }
 };
 

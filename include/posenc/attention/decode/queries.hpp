@@ -5,13 +5,22 @@
 #pragma once
 
 #include <posenc/attention/decode/call.hpp>
-#include <posenc/attention/score/relative.hpp>
 
 #include <algorithm>
 
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
+
+/// Adds the biases of all heads to the query of one token.
+template <class U>
+void add_query_biases(const Answers& answers, const TensorView<U>& query) {
+  for (const auto& [self, ask] : answers.asked())
+    for (Index h = 0; ask->query_bias && h < query.heads; ++h) {
+      U* at = query.row(0, h);
+      for (const float x : ask->query_bias(self, h)) *at++ += static_cast<U>(x);
+    }
+}
 
 template <class U>
 class DecodeQueries {

@@ -25,40 +25,23 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Adds the biases of all heads to the query of one token.
 template <class U>
-void add_query_biases(const Answers& answers, const TensorView<U>& query) {
-  for (const auto& [self, ask] : answers.asked())
-    for (Index h = 0; ask->query_bias && h < query.heads; ++h) {
-      U* at = query.row(0, h);
-      for (const float x : ask->query_bias(self, h)) *at++ += static_cast<U>(x);
-    }
-}
-
-template <class U>
-class DecodeRelative {
+class DecodeRelativeTerms final : public DecodeRelative<U> {
  public:
-  DecodeRelative(const Answers& answers, const DecodeShape& shape, const DecodeLeaves<U>& leaves,
-                 const DecodeBuffers<U>& buffers, Index group)
-      : in_scores(answers.relative().keys + answers.relative().queries > 0),
-        in_values(answers.relative().values > 0), asks(in_scores || in_values), answers_(answers),
-        shape_(shape), leaves_(leaves), buffers_(buffers), own_(buffers.relative), group_(group) {}
+  DecodeRelativeTerms(const Answers& answers, const DecodeShape& shape,
+                      const DecodeLeaves<U>& leaves, const DecodeBuffers<U>& buffers)
+      : DecodeRelative<U>(answers.relative()), answers_(answers), shape_(shape), leaves_(leaves),
+        buffers_(buffers), own_(buffers.relative), group_(shape.heads / shape.kv_heads) {}
 
-  const bool in_scores, in_values, asks;
-
-  /// Another block of queries; rows() are those of all heads, scaled but not rotated, and `scale` is
-  /// that of the scores.
-  template <class RowsOf>
-  void begin_queries(Index queries, double scale, const RowsOf& rows) {
+  void begin_queries(Index queries, double scale, const U* rows) override {
     queries_ = queries;
-    if (answers_.relative().keys > 0) rows_ = rows();
+    rows_ = rows;
     for (Index i = 0; i < queries; ++i)
       own_.factor[i] = static_cast<U>(scale * answers_.temperature(buffers_.query[i]));
     std::fill_n(own_.windows, answers_.relative().keys, no_buckets);
   }
 
-  /// Another block of keys, with the positions of both in the buffers.
-  void begin_block(Index keys) {
+  void begin_block(Index keys) override {
     keys_ = keys;
     for_each([&](const Stage& stage, Index* buckets) {
       for (Index i = 0; i < queries_; ++i)
@@ -75,10 +58,7 @@ class DecodeRelative {
         });
   }
 
-  /// Adds the products of all rows of a key head with the block to their scores. plain_keys() are its
-  /// keys as they were passed, [key][head_dim]; nobody asks for others.
-  template <class KeysOf>
-  void add_to_scores(Index kv_head, const KeysOf& plain_keys, U* scores) {
+  void add_to_scores(Index kv_head, const U* plain_keys, U* scores) override {
     const Index first_head = kv_head * group_;
     for_each_key_table([&](const RelativeTable& table, const Index* buckets, const Interval& window,
                            U* products) {
@@ -93,19 +73,17 @@ class DecodeRelative {
       });
     });
     if (answers_.relative().queries == 0) return;
-    const U* const keys = plain_keys();
     for_each([&](const Stage& stage, const Index* buckets) {
       if (!stage.ask->relative_queries) return;
       if (const RelativeTable table = stage.ask->relative_queries(stage.self); table.data)
         for_patches(buckets, own_.few, whole(), [&](const Rectangle& p, const Interval& occur) {
           for (Index g = 0; g < group_; ++g)
-            add_key_products(table, first_head, g, p, occur, buckets, keys, scores);
+            add_key_products(table, first_head, g, p, occur, buckets, plain_keys, scores);
         });
     });
   }
 
-  /// Adds the weights of all rows of a key head to the sums behind their outputs.
-  void add_weights(const U* weights, U* outputs) const {
+  void add_weights(const U* weights, U* outputs) const override {
     Index at = shape_.value_row();
     for_each_value_table([&](const RelativeTable& table, const Index* buckets) {
       for (Index row = 0; row < group_ * queries_ && table.buckets > 0; ++row) {
@@ -125,8 +103,7 @@ class DecodeRelative {
     });
   }
 
-  /// Replaces the outputs of all rows by the vectors of all buckets, times the sums of their weights.
-  void sum_vectors(const RowSums<U>& sums) {
+  void sum_vectors(const RowSums<U>& sums) override {
     for (Index row = 0; row < shape_.heads * queries_; ++row)
       std::fill_n(sums.outputs + row * shape_.output_row(), shape_.value_row(), U{0});
     Index at = shape_.value_row();
@@ -274,6 +251,23 @@ class DecodeRelative {
   Index queries_ = 0, keys_ = 0;  ///< of the blocks
   const U* rows_ = nullptr;       ///< of queries
 };
+
+template <class U>
+DecodeRelative<U>* make_decode_relative(const Answers& answers, const DecodeShape& shape,
+                                        const DecodeLeaves<U>& leaves,
+                                        const DecodeBuffers<U>& buffers) {
+  static_assert(sizeof(DecodeRelativeTerms<U>) <= DecodeRelativeBuffers<U>::terms_bytes);
+  if (!buffers.relative.terms) return nullptr;
+  return new (buffers.relative.terms) DecodeRelativeTerms<U>(answers, shape, leaves, buffers);
+}
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT DecodeRelative<float>* make_decode_relative<float>(const Answers&,
+                                                                       const DecodeShape&,
+                                                                       const DecodeLeaves<float>&,
+                                                                       const DecodeBuffers<float>&);
+POSENC_DETAIL_DOUBLE DecodeRelative<double>* make_decode_relative<double>(
+    const Answers&, const DecodeShape&, const DecodeLeaves<double>&, const DecodeBuffers<double>&);
+#endif
 
 }  // namespace detail
 

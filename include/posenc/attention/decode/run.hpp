@@ -5,6 +5,7 @@
 #pragma once
 
 #include <posenc/attention/decode/checks.hpp>
+#include <posenc/attention/decode/relative_terms.hpp>
 #include <posenc/attention/decode/worker.hpp>
 #include <posenc/attention/prefill/run.hpp>
 

@@ -35,7 +35,8 @@ class DecodeWorker {
         leaves_(call.leaves), shared_(shared), group_(shape_.heads / shape_.kv_heads),
         arena_(workspace), buffers_(answers_, shape_, arena_), sums_(RowSums<U>(shape_, arena_)),
         queries_(call, buffers_), angles_(call, buffers_),
-        relative_(answers_, shape_, leaves_, buffers_, group_),
+        relative_(leaves_.make_relative ? leaves_.make_relative(answers_, shape_, leaves_, buffers_)
+                                        : nullptr),
         outputs_(call, buffers_, queries_, relative_) {}
 
   void operator()(Index task) noexcept {
@@ -49,8 +50,9 @@ class DecodeWorker {
     const Index part = (task - shared_.first_task[i]) % parts, first_part = task - part;
     queries_.begin(*sequence_, block * DecodePlan::most_queries);
     angles_.begin_sequence(*rotary_);
-    if (relative_.asks)
-      relative_.begin_queries(queries_.count(), queries_.scale(), [&] { return queries_.plain(); });
+    if (relative_)
+      relative_->begin_queries(queries_.count(), queries_.scale(),
+                               relative_->meets_queries ? queries_.plain() : nullptr);
     sums_ = shared_.of(shape_, task);
     const Index first = part * DecodePlan::part_of(keys);
     const Index last = std::min(keys, first + DecodePlan::part_of(keys));
@@ -127,14 +129,15 @@ class DecodeWorker {
       buffers_.key[k] = block.run.positions[key];
       buffers_.key_index[k] = block.run.index + key;
     }
-    if (relative_.asks) relative_.begin_block(block.keys());
+    if (relative_) relative_->begin_block(block.keys());
   }
 
   /// A block of keys meets all rows of a key head.
   void meet(const Block& block, Index head) {
     score_regions(block, head);
-    if (relative_.in_scores)
-      relative_.add_to_scores(head, [&] { return plain_keys(block, head); }, buffers_.scores);
+    if (relative_ && relative_->in_scores())
+      relative_->add_to_scores(head, relative_->meets_keys ? plain_keys(block, head) : nullptr,
+                               buffers_.scores);
     const Index first_row = head * rows(), padded = this->padded(block.keys());
     for (Index r = 0; r < rows(); ++r) {
       U* const scores = buffers_.scores + r * block_keys;
@@ -147,7 +150,7 @@ class DecodeWorker {
       leaves_.sums->combine(shape_.output_row(), factor, output, U{0}, output);
     }
     U* const outputs = sums_.outputs + first_row * shape_.output_row();
-    if (relative_.in_values) relative_.add_weights(buffers_.scores, outputs);
+    if (relative_ && relative_->in_values) relative_->add_weights(buffers_.scores, outputs);
     // A block is summed by itself first: over many keys of equal weight, one running sum would round
     // the same way each time.
     std::fill_n(buffers_.sums, rows() * shape_.value_row(), U{0});
@@ -286,7 +289,7 @@ class DecodeWorker {
   RowSums<U> sums_;
   DecodeQueries<U> queries_;
   DecodeAngles<U> angles_;
-  DecodeRelative<U> relative_;
+  DecodeRelative<U>* relative_;  ///< null where no component has vectors by distance
   DecodeOutputs<U> outputs_;
 
   const DecodeSequence<U>* sequence_ = nullptr;

@@ -41,7 +41,9 @@ struct RelativeBuffers {
   T* rows = nullptr;     ///< [most_rows][head_dim or value_dim], vectors or keys as numbers
   std::span<QueryTable> query_tables{};
   std::span<KeyTable> key_tables{};
+  std::byte* terms = nullptr;  ///< where RelativeTerms is
 
+  RelativeBuffers() = default;
   RelativeBuffers(const Answers& answers, const Plan& plan, const AttentionShape& shape,
                   Arena& arena) {
     const RelativeCounts& counts = answers.relative();
@@ -109,7 +111,7 @@ struct PrefillBuffers {
   Position* key_copy = nullptr;       ///< [key in chunk], positions of a region
   double* query_copy = nullptr;       ///< [query in panel], positions of a region
   std::uint8_t* region_of = nullptr;  ///< [query in panel]
-  RelativeBuffers<T> relative;
+  RelativeBuffers<T> relative;        ///< what RelativeLeaves::take took
 
   /// The scores of a panel and of keys [c, c + count) of the chunk, which stand at `where`.
   [[nodiscard]] ScoreTile score_tile(const Panel& p, Index head, Index c, Index count,
@@ -129,8 +131,7 @@ struct PrefillBuffers {
   static constexpr Index bias_step = 256;  ///< distances that are tabulated at a time
 
   PrefillBuffers(const Answers& answers, const Plan& plan, const AttentionShape& shape,
-                 Arena& arena)
-      : relative(answers, plan, shape, arena) {
+                 Arena& arena) {
     const Index group = plan.group, regions = answers.map().regions();
     queries = arena.take<T>(regions * group * plan.block, shape.head_dim);
     sums = PanelSums<T>(plan, shape, arena);
@@ -167,11 +168,21 @@ Plan prefill_plan(const Answers& answers, const PrefillLeaves<T>& leaves,
   return Plan(*leaves.tile, answers.shape(), shape, concurrency, answers.value_buckets());
 }
 
+/// The buffers of a worker, with those of vectors by distance where an encoding has them.
+template <class T>
+PrefillBuffers<T> prefill_buffers(const Answers& answers, const PrefillLeaves<T>& leaves,
+                                  const Plan& plan, const AttentionShape& shape, Arena& arena) {
+  PrefillBuffers<T> buffers(answers, plan, shape, arena);
+  if (leaves.relative) leaves.relative->take(buffers, answers, plan, shape, arena);
+  return buffers;
+}
+
 /// Bytes that one worker needs, or -1 when that does not fit in memory.
 template <class T>
-Index bytes_per_worker(const Answers& answers, const Plan& plan, const AttentionShape& shape) {
+Index bytes_per_worker(const Answers& answers, const PrefillLeaves<T>& leaves, const Plan& plan,
+                       const AttentionShape& shape) {
   Arena measure(nullptr);
-  PrefillBuffers<T>(answers, plan, shape, measure);
+  prefill_buffers(answers, leaves, plan, shape, measure);
   return measure.used();
 }
 
@@ -182,7 +193,7 @@ Index prefill_bytes(const Answers& answers, const PrefillLeaves<T>& leaves,
                     const AttentionShape& shape, Index concurrency) {
   if (!has_usable_sizes(shape)) return -1;
   const Plan plan = prefill_plan(answers, leaves, shape, concurrency);
-  const Index each = bytes_per_worker<T>(answers, plan, shape);
+  const Index each = bytes_per_worker(answers, leaves, plan, shape);
   const Index shared = SharedSums<T>::most_bytes(plan, shape);
   Index bytes = 0;
   const bool fits = each >= 0 && shared >= 0 && multiply(each, plan.most_workers, bytes) &&

@@ -4,7 +4,8 @@
 // each level. A call is worth thousands of operations.
 #pragma once
 
-#include <posenc/attention/score/relative.hpp>
+#include <posenc/attention/prefill/relative.hpp>
+#include <posenc/bind/bind.hpp>
 #include <posenc/bind/score_loops.hpp>
 #include <posenc/rotate/rows.hpp>
 #include <posenc/simd/dispatch.hpp>
@@ -61,18 +62,11 @@ struct TileLeaves {
                      Index row, Index column) = nullptr;
   void (*add_bias_table)(const ScoreTile& tile, const BiasTable<T>& table,
                          T* scores) noexcept = nullptr;
-  void (*add_query_products)(const Stage& stage, const QueryProducts<T>& products,
-                             const ScoreTile& tile, T* scores) noexcept = nullptr;
-  void (*add_key_products)(const Stage& stage, const KeyProducts<T>& products,
-                           const ScoreTile& tile, T* scores) noexcept = nullptr;
-  void (*add_bucket_weights)(const Stage& stage, const ScoreTile& tile, const T* weights,
-                             T* sums) noexcept = nullptr;
 };
 
 template <class T>
 const simd::ByLevel<TileLeaves<T>>& tile_leaves() {
   static constexpr auto table = simd::by_level<T>([]<class Level>(Level) {
-    static_assert(Level::template panel<T> <= TileBuckets::most_lanes);
     return TileLeaves<T>{
         Level::template panel<T>,
         Level::template panel_step<T>,
@@ -90,9 +84,6 @@ const simd::ByLevel<TileLeaves<T>>& tile_leaves() {
         &Level::template to_panel<T>,
         &Level::template from_panel<T>,
         &detail::add_bias_table<Level, T>,
-        &add_query_products<Level, T>,
-        &add_key_products<Level, T>,
-        &add_bucket_weights<Level, T>,
     };
   });
   return table;
@@ -134,12 +125,19 @@ template <class T>
 struct PrefillLeaves {
   const TileLeaves<T>* tile = nullptr;
   RotateRows<T> rotate = nullptr;
+  const RelativeLeaves<T>* relative = nullptr;  ///< null for encodings without vectors by distance
   std::size_t level = 0;
 };
 
-template <class LayoutT, class T>
+/// For encodings E.
+template <class E, class T>
 PrefillLeaves<T> prefill_leaves(std::size_t level) {
-  return {&tile_leaves<T>()[level], rotation_leaves<LayoutT, T>()[level], level};
+  PrefillLeaves<T> leaves{.tile = &tile_leaves<T>()[level],
+                          .rotate = rotation_leaves<typename Bound<E>::layout, T>()[level],
+                          .level = level};
+  if constexpr (Bound<E>::encoding_facts.has_relative_vectors)
+    leaves.relative = &relative_leaves<T>()[level];
+  return leaves;
 }
 
 }  // namespace detail

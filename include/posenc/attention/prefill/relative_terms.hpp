@@ -21,20 +21,21 @@ POSENC_NAMESPACE_BEGIN
 namespace detail {
 
 template <class T>
-class RelativeTerms {
+class RelativeTerms final : public Relative<T> {
   using QueryTable = typename RelativeBuffers<T>::QueryTable;
   using KeyTable = typename RelativeBuffers<T>::KeyTable;
 
  public:
   RelativeTerms(const PrefillCall<T>& call, const Plan& plan, const PrefillBuffers<T>& buffers,
                 Packing<T>& packing)
-      : call_(call), answers_(call.answers()), tile_(*call.leaves.tile), plan_(plan),
-        buffers_(buffers), own_(buffers.relative), packing_(packing),
-        in_scores(answers_.relative().keys + answers_.relative().queries > 0),
-        in_values(answers_.relative().values > 0) {}
+      : Relative<T>(call.answers().relative().keys + call.answers().relative().queries > 0,
+                    call.answers().relative().values > 0),
+        call_(call), answers_(call.answers()), tile_(*call.leaves.tile),
+        leaves_(call.leaves.relative), plan_(plan), buffers_(buffers), own_(buffers.relative),
+        packing_(packing) {}
 
   /// The query heads of another key head: their vectors side by side, for products with keys.
-  void begin_head(Index kv_head) {
+  void begin_head(Index kv_head) override {
     kv_head_ = kv_head;
     for (const KeyTable& own : own_.key_tables)
       for (Index g = 0; own.table.data && g < plan_.group; ++g)
@@ -46,13 +47,12 @@ class RelativeTerms {
                          : T{0};
         }
   }
-  void begin_block(const Interval& queries) { block_ = queries; }
-  void begin_chunk() {
+  void begin_block(const Interval& queries) override { block_ = queries; }
+  void begin_chunk() override {
     for (const KeyTable& own : own_.key_tables) std::fill_n(own.is_done, plan_.group, 0U);
   }
 
-  /// A panel of one head is about to meet keys of the chunk; `tile` is where both stand.
-  void begin_panel(const Panel& p, Index g, const Tile& tile) {
+  void begin_panel(const Panel& p, Index g, const Tile& tile) override {
     queries_ = own_.query_tables.empty() ? nullptr : packing_.plain_queries(p, g);
     for (Index i = 0; i < p.width; ++i)
       own_.factor[i] =
@@ -66,8 +66,7 @@ class RelativeTerms {
     }
   }
 
-  /// Adds all products to the scores of keys [c, c + tile.keys) of the chunk.
-  void add_to_scores(const Panel& p, Index g, Index c, const ScoreTile& tile, T* scores) {
+  void add_to_scores(const Panel& p, Index g, Index c, const ScoreTile& tile, T* scores) override {
     for (QueryTable& own : own_.query_tables) {
       if (!own.table.data) continue;
       const Interval needed =
@@ -79,7 +78,7 @@ class RelativeTerms {
       }
       if (needed.first < own.window.first || needed.last > own.window.last)
         multiply(own, p, g, own.window = needed);
-      tile_.add_query_products(own.stage, {own.products, own.window.first}, tile, scores);
+      leaves_->add_query_products(own.stage, {own.products, own.window.first}, tile, scores);
     }
     for (const KeyTable& own : own_.key_tables) {
       if (!own.table.data) continue;
@@ -91,20 +90,18 @@ class RelativeTerms {
                                       block_.last - tile.where.key.first));
       }
       const T* const products = own.products + (g * plan_.chunk + c) * own.lanes;
-      tile_.add_key_products(own.stage, {products, own.lanes, own_.factor}, tile, scores);
+      leaves_->add_key_products(own.stage, {products, own.lanes, own_.factor}, tile, scores);
     }
   }
 
-  /// Adds the weights of a tile to the sums of all buckets.
-  void add_weights(const ScoreTile& tile, const T* weights, T* sums) const {
+  void add_weights(const ScoreTile& tile, const T* weights, T* sums) const override {
     for_each_value_table([&](const Stage& stage, const RelativeTable& table) {
-      if (table.buckets > 0) tile_.add_bucket_weights(stage, tile, weights, sums);
+      if (table.buckets > 0) leaves_->add_bucket_weights(stage, tile, weights, sums);
       sums += table.buckets * tile.width;
     });
   }
 
-  /// Adds the vectors of all buckets, times the sums of their weights, to a panel of outputs.
-  void add_to_outputs(const Panel& p, Index head, const T* sums, T* outputs) {
+  void add_to_outputs(const Panel& p, Index head, const T* sums, T* outputs) override {
     for_each_value_table([&](const Stage&, const RelativeTable& table) {
       for_each_rows(
           table, head, {0, table.buckets - 1}, [&](const T* rows, Index stride, Index count) {
@@ -193,19 +190,44 @@ class RelativeTerms {
   const PrefillCall<T>& call_;
   const Answers& answers_;
   const TileLeaves<T>& tile_;
+  const RelativeLeaves<T>* leaves_;
   const Plan& plan_;
   const PrefillBuffers<T>& buffers_;
   const RelativeBuffers<T>& own_;
   Packing<T>& packing_;
 
- public:
-  const bool in_scores, in_values;
-
- private:
   Index kv_head_ = 0;
   Interval block_;              ///< positions of the queries of the block
   const T* queries_ = nullptr;  ///< the panel
 };
+
+template <class T>
+const simd::ByLevel<RelativeLeaves<T>>& relative_leaves() {
+  static constexpr auto table = simd::by_level<T>([]<class Level>(Level) {
+    static_assert(Level::template panel<T> <= TileBuckets::most_lanes);
+    return RelativeLeaves<T>{
+        .add_query_products = &add_query_products<Level, T>,
+        .add_key_products = &add_key_products<Level, T>,
+        .add_bucket_weights = &add_bucket_weights<Level, T>,
+        .take =
+            [](PrefillBuffers<T>& buffers, const Answers& answers, const Plan& plan,
+               const AttentionShape& shape, Arena& arena) {
+              if (answers.relative().buckets == 0) return;
+              buffers.relative = RelativeBuffers<T>(answers, plan, shape, arena);
+              buffers.relative.terms = arena.take<std::byte>(1, sizeof(RelativeTerms<T>));
+            },
+        .make = [](const PrefillCall<T>& call, const Plan& plan, const PrefillBuffers<T>& buffers,
+                   Packing<T>& packing) -> Relative<T>* {
+          if (!buffers.relative.terms) return nullptr;
+          return new (buffers.relative.terms) RelativeTerms<T>(call, plan, buffers, packing);
+        }};
+  });
+  return table;
+}
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT const simd::ByLevel<RelativeLeaves<float>>& relative_leaves<float>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<RelativeLeaves<double>>& relative_leaves<double>();
+#endif
 
 }  // namespace detail
 

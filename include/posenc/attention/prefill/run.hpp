@@ -3,6 +3,7 @@
 // A call of the prefill kernel, run by its workers.
 #pragma once
 
+#include <posenc/attention/prefill/relative_terms.hpp>
 #include <posenc/attention/prefill/worker.hpp>
 #include <posenc/executor/tasks.hpp>
 
@@ -15,7 +16,7 @@ template <class T>
 void run_prefill(const PrefillCall<T>& call, Index concurrency, const AnyExecutor& executor,
                  std::byte* workspace) {
   const Plan plan = prefill_plan(call.answers(), call.leaves, call.shape(), concurrency);
-  const Index each = bytes_per_worker<T>(call.answers(), plan, call.shape());
+  const Index each = bytes_per_worker(call.answers(), call.leaves, plan, call.shape());
   Arena rest(workspace + each * plan.workers());
   const SharedSums<T> shared(plan, call.shape(), rest);
   for (Index item = 0; plan.parts > 1 && item < plan.tasks * plan.parts; ++item)

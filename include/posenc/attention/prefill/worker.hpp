@@ -17,7 +17,6 @@
 // Nothing larger than a tile is made of the scores; of the keys no more than a chunk is kept rotated.
 #pragma once
 
-#include <posenc/attention/prefill/relative_terms.hpp>
 #include <posenc/attention/prefill/tile_scores.hpp>
 #include <posenc/executor/tasks.hpp>
 
@@ -34,9 +33,13 @@ class PrefillWorker {
       : call_(call), q_(call.q), keys_(call.keys), answers_(call.answers()),
         tile_(*call.leaves.tile), plan_(plan), shared_(shared), arena_(workspace),
         value_dim_(keys_.values.width), output_rows_(value_dim_ + plan_.value_buckets),
-        buffers_(answers_, plan_, call.shape(), arena_), packing_(call, plan, buffers_),
-        visibility_(answers_, plan_, buffers_), bias_tables_(call, plan_, buffers_),
-        scores_(call, buffers_, packing_, bias_tables_), relative_(call, plan, buffers_, packing_) {
+        buffers_(prefill_buffers(answers_, call.leaves, plan_, call.shape(), arena_)),
+        packing_(call, plan, buffers_), visibility_(answers_, plan_, buffers_),
+        bias_tables_(call, plan_, buffers_), scores_(call, buffers_, packing_, bias_tables_) {
+    if (!call.leaves.relative) return;
+    Relative<T>* const relative = call.leaves.relative->make(call, plan, buffers_, packing_);
+    if (relative && relative->in_scores) in_scores_ = relative;
+    if (relative && relative->in_values) in_values_ = relative;
   }
 
   /// A part of a task.
@@ -47,7 +50,7 @@ class PrefillWorker {
     const Index query = (plan_.blocks - 1 - task % plan_.blocks) * plan_.block;
     if (kv_head != kv_head_) {
       bias_tables_.begin_head(kv_head);
-      if (relative_.in_scores) relative_.begin_head(kv_head);
+      if (in_scores_) in_scores_->begin_head(kv_head);
     }
     kv_head_ = kv_head;
     sums_ = plan_.parts == 1 ? buffers_.sums : sums_of(item);
@@ -89,7 +92,7 @@ class PrefillWorker {
     queries_ = queries;
     packing_.begin_block(kv_head_, query, queries);
     visibility_.begin_block(queries);
-    relative_.begin_block(visibility_.queries(queries));
+    if (in_scores_) in_scores_->begin_block(visibility_.queries(queries));
     for (Index g = 0; g < plan_.group; ++g) {
       const SoftmaxStart start =
           is_first_part ? answers_.template softmax_start<T>(kv_head_ * plan_.group + g)
@@ -105,14 +108,13 @@ class PrefillWorker {
     packing_.begin_chunk(key, keys);
     visibility_.begin_chunk(keys);
     if (visibility_.is_hidden({0, queries_, 0, keys})) return;
-    relative_.begin_chunk();
+    if (in_scores_) in_scores_->begin_chunk();
     for (Index first = 0; first < queries_; first += plan_.panel) {
       const Panel p = packing_.panel(first);
       const Rectangle all{first, p.queries, 0, keys};
       if (visibility_.is_hidden(all)) continue;
       for (Index g = 0; g < plan_.group; ++g) {
-        if (relative_.in_scores)
-          relative_.begin_panel(p, g, visibility_.tile_of(visibility_.seen(all)));
+        if (in_scores_) in_scores_->begin_panel(p, g, visibility_.tile_of(visibility_.seen(all)));
         for (Index c = 0; c < keys; c += plan_.tile) tile(p, g, c, std::min(plan_.tile, keys - c));
       }
     }
@@ -129,7 +131,7 @@ class PrefillWorker {
                                   ? visibility_.halves(rows, p.width, tile_.panel_step)
                                   : TileHalves{{{p.width, 0, keys}}};
     scores_.products(p, g, c, scores, halves);
-    if (relative_.in_scores) relative_.add_to_scores(p, g, c, scores, buffers_.scores);
+    if (in_scores_) in_scores_->add_to_scores(p, g, c, scores, buffers_.scores);
     scores_.change(scores, g);
     if (mask == TileClass::partial) scores_.hide(scores);
 
@@ -138,8 +140,8 @@ class PrefillWorker {
     if (tile_.softmax(keys, p.width, buffers_.scores, sums_.shift + at, sums_.sum + at,
                       buffers_.factor))
       tile_.scale_rows(output_rows_, p.width, outputs, buffers_.factor);
-    if (relative_.in_values)
-      relative_.add_weights(scores, buffers_.scores, outputs + value_dim_ * p.width);
+    if (in_values_)
+      in_values_->add_weights(scores, buffers_.scores, outputs + value_dim_ * p.width);
     // A hidden key has weight 0, and 0 * infinity must not reach the output of a row that cannot
     // see it.
     const auto values = packing_.values(c, keys);
@@ -186,7 +188,7 @@ class PrefillWorker {
     T* const outputs = output_panel(p, g);
     T* const sums_by_bucket = outputs + value_dim_ * p.width;
     const bool rotates = answers_.facts().rotates_values;
-    if (relative_.in_values && !rotates) relative_.add_to_outputs(p, head, sums_by_bucket, outputs);
+    if (in_values_ && !rotates) in_values_->add_to_outputs(p, head, sums_by_bucket, outputs);
     if (!rotates && call_.out.storage->is_plain) {
       T* const y = reinterpret_cast<T*>(call_.out.row(first, head));
       return tile_.from_panel(p.queries, value_dim_, p.width, outputs, buffers_.factor, y,
@@ -199,7 +201,7 @@ class PrefillWorker {
       const Rotary& rotary = *call_.asked.rotary;
       call_.leaves.rotate(rotary, rotary.angles, {.inverse = true},
                           call_.query.subspan(size(first), size(p.queries)), y, y);
-      if (relative_.in_values) add_unrotated(p, head, outputs, sums_by_bucket, y);
+      if (in_values_) add_unrotated(p, head, outputs, sums_by_bucket, y);
     }
     for (Index i = 0; i < p.queries; ++i) call_.out.store(first + i, head, y.row(i, 0));
   }
@@ -208,7 +210,7 @@ class PrefillWorker {
   void add_unrotated(const Panel& p, Index head, T* outputs, const T* sums_by_bucket,
                      const TensorView<T>& y) {
     std::fill_n(outputs, value_dim_ * p.width, T{0});
-    relative_.add_to_outputs(p, head, sums_by_bucket, outputs);
+    in_values_->add_to_outputs(p, head, sums_by_bucket, outputs);
     for (Index i = 0; i < p.queries; ++i)
       for (Index c = 0; c < value_dim_; ++c)
         y(i, 0, c) += outputs[c * p.width + i] * buffers_.factor[i];
@@ -231,7 +233,8 @@ class PrefillWorker {
   Visibility<T> visibility_;
   BiasTables<T> bias_tables_;
   TileScores<T> scores_;
-  RelativeTerms<T> relative_;
+  /// Vectors by distance, where an encoding has any.
+  Relative<T>*in_scores_ = nullptr, *in_values_ = nullptr;
 
   Index kv_head_ = -1;
   Index query_ = 0, queries_ = 0;  ///< the block
