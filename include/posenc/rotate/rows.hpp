@@ -54,28 +54,53 @@ struct AngleRows {
   }
 };
 
+/// What is called of a level to rotate rows of X into Y; see simd/leaves/rotary.inl.
+template <class X, class Y>
+struct RotateLeaves {
+  using U = arithmetic_t<X>;
+  using Rotate = void (*)(Index tokens, Index heads, Index first, Index count, Index pairs,
+                          const X* x, Index x_row, Index x_stride, Y* y, Index y_row,
+                          Index y_stride, const U* cos, const U* sin, Index angle_row);
+  AngleLeaves<U> angles{};
+  Rotate half_split = nullptr;   ///< for layouts of a user's own too
+  Rotate interleaved = nullptr;  ///< null where an encoding cannot need it
+};
+/// LayoutT is the layout of an encoding, or AnyLayout where it is known at run time.
+template <class Level, class LayoutT, class X, class Y>
+inline constexpr RotateLeaves<X, Y> rotate_leaves = [] {
+  RotateLeaves<X, Y> leaves{.angles = angle_leaves<Level, arithmetic_t<X>>};
+  if constexpr (!std::is_same_v<LayoutT, Interleaved>)
+    leaves.half_split = &Level::template rotate<HalfSplit, X, Y>;
+  if constexpr (std::is_same_v<LayoutT, Interleaved> || std::is_same_v<LayoutT, AnyLayout>)
+    leaves.interleaved = &Level::template rotate<Interleaved, X, Y>;
+  return leaves;
+}();
+/// Those of the level that runs.
+template <class LayoutT, class X, class Y>
+const RotateLeaves<X, Y>& rotate_leaves_at_level() {
+  return simd::dispatch<Y>([]<class Level>(Level) -> const RotateLeaves<X, Y>& {
+    return rotate_leaves<Level, LayoutT, X, Y>;
+  });
+}
+
 /// Rotates pairs [first, first + count), at most most_angle_pairs, of all heads of x into y, which
 /// may be the same. The same numbers come out whatever the strides are.
-template <class Level, class LayoutT, class X, class Y>
-void rotate_pairs(const Rotary& rotary, Index first, Index count, const TensorView<const X>& x,
-                  const TensorView<Y>& y, const AngleRows<arithmetic_t<X>>& angles) {
+template <class X, class Y>
+void rotate_pairs(const RotateLeaves<X, Y>& leaves, const Rotary& rotary, Index first, Index count,
+                  const std::type_identity_t<TensorView<const X>>& x,
+                  const std::type_identity_t<TensorView<Y>>& y,
+                  const AngleRows<arithmetic_t<X>>& angles) {
   const Index pairs = rotary.pairs();
   const X* from = x.data + rotary.offset * x.channel_stride;
   Y* to = y.data + rotary.offset * y.channel_stride;
-  // LayoutT is the layout, or AnyLayout where only `rotary` knows it.
-  const auto rotate = [&]<class L>(std::type_identity<L>) {
-    Level::template rotate<L>(x.tokens, x.heads, first, count, pairs, from, x.token_stride,
-                              x.head_stride, to, y.token_stride, y.head_stride, angles.cos,
-                              angles.sin, angles.row);
-  };
-  if (x.channel_stride == 1 && y.channel_stride == 1) {
-    if constexpr (!std::is_same_v<LayoutT, Interleaved>)
-      if (rotary.layout == &layout_rule<HalfSplit>) return rotate(std::type_identity<HalfSplit>{});
-    if constexpr (!std::is_same_v<LayoutT, HalfSplit>)
-      if (rotary.layout == &layout_rule<Interleaved>)
-        return rotate(std::type_identity<Interleaved>{});
-  }
-  // Layouts of a user's own, and channels that lie apart, are gathered into a half-split block.
+  const bool interleaved = rotary.layout == &layout_rule<Interleaved>;
+  const auto rotate = interleaved ? leaves.interleaved : leaves.half_split;
+  if (x.channel_stride == 1 && y.channel_stride == 1 &&
+      (interleaved || rotary.layout == &layout_rule<HalfSplit>))
+    return rotate(x.tokens, x.heads, first, count, pairs, from, x.token_stride, x.head_stride, to,
+                  y.token_stride, y.head_stride, angles.cos, angles.sin, angles.row);
+  // Layouts of a user's own, and channels that lie apart, are gathered into a block.
+  const Index step = interleaved ? 2 : 1, second = interleaved ? 1 : count;
   X packed[2 * most_angle_pairs];
   Y rotated[2 * most_angle_pairs];
   for (Index t = 0; t < x.tokens; ++t)
@@ -83,15 +108,14 @@ void rotate_pairs(const Rotary& rotary, Index first, Index count, const TensorVi
       const X* xh = from + t * x.token_stride + h * x.head_stride;
       Y* yh = to + t * y.token_stride + h * y.head_stride;
       for (Index i = 0; i < count; ++i) {
-        packed[i] = xh[rotary.layout->first(first + i, pairs) * x.channel_stride];
-        packed[count + i] = xh[rotary.layout->second(first + i, pairs) * x.channel_stride];
+        packed[step * i] = xh[rotary.layout->first(first + i, pairs) * x.channel_stride];
+        packed[step * i + second] = xh[rotary.layout->second(first + i, pairs) * x.channel_stride];
       }
-      Level::template rotate<HalfSplit>(1, 1, 0, count, count, packed, 0, 0, rotated, 0, 0,
-                                        angles.cos + t * angles.row, angles.sin + t * angles.row,
-                                        0);
+      rotate(1, 1, 0, count, count, packed, 0, 0, rotated, 0, 0, angles.cos + t * angles.row,
+             angles.sin + t * angles.row, 0);
       for (Index i = 0; i < count; ++i) {
-        yh[rotary.layout->first(first + i, pairs) * y.channel_stride] = rotated[i];
-        yh[rotary.layout->second(first + i, pairs) * y.channel_stride] = rotated[count + i];
+        yh[rotary.layout->first(first + i, pairs) * y.channel_stride] = rotated[step * i];
+        yh[rotary.layout->second(first + i, pairs) * y.channel_stride] = rotated[step * i + second];
       }
     }
 }
@@ -121,11 +145,12 @@ TensorView<T> head_of(TensorView<T> view, Index head) {
 
 /// Calls f(token, tokens, pair, pairs, angles) for runs of the tokens [first, last), with the angles
 /// of some of their pairs, until all pairs of all tokens had their turn.
-template <class Level, class U, class F>
-void for_angle_runs(const Rotary& rotary, const AngleTable& table, const Turn& turn,
-                    const Positions& positions, Index first, Index last, const F& f) {
-  using Angles = TokenAngles<Level, U>;
-  Angles angles(rotary.state, table, turn);
+template <class U, class F>
+void for_angle_runs(const AngleLeaves<U>& leaves, const Rotary& rotary, const AngleTable& table,
+                    const Turn& turn, const Positions& positions, Index first, Index last,
+                    const F& f) {
+  using Angles = TokenAngles<U>;
+  Angles angles(leaves, rotary.state, table, turn);
   for_pair_chunks(rotary.pairs(), [&](Index pair, Index pairs) {
     angles.choose(pair, pairs);
     for (Index t = first, tokens = 0; t < last; t += tokens) {
@@ -137,16 +162,15 @@ void for_angle_runs(const Rotary& rotary, const AngleTable& table, const Turn& t
 
 /// Rotates tokens of x, each at its own position, into y: y = amplitude * R x on the rotary block, a
 /// copy elsewhere.
-template <class Level, class LayoutT, class X, class Y>
-void rotate_rows(const Rotary& rotary, const AngleTable& table, const Turn& turn,
-                 const Positions& positions, const TensorView<const X>& x,
+template <class X, class Y>
+void rotate_rows(const RotateLeaves<X, Y>& leaves, const Rotary& rotary, const AngleTable& table,
+                 const Turn& turn, const Positions& positions, const TensorView<const X>& x,
                  const TensorView<Y>& y) noexcept {
-  for_angle_runs<Level, arithmetic_t<X>>(
-      rotary, table, turn, positions, 0, x.tokens,
-      [&](Index t, Index tokens, Index pair, Index pairs, const auto& angles) {
-        rotate_pairs<Level, LayoutT>(rotary, pair, pairs, tokens_of(x, t, tokens),
-                                     tokens_of(y, t, tokens), angles);
-      });
+  for_angle_runs(leaves.angles, rotary, table, turn, positions, 0, x.tokens,
+                 [&](Index t, Index tokens, Index pair, Index pairs, const auto& angles) {
+                   rotate_pairs(leaves, rotary, pair, pairs, tokens_of(x, t, tokens),
+                                tokens_of(y, t, tokens), angles);
+                 });
   if (x.width == 2 * rotary.pairs()) return;
   for (Index t = 0; t < x.tokens; ++t)
     for (Index h = 0; h < x.heads; ++h)
@@ -154,22 +178,36 @@ void rotate_rows(const Rotary& rotary, const AngleTable& table, const Turn& turn
                      y.channel_stride);
 }
 
+/// The same at a level, for tables of functions.
+template <class Level, class LayoutT, class X, class Y>
+void rotate_rows(const Rotary& rotary, const AngleTable& table, const Turn& turn,
+                 const Positions& positions, const TensorView<const X>& x,
+                 const TensorView<Y>& y) noexcept {
+  rotate_rows(rotate_leaves<Level, LayoutT, X, Y>, rotary, table, turn, positions, x, y);
+}
+
 /// Cosines and sines of all pairs of some tokens, `row` apart, with zeros behind the last pair: there
 /// may be anything, and the leaf multiplies the zeros by it.
-template <class Level, class U>
-void fill_angles(const Rotary& rotary, const AngleTable& table, const Turn& turn,
-                 const Positions& positions, Index tokens, U* cos, U* sin, Index row) {
+template <class U>
+void fill_angles(const AngleLeaves<U>& leaves, const Rotary& rotary, const AngleTable& table,
+                 const Turn& turn, const Positions& positions, Index tokens, U* cos, U* sin,
+                 Index row) {
   constexpr Index block = AngleTable::pair_block;
   const auto copy = [](Index pairs, const U* from, U* to) {
     std::fill(std::copy_n(from, pairs, to), to + (pairs + block - 1) / block * block, U{0});
   };
-  for_angle_runs<Level, U>(rotary, table, turn, positions, 0, tokens,
-                           [&](Index t, Index n, Index pair, Index pairs, const auto& angles) {
-                             for (Index i = 0; i < n; ++i) {
-                               copy(pairs, angles.cos + i * angles.row, cos + (t + i) * row + pair);
-                               copy(pairs, angles.sin + i * angles.row, sin + (t + i) * row + pair);
-                             }
-                           });
+  for_angle_runs(leaves, rotary, table, turn, positions, 0, tokens,
+                 [&](Index t, Index n, Index pair, Index pairs, const auto& angles) {
+                   for (Index i = 0; i < n; ++i) {
+                     copy(pairs, angles.cos + i * angles.row, cos + (t + i) * row + pair);
+                     copy(pairs, angles.sin + i * angles.row, sin + (t + i) * row + pair);
+                   }
+                 });
+}
+template <class Level, class U>
+void fill_angles(const Rotary& rotary, const AngleTable& table, const Turn& turn,
+                 const Positions& positions, Index tokens, U* cos, U* sin, Index row) {
+  fill_angles(angle_leaves<Level, U>, rotary, table, turn, positions, tokens, cos, sin, row);
 }
 
 /// rotate_rows at the level that runs.
@@ -177,9 +215,7 @@ template <class LayoutT, class X, class Y>
 void rotate_rows_at_level(const Rotary& rotary, const AngleTable& table, const Turn& turn,
                           const Positions& positions, const TensorView<const X>& x,
                           const TensorView<Y>& y) {
-  simd::dispatch<Y>([&]<class Level>(Level) {
-    rotate_rows<Level, LayoutT, X, Y>(rotary, table, turn, positions, x, y);
-  });
+  rotate_rows(rotate_leaves_at_level<LayoutT, X, Y>(), rotary, table, turn, positions, x, y);
 }
 #if defined(POSENC_DETAIL_FLOAT)
 POSENC_DETAIL_FLOAT void rotate_rows_at_level<HalfSplit, float, float>(

@@ -34,16 +34,32 @@ namespace detail {
 /// Pairs that are dealt with at once.
 inline constexpr Index most_angle_pairs = 128;
 
-/// Cosines and sines of up to 128 pairs, in U.
+/// What is called of a level; see simd/leaves/rotary.inl.
+template <class U>
+struct AngleLeaves {
+  void (*multiply_angles)(Index n, const double* a, Index a_stride, const double* b, Index b_stride,
+                          double* out, Index out_stride) = nullptr;
+  void (*finish_angles)(Index tokens, Index n, const double* a, Index a_stride, const double* b,
+                        Index b_stride, Index b_row, double cos_factor, double sin_factor, U* cos,
+                        U* sin, Index row) = nullptr;
+  void (*blend_into)(Index n, const U* mask, const U* x, U* y) = nullptr;
+};
 template <class Level, class U>
+inline constexpr AngleLeaves<U> angle_leaves{
+    &Level::multiply_angles, &Level::template finish_angles<U>, &Level::template blend_into<U>};
+
+/// Cosines and sines of up to 128 pairs, in U.
+template <class U>
 class TokenAngles {
  public:
   static constexpr Index most_pairs = most_angle_pairs;
   static constexpr Index most_tokens = 8;
 
   /// The table is that of the state, or one at another step.
-  TokenAngles(const RotaryState& state, const AngleTable& table, const Turn& turn)
-      : state_(state), table_(table), turn_(turn), grows_(turn.side && state.growth.size() != 0) {}
+  TokenAngles(const AngleLeaves<U>& leaves, const RotaryState& state, const AngleTable& table,
+              const Turn& turn)
+      : leaves_(leaves), state_(state), table_(table), turn_(turn),
+        grows_(turn.side && state.growth.size() != 0) {}
 
   /// Chooses pairs [first, first + count): first a multiple of AngleTable::pair_block, count at
   /// most most_pairs.
@@ -121,8 +137,8 @@ class TokenAngles {
     for (int axis = 0; axis < state_.axes; ++axis) {
       if (known_ && !grows_ && at_[axis] == next[axis]) continue;
       angles(axes_[axis], next[axis], scratch, scratch + most_pairs);
-      Level::blend_into(padded_, masks_[axis], scratch, cos_);
-      Level::blend_into(padded_, masks_[axis], scratch + most_pairs, sin_);
+      leaves_.blend_into(padded_, masks_[axis], scratch, cos_);
+      leaves_.blend_into(padded_, masks_[axis], scratch + most_pairs, sin_);
       at_[axis] = next[axis];
     }
     known_ = true;
@@ -155,12 +171,13 @@ class TokenAngles {
     const auto n = static_cast<Position>(whole);
     if (n >> AngleTable::radix_bits != axis.prefix) multiply_digits(axis, n);
     double exact[2 * most_pairs];
-    Level::multiply_angles(padded_, axis.high, axis.stride,
-                           table_.row(0, n & (AngleTable::radix - 1)) + first_, table_.row_stride(),
-                           exact, most_pairs);
+    leaves_.multiply_angles(padded_, axis.high, axis.stride,
+                            table_.row(0, n & (AngleTable::radix - 1)) + first_,
+                            table_.row_stride(), exact, most_pairs);
     const bool back = (position < 0) != turn_.inverse;
-    Level::finish_angles(1, padded_, exact, most_pairs, rest_angles_, most_pairs, 0,
-                         turn_.amplitude, back ? -turn_.amplitude : turn_.amplitude, cos, sin, row);
+    leaves_.finish_angles(1, padded_, exact, most_pairs, rest_angles_, most_pairs, 0,
+                          turn_.amplitude, back ? -turn_.amplitude : turn_.amplitude, cos, sin,
+                          row);
   }
 
   void angles(Axis& axis, Position position, U* cos, U* sin) noexcept {
@@ -175,9 +192,9 @@ class TokenAngles {
     if (n >> AngleTable::radix_bits != axis.prefix) multiply_digits(axis, n);
     const double* low = table_.row(0, n & (AngleTable::radix - 1)) + first_;
     const bool back = (position < 0) != turn_.inverse;
-    Level::finish_angles(tokens, padded_, axis.high, axis.stride, low, table_.row_stride(),
-                         2 * table_.row_stride(), turn_.amplitude,
-                         back ? -turn_.amplitude : turn_.amplitude, cos, sin, row);
+    leaves_.finish_angles(tokens, padded_, axis.high, axis.stride, low, table_.row_stride(),
+                          2 * table_.row_stride(), turn_.amplitude,
+                          back ? -turn_.amplitude : turn_.amplitude, cos, sin, row);
   }
 
   void multiply_digits(Axis& axis, Position n) noexcept {
@@ -186,7 +203,8 @@ class TokenAngles {
     axis.high = table_.row(1, rest & (AngleTable::radix - 1)) + first_;
     axis.stride = table_.row_stride();
     const auto times = [&](const double* factor, Index stride) {
-      Level::multiply_angles(padded_, axis.high, axis.stride, factor, stride, axis.own, most_pairs);
+      leaves_.multiply_angles(padded_, axis.high, axis.stride, factor, stride, axis.own,
+                              most_pairs);
       axis.high = axis.own;
       axis.stride = most_pairs;
     };
@@ -250,6 +268,7 @@ class TokenAngles {
       }
   }
 
+  const AngleLeaves<U>& leaves_;
   const RotaryState& state_;
   const AngleTable& table_;
   Turn turn_;
@@ -273,19 +292,21 @@ class TokenAngles {
 /// Writes cosine and sine of pairs [first, first + count) at an integer or real position.
 template <class P, class T>
 void cos_sin(const AngleTable& table, P position, Index first, Index count, T* cos, T* sin) {
-  simd::dispatch<T>([&]<class Level>(Level) {
-    const RotaryState plain;
-    detail::TokenAngles<Level, T> angles(plain, table, {});
-    for (Index done = 0; done < count;) {
-      const Index skip = (first + done) % AngleTable::pair_block;
-      const Index some = std::min(detail::most_angle_pairs - skip, count - done);
-      angles.choose(first + done - skip, skip + some);
-      angles.at(position);
-      std::copy_n(angles.cos() + skip, some, cos + done);
-      std::copy_n(angles.sin() + skip, some, sin + done);
-      done += some;
-    }
-  });
+  const detail::AngleLeaves<T>& leaves =
+      simd::dispatch<T>([]<class Level>(Level) -> const detail::AngleLeaves<T>& {
+        return detail::angle_leaves<Level, T>;
+      });
+  const RotaryState plain;
+  detail::TokenAngles<T> angles(leaves, plain, table, {});
+  for (Index done = 0; done < count;) {
+    const Index skip = (first + done) % AngleTable::pair_block;
+    const Index some = std::min(detail::most_angle_pairs - skip, count - done);
+    angles.choose(first + done - skip, skip + some);
+    angles.at(position);
+    std::copy_n(angles.cos() + skip, some, cos + done);
+    std::copy_n(angles.sin() + skip, some, sin + done);
+    done += some;
+  }
 }
 
 POSENC_NAMESPACE_END

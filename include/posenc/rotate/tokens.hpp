@@ -117,14 +117,15 @@ void check_growth(Problems& problems, const RotaryState& state, const Positions&
 }
 
 /// Rotates some pairs of all heads of tokens [t, t + tokens), in all tensors.
-template <class Level, class LayoutT, class T, std::size_t N>
-void rotate_some(const RotateTensors<T, N>& tensors, Index t, Index tokens, const Rotary& rotary,
-                 Index first, Index count, const AngleRows<arithmetic_t<T>>& angles) {
+template <class T, std::size_t N>
+void rotate_some(const RotateLeaves<T, T>& leaves, const RotateTensors<T, N>& tensors, Index t,
+                 Index tokens, const Rotary& rotary, Index first, Index count,
+                 const AngleRows<arithmetic_t<T>>& angles) {
   const RotaryBlock block = rotary.block();
   for (const auto& [x, y, side] : tensors) {
     if (x.heads == 0) continue;  // there may be no memory to point into
-    rotate_pairs<Level, LayoutT>(rotary, first, count, tokens_of(x, t, tokens),
-                                 tokens_of(y, t, tokens), angles);
+    rotate_pairs(leaves, rotary, first, count, tokens_of(x, t, tokens), tokens_of(y, t, tokens),
+                 angles);
     if (first != 0 || x.data == y.data || x.width == 2 * block.pairs) continue;
     for (Index i = t; i < t + tokens; ++i)
       for (Index h = 0; h < x.heads; ++h)
@@ -134,25 +135,26 @@ void rotate_some(const RotateTensors<T, N>& tensors, Index t, Index tokens, cons
 }
 
 /// Rotates tokens [first, last). All tensors have the same magnitudes.
-template <class Level, class LayoutT, class T, std::size_t N>
-void rotate_range(const RotateTensors<T, N>& tensors, const Positions& positions,
-                  const Rotary& rotary, const Turn& turn, Index first, Index last) {
-  for_angle_runs<Level, arithmetic_t<T>>(
-      rotary, rotary.angles, turn, positions, first, last,
-      [&](Index t, Index tokens, Index pair, Index pairs, const auto& angles) {
-        rotate_some<Level, LayoutT>(tensors, t, tokens, rotary, pair, pairs, angles);
-      });
+template <class T, std::size_t N>
+void rotate_range(const RotateLeaves<T, T>& leaves, const RotateTensors<T, N>& tensors,
+                  const Positions& positions, const Rotary& rotary, const Turn& turn, Index first,
+                  Index last) {
+  for_angle_runs(leaves.angles, rotary, rotary.angles, turn, positions, first, last,
+                 [&](Index t, Index tokens, Index pair, Index pairs, const auto& angles) {
+                   rotate_some(leaves, tensors, t, tokens, rotary, pair, pairs, angles);
+                 });
 }
 
 /// The same, where queries and keys may have magnitudes of their own.
-template <class Level, class LayoutT, class T, std::size_t N>
-void rotate_sides(const RotateTensors<T, N>& tensors, const Positions& positions,
-                  const Rotary& rotary, const RotateCall& call, Index first, Index last) {
+template <class T, std::size_t N>
+void rotate_sides(const RotateLeaves<T, T>& leaves, const RotateTensors<T, N>& tensors,
+                  const Positions& positions, const Rotary& rotary, const RotateCall& call,
+                  Index first, Index last) {
   if (!call.grows)
-    return rotate_range<Level, LayoutT>(tensors, positions, rotary, call.turn({}), first, last);
+    return rotate_range(leaves, tensors, positions, rotary, call.turn({}), first, last);
   for (const RotateTensor<T>& tensor : tensors)
-    rotate_range<Level, LayoutT>(RotateTensors<T, 1>{{tensor}}, positions, rotary,
-                                 call.turn(tensor.side), first, last);
+    rotate_range(leaves, RotateTensors<T, 1>{{tensor}}, positions, rotary, call.turn(tensor.side),
+                 first, last);
 }
 
 /// Calls body(first, last) for ranges of tokens, in parallel where that is worth a thread's start.
@@ -181,20 +183,18 @@ template <class LayoutT, class T, std::size_t N>
 void RotateKernel<LayoutT, T, N>::span(const RotateTensors<T, N>& tensors,
                                        const Positions& positions, const Rotary& rotary,
                                        const RotateCall& call, Index first, Index last) {
-  simd::dispatch<T>([&]<class Level>(Level) {
-    rotate_sides<Level, LayoutT>(tensors, positions, rotary, call, first, last);
-  });
+  rotate_sides(rotate_leaves_at_level<LayoutT, T, T>(), tensors, positions, rotary, call, first,
+               last);
 }
 
 template <class LayoutT, class T, std::size_t N>
 void RotateKernel<LayoutT, T, N>::by_angles(const RotateTensors<T, N>& tensors, Index t,
                                             Index tokens, const Rotary& rotary,
                                             const AngleRows<arithmetic_t<T>>& angles) {
-  simd::dispatch<T>([&]<class Level>(Level) {
-    for_pair_chunks(rotary.pairs(), [&](Index first, Index count) {
-      rotate_some<Level, LayoutT>(tensors, t, tokens, rotary, first, count,
-                                  {angles.cos + first, angles.sin + first, angles.row});
-    });
+  const RotateLeaves<T, T>& leaves = rotate_leaves_at_level<LayoutT, T, T>();
+  for_pair_chunks(rotary.pairs(), [&](Index first, Index count) {
+    rotate_some(leaves, tensors, t, tokens, rotary, first, count,
+                {angles.cos + first, angles.sin + first, angles.row});
   });
 }
 

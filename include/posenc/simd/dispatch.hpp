@@ -3,10 +3,9 @@
 // Dispatch: which leaves run.
 //
 // Hot code is written in three layers. Leaves are the loops over raw pointers, one struct per level
-// with equal members, compiled for the instructions of that level. The body is generic and names a
-// leaf only through its Level parameter, or calls it through a pointer. Tables of pointers, one for
-// each level of the program (by_level), are how code that is compiled once reaches all of them;
-// dispatch() calls a template for the level that runs on this machine.
+// with equal members, compiled for the instructions of that level. The body is compiled once and calls
+// leaves through pointers. Tables of them, one for each level of the program (by_level), are how it
+// reaches all; dispatch() calls a template for the level that runs on this machine.
 #pragma once
 
 #include <posenc/simd/avx2.hpp>

@@ -123,8 +123,8 @@ const simd::ByLevel<TurnRows<U>>& turn_leaves() {
     if constexpr (Layout<LayoutT> || std::is_same_v<LayoutT, AnyLayout>)
       return [](const Rotary& rotary, const TensorView<U>& x, const AngleRows<U>& angles) {
         for_pair_chunks(rotary.pairs(), [&](Index pair, Index pairs) {
-          rotate_pairs<Level, LayoutT, U, U>(rotary, pair, pairs, x, x,
-                                             {angles.cos + pair, angles.sin + pair, angles.row});
+          rotate_pairs(rotate_leaves<Level, LayoutT, U, U>, rotary, pair, pairs, x, x,
+                       {angles.cos + pair, angles.sin + pair, angles.row});
         });
       };
     else
