@@ -15,6 +15,7 @@
 #include "support/memory.hpp"
 #include "support/paired.hpp"
 
+#include <posenc/eigen.hpp>
 #include <posenc/posenc.hpp>
 
 #include <cstdio>

@@ -8,7 +8,4 @@
 #define POSENC_DETAIL_BFLOAT16 extern template
 #define POSENC_DETAIL_FLOAT16 template
 
-#include <posenc/attention/decode.hpp>
-#include <posenc/attention/ragged.hpp>
-#include <posenc/cache/rerotate.hpp>
-#include <posenc/rotate/rotations.hpp>
+#include <posenc/attention/eigen_elements.hpp>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The Eigen face: row-major matrices and maps in and out, without a copy.
+// The Eigen face: row-major matrices and maps in and out, without a copy, and Eigen's 16-bit elements.
 //
 // A matrix of [tokens, heads * width] is what a projection X * W leaves behind; as_heads() reads it
 // as [tokens, heads, width]. Blocks and maps with an outer stride work too, so the three parts of
@@ -14,6 +14,9 @@
 #include <posenc/core/view.hpp>
 
 #include <Eigen/Core>
+
+#include <type_traits>
+#include <vector>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -91,4 +94,21 @@ template <class T>
                                           Eigen::OuterStride<>(view.token_stride));
 }
 
+/// The elements of an Eigen matrix row by row, however it stores them, as tables are given.
+template <class Derived>
+[[nodiscard]] std::vector<float> row_by_row(const Eigen::DenseBase<Derived>& matrix) {
+  static_assert(std::is_same_v<typename Derived::Scalar, float>,
+                "posenc: tables are float: give row_by_row a matrix of float, such as "
+                "matrix.cast<float>().");
+  std::vector<float> values;
+  values.reserve(static_cast<std::size_t>(matrix.size()));
+  for (Index r = 0; r < matrix.rows(); ++r)
+    for (Index c = 0; c < matrix.cols(); ++c) values.push_back(matrix.derived().coeff(r, c));
+  return values;
+}
+
 POSENC_NAMESPACE_END
+
+#if defined(POSENC_DETAIL_BFLOAT16)
+#include <posenc/attention/eigen_elements.hpp>
+#endif

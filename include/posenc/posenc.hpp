@@ -2,8 +2,8 @@
 //
 // posenc: positional encodings and context-extension schemes for attention, all of it in one
 // include. Every header listed here also stands alone. The optional faces are included by those who
-// want them: <posenc/eigen.hpp> for Eigen matrices, <posenc/config/huggingface.hpp> for model
-// configurations (needs nlohmann-json).
+// want them: <posenc/eigen.hpp> for Eigen's matrices and 16-bit elements,
+// <posenc/config/huggingface.hpp> for model configurations (needs nlohmann-json).
 #pragma once
 
 #include <posenc/version.hpp>
@@ -11,6 +11,7 @@
 #include <posenc/core/concepts.hpp>
 #include <posenc/core/dual.hpp>
 #include <posenc/core/element.hpp>
+#include <posenc/core/frequencies.hpp>
 #include <posenc/core/gradients.hpp>
 #include <posenc/core/key_state.hpp>
 #include <posenc/core/pipeline.hpp>

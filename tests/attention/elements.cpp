@@ -7,6 +7,7 @@
 #include <posenc/attention/reference.hpp>
 #include <posenc/bias/alibi.hpp>
 #include <posenc/distance/rerope.hpp>
+#include <posenc/eigen.hpp>
 #include <posenc/mask/causal.hpp>
 #include <posenc/mask/sliding_window.hpp>
 #include <posenc/relative/deberta.hpp>

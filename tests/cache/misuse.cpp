@@ -5,6 +5,7 @@
 
 #include <posenc/cache/rerotate.hpp>
 #include <posenc/distance/dual_chunk.hpp>
+#include <posenc/eigen.hpp>
 #include <posenc/frequency/abf.hpp>
 #include <posenc/mask/causal.hpp>
 #include <posenc/rotary/axial_2d.hpp>

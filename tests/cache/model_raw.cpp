@@ -6,6 +6,7 @@
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/distance/rerope.hpp>
+#include <posenc/eigen.hpp>
 #include <posenc/frequency/dynamic_ntk.hpp>
 #include <posenc/mask/causal.hpp>
 #include <posenc/mask/sink_window.hpp>

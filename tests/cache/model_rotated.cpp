@@ -6,6 +6,7 @@
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/distance/dual_chunk.hpp>
+#include <posenc/eigen.hpp>
 #include <posenc/frequency/abf.hpp>
 #include <posenc/frequency/yarn.hpp>
 #include <posenc/mask/causal.hpp>

@@ -6,6 +6,7 @@
 #include "../support/bind_any.hpp"
 
 #include <posenc/cache/rerotate.hpp>
+#include <posenc/eigen.hpp>
 #include <posenc/executor/executor.hpp>
 #include <posenc/frequency/abf.hpp>
 #include <posenc/frequency/long_rope.hpp>

@@ -2,6 +2,7 @@
 #include "encodings.hpp"
 
 #include <posenc/attention/decode.hpp>
+#include <posenc/eigen.hpp>
 
 using Cache = posenc::KeyValueCache<posenc::KeyState::raw, Eigen::bfloat16>;
 void step(Cache& cache, posenc::TensorView<const float> q, posenc::TensorView<const float> k,

@@ -1,5 +1,6 @@
 // expect: attention_backward takes float or double
 #include <posenc/attention/backward.hpp>
+#include <posenc/eigen.hpp>
 #include <posenc/mask/causal.hpp>
 
 using namespace posenc;

@@ -6,6 +6,7 @@
 #include "shapes.hpp"
 
 #include <posenc/bias/alibi.hpp>
+#include <posenc/eigen.hpp>
 #include <posenc/mask/causal.hpp>
 #include <posenc/rotate/rotate.hpp>
 

@@ -10,6 +10,7 @@
 #include <posenc/bind/any.hpp>
 #include <posenc/distance/dual_chunk.hpp>
 #include <posenc/distance/rerope.hpp>
+#include <posenc/eigen.hpp>
 #include <posenc/frequency/dynamic_ntk.hpp>
 #include <posenc/mask/causal.hpp>
 #include <posenc/mask/sink_window.hpp>

@@ -7,6 +7,7 @@
 #include <posenc/bias/alibi.hpp>
 #include <posenc/distance/dual_chunk.hpp>
 #include <posenc/distance/rerope.hpp>
+#include <posenc/eigen.hpp>
 #include <posenc/mask/causal.hpp>
 #include <posenc/mask/sink_window.hpp>
 #include <posenc/mask/sliding_window.hpp>

@@ -5,6 +5,7 @@
 // units.
 #include "unit.hpp"
 
+#include <posenc/eigen.hpp>
 #include <posenc/posenc.hpp>
 
 #include <cmath>

@@ -29,6 +29,7 @@ KINDS = {"skip", "continues", "declarations", "compile", "given"}
 
 PROLOGUE = [
     "#include <posenc/posenc.hpp>",
+    "#include <posenc/eigen.hpp>",
     *(f"#include <{header}>" for header in ("cmath", "cstdio", "iostream", "vector")),
     "using namespace posenc;",
 ]

@@ -5,6 +5,7 @@
 #include "../support/sentences.hpp"
 #include "formula.hpp"
 
+#include <posenc/eigen.hpp>
 #include <posenc/mask/causal.hpp>
 
 namespace relative_test {

@@ -3,6 +3,7 @@
 // rotate_backward against the transpose of the formula, and against the rotation that it is the gradient
 // of: <rotate(x), d> = <x, rotate_backward(d)>.
 #include <posenc/bind/any.hpp>
+#include <posenc/eigen.hpp>
 #include <posenc/frequency/dynamic_ntk.hpp>
 #include <posenc/frequency/frequency_table.hpp>
 #include <posenc/frequency/yarn.hpp>

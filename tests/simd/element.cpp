@@ -3,6 +3,7 @@
 // What 16-bit elements are read as and rounded to: by widen() and narrow() in portable code, and by
 // the instructions of every level within rotate().
 #include <posenc/core/element.hpp>
+#include <posenc/eigen.hpp>
 #include <posenc/rotary/rope.hpp>
 #include <posenc/rotate/rotate.hpp>
 

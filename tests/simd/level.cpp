@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Which level runs, and who decides.
+#include <posenc/eigen.hpp>
 #include <posenc/simd/dispatch.hpp>
 
 #include "../support/catch.hpp"

@@ -2,6 +2,7 @@
 //
 // What a rotated element depends on: its pair, its position, the encoding, and in the last bits the
 // level. Not on strides, other heads, other tokens, other tensors of the call or threads.
+#include <posenc/eigen.hpp>
 #include <posenc/rotary/rope.hpp>
 #include <posenc/rotate/ragged.hpp>
 #include <posenc/rotate/rotate.hpp>

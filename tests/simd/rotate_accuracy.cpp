@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // rotate() against the formula, at every level: how exact it is, and that it writes nothing else.
+#include <posenc/eigen.hpp>
 #include <posenc/rotary/rope.hpp>
 #include <posenc/rotate/rotate.hpp>
 

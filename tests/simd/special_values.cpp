@@ -2,6 +2,7 @@
 //
 // rotate() where numbers end, at every level: infinities, NaN, zeros of either sign, numbers below
 // the normal range and results beyond the greatest number.
+#include <posenc/eigen.hpp>
 #include <posenc/rotary/rope.hpp>
 #include <posenc/rotate/rotate.hpp>
 

@@ -164,10 +164,6 @@ void store_rows(const TensorView<const X>& x, const TensorView<T>& y) {
   });
 }
 #if defined(POSENC_DETAIL_FLOAT)
-POSENC_DETAIL_BFLOAT16 void store_rows<float, Eigen::bfloat16>(const TensorView<const float>&,
-                                                               const TensorView<Eigen::bfloat16>&);
-POSENC_DETAIL_FLOAT16 void store_rows<float, Eigen::half>(const TensorView<const float>&,
-                                                          const TensorView<Eigen::half>&);
 #endif
 
 /// Rotates keys, and values under RotateValues, on their way into a cache.

@@ -9,7 +9,7 @@
 //   float16      float        5 and 11: IEEE 754 binary16
 //
 // Storing rounds to nearest, ties to even; what is too large becomes an infinity; NaN stays NaN.
-// The 16-bit types are Eigen's; a type of your own with the same bits joins by one line:
+// The 16-bit types are Eigen's, of <posenc/eigen.hpp>; a type of your own with the same bits joins by one line:
 //
 //   template <>
 //   struct posenc::ElementTraits<my_bf16> : posenc::ElementIs<posenc::ElementFormat::bfloat16> {};
@@ -17,12 +17,15 @@
 
 #include <posenc/core/types.hpp>
 
-#include <Eigen/Core>
-
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
+
+namespace Eigen {
+struct bfloat16;
+struct half;
+}  // namespace Eigen
 
 POSENC_NAMESPACE_BEGIN
 
@@ -58,8 +61,10 @@ constexpr std::size_t bytes_of(ElementFormat format) {
 
 /// A type that tensors may consist of.
 template <class T>
-concept Element = std::is_trivially_copyable_v<T> && requires { ElementTraits<T>::format; } &&
-                  sizeof(T) == bytes_of(ElementTraits<T>::format);
+concept Element = requires {
+  sizeof(T);  // Eigen's are declared here, and defined by Eigen
+  ElementTraits<T>::format;
+} && std::is_trivially_copyable_v<T> && sizeof(T) == bytes_of(ElementTraits<T>::format);
 
 template <Element T>
 inline constexpr ElementFormat element_format = ElementTraits<T>::format;

@@ -8,10 +8,7 @@
 #include <posenc/core/problems.hpp>
 #include <posenc/core/types.hpp>
 
-#include <Eigen/Core>
-
 #include <cmath>
-#include <type_traits>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
@@ -34,19 +31,6 @@ struct RelativeTable {
     return constants ? constants[head * buckets + bucket] : 0.0;
   }
 };
-
-/// The elements of an Eigen matrix row by row, however it stores them, as tables are given.
-template <class Derived>
-[[nodiscard]] std::vector<float> row_by_row(const Eigen::DenseBase<Derived>& matrix) {
-  static_assert(std::is_same_v<typename Derived::Scalar, float>,
-                "posenc: tables are float: give row_by_row a matrix of float, such as "
-                "matrix.cast<float>().");
-  std::vector<float> values;
-  values.reserve(static_cast<std::size_t>(matrix.size()));
-  for (Index r = 0; r < matrix.rows(); ++r)
-    for (Index c = 0; c < matrix.cols(); ++c) values.push_back(matrix.derived().coeff(r, c));
-  return values;
-}
 
 namespace detail {
 

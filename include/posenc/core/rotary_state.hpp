@@ -8,20 +8,13 @@
 // coordinates (a coordinate per pair) and for xPos (an exponent per pair).
 #pragma once
 
-#include <posenc/core/types.hpp>
-
-#include <Eigen/Core>
+#include <posenc/core/frequencies.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
-
-/// A value per rotary pair, in double. Eigen's array, so that a transform reads like its formula;
-/// DontAlign, because Eigen's allocation of aligned arrays depends on the -m flags of the
-/// translation unit, and an array may be made in one unit and freed in another.
-using Frequencies = Eigen::Array<double, Eigen::Dynamic, 1, Eigen::DontAlign>;
 
 /// Pair indices 0, 1, ..., pairs - 1.
 [[nodiscard]] inline Frequencies pair_indices(Index pairs) {

@@ -34,11 +34,6 @@ inline void check_pair_list(Problems& problems, std::string_view name,
   }
 }
 
-/// A list of a component as an array to compute with, without a copy.
-[[nodiscard]] inline Eigen::Map<const Frequencies> as_array(const std::vector<double>& list) {
-  return {list.data(), static_cast<Index>(list.size())};
-}
-
 }  // namespace detail
 
 struct FrequencyTable {
@@ -46,7 +41,7 @@ struct FrequencyTable {
   double attention_factor = 1;     ///< amplitude that belongs to these frequencies
 
   void transform(RotaryState& state) const {
-    state.inv_freq = detail::as_array(inv_freq);
+    state.inv_freq = inv_freq;
     state.attention_factor *= attention_factor;
   }
 

@@ -67,7 +67,7 @@ struct BasicLongRoPE {
   }
 
   void transform(RotaryState& state) const {
-    state.inv_freq /= detail::as_array(is_long(state.length) ? long_factor : short_factor);
+    state.inv_freq /= Frequencies(is_long(state.length) ? long_factor : short_factor);
     state.attention_factor *= resolve_attention_factor(state.length);
   }
 

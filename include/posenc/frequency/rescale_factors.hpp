@@ -19,7 +19,7 @@ struct RescaleFactors {
   double attention_factor = 1;    ///< amplitude that belongs to these factors
 
   void transform(RotaryState& state) const {
-    state.inv_freq /= detail::as_array(factors);
+    state.inv_freq /= Frequencies(factors);
     state.attention_factor *= attention_factor;
   }
 

@@ -236,42 +236,6 @@ POSENC_DETAIL_DOUBLE void rotate_rows_at_level<Interleaved, double, double>(
 POSENC_DETAIL_DOUBLE void rotate_rows_at_level<AnyLayout, double, double>(
     const Rotary&, const AngleTable&, const Turn&, const Positions&,
     const TensorView<const double>&, const TensorView<double>&);
-POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<HalfSplit, Eigen::bfloat16, Eigen::bfloat16>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&,
-    const TensorView<const Eigen::bfloat16>&, const TensorView<Eigen::bfloat16>&);
-POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<Interleaved, Eigen::bfloat16, Eigen::bfloat16>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&,
-    const TensorView<const Eigen::bfloat16>&, const TensorView<Eigen::bfloat16>&);
-POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<AnyLayout, Eigen::bfloat16, Eigen::bfloat16>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&,
-    const TensorView<const Eigen::bfloat16>&, const TensorView<Eigen::bfloat16>&);
-POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<HalfSplit, float, Eigen::bfloat16>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&, const TensorView<const float>&,
-    const TensorView<Eigen::bfloat16>&);
-POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<Interleaved, float, Eigen::bfloat16>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&, const TensorView<const float>&,
-    const TensorView<Eigen::bfloat16>&);
-POSENC_DETAIL_BFLOAT16 void rotate_rows_at_level<AnyLayout, float, Eigen::bfloat16>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&, const TensorView<const float>&,
-    const TensorView<Eigen::bfloat16>&);
-POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<HalfSplit, Eigen::half, Eigen::half>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&,
-    const TensorView<const Eigen::half>&, const TensorView<Eigen::half>&);
-POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<Interleaved, Eigen::half, Eigen::half>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&,
-    const TensorView<const Eigen::half>&, const TensorView<Eigen::half>&);
-POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<AnyLayout, Eigen::half, Eigen::half>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&,
-    const TensorView<const Eigen::half>&, const TensorView<Eigen::half>&);
-POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<HalfSplit, float, Eigen::half>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&, const TensorView<const float>&,
-    const TensorView<Eigen::half>&);
-POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<Interleaved, float, Eigen::half>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&, const TensorView<const float>&,
-    const TensorView<Eigen::half>&);
-POSENC_DETAIL_FLOAT16 void rotate_rows_at_level<AnyLayout, float, Eigen::half>(
-    const Rotary&, const AngleTable&, const Turn&, const Positions&, const TensorView<const float>&,
-    const TensorView<Eigen::half>&);
 #endif
 
 /// fill_angles at the level that runs.

@@ -211,18 +211,6 @@ POSENC_DETAIL_DOUBLE struct RotateKernel<Interleaved, double, 1>;
 POSENC_DETAIL_DOUBLE struct RotateKernel<Interleaved, double, 2>;
 POSENC_DETAIL_DOUBLE struct RotateKernel<AnyLayout, double, 1>;
 POSENC_DETAIL_DOUBLE struct RotateKernel<AnyLayout, double, 2>;
-POSENC_DETAIL_BFLOAT16 struct RotateKernel<HalfSplit, Eigen::bfloat16, 1>;
-POSENC_DETAIL_BFLOAT16 struct RotateKernel<HalfSplit, Eigen::bfloat16, 2>;
-POSENC_DETAIL_BFLOAT16 struct RotateKernel<Interleaved, Eigen::bfloat16, 1>;
-POSENC_DETAIL_BFLOAT16 struct RotateKernel<Interleaved, Eigen::bfloat16, 2>;
-POSENC_DETAIL_BFLOAT16 struct RotateKernel<AnyLayout, Eigen::bfloat16, 1>;
-POSENC_DETAIL_BFLOAT16 struct RotateKernel<AnyLayout, Eigen::bfloat16, 2>;
-POSENC_DETAIL_FLOAT16 struct RotateKernel<HalfSplit, Eigen::half, 1>;
-POSENC_DETAIL_FLOAT16 struct RotateKernel<HalfSplit, Eigen::half, 2>;
-POSENC_DETAIL_FLOAT16 struct RotateKernel<Interleaved, Eigen::half, 1>;
-POSENC_DETAIL_FLOAT16 struct RotateKernel<Interleaved, Eigen::half, 2>;
-POSENC_DETAIL_FLOAT16 struct RotateKernel<AnyLayout, Eigen::half, 1>;
-POSENC_DETAIL_FLOAT16 struct RotateKernel<AnyLayout, Eigen::half, 2>;
 #endif
 
 template <class LayoutT, class T, std::size_t N>

@@ -54,8 +54,6 @@ const simd::ByLevel<RowLeaves<arithmetic_t<T>>>& row_leaves() {
 #if defined(POSENC_DETAIL_FLOAT)
 POSENC_DETAIL_FLOAT const simd::ByLevel<RowLeaves<float>>& row_leaves<float>();
 POSENC_DETAIL_DOUBLE const simd::ByLevel<RowLeaves<double>>& row_leaves<double>();
-POSENC_DETAIL_BFLOAT16 const simd::ByLevel<RowLeaves<float>>& row_leaves<Eigen::bfloat16>();
-POSENC_DETAIL_FLOAT16 const simd::ByLevel<RowLeaves<float>>& row_leaves<Eigen::half>();
 #endif
 
 /// Products of rows of queries with stored keys that are rotated in registers on their way.
@@ -90,14 +88,6 @@ POSENC_DETAIL_DOUBLE const simd::ByLevel<RotatedDots<double>>&
 rotated_dots_leaves<HalfSplit, double>();
 POSENC_DETAIL_DOUBLE const simd::ByLevel<RotatedDots<double>>&
 rotated_dots_leaves<Interleaved, double>();
-POSENC_DETAIL_BFLOAT16 const simd::ByLevel<RotatedDots<float>>&
-rotated_dots_leaves<HalfSplit, Eigen::bfloat16>();
-POSENC_DETAIL_BFLOAT16 const simd::ByLevel<RotatedDots<float>>&
-rotated_dots_leaves<Interleaved, Eigen::bfloat16>();
-POSENC_DETAIL_FLOAT16 const simd::ByLevel<RotatedDots<float>>&
-rotated_dots_leaves<HalfSplit, Eigen::half>();
-POSENC_DETAIL_FLOAT16 const simd::ByLevel<RotatedDots<float>>&
-rotated_dots_leaves<Interleaved, Eigen::half>();
 #endif
 
 /// Null for layouts of a user's own.

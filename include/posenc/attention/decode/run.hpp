@@ -203,24 +203,6 @@ POSENC_DETAIL_DOUBLE void decode_cached<const double, KeyState::rotated, double,
     const TensorView<const double>&, const KeyValueCache<KeyState::rotated, double>&,
     const TensorView<double>&, Asked<double>, const PrefillLeaves<double>&,
     const DecodeLeaves<double>&, const DecodeOptions<double>&);
-POSENC_DETAIL_BFLOAT16 void
-decode_cached<const float, KeyState::raw, Eigen::bfloat16, float, float>(
-    const TensorView<const float>&, const KeyValueCache<KeyState::raw, Eigen::bfloat16>&,
-    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
-    const DecodeOptions<float>&);
-POSENC_DETAIL_BFLOAT16 void
-decode_cached<const float, KeyState::rotated, Eigen::bfloat16, float, float>(
-    const TensorView<const float>&, const KeyValueCache<KeyState::rotated, Eigen::bfloat16>&,
-    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
-    const DecodeOptions<float>&);
-POSENC_DETAIL_FLOAT16 void decode_cached<const float, KeyState::raw, Eigen::half, float, float>(
-    const TensorView<const float>&, const KeyValueCache<KeyState::raw, Eigen::half>&,
-    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
-    const DecodeOptions<float>&);
-POSENC_DETAIL_FLOAT16 void decode_cached<const float, KeyState::rotated, Eigen::half, float, float>(
-    const TensorView<const float>&, const KeyValueCache<KeyState::rotated, Eigen::half>&,
-    const TensorView<float>&, Asked<float>, const PrefillLeaves<float>&, const DecodeLeaves<float>&,
-    const DecodeOptions<float>&);
 #endif
 
 }  // namespace detail

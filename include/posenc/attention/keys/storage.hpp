@@ -53,8 +53,6 @@ const simd::ByLevel<Storage<arithmetic_t<T>>>& storage() {
 #if defined(POSENC_DETAIL_FLOAT)
 POSENC_DETAIL_FLOAT const simd::ByLevel<Storage<float>>& storage<float>();
 POSENC_DETAIL_DOUBLE const simd::ByLevel<Storage<double>>& storage<double>();
-POSENC_DETAIL_BFLOAT16 const simd::ByLevel<Storage<float>>& storage<Eigen::bfloat16>();
-POSENC_DETAIL_FLOAT16 const simd::ByLevel<Storage<float>>& storage<Eigen::half>();
 #endif
 
 /// A tensor of any element, [tokens, heads, width]; strides count elements.

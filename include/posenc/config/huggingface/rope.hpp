@@ -201,7 +201,7 @@ class RopeReader {
     for (const Position length :
          {Position{0}, 2 * std::max<Position>(rotation.trained_context, 1)}) {
       const RotaryState state = rotation.state(length);
-      if (std::isfinite(state.base) && state.inv_freq.isFinite().all() &&
+      if (std::isfinite(state.base) && state.inv_freq.allFinite() &&
           std::isfinite(state.attention_factor) && std::isfinite(state.score_factor))
         continue;
       problems_.add(where, ": the frequencies of rope_type \"", rotation.type, "\" with factor ",
