@@ -80,23 +80,9 @@ struct AttentionLeaves {
                       const T* b, T* c, Index stride) {
     if constexpr (SkipZeros) {  // rare, so not worth a width of its own
       for (Index j = 0; j < width; j += lanes<T>)
-        product_of_panel<Accumulate, true, 1>(rows, inner, a, a_row, a_inner, b + j, c + j, stride);
+        product_of_panel<true, 1>(Accumulate, rows, inner, a, a_row, a_inner, b + j, c + j, stride);
     } else {
-      const auto of = [&]<int Vectors>(std::integral_constant<int, Vectors>) {
-        if constexpr (Vectors <= panel_vectors)
-          product_of_panel<Accumulate, false, Vectors>(rows, inner, a, a_row, a_inner, b, c,
-                                                       stride);
-      };
-      switch (width / lanes<T>) {
-        case 1:
-          return of(std::integral_constant<int, 1>{});
-        case 2:
-          return of(std::integral_constant<int, 2>{});
-        case 3:
-          return of(std::integral_constant<int, 3>{});
-        default:
-          return of(std::integral_constant<int, 4>{});
-      }
+      product_of_width(Accumulate, rows, inner, width, a, a_row, a_inner, b, c, stride);
     }
   }
 
@@ -319,16 +305,38 @@ struct AttentionLeaves {
   static constexpr int slack = 6;
   static constexpr double log2_e = 1.442695040888963407359924681;
 
-  template <bool Accumulate, bool SkipZeros, int Vectors, class T>
-  static void product_of_panel(Index rows, Index inner, const T* a, Index a_row, Index a_inner,
-                               const T* b, T* c, Index stride) {
+  /// Compiled once: whether a sum is added or stored is asked when it is complete.
+  template <class T>
+  __attribute__((noinline)) static void product_of_width(bool accumulate, Index rows, Index inner,
+                                                         Index width, const T* a, Index a_row,
+                                                         Index a_inner, const T* b, T* c,
+                                                         Index stride) {
+    const auto of = [&]<int Vectors>(std::integral_constant<int, Vectors>) {
+      if constexpr (Vectors <= panel_vectors)
+        product_of_panel<false, Vectors>(accumulate, rows, inner, a, a_row, a_inner, b, c, stride);
+    };
+    switch (width / lanes<T>) {
+      case 1:
+        return of(std::integral_constant<int, 1>{});
+      case 2:
+        return of(std::integral_constant<int, 2>{});
+      case 3:
+        return of(std::integral_constant<int, 3>{});
+      default:
+        return of(std::integral_constant<int, 4>{});
+    }
+  }
+
+  template <bool SkipZeros, int Vectors, class T>
+  static void product_of_panel(bool accumulate, Index rows, Index inner, const T* a, Index a_row,
+                               Index a_inner, const T* b, T* c, Index stride) {
     constexpr int fit = block_sums / Vectors < 12 ? block_sums / Vectors : 12;
     constexpr int most_rows = SkipZeros ? 4 : fit;
     Index r = 0;
     const auto blocks_of = [&]<int Rows>(std::integral_constant<int, Rows>) {
       for (; r + Rows <= rows; r += Rows)
-        block<Accumulate, SkipZeros, Rows, Vectors>(inner, a + r * a_row, a_row, a_inner, b,
-                                                    c + r * stride, stride);
+        block<SkipZeros, Rows, Vectors>(accumulate, inner, a + r * a_row, a_row, a_inner, b,
+                                        c + r * stride, stride);
     };
     blocks_of(std::integral_constant<int, most_rows>{});
     if constexpr (most_rows > 4) blocks_of(std::integral_constant<int, 4>{});
@@ -338,8 +346,8 @@ struct AttentionLeaves {
   /// Rows x Vectors sums stay in registers from the first product to the last. A tile is summed by
   /// itself and then added: over many keys of equal weight, one running sum would round the same way
   /// each time.
-  template <bool Accumulate, bool SkipZeros, int Rows, int Vectors, class T>
-  static void block(Index inner, const T* a, Index a_row, Index a_inner, const T* b, T* c,
+  template <bool SkipZeros, int Rows, int Vectors, class T>
+  static void block(bool accumulate, Index inner, const T* a, Index a_row, Index a_inner, const T* b, T* c,
                     Index stride) {
     Vec<T> sum[Rows][Vectors];
 #pragma GCC unroll 16
@@ -367,7 +375,8 @@ struct AttentionLeaves {
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v) {
         T* const at = c + r * stride + v * lanes<T>;
-        store(at, Accumulate ? load(at) + sum[r][v] : sum[r][v]);
+        if (accumulate) sum[r][v] = load(at) + sum[r][v];
+        store(at, sum[r][v]);
       }
   }
 
