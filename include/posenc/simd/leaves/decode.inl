@@ -53,11 +53,12 @@ struct DecodeLeaves {
   static void dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q, Index q_row,
                    const T* k, Index k_row, arithmetic_t<T>* scores, Index scores_row,
                    simd::ReadNext next) {
-    in_chunks_of_keys<T>(rows, keys, [&]<class D>(std::type_identity<D>, Index r, Index first) {
-      D dots(k, k_row, first, keys, r == 0 ? next : simd::ReadNext{});
-      dots.channels(0, width, q + r * q_row, q_row);
-      dots.store_sums(scores + r * scores_row + first, scores_row);
-    });
+    in_chunks_of_keys<false, T>(rows, keys,
+                                [&]<class D>(std::type_identity<D>, Index r, Index first) {
+                                  D dots(k, k_row, first, keys, r == 0 ? next : simd::ReadNext{});
+                                  dots.channels(0, width, q + r * q_row, q_row);
+                                  dots.store_sums(scores + r * scores_row + first, scores_row);
+                                });
   }
 
   /// The same with keys that are turned on their way: `turn` has their cosines and sines, and the
@@ -66,14 +67,15 @@ struct DecodeLeaves {
   static void rotated_dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q,
                            Index q_row, const T* k, const simd::KeyAngles<arithmetic_t<T>>& turn,
                            arithmetic_t<T>* scores, Index scores_row, simd::ReadNext next) {
-    in_chunks_of_keys<T>(rows, keys, [&]<class D>(std::type_identity<D>, Index r, Index first) {
-      const U_<T>* const from = q + r * q_row;
-      D dots(k, width, first, keys, r == 0 ? next : simd::ReadNext{});
-      dots.channels(0, turn.offset, from, q_row);
-      dots.template pairs<LayoutT>(turn, first, from, q_row);
-      dots.channels(turn.offset + 2 * turn.pairs, width, from, q_row);
-      dots.store_sums(scores + r * scores_row + first, scores_row);
-    });
+    in_chunks_of_keys<true, T>(rows, keys,
+                               [&]<class D>(std::type_identity<D>, Index r, Index first) {
+                                 const U_<T>* const from = q + r * q_row;
+                                 D dots(k, width, first, keys, r == 0 ? next : simd::ReadNext{});
+                                 dots.channels(0, turn.offset, from, q_row);
+                                 dots.template pairs<LayoutT>(turn, first, from, q_row);
+                                 dots.channels(turn.offset + 2 * turn.pairs, width, from, q_row);
+                                 dots.store_sums(scores + r * scores_row + first, scores_row);
+                               });
   }
 
   /// out[r] += sum over keys of weights[r][k] values[k]. With SkipZeros a weight of zero has no
@@ -86,7 +88,7 @@ struct DecodeLeaves {
       // Skipping zeros is rare, and not worth several rows at a time.
       in_rows<SkipZeros ? 1 : 4>(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
         Prefetcher<(Rows > 1)> prefetcher(values, keys * width * Index{sizeof(T)},
-                              r == 0 ? next : simd::ReadNext{});
+                                          r == 0 ? next : simd::ReadNext{});
         prefetcher.go_to(first * width * Index{sizeof(T)});
         values_of_rows<SkipZeros, Rows>(std::min(chunk<T>, keys - first), width,
                                         weights + r * weights_row + first, weights_row,
@@ -157,12 +159,14 @@ struct DecodeLeaves {
   template <class T>
   static constexpr int line_vectors = line / (lanes<U_<T>> * Index{sizeof(T)});
 
-  /// Prefetches what will be read, in the order of memory, as reading goes on: a line far ahead to the
-  /// second-level cache, and with `Near` the same line again to the first, shortly before it is read.
-  /// Far prefetches to the first level would wait in its few buffers of misses for as long as memory takes,
-  /// and the loads of the moment behind them: then reading and computing take turns. One row of queries
-  /// computes so little that the processor's own prefetches from the second level are in time.
-  template <bool Near>
+  /// Prefetches what will be read, in the order of memory, as reading goes on.
+  ///
+  /// Where several rows of queries meet what is read, or keys turn, a line far ahead goes to the
+  /// second-level cache, and later to the first, shortly before it is read. Prefetched right to the first, it
+  /// would hold one of its few buffers of misses for as long as memory takes, and loads would wait behind it:
+  /// then reading and computing take turns. One row computes so little that the processor's own
+  /// prefetches are faster, which end with a page: there only the beginning of the next page is prefetched.
+  template <bool Busy>
   class Prefetcher {
    public:
     Prefetcher(const void* rows, Index bytes, simd::ReadNext next)
@@ -174,21 +178,22 @@ struct DecodeLeaves {
     void go_to(Index offset) {
       const std::uintptr_t here = static_cast<std::uintptr_t>(offset), there = here + distance_;
       at_ = there < bytes_ ? rows_ + there : next_ + (there - bytes_);
-      if constexpr (Near) near_at_ = rows_ + here + near_;
+      if constexpr (Busy) near_at_ = rows_ + here + near_;
     }
     /// So many bytes, not more than a line, have been read. Addresses are numbers, not pointers: they
     /// may lie beyond all memory.
     __attribute__((always_inline)) void advance(Index bytes) {
-      __builtin_prefetch(reinterpret_cast<const char*>(at_), 0, 2);
+      if (Busy || at_ % page < 2 * line)
+        __builtin_prefetch(reinterpret_cast<const char*>(at_), 0, 2);
       at_ += static_cast<std::uintptr_t>(bytes);
-      if constexpr (Near) {
+      if constexpr (Busy) {
         __builtin_prefetch(reinterpret_cast<const char*>(near_at_), 0, 3);
         near_at_ += static_cast<std::uintptr_t>(bytes);
       }
     }
 
    private:
-    static constexpr std::uintptr_t far = Near ? 8192 : 6144, near = 1024;
+    static constexpr std::uintptr_t page = 4096, far = Busy ? 8192 : page, near = 1024;
     static std::uintptr_t address(const void* p) { return reinterpret_cast<std::uintptr_t>(p); }
     std::uintptr_t rows_, bytes_, next_, distance_, near_, at_ = 0, near_at_ = 0;
   };
@@ -200,18 +205,19 @@ struct DecodeLeaves {
     if constexpr (Most > 1) in_rows<Most / 2>(rows, f, r);
   }
 
-  template <class T, class F>
+  template <bool Turns, class T, class F>
   static void in_chunks_of_keys(Index rows, Index keys, const F& f) {
     for (Index from = 0; from < keys; from += chunk<T>)
       in_rows<4>(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
-        for (Index k = from; k < std::min(from + chunk<T>, keys); k += Dots<Rows, T>::columns)
-          f(std::type_identity<Dots<Rows, T>>{}, r, k);
+        using D = Dots<Rows, T, (Turns || Rows > 1)>;
+        for (Index k = from; k < std::min(from + chunk<T>, keys); k += D::columns)
+          f(std::type_identity<D>{}, r, k);
       });
   }
 
   /// Dot products of some rows of queries with some keys, in registers from the first channel to the
   /// last: the sums stay there only when all of it is one function.
-  template <int Rows, class T>
+  template <int Rows, class T, bool Busy>
   struct Dots {
     using U = arithmetic_t<T>;
     static constexpr int sums = lanes<U> < 8 ? 8 : lanes<U>, columns = sums / Rows;
@@ -367,7 +373,7 @@ struct DecodeLeaves {
 
     const T* row_[columns];
     Vec<U> sum_[sums];
-    Prefetcher<(Rows > 1)> prefetcher_;
+    Prefetcher<Busy> prefetcher_;
   };
 
   template <bool SkipZeros, int Rows, class T>
