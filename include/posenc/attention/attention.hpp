@@ -50,7 +50,7 @@ constexpr void require_rotated_keys() {
                   "pass them as they are.");
   }
 }
-inline void check_rotated_keys(Problems& problems, const Answers& answers) {
+POSENC_DETAIL_COLD inline void check_rotated_keys(Problems& problems, const Answers& answers) {
   const EncodingFacts& facts = answers.facts();
   problems.require(!facts.depends_on_length,
                    "RotatedKeys cannot meet a scheme whose frequencies depend on the length "
@@ -65,9 +65,10 @@ inline void check_rotated_keys(Problems& problems, const Answers& answers) {
 
 /// All of a call: checks, memory, kernel. Nothing in it knows the type of the encoding.
 template <class Q, class K, class V, class O, class U>
-void attend(const TensorView<Q>& q, const TensorView<K>& k, const TensorView<V>& v,
-            const TensorView<O>& out, KeyState keys, const Asked<U>& asked,
-            const PrefillLeaves<U>& leaves, const AttentionOptions<U>& options) {
+POSENC_DETAIL_COLD void attend(const TensorView<Q>& q, const TensorView<K>& k,
+                               const TensorView<V>& v, const TensorView<O>& out, KeyState keys,
+                               const Asked<U>& asked, const PrefillLeaves<U>& leaves,
+                               const AttentionOptions<U>& options) {
   const Answers& answers = *asked.answers;
   const std::size_t level = leaves.level;
   Problems problems;

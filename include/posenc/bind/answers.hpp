@@ -73,7 +73,7 @@ class Answers {
   /// Frequencies, channels and angles; empty for encodings without a rotary base.
   [[nodiscard]] const Rotary& rotary() const { return resolved_.rotary; }
   /// The same at another length.
-  [[nodiscard]] Rotary rotary_at(Position length) const {
+  POSENC_DETAIL_COLD [[nodiscard]] Rotary rotary_at(Position length) const {
     Problems problems;
     Rotary rotary = resolve_frequencies(problems, components_, length);
     problems.raise_if_any("posenc::bind");
@@ -140,12 +140,13 @@ class Answers {
   }
 
   /// Components that are read as long as this is, and what they resolve to.
-  Answers(std::vector<Described> components, Resolved resolved, const BindOptions& options)
+  POSENC_DETAIL_COLD Answers(std::vector<Described> components, Resolved resolved,
+                             const BindOptions& options)
       : components_(std::move(components)), resolved_(std::move(resolved)), options_(options) {
     for (const Described& component : components_) facts_.add(component.ask->facts);
   }
   /// What they were prepared to.
-  void ask(std::vector<Stage> stages) {
+  POSENC_DETAIL_COLD void ask(std::vector<Stage> stages) {
     stages_ = std::move(stages);
     for (const auto& [self, ask] : stages_) {
       if (ask->map) map_ = {self, ask->map};

@@ -71,7 +71,7 @@ struct AnyComponent {
 /// A component of type C, without score loops. Not inline, so that a program can have those of the
 /// library's own components compiled once (bind/compiled_components.hpp).
 template <class C>
-AnyComponent any_component(const std::shared_ptr<const void>& self) {
+POSENC_DETAIL_COLD AnyComponent any_component(const std::shared_ptr<const void>& self) {
   AnyComponent any{.self = self, .describe = &description<C>};
   if constexpr (AskedInAttention<C>) {
     using S = prepared_t<C>;
@@ -98,7 +98,8 @@ std::vector<AnyComponent> joined(const std::shared_ptr<const void>& owner,
 
 /// The components of an encoding that `owner` holds.
 template <class... Ts>
-std::vector<AnyComponent> any_components(const std::shared_ptr<const void>& owner) {
+POSENC_DETAIL_COLD std::vector<AnyComponent> any_components(
+    const std::shared_ptr<const void>& owner) {
   const void* const encoding = owner.get();
   std::array<Joining, sizeof...(Ts)> all{};
   std::size_t n = 0;
@@ -156,7 +157,7 @@ class AnyEncoding {
   friend class Bound;
   /// An encoding as it is, whose type brings the score loops.
   template <class... Ts>
-  [[nodiscard]] static AnyEncoding as_written(Encoding<Ts...>&& encoding) {
+  POSENC_DETAIL_COLD [[nodiscard]] static AnyEncoding as_written(Encoding<Ts...>&& encoding) {
     AnyEncoding any;
     any.written_ = detail::shared(std::move(encoding));
     any.components_ = detail::any_components<Ts...>(any.written_);

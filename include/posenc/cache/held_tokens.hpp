@@ -122,13 +122,14 @@ class HeldTokens {
     who += what;
     problems.raise_if_any(who);
   }
-  static void check_one_of(const char* what, const char* rule, Index value, Index count) {
+  POSENC_DETAIL_COLD static void check_one_of(const char* what, const char* rule, Index value,
+                                              Index count) {
     if (value >= 0 && value < count) return;
     Problems problems;
     problems.add(rule, " 0 to ", count - 1, ", got ", value, ".");
     raise(problems, what);
   }
-  void check_sequence(const char* what, Index sequence) const {
+  POSENC_DETAIL_COLD void check_sequence(const char* what, Index sequence) const {
     check_one_of(what, "there are sequences", sequence, shape().sequences);
   }
   [[nodiscard]] const Slots& slots_of_token(const char* what, Index sequence, Index rank) const {

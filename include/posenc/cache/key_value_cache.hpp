@@ -103,7 +103,8 @@ class KeyValueCache : public detail::HeldTokens<T> {
   // --- For those who read or change keys in place ----------------------------------------------
 
   /// Reports keys of a sequence that another encoding than this has rotated.
-  void check_rotated_by(Problems& problems, Index sequence, const detail::Answers& answers) const {
+  POSENC_DETAIL_COLD void check_rotated_by(Problems& problems, Index sequence,
+                                           const detail::Answers& answers) const {
     const auto& s = sequences_[size(sequence)];
     problems.require(State == KeyState::raw || s.slots.tokens() == 0 ||
                          s.rotated_by.matches(answers),
@@ -125,7 +126,8 @@ class KeyValueCache : public detail::HeldTokens<T> {
   static constexpr auto nothing_to_rotate = [](Index, const Positions&, auto, auto, auto, auto) {
     return false;
   };
-  static void check_sinks(const char* what, const CacheShape& shape, Index sinks) {
+  POSENC_DETAIL_COLD static void check_sinks(const char* what, const CacheShape& shape,
+                                             Index sinks) {
     Problems problems;
     problems.require(sinks >= 0 && sinks < shape.capacity,
                      "a ring keeps its sinks and at least one token more, got ", sinks,
@@ -138,8 +140,9 @@ class KeyValueCache : public detail::HeldTokens<T> {
                    const TensorView<const X>& v, const AppendOptions& options,
                    const Rotate& rotate);
   template <class X>
-  void check_appended(Problems& problems, Index sequence, const TensorView<const X>& k,
-                      const TensorView<const X>& v, const Positions& positions) const;
+  POSENC_DETAIL_COLD void check_appended(Problems& problems, Index sequence,
+                                         const TensorView<const X>& k, const TensorView<const X>& v,
+                                         const Positions& positions) const;
 };
 
 template <KeyState State, Element T>

@@ -52,8 +52,8 @@ void for_rows(const AnyExecutor& executor, const CacheT& cache, const Slots& slo
 
 /// Reports a range of tokens that may not be changed.
 template <class CacheT>
-void check_change(Problems& problems, const CacheT& cache, Index sequence, Position first,
-                  Position last, const Slots& slots) {
+POSENC_DETAIL_COLD void check_change(Problems& problems, const CacheT& cache, Index sequence,
+                                     Position first, Position last, const Slots& slots) {
   problems.require(first >= 0 && first <= last && last <= slots.next_index(), "sequence ", sequence,
                    " has tokens up to index ", slots.next_index(), ", so [", first, ", ", last,
                    ") is no range of them.");
@@ -67,8 +67,9 @@ void check_change(Problems& problems, const CacheT& cache, Index sequence, Posit
 }
 
 template <class CacheT>
-void check_shift(Problems& problems, const CacheT& cache, Index sequence, Position first,
-                 Position last, Position by, const Slots& slots) {
+POSENC_DETAIL_COLD void check_shift(Problems& problems, const CacheT& cache, Index sequence,
+                                    Position first, Position last, Position by,
+                                    const Slots& slots) {
   check_change(problems, cache, sequence, first, last, slots);
   problems.require(by >= -2 * greatest_position && by <= 2 * greatest_position,
                    "positions must lie within +-2^52, so they cannot be shifted by ", by, ".");
@@ -83,7 +84,7 @@ void check_shift(Problems& problems, const CacheT& cache, Index sequence, Positi
   if (first < last && last == slots.next_index()) check(slots.next_position() - 1);
 }
 
-inline void check_exact(Problems& problems, Angles angles) {
+POSENC_DETAIL_COLD inline void check_exact(Problems& problems, Angles angles) {
   problems.require(angles == Angles::exact,
                    "only exact angles add up (Angles::exact): those of a peer round differently at "
                    "every position, so keys have to be rotated anew.");

@@ -47,7 +47,8 @@ constexpr void require_state() {
         "raw keys (KeyState::raw): these products want the key without its rotation.");
   }
 }
-inline void check_state(Problems& problems, KeyState state, const Answers& answers) {
+POSENC_DETAIL_COLD inline void check_state(Problems& problems, KeyState state,
+                                           const Answers& answers) {
   const EncodingFacts& facts = answers.facts();
   if (state == KeyState::raw) return;
   problems.require(
@@ -128,8 +129,8 @@ struct RotatedBy {
 
 /// Reports an encoding that is bound to other heads than those of a cache.
 template <class Shape>
-void check_cache_fits(Problems& problems, const Shape& cache, KeyState state,
-                      const Answers& answers) {
+POSENC_DETAIL_COLD void check_cache_fits(Problems& problems, const Shape& cache, KeyState state,
+                                         const Answers& answers) {
   const HeadShape& shape = answers.shape();
   check_state(problems, state, answers);
   problems.require(cache.kv_heads == shape.num_kv_heads, "the cache has ", cache.kv_heads,

@@ -116,7 +116,8 @@ class CacheRows {
     return page(a, slot) == page(b, slot);
   }
   /// Reports slots [first, last) that another sequence has too.
-  void check_own(Problems& problems, Index sequence, Index first, Index last) const {
+  POSENC_DETAIL_COLD void check_own(Problems& problems, Index sequence, Index first,
+                                    Index last) const {
     for (Index slot = first; slot < last; slot = (slot / page_tokens_ + 1) * page_tokens_)
       if (const Index p = page(sequence, slot); users_[size(p)] > 1)
         return problems.add("page ", p, " of sequence ", sequence, " is shared by ",
@@ -124,8 +125,8 @@ class CacheRows {
                             " sequences and may only be read: fork into pages of its own first.");
   }
   /// Reports a page table that a sequence which holds `tokens` tokens cannot have.
-  void check_pages(Problems& problems, Index sequence, std::span<const Index> pages,
-                   Index tokens) const {
+  POSENC_DETAIL_COLD void check_pages(Problems& problems, Index sequence,
+                                      std::span<const Index> pages, Index tokens) const {
     const Index most = (shape_.capacity - 1) / page_tokens_ + 1;
     problems.require(is_paged(), "only a paged cache has page tables.");
     problems.require(std::ssize(pages) <= most, "a capacity of ", shape_.capacity, " tokens takes ",

@@ -108,10 +108,14 @@
 #endif
 #endif
 
+// What runs once for a call, or when something is bound or wrong, and no loop waits for. Compilers make it
+// small and leave calls in it as they are, which takes them half of the time.
+#define POSENC_DETAIL_COLD [[gnu::cold]]
+
 // Functions that are no templates and that no loop waits for stand in headers named *_definitions.hpp, which
 // are left out where posenc::kernels has them.
 #if !defined(POSENC_DETAIL_LINKED) && !defined(POSENC_DETAIL_DEFINITION)
-#define POSENC_DETAIL_DEFINITION inline
+#define POSENC_DETAIL_DEFINITION POSENC_DETAIL_COLD inline
 #endif
 
 #define POSENC_DETAIL_JOIN_(a, b, c, d, e, f) v##a##_##b##_##c##_##d##_##e##_##f

@@ -35,7 +35,7 @@ bool is_empty(const TensorView<T>& view) {
 
 /// Do all distances between elements, in bytes, fit in an Index? Sizes must not be negative.
 template <class T>
-bool fits_in_memory(const TensorView<T>& view) {
+POSENC_DETAIL_COLD bool fits_in_memory(const TensorView<T>& view) {
   if (is_empty(view)) return true;
   constexpr Index most = std::numeric_limits<Index>::max() / 16;
   for (const Axis axis : axes(view)) {
@@ -104,7 +104,8 @@ struct ShapeText {
 
 /// Reports sizes and pointers that no tensor has; then distances within the view fit in an Index.
 template <class T>
-void check_view(Problems& problems, const char* name, const TensorView<T>& view) {
+POSENC_DETAIL_COLD void check_view(Problems& problems, const char* name,
+                                   const TensorView<T>& view) {
   const bool sensible = view.tokens >= 0 && view.heads >= 0 && view.width >= 0;
   if (!sensible || !fits_in_memory(view))
     problems.add("sizes must not be negative and must fit in memory, but ", name, " is ",
@@ -118,7 +119,7 @@ void check_view(Problems& problems, const char* name, const TensorView<T>& view)
 /// True when no two places of the view are the same element, which is what a result needs. Exact
 /// for views whose axes nest, in any order; for those that interleave it errs towards false.
 template <class T>
-[[nodiscard]] bool has_distinct_elements(const TensorView<T>& view) {
+POSENC_DETAIL_COLD [[nodiscard]] bool has_distinct_elements(const TensorView<T>& view) {
   std::array<detail::Axis, 3> axes = detail::axes(view);
   if (detail::is_empty(view)) return true;
   for (detail::Axis& axis : axes) axis.stride = std::abs(axis.stride);
@@ -136,7 +137,8 @@ namespace detail {
 
 /// Reports a view that cannot hold a result.
 template <class T>
-void check_result(Problems& problems, const char* name, const TensorView<T>& view) {
+POSENC_DETAIL_COLD void check_result(Problems& problems, const char* name,
+                                     const TensorView<T>& view) {
   if (!has_distinct_elements(view))
     problems.add("two places of ", name, " share an element (strides ", view.token_stride, ", ",
                  view.head_stride, ", ", view.channel_stride, "), so it cannot hold a result.");
@@ -147,7 +149,7 @@ void check_result(Problems& problems, const char* name, const TensorView<T>& vie
 /// True when the two views may share an element. Exact for views that do not interleave, and for
 /// views of one packed buffer (equal token strides); otherwise it errs towards true.
 template <class A, class B>
-[[nodiscard]] bool overlap(const TensorView<A>& a, const TensorView<B>& b) {
+POSENC_DETAIL_COLD [[nodiscard]] bool overlap(const TensorView<A>& a, const TensorView<B>& b) {
   if (detail::is_empty(a) || detail::is_empty(b)) return false;
   const detail::ByteRange all_a = detail::all_bytes(a), all_b = detail::all_bytes(b);
   if (all_a.last <= all_b.first || all_b.last <= all_a.first) return false;

@@ -88,11 +88,11 @@ class Problems {
   /// Adds the sentence made of `parts` unless `holds`.
   template <class... Parts>
   void require(bool holds, const Parts&... parts) {
-    if (!holds) add_parts({parts...});
+    if (!holds) add(parts...);
   }
 
   template <class... Parts>
-  void add(const Parts&... parts) {
+  POSENC_DETAIL_COLD void add(const Parts&... parts) {
     add_parts({parts...});
   }
 

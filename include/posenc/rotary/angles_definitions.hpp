@@ -26,6 +26,15 @@ POSENC_DETAIL_DEFINITION float ggml_ratio(const RotaryState& state) {
   return std::pow(static_cast<float>(state.base), -2.0F / static_cast<float>(dim));
 }
 
+/// out = a * b, n cosines and behind them n sines each.
+inline void multiply_rows(Index n, const double* a, const double* b, double* out) {
+  for (Index i = 0; i < n; ++i) {
+    const double ac = a[i], as = a[n + i], bc = b[i], bs = b[n + i];
+    out[i] = ac * bc - as * bs;
+    out[n + i] = ac * bs + as * bc;
+  }
+}
+
 }  // namespace detail
 
 POSENC_DETAIL_DEFINITION AngleTable::AngleTable(const RotaryState& state, Angles mode, double step)
@@ -48,13 +57,6 @@ POSENC_DETAIL_DEFINITION void AngleTable::tabulate() {
   const auto row_of = [&](int digit, Position value) {
     return digits_.data() + (digit * radix + value) * 2 * stride_;
   };
-  const auto multiply = [&](const double* a, const double* b, double* out) {
-    for (Index i = 0; i < stride_; ++i) {
-      const double ac = a[i], as = a[stride_ + i], bc = b[i], bs = b[stride_ + i];
-      out[i] = ac * bc - as * bs;
-      out[stride_ + i] = ac * bs + as * bc;
-    }
-  };
   double unit = 1;
   for (int digit = 0; digit < num_digits; ++digit, unit *= radix)
     for (Position value = 0; value < radix; ++value) {
@@ -62,7 +64,7 @@ POSENC_DETAIL_DEFINITION void AngleTable::tabulate() {
       if (const Position rest = value & (value - 1); rest == 0)
         evaluate(static_cast<double>(value) * unit, 0, stride_, out, out + stride_);
       else
-        multiply(row_of(digit, rest), row_of(digit, value - rest), out);
+        detail::multiply_rows(stride_, row_of(digit, rest), row_of(digit, value - rest), out);
     }
 }
 

@@ -76,7 +76,8 @@ struct RotateCall {
 };
 
 template <class T, std::size_t N>
-void check_tensors(Problems& problems, const RotateTensors<T, N>& tensors, Index head_dim) {
+POSENC_DETAIL_COLD void check_tensors(Problems& problems, const RotateTensors<T, N>& tensors,
+                                      Index head_dim) {
   for (const auto& [x, y, side] : tensors) {
     check_view(problems, "the input", x);
     check_view(problems, "the output", y);
@@ -100,8 +101,8 @@ void check_tensors(Problems& problems, const RotateTensors<T, N>& tensors, Index
   }
 }
 
-inline void check_positions(Problems& problems, const RotaryState& state,
-                            const Positions& positions, Index tokens) {
+POSENC_DETAIL_COLD inline void check_positions(Problems& problems, const RotaryState& state,
+                                               const Positions& positions, Index tokens) {
   positions.check(problems, "tokens", tokens);
   problems.require(positions.axes() == 1 || positions.axes() == state.axes, "got positions of ",
                    positions.axes(), " coordinates, but the encoding has ", state.axes, ".");

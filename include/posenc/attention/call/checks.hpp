@@ -45,7 +45,7 @@ constexpr void require_elements() {
 
 /// Reports log-sum-exps that are not one for each row of the queries.
 template <class U, class Q>
-void check_lse(Problems& problems, std::span<U> lse, const TensorView<Q>& q) {
+POSENC_DETAIL_COLD void check_lse(Problems& problems, std::span<U> lse, const TensorView<Q>& q) {
   Index rows = 0;
   problems.require(lse.empty() || (multiply(q.tokens, q.heads, rows) && std::ssize(lse) == rows),
                    "lse has ", lse.size(), " elements for ", q.tokens, " queries of ", q.heads,
@@ -54,15 +54,16 @@ void check_lse(Problems& problems, std::span<U> lse, const TensorView<Q>& q) {
 
 /// Reports results that would overwrite what is still read.
 template <class Q, class O>
-void check_out(Problems& problems, const TensorView<Q>& q, const TensorView<O>& out) {
+POSENC_DETAIL_COLD void check_out(Problems& problems, const TensorView<Q>& q,
+                                  const TensorView<O>& out) {
   problems.require(!overlap(out, q) || same_elements(out, q),
                    "out must be the same view as q or must not overlap it.");
   check_result(problems, "out", out);
 }
 
 /// Reports vectors that are not as wide as what they meet.
-inline void check_relative_widths(Problems& problems, const Answers& answers, Index width,
-                                  Index value_dim) {
+POSENC_DETAIL_COLD inline void check_relative_widths(Problems& problems, const Answers& answers,
+                                                     Index width, Index value_dim) {
   const auto check = [&](const char* what, const char* with, Index own, Index needed) {
     problems.require(own == needed, "the encoding has ", what, " of ", own, " channels, but ", with,
                      " have ", needed, ".");
@@ -91,9 +92,10 @@ inline Index rotated_value_channels(const Answers& answers) {
 }
 
 template <class Q, class K, class V, class O, class U>
-void check_shapes(Problems& problems, const TensorView<Q>& q, const TensorView<K>& k,
-                  const TensorView<V>& v, const TensorView<O>& out, const Answers& answers,
-                  std::span<U> lse) {
+POSENC_DETAIL_COLD void check_shapes(Problems& problems, const TensorView<Q>& q,
+                                     const TensorView<K>& k, const TensorView<V>& v,
+                                     const TensorView<O>& out, const Answers& answers,
+                                     std::span<U> lse) {
   const HeadShape& shape = answers.shape();
   const auto dims = [](const auto& x) { return ShapeText(x); };
   check_view(problems, "q", q);

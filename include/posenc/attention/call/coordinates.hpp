@@ -21,8 +21,9 @@ struct Coordinates {
 };
 
 /// Reports positions by which the encoding's queries or keys cannot be rotated.
-inline void check_attended(Problems& problems, const char* what, const Positions& positions,
-                           Index tokens, const RotaryState& rotary) {
+POSENC_DETAIL_COLD inline void check_attended(Problems& problems, const char* what,
+                                              const Positions& positions, Index tokens,
+                                              const RotaryState& rotary) {
   if (positions.is_real())
     return problems.add(what,
                         ": attention takes whole positions, got real ones: rotate() takes them, "
@@ -38,8 +39,9 @@ inline void check_attended(Problems& problems, const char* what, const Positions
 
 /// Resolves offsets and ids; reports what is out of range.
 template <class T>
-Coordinates coordinates(Problems& problems, Index queries, Index keys,
-                        const AttentionOptions<T>& options, const RotaryState& rotary) {
+POSENC_DETAIL_COLD Coordinates coordinates(Problems& problems, Index queries, Index keys,
+                                           const AttentionOptions<T>& options,
+                                           const RotaryState& rotary) {
   Coordinates at;
   const Positions key_indices(options.key_offset);
   key_indices.check(problems, "keys", keys);

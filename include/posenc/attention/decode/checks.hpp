@@ -13,9 +13,9 @@ POSENC_NAMESPACE_BEGIN
 namespace detail {
 
 template <class Q, class O, class CacheT, class U>
-void check_decode(Problems& problems, const TensorView<Q>& q, const CacheT& cache,
-                  const TensorView<O>& out, const Answers& answers,
-                  const DecodeOptions<U>& options) {
+POSENC_DETAIL_COLD void check_decode(Problems& problems, const TensorView<Q>& q,
+                                     const CacheT& cache, const TensorView<O>& out,
+                                     const Answers& answers, const DecodeOptions<U>& options) {
   const CacheShape& shape = cache.shape();
   const auto dims = [](const auto& x) { return ShapeText(x); };
   check_view(problems, "q", q);
@@ -56,8 +56,9 @@ void check_decode(Problems& problems, const TensorView<Q>& q, const CacheT& cach
 /// Reports a ring that has overwritten keys which a query may see: those that were overwritten last
 /// are the first to be missed, and those that were overwritten first where the mask has more sinks. A
 /// streaming cache forgets on purpose.
-inline void check_overwritten(Problems& problems, Index sequence, const Slots& slots, Index queries,
-                              const Answers& answers) {
+POSENC_DETAIL_COLD inline void check_overwritten(Problems& problems, Index sequence,
+                                                 const Slots& slots, Index queries,
+                                                 const Answers& answers) {
   const Position first = slots.first_overwritten(), last = slots.overwritten() - 1;
   if (last < first || queries == 0) return;
   for (Index rank = slots.tokens() - queries; rank < slots.tokens(); ++rank) {
@@ -84,8 +85,8 @@ inline void check_overwritten(Problems& problems, Index sequence, const Slots& s
 
 /// Reports what is wrong with the tokens of one sequence.
 template <class CacheT, class T>
-void check_sequence(Problems& problems, const CacheT& cache, Index sequence,
-                    const CachedSequence<T>& one, const Answers& answers) {
+POSENC_DETAIL_COLD void check_sequence(Problems& problems, const CacheT& cache, Index sequence,
+                                       const CachedSequence<T>& one, const Answers& answers) {
   const RotaryState& rotary = answers.rotary().state;
   const Slots& slots = one.keys.slots();
   const Index tokens = slots.tokens();

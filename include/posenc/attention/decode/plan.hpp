@@ -121,7 +121,8 @@ struct DecodeRelativeBuffers {
   U* vectors = nullptr;         ///< [bucket][head_dim or value_dim], as numbers of U without gaps
   std::byte* terms = nullptr;   ///< where DecodeRelativeTerms is
 
-  DecodeRelativeBuffers(const Answers& answers, const DecodeShape& shape, Arena& arena) {
+  POSENC_DETAIL_COLD DecodeRelativeBuffers(const Answers& answers, const DecodeShape& shape,
+                                           Arena& arena) {
     constexpr Index most_queries = DecodePlan::most_queries, keys = DecodePlan::block_keys;
     const RelativeCounts& counts = answers.relative();
     if (counts.buckets == 0) return;
@@ -160,7 +161,7 @@ struct DecodeBuffers {
   std::uint8_t* region_of = nullptr;                  ///< [key in block]
   DecodeRelativeBuffers<U> relative;
 
-  DecodeBuffers(const Answers& answers, const DecodeShape& shape, Arena& arena)
+  POSENC_DETAIL_COLD DecodeBuffers(const Answers& answers, const DecodeShape& shape, Arena& arena)
       : relative(answers, shape, arena) {
     const Index regions = answers.map().regions();
     queries = arena.take<U>(regions * shape.rows(), shape.query_row());
@@ -196,7 +197,8 @@ Index decode_worker_bytes(const Answers& answers, const DecodeShape& shape) {
   return measure.used();
 }
 template <class U>
-Index decode_bytes(const Answers& answers, const DecodeShape& shape, Index workers) {
+POSENC_DETAIL_COLD Index decode_bytes(const Answers& answers, const DecodeShape& shape,
+                                      Index workers) {
   const Index each = decode_worker_bytes<U>(answers, shape);
   Arena measure(nullptr);
   SharedDecode<U>(shape, measure);

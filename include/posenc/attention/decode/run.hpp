@@ -63,9 +63,10 @@ struct DecodeMemory {
 /// `shape` is that of the decode kernel's call, `many` the queries of the longest sequence of more than
 /// these and the keys of the longest.
 template <class T>
-DecodeMemory decode_memory(const Answers& answers, const DecodeShape& shape,
-                           const AttentionShape& many, const PrefillLeaves<arithmetic_t<T>>& leaves,
-                           Index concurrency) {
+POSENC_DETAIL_COLD DecodeMemory decode_memory(const Answers& answers, const DecodeShape& shape,
+                                              const AttentionShape& many,
+                                              const PrefillLeaves<arithmetic_t<T>>& leaves,
+                                              Index concurrency) {
   using U = arithmetic_t<T>;
   Arena measure(nullptr);
   CallSequences<T>(shape.sequences, many.queries, measure);
@@ -106,9 +107,11 @@ void prefill_sequence(const CachedSequence<T>& one, const Rows<U>& q, const OutR
 
 /// All of a call: checks, memory, kernels.
 template <class Q, KeyState State, class T, class O, class U>
-void decode_cached(const TensorView<Q>& q, const KeyValueCache<State, T>& cache,
-                   const TensorView<O>& out, Asked<U> asked, const PrefillLeaves<U>& leaves,
-                   const DecodeLeaves<U>& decode_leaves, const DecodeOptions<U>& options) {
+POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCache<State, T>& cache,
+                                      const TensorView<O>& out, Asked<U> asked,
+                                      const PrefillLeaves<U>& leaves,
+                                      const DecodeLeaves<U>& decode_leaves,
+                                      const DecodeOptions<U>& options) {
   const Answers& answers = *asked.answers;
   const std::size_t level = leaves.level;
   const DecodeBatch<KeyValueCache<State, T>, U> batch{cache, options, q.tokens};

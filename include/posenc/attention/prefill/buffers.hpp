@@ -44,8 +44,8 @@ struct RelativeBuffers {
   std::byte* terms = nullptr;  ///< where RelativeTerms is
 
   RelativeBuffers() = default;
-  RelativeBuffers(const Answers& answers, const Plan& plan, const AttentionShape& shape,
-                  Arena& arena) {
+  POSENC_DETAIL_COLD RelativeBuffers(const Answers& answers, const Plan& plan,
+                                     const AttentionShape& shape, Arena& arena) {
     const RelativeCounts& counts = answers.relative();
     if (counts.buckets == 0) return;
     // Queries as they were passed differ from those that meet keys.
@@ -130,8 +130,8 @@ struct PrefillBuffers {
 
   static constexpr Index bias_step = 256;  ///< distances that are tabulated at a time
 
-  PrefillBuffers(const Answers& answers, const Plan& plan, const AttentionShape& shape,
-                 Arena& arena) {
+  POSENC_DETAIL_COLD PrefillBuffers(const Answers& answers, const Plan& plan,
+                                    const AttentionShape& shape, Arena& arena) {
     const Index group = plan.group, regions = answers.map().regions();
     queries = arena.take<T>(regions * group * plan.block, shape.head_dim);
     sums = PanelSums<T>(plan, shape, arena);
@@ -189,8 +189,8 @@ Index bytes_per_worker(const Answers& answers, const PrefillLeaves<T>& leaves, c
 /// Bytes that the kernel needs for this call or a smaller one, or -1 when that does not fit in
 /// memory.
 template <class T>
-Index prefill_bytes(const Answers& answers, const PrefillLeaves<T>& leaves,
-                    const AttentionShape& shape, Index concurrency) {
+POSENC_DETAIL_COLD Index prefill_bytes(const Answers& answers, const PrefillLeaves<T>& leaves,
+                                       const AttentionShape& shape, Index concurrency) {
   if (!has_usable_sizes(shape)) return -1;
   const Plan plan = prefill_plan(answers, leaves, shape, concurrency);
   const Index each = bytes_per_worker(answers, leaves, plan, shape);

@@ -70,8 +70,8 @@ struct Plan {
   Index value_buckets = 0;  ///< of relative values, whose sums are rows beside the outputs
 
   template <class T>
-  Plan(const TileLeaves<T>& leaves, const HeadShape& heads, const AttentionShape& shape,
-       Index concurrency, Index value_buckets_ = 0)
+  POSENC_DETAIL_COLD Plan(const TileLeaves<T>& leaves, const HeadShape& heads,
+                          const AttentionShape& shape, Index concurrency, Index value_buckets_ = 0)
       : value_buckets(value_buckets_) {
     group = heads.num_heads / heads.num_kv_heads;
     const Index queries = std::max<Index>(shape.queries, 1), keys = std::max<Index>(shape.keys, 1);

@@ -347,8 +347,8 @@ struct AttentionLeaves {
   /// itself and then added: over many keys of equal weight, one running sum would round the same way
   /// each time.
   template <bool SkipZeros, int Rows, int Vectors, class T>
-  static void block(bool accumulate, Index inner, const T* a, Index a_row, Index a_inner, const T* b, T* c,
-                    Index stride) {
+  static void block(bool accumulate, Index inner, const T* a, Index a_row, Index a_inner,
+                    const T* b, T* c, Index stride) {
     Vec<T> sum[Rows][Vectors];
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)
