@@ -16,9 +16,9 @@ POSENC_DETAIL_DEFINITION std::shared_ptr<const void> shared(std::unique_ptr<cons
 
 POSENC_DETAIL_DEFINITION std::vector<AnyComponent> joined(const std::shared_ptr<const void>& owner,
                                                           std::span<const Joining> components) {
-  std::vector<AnyComponent> all;
-  all.reserve(components.size());
-  for (const Joining& c : components) all.push_back(c.make({owner, c.component}));
+  std::vector<AnyComponent> all(components.size());
+  for (std::size_t i = 0; i < all.size(); ++i)
+    all[i] = components[i].make({owner, components[i].component});
   return all;
 }
 

@@ -22,7 +22,8 @@ class RotaryAtLength {
  public:
   /// length() is asked where it matters; a length of 0 or less stands for the one that was bound.
   template <class Length>
-  RotaryAtLength(const Answers& answers, const Length& length) : bound_(&answers.rotary()) {
+  POSENC_DETAIL_COLD RotaryAtLength(const Answers& answers, const Length& length)
+      : bound_(&answers.rotary()) {
     if (!follows_length(answers)) return;
     if (const Position n = length(); n > 0) own_.emplace(answers.rotary_at(n));
   }

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <initializer_list>
 #include <limits>
+#include <utility>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -123,7 +124,9 @@ POSENC_DETAIL_COLD [[nodiscard]] bool has_distinct_elements(const TensorView<T>&
   std::array<detail::Axis, 3> axes = detail::axes(view);
   if (detail::is_empty(view)) return true;
   for (detail::Axis& axis : axes) axis.stride = std::abs(axis.stride);
-  std::ranges::sort(axes, {}, &detail::Axis::stride);
+  // Three are sorted by hand: an algorithm would be compiled for them.
+  for (const std::size_t i : {0U, 1U, 0U})
+    if (axes[i + 1].stride < axes[i].stride) std::swap(axes[i], axes[i + 1]);
   Index reach = 0;  // of the axes so far
   for (const detail::Axis axis : axes) {
     if (axis.size == 1) continue;
