@@ -212,7 +212,7 @@ class Bound<AnyEncoding> {
   using layout = AnyLayout;
   static constexpr detail::EncodingFacts encoding_facts = [] {  // whatever may turn out
     detail::EncodingFacts facts;
-    facts.rotates_values = facts.has_relative_vectors = true;
+    facts.rotates_values = facts.has_relative_biases = facts.has_relative_vectors = true;
     return facts;
   }();
 

@@ -20,6 +20,7 @@ struct EncodingFacts {
   bool depends_on_length = false;
   bool rotates_values = false;
   bool embeds_positions = false;
+  bool has_relative_biases = false;
   bool has_relative_vectors = false, has_relative_queries = false;
   /// The state in which one copy of a key serves every pair; rotated without a distance map.
   KeyState stored_keys = KeyState::rotated;
@@ -32,6 +33,7 @@ struct EncodingFacts {
     depends_on_length |= other.depends_on_length;
     rotates_values |= other.rotates_values;
     embeds_positions |= other.embeds_positions;
+    has_relative_biases |= other.has_relative_biases;
     has_relative_vectors |= other.has_relative_vectors;
     has_relative_queries |= other.has_relative_queries;
     if (other.distance_maps > 0) stored_keys = other.stored_keys;
@@ -48,6 +50,7 @@ constexpr EncodingFacts facts_of() {
                       .depends_on_length = LengthDependent<C>,
                       .rotates_values = ValueRotation<C>,
                       .embeds_positions = InputEmbedding<C>,
+                      .has_relative_biases = RelativeBias<S>,
                       .has_relative_vectors = RelativeVectors<C>,
                       .has_relative_queries = RelativeQueries<S>};
   if constexpr (DistanceMap<S>) {

@@ -11,7 +11,7 @@
 // a common origin nearby, so that sums of far positions lose no digits.
 #pragma once
 
-#include <posenc/attention/prefill/leaves.hpp>
+#include <posenc/attention/backward/leaves.hpp>
 #include <posenc/core/positions.hpp>
 #include <posenc/core/view.hpp>
 #include <posenc/rotary/rotary.hpp>
@@ -72,7 +72,7 @@ void fill_turns(const Rotary& rotary, const Turned<T>& turned, Index token, Inde
 
 /// Adds what they say to `sums`, one per pair. What has no gradient gives none, whatever it holds.
 template <class T>
-void add_frequency_gradients(const TileLeaves<T>& leaves, const Rotary& rotary,
+void add_frequency_gradients(const GradientLeaves<T>& leaves, const Rotary& rotary,
                              const Turned<T>& turned, double* sums) {
   constexpr Index most = 64;  // pairs at a time, whose sums over the tokens have T's precision
   const Index pairs = rotary.pairs();

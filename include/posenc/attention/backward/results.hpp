@@ -46,7 +46,7 @@ class BackwardResults {
             {.amplitude = attention * attention, .inverse = true, .side = Side::key}, at, rows,
             rows);
         if (learns_frequencies(sums))
-          add_frequency_gradients<T>(*forward_.leaves.tile, rotary_,
+          add_frequency_gradients<T>(gradient_leaves<T>(forward_.leaves.level), rotary_,
                                      {.x = tokens_of(head_of(call_.q, head), first, p.queries),
                                       .bias = query_bias(head),
                                       .d = rows,
@@ -91,7 +91,7 @@ class BackwardResults {
                                           {.inverse = true, .side = Side::query}, at, rows, rows);
                    if (learns_frequencies(sums))
                      add_frequency_gradients<T>(
-                         *forward_.leaves.tile, rotary_,
+                         gradient_leaves<T>(forward_.leaves.level), rotary_,
                          {.x = tokens_of(head_of(call_.k, kv_head), run.rank, run.tokens),
                           .d = rows,
                           .at = at,
@@ -114,7 +114,7 @@ class BackwardResults {
                                         rows, rows);
                  if (learns_frequencies(sums))
                    add_frequency_gradients<T>(
-                       *forward_.leaves.tile, rotary_,
+                       gradient_leaves<T>(forward_.leaves.level), rotary_,
                        {.x = tokens_of(head_of(call_.v, kv_head), run.rank, run.tokens),
                         .d = rows,
                         .at = run.positions,
@@ -134,7 +134,7 @@ class BackwardResults {
       T* const y = to.row(first + i, head);
       const T times = factor ? factor[i] : T{1};
       if (to.channel_stride == 1)
-        forward_.leaves.tile->add_scaled(rows.width, times, x, y);
+        gradient_leaves<T>(forward_.leaves.level).add_scaled(rows.width, times, x, y);
       else
         for (Index c = 0; c < rows.width; ++c) y[c * to.channel_stride] += times * x[c];
     }

@@ -55,7 +55,8 @@ void begin_rows(const BackwardCall<T>& call, T* delta, Index first, Index last) 
       const T* const d_out = call.d_out.plain_row(t, h);
       T& sum = delta[t * call.out.heads + h];
       if (call.d_out.channel_stride == 1 && call.out.channel_stride == 1) {
-        sum = call.forward.leaves.tile->dot(call.out.width, d_out, call.out.row(t, h));
+        sum = gradient_leaves<T>(call.forward.leaves.level)
+                  .dot(call.out.width, d_out, call.out.row(t, h));
       } else {
         sum = 0;
         for (Index c = 0; c < call.out.width; ++c)
@@ -103,7 +104,7 @@ void add_output_frequencies(const BackwardCall<T>& call, double* sums) {
       if (call.lse[static_cast<std::size_t>(t * call.out.heads + h)] !=
           -std::numeric_limits<T>::infinity())
         add_frequency_gradients<T>(
-            *call.forward.leaves.tile, rotary,
+            gradient_leaves<T>(call.forward.leaves.level), rotary,
             {.x = tokens_of(head_of(call.out, h), t, 1),
              .d = TensorView<const T>(d_out.plain_row(t, h), 1, 1, d_out.width, d_out.token_stride,
                                       0, d_out.channel_stride),

@@ -198,8 +198,9 @@ class BackwardWorker {
       tile_.scores(count, value_dim, std::min(tile_.panel, p.width - lane), values.rows, value_dim,
                    1, buffers_.d_panel + lane, buffers_.gradient + lane, p.width);
     if (relative_.in_values) relative_gradients_.add_to_weights(scores, buffers_.gradient);
-    tile_.softmax_backward(count, p.width, buffers_.tiles.scores, buffers_.gradient, buffers_.lse,
-                           buffers_.delta);
+    gradient_leaves<T>(forward_.leaves.level)
+        .softmax_backward(count, p.width, buffers_.tiles.scores, buffers_.gradient, buffers_.lse,
+                          buffers_.delta);
     add_product(tile_, finite_d_out_, count, p.queries, plan_.value_width, buffers_.tiles.scores,
                 p.width, 1, buffers_.d_out, buffers_.d_v + c * plan_.value_width.stride);
     if (relative_.in_values) relative_gradients_.add_weights(scores, buffers_.tiles.scores, sums_);

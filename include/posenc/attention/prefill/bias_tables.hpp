@@ -50,7 +50,7 @@ class BiasTables {
   /// Adds the nth relative bias to the scores of a query head of the group.
   void add(const Stage& stage, Index n, Index g, const ScoreTile& tile, T* scores) const {
     if (distances_ > 0)
-      call_.leaves.tile->add_bias_table(
+      call_.leaves.add_bias_table(
           tile, {buffers_.bias + (n * plan_.group + g) * size(), least_distance_}, scores);
     else
       for (Index k = 0; k < tile.keys; ++k, scores += tile.width)

@@ -48,20 +48,12 @@ struct TileLeaves {
   Product values = nullptr;                 ///< C += A B
   Product values_skipping_zeros = nullptr;  ///< the same, where zeros in B hide what is not finite
   bool (*softmax)(Index keys, Index width, T* scores, T* shift, T* sum, T* factor) = nullptr;
-  void (*softmax_backward)(Index keys, Index width, T* scores, T* gradient, const T* lse,
-                           const T* delta) = nullptr;
   void (*scale_rows)(Index rows, Index width, T* x, const T* factor) = nullptr;
-  T (*dot)(Index n, const T* x, const T* y) = nullptr;
-  void (*add_scaled)(Index n, T factor, const T* x, T* y) = nullptr;  ///< y += factor x
-  void (*add_turns)(Index n, const T* turn, const T* x_a, const T* x_b, const T* d_a, const T* d_b,
-                    T* sum) = nullptr;
   bool (*copy_finite)(Index n, const T* x, T* y) = nullptr;
   void (*to_panel)(Index rows, Index columns, Index width, const T* x, Index row, const T* factor,
                    T* y) = nullptr;
   void (*from_panel)(Index rows, Index columns, Index width, const T* x, const T* factor, T* y,
                      Index row, Index column) = nullptr;
-  void (*add_bias_table)(const ScoreTile& tile, const BiasTable<T>& table,
-                         T* scores) noexcept = nullptr;
 };
 
 template <class T>
@@ -75,15 +67,10 @@ const simd::ByLevel<TileLeaves<T>>& tile_leaves() {
         &Level::template product<true, false, T>,
         &Level::template product<true, true, T>,
         &Level::template softmax<T>,
-        &Level::template softmax_backward<T>,
         &Level::template scale_rows<T>,
-        &Level::template dot<T>,
-        &Level::template add_scaled<T>,
-        &Level::template add_turns<T>,
         &Level::template copy_finite<T>,
         &Level::template to_panel<T>,
         &Level::template from_panel<T>,
-        &detail::add_bias_table<Level, T>,
     };
   });
   return table;
@@ -91,6 +78,20 @@ const simd::ByLevel<TileLeaves<T>>& tile_leaves() {
 #if defined(POSENC_DETAIL_FLOAT)
 POSENC_DETAIL_FLOAT const simd::ByLevel<TileLeaves<float>>& tile_leaves<float>();
 POSENC_DETAIL_DOUBLE const simd::ByLevel<TileLeaves<double>>& tile_leaves<double>();
+#endif
+
+/// add_bias_table by level.
+template <class T>
+using AddBiasTable = void (*)(const ScoreTile& tile, const BiasTable<T>& table, T* scores) noexcept;
+template <class T>
+const simd::ByLevel<AddBiasTable<T>>& bias_table_leaves() {
+  static constexpr auto table = simd::by_level<T>(
+      []<class Level>(Level) -> AddBiasTable<T> { return &add_bias_table<Level, T>; });
+  return table;
+}
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT const simd::ByLevel<AddBiasTable<float>>& bias_table_leaves<float>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<AddBiasTable<double>>& bias_table_leaves<double>();
 #endif
 
 /// Rotates rows of T by the layout of an encoding.
@@ -125,6 +126,7 @@ template <class T>
 struct PrefillLeaves {
   const TileLeaves<T>* tile = nullptr;
   RotateRows<T> rotate = nullptr;
+  AddBiasTable<T> add_bias_table = nullptr;     ///< null for encodings without relative biases
   const RelativeLeaves<T>* relative = nullptr;  ///< null for encodings without vectors by distance
   std::size_t level = 0;
 };
@@ -135,6 +137,8 @@ PrefillLeaves<T> prefill_leaves(std::size_t level) {
   PrefillLeaves<T> leaves{.tile = &tile_leaves<T>()[level],
                           .rotate = rotation_leaves<typename Bound<E>::layout, T>()[level],
                           .level = level};
+  if constexpr (Bound<E>::encoding_facts.has_relative_biases)
+    leaves.add_bias_table = bias_table_leaves<T>()[level];
   if constexpr (Bound<E>::encoding_facts.has_relative_vectors)
     leaves.relative = &relative_leaves<T>()[level];
   return leaves;
