@@ -143,8 +143,9 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   for (const Row& row : rows)
-    for (const AttentionSize& size : {AttentionSize{2048, 4, 4}, AttentionSize{2048, 8, 2},
-                                      AttentionSize{2048, 1, 1}, AttentionSize{8192, 1, 1}})
+    for (const AttentionSize& size :
+         {AttentionSize{2048, 4, 4}, AttentionSize{2048, 8, 2}, AttentionSize{2048, 1, 1},
+          AttentionSize{8192, 8, 2}, AttentionSize{8192, 1, 1}})
       for (const int threads : one_and_all_threads()) add_row<Run>(row, size, threads);
   benchmark::AddCustomContext("simd_level", simd::name(simd::level()));
   benchmark::AddCustomContext("peak_vectors", kernels(simd::level()).name);

@@ -52,22 +52,21 @@ struct PaddedRow {
   }
 };
 
-/// How the work is divided: blocks of queries times chunks of keys. Each pair of them adds to the
-/// gradients of its own queries and keys, so pairs that run at the same time share neither; they run in
-/// phases, where block i meets chunk j if i + j is the phase's number modulo the number of phases. So
-/// every sum has one order, whatever the number of threads, and the gradients of tensors need no memory
-/// beyond the results. (Of a causal mask each phase sees as much as any other.)
+/// How the work is divided: pairs of a block of queries and a chunk of keys, of a key head (pairs.hpp). Pairs
+/// that run at the same time may share either; they take turns at adding what they found (turns.hpp). So every
+/// sum has one order, whatever the number of threads, and the gradients of tensors need no memory beyond the
+/// results.
 ///
-/// Gradients of parameters are summed by task, and these sums in the order of the tasks. Where so many
-/// are learned that this would take too much memory, pairs of a phase that would have run at the same
-/// time follow each other: those of a key head, or all.
+/// Gradients of parameters are summed by chunk of keys, and these sums in their order. Where so many are
+/// learned that this would take too much memory, the pairs of a key head are one task, or all pairs are.
 struct BackwardPlan {
   static constexpr Index most_sums = 1 << 22;  ///< of all that run at the same time
 
   Plan tiles;
   Index kv_heads = 0;
-  Index blocks = 0, chunks = 0, phases = 0;
-  Index together = 1;                ///< pairs of a phase in a task
+  Index block = 0;                   ///< queries, some panels
+  Index blocks = 0, chunks = 0;      ///< per key head
+  Index together = 1;                ///< chunks that share sums
   PaddedRow width{}, value_width{};  ///< of queries and keys, of values
   Index sums = 0;                    ///< by which stages learn
   Index frequencies = 0;             ///< behind them
@@ -78,21 +77,24 @@ struct BackwardPlan {
   BackwardPlan(const BackwardCall<T>& call, Index concurrency, bool learns)
       : tiles(*call.forward.leaves.tile, call.answers().shape(), call.forward.shape(), concurrency),
         kv_heads(call.answers().shape().num_kv_heads) {
-    // A sum over 64 queries is worth a visit of the keys' gradients, and 512 rows one of the keys; few
-    // queries still make several blocks, which can run at the same time.
-    constexpr Index panel = 64, rows = 512, least_blocks = 4;
+    // A sum over 64 queries is worth a visit of the keys' gradients, and 512 rows one of packed keys and
+    // queries. Few queries still make several blocks, and many no more than keep threads busy.
+    constexpr Index panel = 64, rows = 512, least_blocks = 4, most_queries = 4096,
+                    enough_pairs = 64;
     static_assert(panel <= TileBuckets::most_lanes && panel <= PrefillBuffers<T>::bias_step);
     const AttentionShape shape = call.forward.shape();
-    const Index queries = std::max<Index>(shape.queries, 1);
+    const Index queries = std::max<Index>(shape.queries, 1), keys = std::max<Index>(shape.keys, 1);
     const Index step = call.forward.leaves.tile->panel_step;
-    tiles.panel = std::min(panel, round_up(queries, step));
-    tiles.block =
-        round_up(std::min((queries - 1) / least_blocks + 1, std::max<Index>(rows / tiles.group, 1)),
-                 tiles.panel);
+    tiles.panel = tiles.block = std::min(panel, round_up(queries, step));
+    tiles.chunk = round_up(std::min(keys, rows), tiles.tile);
     tiles.parts = 1;
-    blocks = (shape.queries + tiles.block - 1) / tiles.block;
     chunks = (shape.keys + tiles.chunk - 1) / tiles.chunk;
-    phases = std::max(blocks, chunks);
+    const Index useful = (enough_pairs - 1) / std::max<Index>(kv_heads * chunks, 1) + 1;
+    const Index least =
+        std::min((queries - 1) / least_blocks + 1, std::max<Index>(rows / tiles.group, 1));
+    block =
+        round_up(std::max(least, std::min((queries - 1) / useful + 1, most_queries)), tiles.panel);
+    blocks = (shape.queries + block - 1) / block;
     width = PaddedRow::of(shape.head_dim, step, sizeof(T));
     value_width = PaddedRow::of(shape.value_dim, step, sizeof(T));
     const std::size_t level = call.forward.leaves.level;
@@ -107,17 +109,18 @@ struct BackwardPlan {
       learns_biases |= stage.ask->tile_bias_gradient != nullptr;
     }
     if (learns && call.learns_frequencies) frequencies = call.answers().rotary().pairs();
-    if (const Index all = all_sums(); all > 0 && most_sums / all < kv_heads * phases)
-      together = most_sums / all < kv_heads ? kv_heads * phases : phases;
+    if (const Index all = all_sums(); all > 0 && most_sums / all < kv_heads * chunks)
+      together = most_sums / all < kv_heads ? kv_heads * chunks : chunks;
   }
 
   [[nodiscard]] Index all_sums() const { return sums + frequencies; }
 
-  /// Of a phase; at most so many have something to do.
-  [[nodiscard]] Index tasks() const { return kv_heads * phases / together; }
+  [[nodiscard]] Index pairs() const { return kv_heads * blocks * chunks; }
+  /// Of sums of parameters.
+  [[nodiscard]] Index sets() const { return kv_heads * chunks / together; }
+  [[nodiscard]] Index tasks() const { return together == 1 ? pairs() : sets(); }
   [[nodiscard]] Index workers() const {
-    const Index busy = std::min(tasks(), kv_heads * std::min(blocks, chunks));
-    return std::max<Index>(std::min(busy, tiles.most_workers), 1);
+    return std::max<Index>(std::min(tasks(), tiles.most_workers), 1);
   }
 };
 
@@ -176,10 +179,9 @@ struct RelativeGradientBuffers {
 template <class T>
 struct BackwardBuffers {
   T* q_rows = nullptr;        ///< [region][query in panel][width], rotated and scaled
-  T* d_q = nullptr;           ///< the same
+  T* d_q = nullptr;           ///< [region][head_dim][panel], their gradients
   T* d_k = nullptr;           ///< [region][key in chunk][width], of rotated keys
   T* d_v = nullptr;           ///< [key in chunk][value_width]
-  T* k_rows = nullptr;        ///< [region][key in chunk][width], unless packed keys are such rows
   T* d_out = nullptr;         ///< [query in panel][value_width]
   T* d_panel = nullptr;       ///< [value_dim][panel]
   T* gradient = nullptr;      ///< [key in tile][panel], of scores
@@ -204,11 +206,9 @@ struct BackwardBuffers {
     const Index regions = answers.map().regions();
     const Plan& t = plan.tiles;
     q_rows = arena.take<T>(regions * t.panel, plan.width.stride);
-    d_q = arena.take<T>(regions * t.panel, plan.width.stride);
+    d_q = arena.take<T>(regions * t.panel, shape.head_dim);
     d_k = arena.take<T>(regions * t.chunk, plan.width.stride);
     d_v = arena.take<T>(t.chunk, plan.value_width.stride);
-    if (plan.width.stride != shape.head_dim)
-      k_rows = arena.take<T>(regions * t.chunk, plan.width.stride);
     d_out = arena.take<T>(t.panel, plan.value_width.stride);
     d_panel = arena.take<T>(std::max<Index>(shape.value_dim, 1), t.panel);
     gradient = arena.take<T>(t.tile, t.panel);
@@ -227,7 +227,7 @@ struct BackwardBuffers {
  private:
   /// What a worker of prefill would see: a block of queries and a chunk of keys.
   static AttentionShape tiles_of(const BackwardPlan& plan, const AttentionShape& shape) {
-    return {plan.tiles.block, plan.tiles.chunk, shape.head_dim, shape.value_dim};
+    return {plan.block, plan.tiles.chunk, shape.head_dim, shape.value_dim};
   }
 };
 

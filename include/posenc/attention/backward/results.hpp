@@ -30,8 +30,11 @@ class BackwardResults {
     const Index width = forward_.q.width, first = query + p.first;
     for (; regions != 0; regions &= regions - 1) {
       const int region = std::countr_zero(regions);
-      const TensorView<T> rows(buffers_.d_q + region * tiles_.panel * plan_.width.stride, p.queries,
-                               1, width, plan_.width.stride, 0);
+      T* const panel = buffers_.q_rows + region * tiles_.panel * plan_.width.stride;
+      forward_.leaves.tile->from_panel(p.queries, width, p.width,
+                                       buffers_.d_q + region * tiles_.panel * width, buffers_.ones,
+                                       panel, plan_.width.stride, 1);
+      const TensorView<T> rows(panel, p.queries, 1, width, plan_.width.stride, 0);
       if (rotary_.layout) {
         const double attention = rotary_.state.attention_factor;
         Positions at = forward_.query.subspan(size(first), size(p.queries));

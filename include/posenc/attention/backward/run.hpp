@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// A call for gradients, run by its workers: what is needed of every row, then phase after phase.
+// A call for gradients, run by its workers: what is needed of every row, then all pairs.
 #pragma once
 
+#include <posenc/attention/backward/pairs.hpp>
 #include <posenc/attention/backward/worker.hpp>
 #include <posenc/executor/tasks.hpp>
 
@@ -13,8 +14,9 @@ namespace detail {
 /// The memory of a call.
 template <class T>
 struct BackwardMemory {
-  T* delta = nullptr;      ///< [query][head]
-  double* sums = nullptr;  ///< [task of a phase][sum], of parameters
+  T* delta = nullptr;           ///< [query][head]
+  double* sums = nullptr;       ///< [set][sum], of parameters
+  Turns::Done* done = nullptr;  ///< [key head][block][chunk]
   std::byte* workers = nullptr;
   Index bytes = 0;        ///< of all; -1: it does not fit in memory
   Index each_worker = 0;  ///< bytes
@@ -25,7 +27,8 @@ struct BackwardMemory {
     each_worker = measure.used();
     Arena arena(workspace);
     delta = arena.take<T>(call.forward.q.tokens, call.forward.q.heads);
-    sums = arena.take<double>(plan.tasks(), plan.all_sums());
+    sums = arena.take<double>(plan.sets(), plan.all_sums());
+    done = arena.take<Turns::Done>(plan.kv_heads * plan.blocks, plan.chunks);
     workers = arena.take<std::byte>(plan.workers(), std::max<Index>(each_worker, 0));
     bytes = each_worker < 0 ? -1 : arena.used();
   }
@@ -114,7 +117,7 @@ void add_output_frequencies(const BackwardCall<T>& call, double* sums) {
             sums);
 }
 
-/// From the sums of all tasks, which are those of the first one by now, to the parameters.
+/// From all sums, which are those of the first set by now, to the parameters.
 template <class T>
 void learn(const BackwardCall<T>& call, const BackwardPlan& plan, const BackwardMemory<T>& memory) {
   add_sink_gradients(call, memory.delta, memory.sums);
@@ -146,23 +149,26 @@ void run_backward(const BackwardCall<T>& call, const BackwardPlan& plan,
               };
             });
   const Index n = plan.all_sums();
-  std::fill_n(memory.sums, plan.tasks() * n, 0.0);
-  for (Index phase = 0; phase < plan.phases; ++phase)
-    run_tasks(executor, plan.workers(), plan.tasks(), [&](Index w) {
-      return [&, worker = BackwardWorker<T>(call, plan, memory.delta,
-                                            memory.workers + w * memory.each_worker)](
-                 Index task) mutable {
-        for (Index pair = task * plan.together; pair < (task + 1) * plan.together; ++pair) {
-          const Index chunk = pair % plan.phases;
-          const Index block = (phase - chunk + plan.phases) % plan.phases;
-          if (chunk < plan.chunks && block < plan.blocks)
-            worker(pair / plan.phases, block, chunk, n > 0 ? memory.sums + task * n : nullptr);
-        }
-      };
-    });
-  if (n == 0 || plan.tasks() == 0) return;
-  for (Index task = 1; task < plan.tasks(); ++task)
-    for (Index i = 0; i < n; ++i) memory.sums[i] += memory.sums[task * n + i];
+  std::fill_n(memory.sums, plan.sets() * n, 0.0);
+  for (Index i = 0; i < plan.pairs(); ++i) new (&memory.done[i]) Turns::Done(call.forward.q.tokens);
+  run_tasks(executor, plan.workers(), plan.tasks(), [&](Index w) {
+    return
+        [&, pairs = Pairs(plan.kv_heads, plan.blocks, plan.block, plan.chunks, plan.tiles.chunk),
+         worker = BackwardWorker<T>(call, plan, memory.delta,
+                                    memory.workers + w * memory.each_worker)](Index task) mutable {
+          for (Index i = task; i < plan.pairs(); i += plan.tasks()) {
+            const auto [kv_head, block, chunk] = pairs.at(i);
+            const Index set = (kv_head * plan.chunks + chunk) / plan.together;
+            worker(kv_head, block, chunk,
+                   Turns(memory.done + kv_head * plan.blocks * plan.chunks, plan.blocks,
+                         plan.chunks, block, chunk),
+                   n > 0 ? memory.sums + set * n : nullptr);
+          }
+        };
+  });
+  if (n == 0 || plan.sets() == 0) return;
+  for (Index set = 1; set < plan.sets(); ++set)
+    for (Index i = 0; i < n; ++i) memory.sums[i] += memory.sums[set * n + i];
   learn(call, plan, memory);
 }
 
