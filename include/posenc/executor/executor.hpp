@@ -47,7 +47,9 @@ class TaskRef {
 ///                            What the caller wrote before, the tasks see; what they wrote, the
 ///                            caller sees afterwards
 ///
-/// Tasks do not throw and do not wait for each other. posenc calls no executor from within a task.
+/// Tasks do not throw. One may wait for another that has begun, as gradients do that are added in one order, and
+/// never for one that has not: so tasks may run one after another, in any order, but a task that has begun must
+/// get on while others wait. posenc calls no executor from within a task.
 /// A wrong value in an executor is an Error from concurrency().
 template <class E>
 concept Executor =

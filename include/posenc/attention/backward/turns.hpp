@@ -13,7 +13,8 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Those of one pair. They are begun in an order in which whoever is waited for is at work already.
+/// Those of one pair. Workers take pairs in their order from one list (executor/tasks.hpp), and a pair waits for
+/// earlier ones only: whoever has these is at work, so the first that is not done waits for nobody.
 class Turns {
  public:
   using Done = std::atomic<Index>;
