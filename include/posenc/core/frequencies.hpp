@@ -137,9 +137,9 @@ class Frequencies {
    private:
     Index size_, count_ = 0;
   };
-  friend Flags operator==(const Frequencies& a, const Operand& b) {
-    return {a, b, [](double x, double y) { return x == y; }};
-  }
+  // Two of them, since C++20 also tries a == with its sides exchanged.
+  friend Flags operator==(const Frequencies& a, const Frequencies& b) { return a.equal(b); }
+  friend Flags operator==(const Frequencies& a, double b) { return a.equal(b); }
   friend Flags operator<(const Frequencies& a, const Operand& b) {
     return {a, b, [](double x, double y) { return x < y; }};
   }
@@ -187,6 +187,10 @@ class Frequencies {
   }
 
  private:
+  [[nodiscard]] Flags equal(const Operand& other) const {
+    return {*this, other, [](double x, double y) { return x == y; }};
+  }
+
   std::vector<double> values_;
 };
 
