@@ -202,11 +202,11 @@ class BackwardWorker {
         gradient = buffers_.masked;
       }
       add_to_keys(p, rows_.queries(p, region, g), plan_.width, gradient, key_gradient(region, c));
-      const auto [rows, are_finite] = keys(region, c, tile.keys);
-      const auto add = are_finite ? tile_.values : tile_.values_skipping_zeros;
+      const Keys k = keys(region, c, tile.keys);
+      const auto add = k.are_finite ? tile_.values : tile_.values_skipping_zeros;
       const Index width = forward_.q.width;
       for_lanes([&](Index lane, Index some, Index first, Index keys) {
-        add(width, keys, some, rows + first * width, 1, width, gradient + first * p.width + lane,
+        add(width, keys, some, k.rows + first * width, 1, width, gradient + first * p.width + lane,
             rows_.d_q(region) + lane, p.width);
       });
     }
