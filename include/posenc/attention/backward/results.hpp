@@ -7,6 +7,7 @@
 
 #include <posenc/attention/backward/call.hpp>
 #include <posenc/attention/backward/frequencies.hpp>
+#include <posenc/attention/prefill/pack.hpp>
 
 #include <bit>
 
@@ -132,7 +133,10 @@ class BackwardResults {
   /// to += rows, each times its factor where there are factors.
   void add(const TensorView<T>& rows, const T* factor, const TensorView<T>& to, Index first,
            Index head) {
+    constexpr Index ahead = 8;
+    const OutRows<T> results(to, forward_.leaves.level);
     for (Index i = 0; i < rows.tokens; ++i) {
+      prefetch_rows<true>(results, first + i + ahead, 1, head);
       const T* const x = rows.row(i, 0);
       T* const y = to.row(first + i, head);
       const T times = factor ? factor[i] : T{1};

@@ -6,6 +6,9 @@
 #pragma once
 
 #include <posenc/attention/backward/call.hpp>
+#include <posenc/attention/backward/leaves.hpp>
+
+#include <numeric>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -72,11 +75,11 @@ class BackwardStages {
     of.tile(self, tile, saved_, buffers_.gradient, by);
     if (by) parameters[0] += sum(tile, by);
   }
-  [[nodiscard]] static double sum(const ScoreTile& tile, const T* x) {
-    double all = 0;
-    for (Index k = 0; k < tile.keys; ++k)
-      for (Index j = 0; j < tile.queries; ++j) all += static_cast<double>(x[k * tile.width + j]);
-    return all;
+  /// By query as T, which is 64 numbers at most, and over the queries as double.
+  [[nodiscard]] double sum(const ScoreTile& tile, const T* x) const {
+    T by_query[TileBuckets::most_lanes] = {};
+    gradient_leaves<T>(call_.forward.leaves.level).add_rows(tile.keys, tile.width, x, by_query);
+    return std::accumulate(by_query, by_query + tile.queries, 0.0);
   }
 
   /// Those of a bias of scores need every gradient, and those of a temperature their sums by query.
