@@ -11,15 +11,10 @@
 #include <exception>
 #include <iostream>
 
-// Products go through a BLAS where there is one (EIGEN_USE_BLAS). The lab shares out whole sequences, so each product
-// is to stay on the thread that asks for it.
-extern "C" void openblas_set_num_threads(int) __attribute__((weak));
-
 int main(int argc, char** argv) try {
   auto setting = lab_example::parse_command_line(argc, argv);
   if (!setting) return 0;
   const posenc::lab::Text text = lab_example::read_text(*setting);
-  if (openblas_set_num_threads) openblas_set_num_threads(1);
   std::cout << "Reads " << lab_example::text_in_words(*setting, text) << ".\n";
   example::make_folder(setting->out);
   lab_example::Results results(*setting);

@@ -66,7 +66,7 @@ inline std::vector<float> bits_of_windows(const Weights& weights, const BoundSch
   if (rows.sequences < 2 * executor.concurrency())
     for (Index i = 0; i < rows.sequences; ++i) window(i, executor);
   else
-    run_tasks(executor, rows.sequences, [&](Index i) { window(i, Serial{}); });
+    run_tasks(executor, rows.sequences, [&](Index i, Index) { window(i, Serial{}); });
   for (float& x : bits) x /= static_cast<float>(std::numbers::ln2);
   return bits;
 }

@@ -144,7 +144,7 @@ struct TaskResult {
     double answers = 0, right = 0, nats = 0;
   };
   std::vector<Sum> sums(static_cast<std::size_t>(options.sequences));
-  run_tasks(executor, options.sequences, [&](Index i) {
+  run_tasks(executor, options.sequences, [&](Index i, Index) {
     Pass pass(false);
     std::vector<float> losses(static_cast<std::size_t>(length));
     pass.forward(weights, scheme, rows.slice(i, 1), losses);

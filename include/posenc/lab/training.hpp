@@ -120,10 +120,12 @@ class Training {
     const BoundScheme scheme = bound(lesson.scheme);
     const Index shards = std::min(most_shards, lesson.sequences);
     while (std::ssize(shards_) < shards) shards_.emplace_back(*this);
-    run_tasks(executor, shards, [&](Index i) {
+    while (std::ssize(passes_) < workers_of(executor, shards)) passes_.emplace_back(true);
+    run_tasks(executor, shards, [&](Index i, Index worker) {
       const Index first = i * rows.sequences / shards, last = (i + 1) * rows.sequences / shards;
       shards_[static_cast<std::size_t>(i)].differentiate(
-          weights_, scheme, rows.slice(first, last - first),
+          passes_[static_cast<std::size_t>(worker)], weights_, scheme,
+          rows.slice(first, last - first),
           std::span(loss_weights)
               .subspan(static_cast<std::size_t>(first * rows.length),
                        static_cast<std::size_t>((last - first) * rows.length)));
@@ -161,7 +163,6 @@ class Training {
   static constexpr Index most_shards = 8;
 
   struct Shard {
-    Pass pass{true};
     Weights gradient;
     std::vector<double> learned;
     std::vector<float> losses;
@@ -170,10 +171,8 @@ class Training {
     explicit Shard(const Training& training)
         : gradient(training.weights_.shape()), learned(training.learned_.size()) {}
 
-    void differentiate(const Weights& weights, const BoundScheme& scheme, const TokenRows& rows,
-                       std::span<const float> loss_weights) {
-      gradient.clear();
-      std::fill(learned.begin(), learned.end(), 0.0);
+    void differentiate(Pass& pass, const Weights& weights, const BoundScheme& scheme,
+                       const TokenRows& rows, std::span<const float> loss_weights) {
       losses.resize(loss_weights.size());
       pass.forward(weights, scheme, rows, losses);
       pass.backward(weights, scheme, rows, loss_weights, gradient, learned);
@@ -282,6 +281,7 @@ class Training {
   Moments<double> learned_moments_;
   Index step_ = 0;
   std::vector<Shard> shards_;
+  std::vector<Pass> passes_;  ///< one for each thread
 };
 
 }  // namespace lab

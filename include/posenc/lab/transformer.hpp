@@ -15,6 +15,7 @@
 #include <posenc/lab/layers.hpp>
 #include <posenc/lab/scheme.hpp>
 
+#include <algorithm>
 #include <memory>
 
 POSENC_NAMESPACE_BEGIN
@@ -59,28 +60,28 @@ class Pass {
       Layer& at = layers_[static_cast<std::size_t>(keep_ ? l : 0)];
       at.x = x_;
       rms_norm(at.x, w.attention_norm(l), at.attention_in, at.attention_inverse);
-      at.qkv.noalias() = at.attention_in * w.qkv(l);
+      product(at.attention_in, w.qkv(l), at.qkv);
       at.attended.resize(rows.tokens(), shape.width());
       at.lse.resize(static_cast<std::size_t>(rows.tokens() * shape.heads));
       attention(third<const float>(at.qkv, 0, shape), third<const float>(at.qkv, 1, shape),
                 third<const float>(at.qkv, 2, shape), heads<float>(at.attended, shape),
                 RaggedBatch{starts_}, scheme.layer(l), {.lse = at.lse, .executor = executor});
-      x_.noalias() += at.attended * w.out(l);
+      add_product(at.attended, w.out(l), x_);
       at.middle = x_;
       rms_norm(at.middle, w.mlp_norm(l), at.mlp_in, at.mlp_inverse);
-      at.up.noalias() = at.mlp_in * w.up(l);
-      gelu(at.up, at.active, at.tanh_up);
-      x_.noalias() += at.active * w.down(l);
+      product(at.mlp_in, w.up(l), wide_);
+      gelu(wide_, at.active, at.slope);
+      add_product(at.active, w.down(l), x_);
     }
     rms_norm(x_, w.last_norm(), last_in_, last_inverse_);
-    logits_.noalias() = last_in_ * w.embedding().transpose();
+    product(last_in_, Factor(w.embedding()).transposed(), logits_);
     cross_entropy(logits_, rows.targets, losses, log_sum_);
   }
 
   /// [tokens][vocabulary], until backward() uses their memory.
   [[nodiscard]] const Matrix& logits() const { return logits_; }
 
-  /// Adds the gradient of sum(loss_weights * losses) of the last forward(): of the weights, and of what the
+  /// Writes the gradient of sum(loss_weights * losses) of the last forward(): of the weights, and of what the
   /// scheme learns. The pass has to keep.
   void backward(const Weights& weights, const BoundScheme& scheme, const TokenRows& rows,
                 std::span<const float> loss_weights, Weights& gradient,
@@ -93,21 +94,21 @@ class Pass {
       for (const AnyBound& kind : scheme.kinds()) learned.emplace_back(kind);
 
     cross_entropy_backward(logits_, rows.targets, loss_weights, log_sum_);
-    d_in_.noalias() = logits_ * w.embedding();
-    g.embedding().noalias() += logits_.transpose() * last_in_;
+    product(logits_, w.embedding(), d_in_);
+    product(Factor(logits_).transposed(), last_in_, g.embedding());
     dx_.setZero(rows.tokens(), shape.width());
     rms_norm_backward(x_, w.last_norm(), last_inverse_, d_in_, dx_, g.last_norm());
     for (Index l = shape.layers; l-- > 0;) {
       Layer& at = layers_[static_cast<std::size_t>(l)];
-      g.down(l).noalias() += at.active.transpose() * dx_;
-      d_wide_.noalias() = dx_ * w.down(l).transpose();
-      gelu_backward(at.up, at.tanh_up, d_wide_);
-      g.up(l).noalias() += at.mlp_in.transpose() * d_wide_;
-      d_in_.noalias() = d_wide_ * w.up(l).transpose();
+      product(Factor(at.active).transposed(), dx_, g.down(l));
+      product(dx_, Factor(w.down(l)).transposed(), wide_);
+      gelu_backward(at.slope, wide_);
+      product(Factor(at.mlp_in).transposed(), wide_, g.up(l));
+      product(wide_, Factor(w.up(l)).transposed(), d_in_);
       rms_norm_backward(at.middle, w.mlp_norm(l), at.mlp_inverse, d_in_, dx_, g.mlp_norm(l));
 
-      g.out(l).noalias() += at.attended.transpose() * dx_;
-      d_in_.noalias() = dx_ * w.out(l).transpose();
+      product(Factor(at.attended).transposed(), dx_, g.out(l));
+      product(dx_, Factor(w.out(l)).transposed(), d_in_);
       d_qkv_.resize(rows.tokens(), 3 * shape.width());
       attention_backward<float>(
           {third<const float>(at.qkv, 0, shape), third<const float>(at.qkv, 1, shape),
@@ -116,14 +117,15 @@ class Pass {
           {third<float>(d_qkv_, 0, shape), third<float>(d_qkv_, 1, shape),
            third<float>(d_qkv_, 2, shape), scheme.learns() ? &learned[scheme.kind_of(l)] : nullptr},
           RaggedBatch{starts_}, scheme.layer(l));
-      g.qkv(l).noalias() += at.attention_in.transpose() * d_qkv_;
-      d_in_.noalias() = d_qkv_ * w.qkv(l).transpose();
+      product(Factor(at.attention_in).transposed(), d_qkv_, g.qkv(l));
+      product(d_qkv_, Factor(w.qkv(l)).transposed(), d_in_);
       rms_norm_backward(at.x, w.attention_norm(l), at.attention_inverse, d_in_, dx_,
                         g.attention_norm(l));
     }
     for (Index i = 0; i < rows.tokens(); ++i)
       g.embedding().row(rows.inputs[static_cast<std::size_t>(i)]) += dx_.row(i);
 
+    std::fill(learned_gradient.begin(), learned_gradient.end(), 0.0);
     const auto added = static_cast<std::size_t>(scheme.added().num_learned);
     if (added > 0)
       scheme.added().gradient(by_position(dx_, rows), 0, learned_gradient.first(added));
@@ -136,7 +138,7 @@ class Pass {
 
  private:
   struct Layer {
-    Matrix x, attention_in, qkv, attended, middle, mlp_in, up, tanh_up, active;
+    Matrix x, attention_in, qkv, attended, middle, mlp_in, active, slope;
     Vector attention_inverse, mlp_inverse;
     std::vector<float> lse;
   };
@@ -163,7 +165,7 @@ class Pass {
   bool keep_;
   std::vector<Index> starts_;
   std::vector<Layer> layers_;
-  Matrix x_, last_in_, logits_, dx_, d_in_, d_wide_, d_qkv_;
+  Matrix x_, last_in_, logits_, wide_, dx_, d_in_, d_qkv_;
   Vector last_inverse_, log_sum_;
 };
 

@@ -7,9 +7,6 @@
 //   per layer: attention_norm [width], qkv [width][3 width], out [width][width],
 //              mlp_norm [width], up [width][mlp], down [mlp][width]
 //   last_norm [width]
-//
-// Eigen's products are asked for by one thread each. A program with OpenMP defines EIGEN_DONT_PARALLELIZE, or Eigen
-// shares out products as well, by the number of threads, and their last bits follow it.
 #pragma once
 
 #include <posenc/core/problems.hpp>
@@ -17,7 +14,6 @@
 
 #include <Eigen/Core>
 
-#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <span>
@@ -148,7 +144,6 @@ class Weights {
   [[nodiscard]] std::span<const float> values() const { return values_; }
   [[nodiscard]] WeightViews<float> view() { return {values_.data(), shape_}; }
   [[nodiscard]] WeightViews<const float> view() const { return {values_.data(), shape_}; }
-  void clear() { std::fill(values_.begin(), values_.end(), 0.0F); }
 
  private:
   static void fill(MatrixView matrix, double deviation, SeededRandom& random) {
