@@ -10,6 +10,7 @@
 
 #include <posenc/core/positions.hpp>
 #include <posenc/rotary/angles.hpp>
+#include <posenc/rotate/angle_leaves.hpp>
 #include <posenc/simd/dispatch.hpp>
 
 #include <algorithm>
@@ -33,20 +34,6 @@ namespace detail {
 
 /// Pairs that are dealt with at once.
 inline constexpr Index most_angle_pairs = 128;
-
-/// What is called of a level; see simd/leaves/rotary.inl.
-template <class U>
-struct AngleLeaves {
-  void (*multiply_angles)(Index n, const double* a, Index a_stride, const double* b, Index b_stride,
-                          double* out, Index out_stride) = nullptr;
-  void (*finish_angles)(Index tokens, Index n, const double* a, Index a_stride, const double* b,
-                        Index b_stride, Index b_row, double cos_factor, double sin_factor, U* cos,
-                        U* sin, Index row) = nullptr;
-  void (*blend_into)(Index n, const U* mask, const U* x, U* y) = nullptr;
-};
-template <class Level, class U>
-inline constexpr AngleLeaves<U> angle_leaves{
-    &Level::multiply_angles, &Level::template finish_angles<U>, &Level::template blend_into<U>};
 
 /// Cosines and sines of up to 128 pairs, in U.
 template <class U>

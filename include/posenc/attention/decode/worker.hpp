@@ -82,8 +82,6 @@ class DecodeWorker {
 
   [[nodiscard]] Index rows() const { return group_ * queries_.count(); }
   static Index padded(Index keys) { return round_up(keys, DecodePlan::pad); }
-  /// Do values turn on their way out of the cache?
-  [[nodiscard]] bool turns_values() const { return turns_ && answers_.facts().rotates_values; }
 
   void attend_part(Index part, Index first, Index last, bool skip_zeros) {
     skip_zeros_ = skip_zeros;
@@ -207,15 +205,13 @@ class DecodeWorker {
   [[nodiscard]] const std::byte* stored_values(const Block& block, Index head) const {
     return block.run.values + sequence_->keys.values.bytes_before(head);
   }
+  /// Keys as numbers without gaps, where they are or in a buffer.
   [[nodiscard]] const U* plain_keys(const Block& block, Index head) const {
-    return loaded(sequence_->keys.keys, stored_keys(block, head), block.keys() * shape_.head_dim,
-                  buffers_.relative.plain);
-  }
-  /// Rows without gaps as numbers, where they are or in a buffer.
-  static const U* loaded(const Rows<U>& rows, const std::byte* from, Index n, U* buffer) {
-    if (rows.storage->is_plain) return reinterpret_cast<const U*>(from);
-    rows.storage->load(n, from, buffer);
-    return buffer;
+    const Storage<U>& storage = *sequence_->keys.keys.storage;
+    const std::byte* const from = stored_keys(block, head);
+    if (storage.is_plain) return reinterpret_cast<const U*>(from);
+    storage.load(block.keys() * shape_.head_dim, from, buffers_.relative.plain);
+    return buffers_.relative.plain;
   }
 
   void score(const Block& block, Index head, int region, U* scores) {
@@ -262,7 +258,7 @@ class DecodeWorker {
                    : leaves.add_values)(rows(), block.keys(), shape_.value_dim, buffers_.scores,
                                         block_keys, values, sums, shape_.value_row(), next);
     };
-    if (!turns_values()) return add(*leaves_.stored, v);
+    if (!turns_ || !answers_.facts().rotates_values) return add(*leaves_.stored, v);
     turn(sequence_->keys.values, v, block.keys(), shape_.value_dim,
          angles_.rows(angles_.fill_values()), buffers_.values);
     add(*leaves_.plain, buffers_.values);
