@@ -51,7 +51,7 @@ case "${1:-}" in
   lab)
     shift
     # shellcheck disable=SC2086
-    sh cmake/packages.sh $tools libopenblas-dev gnuplot-nox python3 python3-pip
+    sh cmake/packages.sh $tools gnuplot-nox python3 python3-pip
     # One rule for the text: Shakespeare, unless the command names another or asks for help. (Where that cannot be had,
     # the program says that it reads generated text; the preset smoke always does, if no text is named.)
     case " $* " in

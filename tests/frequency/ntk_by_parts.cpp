@@ -4,6 +4,8 @@
 #include <posenc/frequency/abf.hpp>
 #include <posenc/frequency/ntk_by_parts.hpp>
 
+#include <vector>
+
 using namespace posenc;
 using namespace oracle;
 
@@ -126,12 +128,12 @@ TEST_CASE("NTKByParts uses the base in force") {
 }
 
 TEST_CASE("linear_ramp is a clamped line, or a step") {
-  Frequencies x(5);
-  x << -1, 2, 3, 5, 6;
+  const auto list = [](std::vector<double> values) { return Frequencies(values); };
+  const Frequencies x = list({-1, 2, 3, 5, 6});
   const Frequencies line = linear_ramp(x, 2, 4);
-  CHECK((line == (Frequencies(5) << 0, 0, 0.5, 1, 1).finished()).all());
+  CHECK((line == list({0, 0, 0.5, 1, 1})).all());
   const Frequencies step = linear_ramp(x, 3, 3);
-  CHECK((step == (Frequencies(5) << 0, 0, 1, 1, 1).finished()).all());
+  CHECK((step == list({0, 0, 1, 1, 1})).all());
 }
 
 TEST_CASE("NTKByParts reports wrong parameters") {

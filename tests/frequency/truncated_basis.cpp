@@ -4,6 +4,8 @@
 #include <posenc/frequency/proportional.hpp>
 #include <posenc/frequency/truncated_basis.hpp>
 
+#include <vector>
+
 using namespace posenc;
 using namespace oracle;
 
@@ -25,7 +27,7 @@ TEST_CASE("TruncatedBasis without an end changes nothing") {
 TEST_CASE("TruncatedBasis code and paper differ at the lower bound alone") {
   RotaryState before = state(6);
   const double high = 2 * static_cast<double>(pi) / 1024;
-  before.inv_freq << high, high / 8, high / 9;
+  before.inv_freq = std::vector{high, high / 8, high / 9};
   const RotaryState code = after(TruncatedBasis{.wavelength = 1024}, before);
   const RotaryState paper =
       after(TruncatedBasis{.wavelength = 1024, .form = TruncatedBasisForm::paper}, before);

@@ -16,6 +16,7 @@
 
 POSENC_NAMESPACE_BEGIN
 
+// NOLINTBEGIN(readability-identifier-naming): Eigen's names
 /// A value per rotary pair.
 class Frequencies {
  public:
@@ -193,5 +194,6 @@ class Frequencies {
 
   std::vector<double> values_;
 };
+// NOLINTEND(readability-identifier-naming)
 
 POSENC_NAMESPACE_END

@@ -3,8 +3,7 @@
 
 struct LabLeaves {
   /// C = A B, or C += A B with `add`. A is rows x inner, B is inner x columns, and their elements lie anywhere; rows of
-  /// C are `c_row` apart. B is copied into panels that registers are wide enough for and the first-level cache holds;
-  /// while one is multiplied, the next is on its way to the second-level cache.
+  /// C are `c_row` apart. B is copied into panels that registers are wide enough for and the first-level cache holds.
   static void product(Index rows, Index inner, Index columns, const lab::MatrixElements& a,
                       const lab::MatrixElements& b, bool add, float* c, Index c_row) {
     alignas(64) float packed[most_inner * panel];
@@ -13,11 +12,6 @@ struct LabLeaves {
       for (Index j = 0; j < columns; j += panel) {
         const Index width = std::min(panel, columns - j);
         pack(depth, width, b.from(from, j), packed);
-        if (j + panel < columns)
-          prefetch(depth, std::min(panel, columns - j - panel), b.from(from, j + panel));
-        else if (from + depth < inner)
-          prefetch(std::min(most_inner, inner - from - depth), std::min(panel, columns),
-                   b.from(from + depth, 0));
         multiply_panel(rows, depth, width, a.from(0, from), packed, add, c + j, c_row);
       }
     }
@@ -143,15 +137,6 @@ struct LabLeaves {
         packed[i * panel + j] = b.data[i * b.row + j * b.column];
       std::fill_n(packed + i * panel + width, panel - width, 0.0F);
     }
-  }
-
-  /// Asks for each cache line of the same part of B, whose elements are next to each other one way or the other.
-  static void prefetch(Index depth, Index width, const lab::MatrixElements& b) {
-    constexpr Index line = 16;
-    const Index down = b.row == 1 ? line : 1, across = b.row == 1 ? 1 : line;
-    for (Index i = 0; i < depth; i += down)
-      for (Index j = 0; j < width; j += across)
-        __builtin_prefetch(b.data + i * b.row + j * b.column, 0, 2);
   }
 
   static void multiply_panel(Index rows, Index depth, Index width, const lab::MatrixElements& a,
