@@ -128,6 +128,7 @@ class Frequencies {
    public:
     [[nodiscard]] bool all() const { return count_ == size_; }
     [[nodiscard]] bool any() const { return count_ > 0; }
+    [[nodiscard]] Index count() const { return count_; }
 
     template <class Holds>
     Flags(const Frequencies& a, const Operand& b, const Holds& holds) : size_(a.size()) {
@@ -175,7 +176,11 @@ class Frequencies {
     void operator/=(double x) {
       for (double& value : values_) value /= x;
     }
-    void setZero() { std::ranges::fill(values_, 0.0); }
+    Part& operator=(double x) {
+      std::ranges::fill(values_, x);
+      return *this;
+    }
+    void setZero() { *this = 0.0; }
 
    private:
     std::span<double> values_;
