@@ -22,8 +22,8 @@ struct RowSums;
 template <class U>
 class DecodeRelative {
  public:
-  /// Another block of queries; `rows` are those of all heads, scaled but not rotated, where in_scores, and
-  /// `scale` is that of the scores.
+  /// Another block of queries; `rows` are those of all heads, scaled but not rotated, where meets_queries,
+  /// and `scale` is that of the scores.
   virtual void begin_queries(Index queries, double scale, const U* rows) = 0;
   /// Another block of keys, with the positions of both in the buffers.
   virtual void begin_block(Index keys) = 0;
