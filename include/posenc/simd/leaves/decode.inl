@@ -53,12 +53,10 @@ struct DecodeLeaves {
   static void dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q, Index q_row,
                    const T* k, Index k_row, arithmetic_t<T>* scores, Index scores_row,
                    simd::ReadNext next) {
-    in_chunks_of_keys<false, T>(rows, keys,
-                                [&]<class D>(std::type_identity<D>, Index r, Index first) {
-                                  D dots(k, k_row, first, keys, r == 0 ? next : simd::ReadNext{});
-                                  dots.channels(0, width, q + r * q_row, q_row);
-                                  dots.store_sums(scores + r * scores_row + first, scores_row);
-                                });
+    in_chunks_of_keys<false>(rows, keys, k, k_row, scores, scores_row, next,
+                             [=](auto& dots, Index r, Index) __attribute__((always_inline)) {
+                               dots.channels(0, width, q + r * q_row, q_row);
+                             });
   }
 
   /// The same with keys that are turned on their way: `turn` has their cosines and sines, and the
@@ -67,15 +65,16 @@ struct DecodeLeaves {
   static void rotated_dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q,
                            Index q_row, const T* k, const simd::KeyAngles<arithmetic_t<T>>& turn,
                            arithmetic_t<T>* scores, Index scores_row, simd::ReadNext next) {
-    in_chunks_of_keys<true, T>(rows, keys,
-                               [&]<class D>(std::type_identity<D>, Index r, Index first) {
-                                 const U_<T>* const from = q + r * q_row;
-                                 D dots(k, width, first, keys, r == 0 ? next : simd::ReadNext{});
-                                 dots.channels(0, turn.offset, from, q_row);
-                                 dots.template pairs<LayoutT>(turn, first, from, q_row);
-                                 dots.channels(turn.offset + 2 * turn.pairs, width, from, q_row);
-                                 dots.store_sums(scores + r * scores_row + first, scores_row);
-                               });
+    const Index end = turn.offset + 2 * turn.pairs;
+    in_chunks_of_keys<true>(rows, keys, k, width, scores, scores_row, next,
+                            [=](auto& dots, Index r, Index key) __attribute__((always_inline)) {
+                              const U_<T>* const from = q + r * q_row;
+                              dots.template pairs<LayoutT>(turn, key, from, q_row);
+                              if (end - turn.offset == width) return;
+                              for (const bool after : {false, true})
+                                dots.channels(after ? end : 0, after ? width : turn.offset, from,
+                                              q_row);
+                            });
   }
 
   /// out[r] += sum over keys of weights[r][k] values[k]. With SkipZeros a weight of zero has no
@@ -205,86 +204,97 @@ struct DecodeLeaves {
     if constexpr (Most > 1) in_rows<Most / 2>(rows, f, r);
   }
 
+  /// scores[r][key] for all rows and keys, where add(dots, r, key) adds the products of a few rows and keys.
   template <bool Turns, class T, class F>
-  static void in_chunks_of_keys(Index rows, Index keys, const F& f) {
+  static void in_chunks_of_keys(Index rows, Index keys, const T* k, Index k_row, U_<T>* scores,
+                                Index scores_row, simd::ReadNext next, const F& add) {
     for (Index from = 0; from < keys; from += chunk<T>)
-      in_rows<4>(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
-        using D = Dots<Rows, T, (Turns || Rows > 1)>;
-        for (Index k = from; k < std::min(from + chunk<T>, keys); k += D::columns)
-          f(std::type_identity<D>{}, r, k);
+      in_rows<4>(rows, [=]<int Rows>(std::integral_constant<int, Rows>, Index r) {
+        constexpr bool busy = Turns || Rows > 1;
+        constexpr int sums = lanes<U_<T>> < 8 ? 8 : lanes<U_<T>>, columns = sums / Rows;
+        constexpr int keys_that_fit = std::min(columns, Rows == 1 ? 4 : spare_registers / 4);
+        // Keys are read together, so that sums do not wait for one another. Where little is computed a row
+        // of queries waits for memory alone, and that is fastest in its order.
+        using D = Dots<Rows, busy ? keys_that_fit : 1, T, busy>;
+        for (Index first = from; first < std::min(from + chunk<T>, keys); first += columns) {
+          Prefetcher<busy> prefetcher(k, keys * k_row * Index{sizeof(T)},
+                                      r == 0 ? next : simd::ReadNext{});
+          prefetcher.go_to(first * k_row * Index{sizeof(T)});
+          Vec<U_<T>> sum[sums];  // [Rows][columns]
+          for (Index key = 0; key < columns; key += D::together) {
+            D dots(k, k_row, first + key, keys, prefetcher);
+            add(dots, r, first + key);
+            dots.sums(sum + key, columns);
+          }
+          U_<T> result[sums];
+#pragma GCC unroll 4
+          for (int i = 0; i < sums; i += int{lanes<U_<T>>}) {
+            sum_across<U_<T>>(sum + i);
+            store(result + i, sum[i]);
+          }
+          for (int row = 0; row < Rows; ++row)
+            std::memcpy(scores + (r + row) * scores_row + first, result + row * columns,
+                        columns * sizeof(U_<T>));
+        }
       });
   }
 
-  /// Dot products of some rows of queries with some keys, in registers from the first channel to the
-  /// last: the sums stay there only when all of it is one function.
-  template <int Rows, class T, bool Busy>
+  /// Dot products of some rows of queries with the keys that are read together, in registers from the
+  /// first channel to the last: the sums stay there only when all of it is one function.
+  template <int Rows, int Together, class T, bool Busy>
   struct Dots {
     using U = arithmetic_t<T>;
-    static constexpr int sums = lanes<U> < 8 ? 8 : lanes<U>, columns = sums / Rows;
-    /// Keys that are read together, so that sums do not wait for one another. One row of queries waits
-    /// for memory alone, and that is fastest in its order.
-    static constexpr int together = Rows == 1 ? 1 : 2, turned = 2;
+    static constexpr int together = Together;
 
-    /// Keys [first, first + columns); beyond the last key the last one is read again.
+    /// Keys from `first` on; beyond the last key the last one is read again.
     __attribute__((always_inline)) Dots(const T* k, Index k_row, Index first, Index keys,
-                                        simd::ReadNext next)
-        : prefetcher_(k, keys * k_row * Index{sizeof(T)}, next) {
-      prefetcher_.go_to(first * k_row * Index{sizeof(T)});
+                                        Prefetcher<Busy>& prefetcher)
+        : prefetcher_(prefetcher) {
+#pragma GCC unroll 4
+      for (int i = 0; i < together; ++i) row_[i] = k + std::min(first + i, keys - 1) * k_row;
 #pragma GCC unroll 16
-      for (int i = 0; i < columns; ++i) row_[i] = k + std::min(first + i, keys - 1) * k_row;
-#pragma GCC unroll 16
-      for (int i = 0; i < sums; ++i) sum_[i] = broadcast(U{0});
+      for (int i = 0; i < Rows * together; ++i) sum_[i] = broadcast(U{0});
     }
 
     /// Channels [begin, end) as they are, a line at a time.
     __attribute__((always_inline)) void channels(Index begin, Index end, const U* q, Index q_row) {
       constexpr Index whole_line = line_vectors<T> * lanes<U>;
+      Index c = begin;
+      for (; c + whole_line <= end; c += whole_line) {
+        prefetch(line);
 #pragma GCC unroll 8
-      for (int k = 0; k < columns; k += together) {
-        Index c = begin;
-        for (; c + whole_line <= end; c += whole_line) {
-          prefetch(line);
-#pragma GCC unroll 8
-          for (int v = 0; v < line_vectors<T>; ++v)
-            step(std::true_type{}, k, c + v * lanes<U>, lanes<U>, q, q_row);
-        }
-        if (c < end) prefetch((end - c) * Index{sizeof(T)});
-        for (; c + lanes<U> <= end; c += lanes<U>) step(std::true_type{}, k, c, lanes<U>, q, q_row);
-        if (c < end) step(std::false_type{}, k, c, end - c, q, q_row);
+        for (int v = 0; v < line_vectors<T>; ++v)
+          step(std::true_type{}, c + v * lanes<U>, lanes<U>, q, q_row);
       }
+      if (c < end) prefetch((end - c) * Index{sizeof(T)});
+      if constexpr (whole_line > lanes<U>)
+        for (; c + lanes<U> <= end; c += lanes<U>) step(std::true_type{}, c, lanes<U>, q, q_row);
+      if (c < end) step(std::false_type{}, c, end - c, q, q_row);
     }
 
     /// All pairs of the rotary block. Angles beyond those of the last key are read and not used.
     template <class LayoutT>
     __attribute__((always_inline)) void pairs(const simd::KeyAngles<U>& turn, Index first,
                                               const U* q, Index q_row) {
-#pragma GCC unroll 8
-      for (int k = 0; k < columns; k += turned) {
-        const U *cos[turned], *sin[turned];
+      const U *cos[together], *sin[together];
 #pragma GCC unroll 4
-        for (int i = 0; i < turned; ++i) {
-          cos[i] = turn.cos + (first + k + i) * turn.row;
-          sin[i] = turn.sin + (first + k + i) * turn.row;
-        }
-        Index i = 0;
-        for (; i + lanes<U> <= turn.pairs; i += lanes<U>)
-          pair_step<LayoutT>(std::true_type{}, turn, k, i, lanes<U>, cos, sin, q, q_row);
-        if (i < turn.pairs)
-          pair_step<LayoutT>(std::false_type{}, turn, k, i, turn.pairs - i, cos, sin, q, q_row);
+      for (int i = 0; i < together; ++i) {
+        cos[i] = turn.cos + (first + i) * turn.row;
+        sin[i] = turn.sin + (first + i) * turn.row;
       }
+      Index i = 0;
+      for (; i + lanes<U> <= turn.pairs; i += lanes<U>)
+        pair_step<LayoutT>(std::true_type{}, turn, i, lanes<U>, cos, sin, q, q_row);
+      if (i < turn.pairs)
+        pair_step<LayoutT>(std::false_type{}, turn, i, turn.pairs - i, cos, sin, q, q_row);
     }
 
-    /// scores[r][0, columns)
-    __attribute__((always_inline)) void store_sums(U* scores, Index scores_row) {
-      U result[sums];
-#pragma GCC unroll 4
-      for (int i = 0; i < sums; i += int{lanes<U>}) {
-        sum_across<U>(sum_ + i);
-        store(result + i, sum_[i]);
-      }
+    /// to[r][key]: a vector for each, whose lanes are yet to be added.
+    __attribute__((always_inline)) void sums(Vec<U>* to, int columns) {
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r)
-        std::memcpy(scores + r * scores_row, result + r * columns, columns * sizeof(U));
+#pragma GCC unroll 4
+        for (int i = 0; i < together; ++i) to[r * columns + i] = sum_[r * together + i];
     }
 
    private:
@@ -294,14 +304,14 @@ struct DecodeLeaves {
       for (int i = 0; i < together; ++i) prefetcher_.advance(bytes);
     }
 
-    /// A vector of some keys, from channel c on.
+    /// A vector of each key, from channel c on.
     template <bool Whole>
-    __attribute__((always_inline)) void step(std::bool_constant<Whole>, int k, Index c,
+    __attribute__((always_inline)) void step(std::bool_constant<Whole>, Index c,
                                              [[maybe_unused]] Index n, const U* q, Index q_row) {
       Vec<U> key[together];
 #pragma GCC unroll 4
       for (int i = 0; i < together; ++i) {
-        key[i] = Whole ? load(row_[k + i] + c) : load_first(row_[k + i] + c, n);
+        key[i] = Whole ? load(row_[i] + c) : load_first(row_[i] + c, n);
         pin(key[i]);
       }
 #pragma GCC unroll 4
@@ -311,7 +321,7 @@ struct DecodeLeaves {
         pin(query);
 #pragma GCC unroll 4
         for (int i = 0; i < together; ++i) {
-          Vec<U>& to = sum_[r * columns + k + i];
+          Vec<U>& to = sum_[r * together + i];
           to = fma(query, key[i], to);
         }
       }
@@ -341,20 +351,20 @@ struct DecodeLeaves {
 
     template <class LayoutT, bool Whole>
     __attribute__((always_inline)) void pair_step(std::bool_constant<Whole>,
-                                                  const simd::KeyAngles<U>& turn, int k, Index i,
-                                                  Index n, const U* const* cos, const U* const* sin,
+                                                  const simd::KeyAngles<U>& turn, Index i, Index n,
+                                                  const U* const* cos, const U* const* sin,
                                                   const U* q, Index q_row) {
-      Vec<U> turned_a[turned], turned_b[turned];
+      Vec<U> turned_a[together], turned_b[together];
 #pragma GCC unroll 4
-      for (int key = 0; key < turned; ++key) {
+      for (int key = 0; key < together; ++key) {
         constexpr Index bytes = 2 * lanes<U> * Index{sizeof(T)};
         prefetcher_.advance(std::min(bytes, line));
         if constexpr (bytes > line) prefetcher_.advance(line);
         Vec<U> a, b;
-        load_pairs<LayoutT, Whole>(row_[k + key] + turn.offset, i, n, turn.pairs, a, b);
+        load_pairs<LayoutT, Whole>(row_[key] + turn.offset, i, n, turn.pairs, a, b);
         Vec<U> c = load_angles<LayoutT>(cos[key] + i), s = load_angles<LayoutT>(sin[key] + i);
-        // Pinned operands are loaded once, which pays where there is more to compute.
-        if constexpr (Rows > 1) pin(a), pin(b), pin(c), pin(s);
+        // Pinned operands are loaded once.
+        pin(a), pin(b), pin(c), pin(s);
         turned_a[key] = fms(a, c, b * s);
         turned_b[key] = fma(a, s, b * c);
       }
@@ -362,18 +372,18 @@ struct DecodeLeaves {
       for (int r = 0; r < Rows; ++r) {
         Vec<U> a, b;
         load_pairs<LayoutT, Whole>(q + r * q_row + turn.offset, i, n, turn.pairs, a, b);
-        if constexpr (Rows > 1) pin(a), pin(b);
+        pin(a), pin(b);
 #pragma GCC unroll 4
-        for (int key = 0; key < turned; ++key) {
-          Vec<U>& to = sum_[r * columns + k + key];
+        for (int key = 0; key < together; ++key) {
+          Vec<U>& to = sum_[r * together + key];
           to = fma(b, turned_b[key], fma(a, turned_a[key], to));
         }
       }
     }
 
-    const T* row_[columns];
-    Vec<U> sum_[sums];
-    Prefetcher<Busy> prefetcher_;
+    const T* row_[together];
+    Vec<U> sum_[Rows * together];
+    Prefetcher<Busy>& prefetcher_;
   };
 
   template <bool SkipZeros, int Rows, class T>

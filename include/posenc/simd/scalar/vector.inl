@@ -113,6 +113,8 @@ inline Doubles blend(Doubles a, Doubles b, Doubles mask) {
 
 /// The shape of a product: vectors side by side in a panel, and sums that registers hold.
 inline constexpr int panel_vectors = 2, block_sums = 8;
+/// Vectors besides sums that leaves may keep in registers.
+inline constexpr int spare_registers = 8;
 
 /// All bits set where a > b, and where a is not 0 (NaN is not).
 template <class V>
