@@ -489,7 +489,7 @@ TEMPLATE_TEST_CASE("attention leaves: rows to panels and back", "", float, doubl
              width <= tile.panel; width += tile.panel_step) {
           const std::vector<T> factor = noise<T>(rows, 11), x = noise<T>(rows * columns, 12);
           std::vector<T> panel(size(width * columns + 3), T{-77});
-          tile.to_panel(rows, columns, width, x.data(), columns, factor.data(), panel.data());
+          simd::to_panel(rows, columns, width, x.data(), columns, factor.data(), panel.data());
           for (Index c = 0; c < columns; ++c)
             for (Index r = 0; r < width; ++r) {
               const T expected = r < rows ? factor[size(r)] * x[size(r * columns + c)] : T{0};
@@ -510,8 +510,8 @@ TEMPLATE_TEST_CASE("attention leaves: rows to panels and back", "", float, doubl
             for (Index r = 0; r < rows; ++r)
               for (Index c = 0; c < columns; ++c)
                 expected[size(r * row + c * column)] = factor[size(r)] * panel[size(c * width + r)];
-            tile.from_panel(rows, columns, width, panel.data(), factor.data(), y.data(), row,
-                            column);
+            simd::from_panel(rows, columns, width, panel.data(), factor.data(), y.data(), row,
+                             column);
             tally.require(same_bits(y, expected), "from a panel, ", rows, " x ", columns, " in ",
                           width, ", strides ", row, ", ", column);
           }

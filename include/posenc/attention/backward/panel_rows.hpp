@@ -6,6 +6,7 @@
 
 #include <posenc/attention/backward/call.hpp>
 #include <posenc/attention/prefill/pack.hpp>
+#include <posenc/simd/panels.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -40,7 +41,7 @@ class PanelRows {
           packing_.scale() * call_.answers().temperature(buffers_.tiles.query[p.first + i]));
     }
     if (call_.answers().relative().keys + call_.answers().relative().queries == 0) return;
-    tile_.from_panel(p.queries, forward_.q.width, p.width, packing_.plain_queries(p, g),
+    simd::from_panel(p.queries, forward_.q.width, p.width, packing_.plain_queries(p, g),
                      buffers_.ones, buffers_.relative.q, plan_.width.stride, 1);
     std::fill_n(buffers_.relative.d_q, p.queries * plan_.width.stride, T{0});
   }
@@ -64,7 +65,7 @@ class PanelRows {
     T* const rows = buffers_.q_rows + region * tiles_.panel * plan_.width.stride;
     if ((regions_ >> region & 1U) == 0) {
       regions_ |= RegionSet{1} << region;
-      tile_.from_panel(p.queries, forward_.q.width, p.width, packing_.queries(p, region, g),
+      simd::from_panel(p.queries, forward_.q.width, p.width, packing_.queries(p, region, g),
                        buffers_.ones, rows, plan_.width.stride, 1);
       finite_queries_ = tile_.copy_finite(p.queries * plan_.width.stride, rows, rows);
       std::fill_n(d_q(region), forward_.q.width * p.width, T{0});
@@ -90,7 +91,7 @@ class PanelRows {
     for (Index i = 0; i < p.queries; ++i)
       finite_d_out_ = call_.d_out.load(query + i, head, rows.row(i, 0)) && finite_d_out_;
     const auto to_panel = [&](T* panel) {
-      tile_.to_panel(p.queries, width, p.width, buffers_.d_out, stride, buffers_.ones, panel);
+      simd::to_panel(p.queries, width, p.width, buffers_.d_out, stride, buffers_.ones, panel);
     };
     if (call_.answers().relative().values > 0) {
       std::copy_n(buffers_.d_out, p.queries * stride, buffers_.relative.d_out);

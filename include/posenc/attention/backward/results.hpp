@@ -8,6 +8,7 @@
 #include <posenc/attention/backward/call.hpp>
 #include <posenc/attention/backward/frequencies.hpp>
 #include <posenc/attention/prefill/pack.hpp>
+#include <posenc/simd/panels.hpp>
 
 #include <bit>
 
@@ -32,9 +33,8 @@ class BackwardResults {
     for (; regions != 0; regions &= regions - 1) {
       const int region = std::countr_zero(regions);
       T* const panel = buffers_.q_rows + region * tiles_.panel * plan_.width.stride;
-      forward_.leaves.tile->from_panel(p.queries, width, p.width,
-                                       buffers_.d_q + region * tiles_.panel * width, buffers_.ones,
-                                       panel, plan_.width.stride, 1);
+      simd::from_panel(p.queries, width, p.width, buffers_.d_q + region * tiles_.panel * width,
+                       buffers_.ones, panel, plan_.width.stride, 1);
       const TensorView<T> rows(panel, p.queries, 1, width, plan_.width.stride, 0);
       if (rotary_.layout) {
         const double attention = rotary_.state.attention_factor;

@@ -50,10 +50,6 @@ struct TileLeaves {
   bool (*softmax)(Index keys, Index width, T* scores, T* shift, T* sum, T* factor) = nullptr;
   void (*scale_rows)(Index rows, Index width, T* x, const T* factor) = nullptr;
   bool (*copy_finite)(Index n, const T* x, T* y) = nullptr;
-  void (*to_panel)(Index rows, Index columns, Index width, const T* x, Index row, const T* factor,
-                   T* y) = nullptr;
-  void (*from_panel)(Index rows, Index columns, Index width, const T* x, const T* factor, T* y,
-                     Index row, Index column) = nullptr;
 };
 
 template <class T>
@@ -69,8 +65,6 @@ const simd::ByLevel<TileLeaves<T>>& tile_leaves() {
         &Level::template softmax<T>,
         &Level::template scale_rows<T>,
         &Level::template copy_finite<T>,
-        &Level::template to_panel<T>,
-        &Level::template from_panel<T>,
     };
   });
   return table;

@@ -7,6 +7,7 @@
 
 #include <posenc/attention/prefill/buffers.hpp>
 #include <posenc/attention/score/tile.hpp>
+#include <posenc/simd/panels.hpp>
 
 #include <cstdint>
 
@@ -145,7 +146,7 @@ class Packing {
             static_cast<T>(scale_ * answers_.temperature(buffers_.query[first + i]));
       for (Index g = 0; g < plan_.group; ++g) {
         const TensorView<const T> rows = rows_of_head(p, kv_head_ * plan_.group + g);
-        tile_.to_panel(p.queries, q_.width, p.width, rows.data, rows.token_stride, buffers_.factor,
+        simd::to_panel(p.queries, q_.width, p.width, rows.data, rows.token_stride, buffers_.factor,
                        panels + (g * plan_.block + first) * q_.width);
       }
     }

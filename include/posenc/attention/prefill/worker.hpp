@@ -19,6 +19,7 @@
 
 #include <posenc/attention/prefill/tile_scores.hpp>
 #include <posenc/executor/tasks.hpp>
+#include <posenc/simd/panels.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -191,11 +192,11 @@ class PrefillWorker {
     if (in_values_ && !rotates) in_values_->add_to_outputs(p, head, sums_by_bucket, outputs);
     if (!rotates && call_.out.storage->is_plain) {
       T* const y = reinterpret_cast<T*>(call_.out.row(first, head));
-      return tile_.from_panel(p.queries, value_dim_, p.width, outputs, buffers_.factor, y,
+      return simd::from_panel(p.queries, value_dim_, p.width, outputs, buffers_.factor, y,
                               call_.out.token_stride, call_.out.channel_stride);
     }
     const TensorView<T> y(buffers_.rows, p.queries, 1, value_dim_, value_dim_, 0);
-    tile_.from_panel(p.queries, value_dim_, p.width, outputs, buffers_.factor, y.data, value_dim_,
+    simd::from_panel(p.queries, value_dim_, p.width, outputs, buffers_.factor, y.data, value_dim_,
                      1);
     if (rotates) {
       const Rotary& rotary = *call_.asked.rotary;

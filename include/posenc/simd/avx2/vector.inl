@@ -109,16 +109,39 @@ inline void store(X* p, __m256 v) {
 
 /// The first n elements of a vector; zeros follow.
 template <class X>
-inline Vec<arithmetic_t<X>> load_first(const X* p, Index n) {
-  X elements[lanes<arithmetic_t<X>>] = {};
+  requires(sizeof(X) < 4)
+inline __m256 load_first(const X* p, Index n) {
+  X elements[lanes<float>] = {};
   for (Index i = 0; i < n; ++i) elements[i] = p[i];
   return load(elements);
 }
 template <class X>
-inline void store_first(X* p, Vec<arithmetic_t<X>> v, Index n) {
-  X elements[lanes<arithmetic_t<X>>];
+  requires(sizeof(X) < 4)
+inline void store_first(X* p, __m256 v, Index n) {
+  X elements[lanes<float>];
   store(elements, v);
   for (Index i = 0; i < n; ++i) p[i] = elements[i];
+}
+/// All bits set in the first n lanes.
+template <class U>
+inline __m256i first_lanes(Index n) {
+  if constexpr (sizeof(U) == 4)
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
+                              _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  else
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+inline __m256 load_first(const float* p, Index n) {
+  return _mm256_maskload_ps(p, first_lanes<float>(n));
+}
+inline __m256d load_first(const double* p, Index n) {
+  return _mm256_maskload_pd(p, first_lanes<double>(n));
+}
+inline void store_first(float* p, __m256 v, Index n) {
+  _mm256_maskstore_ps(p, first_lanes<float>(n), v);
+}
+inline void store_first(double* p, __m256d v, Index n) {
+  _mm256_maskstore_pd(p, first_lanes<double>(n), v);
 }
 
 // --- Two vectors of consecutive elements, in the order that is cheapest ---------------------------

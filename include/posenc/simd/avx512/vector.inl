@@ -187,7 +187,7 @@ inline __m512 pair_order(__m512 v) { return _mm512_castpd_ps(pair_order(_mm512_c
 // --- Attention ------------------------------------------------------------------------------------
 
 /// The shape of a product: vectors side by side in a panel, and sums that registers hold.
-inline constexpr int panel_vectors = 4, block_sums = 24;
+inline constexpr int panel_vectors = 4, block_sums = 16;
 
 /// The greater one; NaN in b is passed over.
 inline __m512 maximum(__m512 a, __m512 b) { return _mm512_max_ps(b, a); }

@@ -30,39 +30,6 @@ inline Vec<double> exp2(Vec<double> x) {
   return load(lane);
 }
 
-/// y = transpose of x, both 4 x 4 with the given strides. Lane i of each row of x, and of y, is
-/// multiplied by factor[i], if there is one.
-template <class T>
-inline void transpose_square(const T* x, Index x_stride, const T* x_factor, T* y, Index y_stride,
-                             const T* y_factor) {
-  typedef T Four __attribute__((vector_size(4 * sizeof(T))));
-  Four a, b, c, d, f;
-  std::memcpy(&a, x, sizeof(Four));
-  std::memcpy(&b, x + x_stride, sizeof(Four));
-  std::memcpy(&c, x + 2 * x_stride, sizeof(Four));
-  std::memcpy(&d, x + 3 * x_stride, sizeof(Four));
-  if (x_factor) {
-    std::memcpy(&f, x_factor, sizeof(Four));
-    a *= f, b *= f, c *= f, d *= f;
-  }
-  const Four p = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-  const Four q = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-  const Four r = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  const Four s = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  a = __builtin_shufflevector(p, q, 0, 1, 4, 5);
-  b = __builtin_shufflevector(p, q, 2, 3, 6, 7);
-  c = __builtin_shufflevector(r, s, 0, 1, 4, 5);
-  d = __builtin_shufflevector(r, s, 2, 3, 6, 7);
-  if (y_factor) {
-    std::memcpy(&f, y_factor, sizeof(Four));
-    a *= f, b *= f, c *= f, d *= f;
-  }
-  std::memcpy(y, &a, sizeof(Four));
-  std::memcpy(y + y_stride, &b, sizeof(Four));
-  std::memcpy(y + 2 * y_stride, &c, sizeof(Four));
-  std::memcpy(y + 3 * y_stride, &d, sizeof(Four));
-}
-
 struct AttentionLeaves {
   /// Queries side by side in the widest panel, and keys in a tile.
   template <class T>
@@ -82,7 +49,7 @@ struct AttentionLeaves {
       for (Index j = 0; j < width; j += lanes<T>)
         product_of_panel<true, 1>(Accumulate, rows, inner, a, a_row, a_inner, b + j, c + j, stride);
     } else {
-      product_of_width(Accumulate, rows, inner, width, a, a_row, a_inner, b, c, stride);
+      product_of_widths(Accumulate, rows, inner, width, a, a_row, a_inner, b, c, stride);
     }
   }
 
@@ -92,20 +59,34 @@ struct AttentionLeaves {
   /// not one. A score of minus infinity is a weight of zero, whatever the shift.
   template <class T>
   static bool softmax(Index keys, Index width, T* scores, T* shift, T* sum, T* factor) {
-    switch (width / lanes<T>) {
-      case 1:
-        return softmax_of_panel<1>(keys, scores, shift, sum, factor);
-      case 2:
-        return softmax_of_panel<2>(keys, scores, shift, sum, factor);
-      case 3:
-        if constexpr (panel_vectors >= 3)
-          return softmax_of_panel<3>(keys, scores, shift, sum, factor);
-        return false;
-      default:
-        if constexpr (panel_vectors >= 4)
-          return softmax_of_panel<4>(keys, scores, shift, sum, factor);
-        return false;
+    const Vec<T> base = broadcast(static_cast<T>(log2_e)), one = broadcast(T{1});
+    const Vec<T> lowest = broadcast(std::numeric_limits<T>::lowest());
+    bool rises = false;
+    for (Index j = 0; j < width; j += lanes<T>) {
+      const Vec<T> greatest = greatest_of(keys, width, scores + j), old = load(shift + j);
+      Vec<T> before = load(sum + j), subtract = old, change = one;
+      // Each query by itself: what the others of the panel see must not change its rounding.
+      const Vec<T> far = greater(greatest, old + broadcast(static_cast<T>(slack)));
+      if (any(far)) {
+        rises = true;
+        subtract = blend(old, greatest, far);
+        change = blend(one, exp2((old - subtract) * base), far);
+        before = before * change;
+        store(shift + j, subtract);
+      }
+      store(factor + j, change);
+      // Where nothing was seen the shift is minus infinity, and must not be subtracted from itself.
+      subtract = maximum(lowest, subtract);
+      Vec<T> total = broadcast(T{0});
+      for (Index k = 0; k < keys; ++k) {
+        T* const at = scores + k * width + j;
+        const Vec<T> weight = exp2((load(at) - subtract) * base);
+        store(at, weight);
+        total = total + weight;
+      }
+      store(sum + j, before + total);
     }
+    return rises;
   }
 
   /// Turns a tile of scores [keys][width] into weights exp(score - lse), and `gradient`, that of the
@@ -254,35 +235,6 @@ struct AttentionLeaves {
     });
   }
 
-  /// Rows of queries, `row` apart, as a panel: y[c][r] = factor[r] x[r][c], zeros where there are no
-  /// more rows.
-  template <class T>
-  static void to_panel(Index rows, Index columns, Index width, const T* x, Index row,
-                       const T* factor, T* y) {
-    const Index whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
-    for (Index r = 0; r < whole_rows; r += 4)
-      for (Index c = 0; c < whole_columns; c += 4)
-        transpose_square<T>(x + r * row + c, row, nullptr, y + c * width + r, width, factor + r);
-    for (Index c = 0; c < columns; ++c) {
-      for (Index r = c < whole_columns ? whole_rows : 0; r < rows; ++r)
-        y[c * width + r] = factor[r] * x[r * row + c];
-      for (Index r = rows; r < width; ++r) y[c * width + r] = 0;
-    }
-  }
-
-  /// A panel as rows that are `row` apart: y[r][c] = factor[r] x[c][r].
-  template <class T>
-  static void from_panel(Index rows, Index columns, Index width, const T* x, const T* factor, T* y,
-                         Index row, Index column) {
-    const Index whole_rows = column == 1 ? rows / 4 * 4 : 0, whole_columns = columns / 4 * 4;
-    for (Index r = 0; r < whole_rows; r += 4)
-      for (Index c = 0; c < whole_columns; c += 4)
-        transpose_square<T>(x + c * width + r, width, factor + r, y + r * row + c, row, nullptr);
-    for (Index r = 0; r < rows; ++r)
-      for (Index c = r < whole_rows ? whole_columns : 0; c < columns; ++c)
-        y[r * row + c * column] = factor[r] * x[c * width + r];
-  }
-
  private:
   /// f(number of queries, key, first query) for all of a tile: a cache line at a time, and then a vector.
   template <class T, class F>
@@ -307,31 +259,25 @@ struct AttentionLeaves {
 
   /// Compiled once: whether a sum is added or stored is asked when it is complete.
   template <class T>
-  __attribute__((noinline)) static void product_of_width(bool accumulate, Index rows, Index inner,
-                                                         Index width, const T* a, Index a_row,
-                                                         Index a_inner, const T* b, T* c,
-                                                         Index stride) {
-    const auto of = [&]<int Vectors>(std::integral_constant<int, Vectors>) {
-      if constexpr (Vectors <= panel_vectors)
-        product_of_panel<false, Vectors>(accumulate, rows, inner, a, a_row, a_inner, b, c, stride);
+  __attribute__((noinline)) static void product_of_widths(bool accumulate, Index rows, Index inner,
+                                                          Index width, const T* a, Index a_row,
+                                                          Index a_inner, const T* b, T* c,
+                                                          Index stride) {
+    Index j = 0;
+    const auto panels_of = [&]<int Vectors>(std::integral_constant<int, Vectors>) {
+      for (; j + Vectors * lanes<T> <= width; j += Vectors * lanes<T>)
+        product_of_panel<false, Vectors>(accumulate, rows, inner, a, a_row, a_inner, b + j, c + j,
+                                         stride);
     };
-    switch (width / lanes<T>) {
-      case 1:
-        return of(std::integral_constant<int, 1>{});
-      case 2:
-        return of(std::integral_constant<int, 2>{});
-      case 3:
-        return of(std::integral_constant<int, 3>{});
-      default:
-        return of(std::integral_constant<int, 4>{});
-    }
+    panels_of(std::integral_constant<int, panel_vectors>{});
+    if constexpr (panel_vectors > 2) panels_of(std::integral_constant<int, 2>{});
+    panels_of(std::integral_constant<int, 1>{});
   }
 
   template <bool SkipZeros, int Vectors, class T>
   static void product_of_panel(bool accumulate, Index rows, Index inner, const T* a, Index a_row,
                                Index a_inner, const T* b, T* c, Index stride) {
-    constexpr int fit = block_sums / Vectors < 12 ? block_sums / Vectors : 12;
-    constexpr int most_rows = SkipZeros ? 4 : fit;
+    constexpr int fit = block_sums / Vectors, most_rows = SkipZeros ? 4 : fit < 8 ? fit : 8;
     Index r = 0;
     const auto blocks_of = [&]<int Rows>(std::integral_constant<int, Rows>) {
       for (; r + Rows <= rows; r += Rows)
@@ -339,7 +285,8 @@ struct AttentionLeaves {
                                         c + r * stride, stride);
     };
     blocks_of(std::integral_constant<int, most_rows>{});
-    if constexpr (most_rows > 4) blocks_of(std::integral_constant<int, 4>{});
+    // Tiles and channels are multiples of eight, but not of six.
+    if constexpr (most_rows > 4 && most_rows < 8) blocks_of(std::integral_constant<int, 4>{});
     blocks_of(std::integral_constant<int, 1>{});
   }
 
@@ -380,52 +327,19 @@ struct AttentionLeaves {
       }
   }
 
-  template <int Vectors, class T>
-  static bool softmax_of_panel(Index keys, T* scores, T* shift, T* sum, T* factor) {
-    constexpr Index width = Vectors * lanes<T>;
-    const Vec<T> base = broadcast(static_cast<T>(log2_e));
-    const Vec<T> lowest = broadcast(std::numeric_limits<T>::lowest());
-    Vec<T> greatest[Vectors], subtract[Vectors], before[Vectors], total[Vectors];
+  /// Of some keys, the greatest score of each query of a vector. NaN is passed over.
+  template <class T>
+  static Vec<T> greatest_of(Index keys, Index width, const T* scores) {
+    constexpr int chains = 4;  // so that one comparison does not wait for another
+    Vec<T> greatest[chains];
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) greatest[v] = broadcast(-std::numeric_limits<T>::infinity());
-    for (Index k = 0; k < keys; ++k)
+    for (int i = 0; i < chains; ++i) greatest[i] = broadcast(-std::numeric_limits<T>::infinity());
+    Index k = 0;
+    for (; k + chains <= keys; k += chains)
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v)
-        greatest[v] = maximum(greatest[v], load(scores + k * width + v * lanes<T>));
-
-    bool rises = false;
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) {
-      subtract[v] = load(shift + v * lanes<T>);
-      rises |= any(greater(greatest[v], subtract[v] + broadcast(static_cast<T>(slack))));
-    }
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) {
-      before[v] = load(sum + v * lanes<T>);
-      total[v] = broadcast(T{0});
-      if (rises) {
-        // Each query by itself: what the others of the panel see must not change its rounding.
-        const Vec<T> old = subtract[v];
-        const Vec<T> far = greater(greatest[v], old + broadcast(static_cast<T>(slack)));
-        subtract[v] = blend(old, greatest[v], far);
-        const Vec<T> change = blend(broadcast(T{1}), exp2((old - subtract[v]) * base), far);
-        store(factor + v * lanes<T>, change);
-        before[v] = before[v] * change;
-        store(shift + v * lanes<T>, subtract[v]);
-      }
-      // Where nothing was seen the shift is minus infinity, and must not be subtracted from itself.
-      subtract[v] = maximum(lowest, subtract[v]);
-    }
-    for (Index k = 0; k < keys; ++k)
-#pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) {
-        T* const at = scores + k * width + v * lanes<T>;
-        const Vec<T> weight = exp2((load(at) - subtract[v]) * base);
-        store(at, weight);
-        total[v] = total[v] + weight;
-      }
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) store(sum + v * lanes<T>, before[v] + total[v]);
-    return rises;
+      for (int i = 0; i < chains; ++i)
+        greatest[i] = maximum(greatest[i], load(scores + (k + i) * width));
+    for (; k < keys; ++k) greatest[0] = maximum(greatest[0], load(scores + k * width));
+    return maximum(maximum(greatest[0], greatest[1]), maximum(greatest[2], greatest[3]));
   }
 };

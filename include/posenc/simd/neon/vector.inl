@@ -190,7 +190,7 @@ inline float64x2_t pair_order(float64x2_t v) { return v; }
 // --- Attention ------------------------------------------------------------------------------------
 
 /// The shape of a product: vectors side by side in a panel, and sums that registers hold.
-inline constexpr int panel_vectors = 4, block_sums = 24;
+inline constexpr int panel_vectors = 4, block_sums = 16;
 
 /// The greater one; NaN is passed over.
 inline float32x4_t maximum(float32x4_t a, float32x4_t b) { return vmaxnmq_f32(a, b); }
