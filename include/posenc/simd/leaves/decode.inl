@@ -86,7 +86,7 @@ struct DecodeLeaves {
     for (Index first = 0; first < keys; first += chunk<T>)
       // Skipping zeros is rare, and not worth several rows at a time.
       in_rows<SkipZeros ? 1 : 4>(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
-        Prefetcher<(Rows > 1)> prefetcher(values, keys * width * Index{sizeof(T)},
+        Prefetcher<(Rows > 1)> prefetcher(values, keys * width * Index{sizeof(T)}, 0,
                                           r == 0 ? next : simd::ReadNext{});
         prefetcher.go_to(first * width * Index{sizeof(T)});
         values_of_rows<SkipZeros, Rows>(std::min(chunk<T>, keys - first), width,
@@ -168,10 +168,12 @@ struct DecodeLeaves {
   template <bool Busy>
   class Prefetcher {
    public:
-    Prefetcher(const void* rows, Index bytes, simd::ReadNext next)
+    /// `together` bytes are read at the same time, so they have to be near by then. Nothing beyond the
+    /// next rows is prefetched.
+    Prefetcher(const void* rows, Index bytes, Index together, simd::ReadNext next)
         : rows_(address(rows)), bytes_(static_cast<std::uintptr_t>(bytes)),
           next_(address(next.rows)), distance_(next_ == 0 ? 0 : std::min(far, bytes_)),
-          near_(std::min(near, distance_)) {}  // not beyond the next rows
+          near_(std::min(std::max(near, static_cast<std::uintptr_t>(together)), distance_)) {}
 
     /// Where reading goes on. Where nothing is worth a prefetch, that itself is prefetched.
     void go_to(Index offset) {
@@ -217,7 +219,8 @@ struct DecodeLeaves {
         // of queries waits for memory alone, and that is fastest in its order.
         using D = Dots<Rows, busy ? keys_that_fit : 1, T, busy>;
         for (Index first = from; first < std::min(from + chunk<T>, keys); first += columns) {
-          Prefetcher<busy> prefetcher(k, keys * k_row * Index{sizeof(T)},
+          constexpr Index bytes = sizeof(T);
+          Prefetcher<busy> prefetcher(k, keys * k_row * bytes, D::together * k_row * bytes,
                                       r == 0 ? next : simd::ReadNext{});
           prefetcher.go_to(first * k_row * Index{sizeof(T)});
           Vec<U_<T>> sum[sums];  // [Rows][columns]
