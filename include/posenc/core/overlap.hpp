@@ -88,7 +88,7 @@ constexpr const char* swap_hint(bool would_fit) {
              : "";
 }
 
-/// Prints the shape of a view; cheap to make where nothing is printed.
+/// The shape of a view as a text; cheap to make where none is wanted.
 struct ShapeText {
   Index tokens, heads, width;
 
@@ -96,10 +96,8 @@ struct ShapeText {
   explicit ShapeText(const TensorView<T>& view)
       : tokens(view.tokens), heads(view.heads), width(view.width) {}
 
-  template <class Stream>
-  friend Stream& operator<<(Stream& out, const ShapeText& shape) {
-    out << "[" << shape.tokens << ", " << shape.heads << ", " << shape.width << "]";
-    return out;
+  POSENC_DETAIL_COLD operator std::string() const {
+    return sentence({"[", tokens, ", ", heads, ", ", width, "]"});
   }
 };
 

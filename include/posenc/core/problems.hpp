@@ -10,7 +10,8 @@
 #include <posenc/core/abi.hpp>
 
 #include <initializer_list>
-#include <ostream>
+#include <iosfwd>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -36,49 +37,59 @@ class Error : public std::invalid_argument {
 
 namespace detail {
 
-/// A part of a sentence: a text, a number, or anything else that a stream takes. One type for all of
-/// them, so that a sentence costs a compiler a list and not a function of its own.
+/// A part of a sentence: a text or a number, which live as long as the sentence is made.
 class SentencePart {
  public:
-  SentencePart(const char* text) : SentencePart(std::string_view(text)) {}
-  SentencePart(std::string_view text) : kind_(Kind::text), text_(text) {}
-  SentencePart(const std::string& text) : SentencePart(std::string_view(text)) {}
+  SentencePart(const char* text) : kind_(Kind::characters), value_{.characters = text} {}
+  SentencePart(const std::string_view& text) : kind_(Kind::text), value_{.text = &text} {}
+  SentencePart(char character) : kind_(Kind::character), value_{.character = character} {}
   template <class N>
     requires std::is_arithmetic_v<N>
   SentencePart(N number) {
     if constexpr (std::is_floating_point_v<N>)
       kind_ = Kind::real, value_.real = static_cast<double>(number);
-    else if constexpr (std::is_same_v<N, char>)
-      kind_ = Kind::text, character_ = number, text_ = std::string_view(&character_, 1);
     else if constexpr (std::is_signed_v<N>)
       kind_ = Kind::integer, value_.integer = number;
     else
       kind_ = Kind::natural, value_.natural = number;
   }
-  template <class X>
-    requires(!std::is_arithmetic_v<X> && !std::is_convertible_v<const X&, std::string_view>)
-  SentencePart(const X& other)
-      : kind_(Kind::other), value_{.other = &other},
-        write_(
-            [](std::ostream& out, const void* object) { out << *static_cast<const X*>(object); }) {}
-  SentencePart(const SentencePart&) = delete;
-  SentencePart& operator=(const SentencePart&) = delete;
 
-  void write(std::ostream& out) const;
+  void append_to(std::string& sentence) const;
 
  private:
-  enum class Kind { text, integer, natural, real, other };
+  enum class Kind { characters, text, character, integer, natural, real };
   Kind kind_;
-  char character_ = 0;
-  std::string_view text_;
-  union Value {
-    long long integer = 0;
+  union {
+    const char* characters;
+    const std::string_view* text;
+    char character;
+    long long integer;
     unsigned long long natural;
     double real;
-    const void* other;
-  } value_{};
-  void (*write_)(std::ostream&, const void*) = nullptr;
+  } value_;
 };
+
+[[nodiscard]] std::string sentence(std::initializer_list<SentencePart> parts);
+
+/// A part as a text or a number. What is neither is a std::string, or what a stream writes; then whoever has
+/// such a part includes <sstream>.
+template <class X>
+  requires(std::is_arithmetic_v<X> || std::is_convertible_v<const X&, std::string_view>)
+const X& written(const X& x) {
+  return x;
+}
+template <class X, class Stream = std::ostringstream>
+  requires(!std::is_arithmetic_v<X> && !std::is_convertible_v<const X&, std::string_view>)
+std::string written(const X& x) {
+  if constexpr (std::is_convertible_v<const X&, std::string>) {
+    return x;
+  } else {
+    Stream out;
+    out.precision(std::numeric_limits<double>::digits10);
+    out << x;
+    return std::move(out).str();
+  }
+}
 
 }  // namespace detail
 
@@ -87,13 +98,15 @@ class Problems {
  public:
   /// Adds the sentence made of `parts` unless `holds`.
   template <class... Parts>
-  void require(bool holds, const Parts&... parts) {
+  void require(bool holds, Parts... parts) {
     if (!holds) add(parts...);
   }
 
+  /// Parts come by value, so that texts of any length are of one type and sentences of the same kinds of
+  /// parts are one function.
   template <class... Parts>
-  POSENC_DETAIL_COLD void add(const Parts&... parts) {
-    add_parts({parts...});
+  POSENC_DETAIL_COLD void add(Parts... parts) {
+    add_sentence({detail::SentencePart(detail::written(parts))...});
   }
 
   [[nodiscard]] bool empty() const noexcept { return sentences_.empty(); }
@@ -105,7 +118,7 @@ class Problems {
   }
 
  private:
-  void add_parts(std::initializer_list<detail::SentencePart> parts);
+  void add_sentence(std::initializer_list<detail::SentencePart> parts);
   [[noreturn]] void raise(std::string_view who) const;
 
   std::vector<std::string> sentences_;

@@ -5,8 +5,9 @@
 
 #include <posenc/core/problems.hpp>
 
+#include <array>
+#include <cstdio>
 #include <limits>
-#include <sstream>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -19,31 +20,40 @@ POSENC_DETAIL_DEFINITION std::string Error::describe(std::string_view who,
   return text;
 }
 
-POSENC_DETAIL_DEFINITION void detail::SentencePart::write(std::ostream& out) const {
+POSENC_DETAIL_DEFINITION void detail::SentencePart::append_to(std::string& sentence) const {
+  std::array<char, 32> number;
   switch (kind_) {
+    case Kind::characters:
+      sentence += value_.characters;
+      return;
     case Kind::text:
-      out << text_;
-      break;
+      sentence += *value_.text;
+      return;
+    case Kind::character:
+      sentence += value_.character;
+      return;
     case Kind::integer:
-      out << value_.integer;
+      std::snprintf(number.data(), number.size(), "%lld", value_.integer);
       break;
     case Kind::natural:
-      out << value_.natural;
+      std::snprintf(number.data(), number.size(), "%llu", value_.natural);
       break;
     case Kind::real:
-      out << value_.real;
-      break;
-    case Kind::other:
-      write_(out, value_.other);
+      std::snprintf(number.data(), number.size(), "%.*g", std::numeric_limits<double>::digits10,
+                    value_.real);
   }
+  sentence += number.data();
 }
 
-POSENC_DETAIL_DEFINITION void Problems::add_parts(
+POSENC_DETAIL_DEFINITION std::string detail::sentence(std::initializer_list<SentencePart> parts) {
+  std::string text;
+  for (const SentencePart& part : parts) part.append_to(text);
+  return text;
+}
+
+POSENC_DETAIL_DEFINITION void Problems::add_sentence(
     std::initializer_list<detail::SentencePart> parts) {
-  std::ostringstream sentence;
-  sentence.precision(std::numeric_limits<double>::digits10);
-  for (const detail::SentencePart& part : parts) part.write(sentence);
-  sentences_.push_back(std::move(sentence).str());
+  sentences_.push_back(detail::sentence(parts));
 }
 
 POSENC_DETAIL_DEFINITION void Problems::raise(std::string_view who) const {

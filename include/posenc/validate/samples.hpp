@@ -13,7 +13,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <ostream>
+#include <sstream>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
