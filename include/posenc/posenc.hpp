@@ -43,6 +43,7 @@
 // clang-format off
 #include <posenc/bind/questions.hpp>
 #include <posenc/bind/derivatives.hpp>
+#include <posenc/bind/any_encoding.hpp>
 #include <posenc/bind/any.hpp>
 #include <posenc/bind/bind.hpp>
 #include <posenc/rotate/tokens.hpp>

@@ -9,27 +9,51 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-POSENC_DETAIL_DEFINITION std::shared_ptr<const void> shared(std::unique_ptr<const Held> held,
-                                                            const void* value) {
-  return {std::shared_ptr<const Held>(std::move(held)), value};
-}
+POSENC_DETAIL_DEFINITION BoundComponents::BoundComponents(const AnyEncoding& encoding,
+                                                          const BindOptions& options)
+    : encoding_(encoding), answers_(answer(options)) {}
+POSENC_DETAIL_DEFINITION BoundComponents::BoundComponents(const BoundComponents&) = default;
+POSENC_DETAIL_DEFINITION BoundComponents& BoundComponents::operator=(const BoundComponents&) =
+    default;
+POSENC_DETAIL_DEFINITION BoundComponents::~BoundComponents() = default;
 
-POSENC_DETAIL_DEFINITION std::vector<AnyComponent> joined(const std::shared_ptr<const void>& owner,
-                                                          std::span<const Joining> components) {
-  std::vector<AnyComponent> all(components.size());
-  for (std::size_t i = 0; i < all.size(); ++i)
-    all[i] = components[i].make({owner, components[i].component});
-  return all;
+POSENC_DETAIL_DEFINITION Answers BoundComponents::answer(const BindOptions& options) {
+  const std::vector<AnyComponent>& components = encoding_.components();
+  std::vector<Described> described(components.size());
+  std::size_t asked = 0;
+  for (std::size_t i = 0; i < components.size(); ++i) {
+    described[i] = {components[i].self.get(), components[i].describe};
+    asked += components[i].prepare ? 1 : 0;
+  }
+  Problems problems;
+  Resolved resolved = resolve(problems, described, options);
+  prepared_ = std::vector<std::shared_ptr<const void>>(asked);
+  std::vector<Stage> stages(asked);
+  asked = 0;
+  for (const AnyComponent& c : components) {
+    if (!c.prepare) continue;
+    prepared_[asked] = c.prepare(c.self, resolved.shape);
+    stages[asked] = {prepared_[asked].get(), c.ask};
+    ++asked;
+  }
+  Answers answers(std::move(described), std::move(resolved), options);
+  answers.ask(std::move(stages));
+  return answers;
 }
 
 }  // namespace detail
 
-POSENC_DETAIL_DEFINITION AnyEncoding::AnyEncoding(const AnyEncoding&) = default;
-POSENC_DETAIL_DEFINITION AnyEncoding& AnyEncoding::operator=(const AnyEncoding&) = default;
-POSENC_DETAIL_DEFINITION AnyEncoding::~AnyEncoding() = default;
-
 POSENC_DETAIL_DEFINITION AnyBound::Bound(const AnyEncoding& encoding, const BindOptions& options)
-    : encoding_(encoding), answers_(answer(options)) {}
+    : bound_(composed(encoding), options) {
+  for (const detail::AnyComponent& c : encoding.components()) {
+    if (!c.prepare) continue;
+    floats_.push_back(c.floats);
+    doubles_.push_back(c.doubles);
+    derivative_floats_.push_back(c.derivative_floats);
+    derivative_doubles_.push_back(c.derivative_doubles);
+    undifferentiable_ += c.is_map && !c.derivative_floats;
+  }
+}
 POSENC_DETAIL_DEFINITION AnyBound::Bound(const Bound&) = default;
 POSENC_DETAIL_DEFINITION AnyBound& AnyBound::operator=(const Bound&) = default;
 POSENC_DETAIL_DEFINITION AnyBound::~Bound() = default;
@@ -43,8 +67,10 @@ POSENC_DETAIL_DEFINITION void AnyBound::check_differentiable() const {
   problems.raise_if_any("posenc::attention_backward");
 }
 
-POSENC_DETAIL_DEFINITION void AnyBound::check_composition(Problems& problems,
-                                                          const detail::EncodingFacts& facts) {
+POSENC_DETAIL_DEFINITION const AnyEncoding& AnyBound::composed(const AnyEncoding& encoding) {
+  detail::EncodingFacts facts;
+  for (const detail::AnyComponent& c : encoding.components()) facts.add(c.describe->facts);
+  Problems problems;
   problems.require(facts.rotary_bases <= 1, "an encoding has one rotary base, but this one has ",
                    facts.rotary_bases,
                    ": keep one, and change its frequencies with ABF, PI, NTK, YaRN, ...");
@@ -64,33 +90,8 @@ POSENC_DETAIL_DEFINITION void AnyBound::check_composition(Problems& problems,
   problems.require(!facts.rotates_values || facts.distance_maps == 0,
                    "RotateValues cannot be combined with a distance map (ReRoPE, LeakyReRoPE, "
                    "...): a value would have to be rotated differently for every query.");
-}
-
-POSENC_DETAIL_DEFINITION detail::Answers AnyBound::answer(const BindOptions& options) {
-  std::vector<detail::Described> described;
-  detail::EncodingFacts facts;
-  for (const detail::AnyComponent& c : encoding_.components()) {
-    described.push_back({c.self.get(), c.describe});
-    facts.add(c.describe->facts);
-  }
-  Problems problems;
-  check_composition(problems, facts);
   problems.raise_if_any("posenc::bind");
-  detail::Resolved resolved = detail::resolve(problems, described, options);
-  std::vector<detail::Stage> stages;
-  for (const detail::AnyComponent& c : encoding_.components()) {
-    if (!c.prepare) continue;
-    prepared_.push_back(c.prepare(c.self, resolved.shape));
-    stages.push_back({prepared_.back().get(), c.ask});
-    floats_.push_back(c.floats);
-    doubles_.push_back(c.doubles);
-    derivative_floats_.push_back(c.derivative_floats);
-    derivative_doubles_.push_back(c.derivative_doubles);
-    undifferentiable_ += c.is_map && !c.derivative_floats;
-  }
-  detail::Answers answers(std::move(described), std::move(resolved), options);
-  answers.ask(std::move(stages));
-  return answers;
+  return encoding;
 }
 
 POSENC_NAMESPACE_END

@@ -116,17 +116,19 @@ class Bound<Encoding<Ts...>> {
   [[nodiscard]] const encoding_type& encoding() const {
     return detail::as<encoding_type>(bound_.encoding().written_.get());
   }
-  [[nodiscard]] const BindOptions& options() const { return bound_.options(); }
-  [[nodiscard]] const HeadShape& shape() const { return bound_.shape(); }
+  [[nodiscard]] const BindOptions& options() const { return answers().options(); }
+  [[nodiscard]] const HeadShape& shape() const { return answers().shape(); }
 
   /// The same encoding at another current length.
-  [[nodiscard]] Bound at_length(Position length) const { return Bound(bound_.at_length(length)); }
+  [[nodiscard]] Bound at_length(Position length) const {
+    return Bound(detail::BoundComponents(bound_.encoding(), bound_.at_length(length)));
+  }
 
   /// Frequencies, channels and angles; only for encodings with a rotary base.
   [[nodiscard]] const Rotary& rotary() const
     requires has_rotary
   {
-    return bound_.rotary();
+    return answers().rotary();
   }
   [[nodiscard]] const auto& distance_map() const {
     if constexpr (has_distance_map)
@@ -135,8 +137,8 @@ class Bound<Encoding<Ts...>> {
       return true_distance;
   }
   /// Softmax scale for heads of this width, and the product of all temperatures of a query row.
-  [[nodiscard]] double scale(Index head_dim) const { return bound_.scale(head_dim); }
-  [[nodiscard]] double temperature(Position query) const { return bound_.temperature(query); }
+  [[nodiscard]] double scale(Index head_dim) const { return answers().scale(head_dim); }
+  [[nodiscard]] double temperature(Position query) const { return answers().temperature(query); }
 
   // --- For kernels ------------------------------------------------------------------------------
 
@@ -154,9 +156,9 @@ class Bound<Encoding<Ts...>> {
   using Stages = typename detail::stages_of<detail::StageList<>, Ts...>::type;
   static constexpr detail::TrueDistance true_distance{};
 
-  explicit Bound(const AnyBound& bound) : bound_(bound) {}
+  explicit Bound(const detail::BoundComponents& bound) : bound_(bound) {}
 
-  AnyBound bound_;  ///< without score loops: those of this type are known
+  detail::BoundComponents bound_;
 };
 
 /// Binds an encoding to heads. Throws Error with every problem of every component.

@@ -85,28 +85,22 @@ class AngleTable {
       cos[i] = static_cast<T>(std::cos(angle)) * static_cast<T>(cos_factor);
       sin[i] = static_cast<T>(std::sin(angle)) * static_cast<T>(sin_factor);
     };
-    const float* peer = peer_.data() + first;
+    const auto peer = [&](Index i) { return static_cast<float>(peer_[first + i]); };
     if (mode_ == Angles::huggingface) {
-      for (Index i = 0; i < count; ++i) store(i, at * peer[i]);
+      for (Index i = 0; i < count; ++i) store(i, at * peer(i));
     } else {
       float angle = at;
       Index steps = 0;  // how often the angle was multiplied
       for (Index i = 0; i < count; ++i) {
-        const Rung& rung = rungs_[static_cast<std::size_t>(first + i)];
-        if (rung.steps < steps) angle = at, steps = 0;
-        for (; steps < rung.steps; ++steps) angle *= ggml_ratio_;
-        store(i, rung.scale * (angle / peer[i]));
+        const Index rung = rungs_[static_cast<std::size_t>(first + i)];
+        if (rung < steps) angle = at, steps = 0;
+        for (; steps < rung; ++steps) angle *= ggml_ratio_;
+        store(i, static_cast<float>(rung_scale_[first + i]) * (angle / peer(i)));
       }
     }
   }
 
  private:
-  /// Where a pair stands on ggml's ladder.
-  struct Rung {
-    Index steps = 0;  ///< products with ggml_ratio_
-    float scale = 1;  ///< what it is multiplied by afterwards
-  };
-
   void tabulate();
   void tabulate_growth(const Frequencies& growth);
   void prepare_peer(const RotaryState& state);
@@ -117,8 +111,10 @@ class AngleTable {
   Index stride_ = 0;
   std::vector<double> digits_;  ///< exact: [digit][value][cosines, sines][pair]
   std::vector<double> growth_;  ///< [value][pair]
-  std::vector<float> peer_;     ///< huggingface: frequencies; ggml: freq_factors
-  std::vector<Rung> rungs_;     ///< ggml, of each pair
+  // What a peer computes with, floats all of them.
+  Frequencies peer_;          ///< huggingface: frequencies; ggml: freq_factors
+  std::vector<Index> rungs_;  ///< ggml, of each pair: products with ggml_ratio_
+  Frequencies rung_scale_;    ///< ggml: what the pair is multiplied by afterwards
   float ggml_ratio_ = 0;
 };
 

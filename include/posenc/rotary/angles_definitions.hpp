@@ -81,15 +81,19 @@ POSENC_DETAIL_DEFINITION void AngleTable::prepare_peer(const RotaryState& state)
   const bool dealt_out = !state.ladder.empty();
   const float odd =
       std::pow(static_cast<float>(state.base), -2.0F / static_cast<float>(state.rotary_dim));
+  peer_.resize(pairs());
+  rungs_.resize(static_cast<std::size_t>(pairs()));
+  rung_scale_ = Frequencies::Ones(pairs());
   for (Index i = 0; i < pairs(); ++i) {
     const Index pair = dealt_out ? state.ladder[static_cast<std::size_t>(i)] : i;
     // 1 for unscaled pairs, infinite where the frequency is zero
     const double rescale = plain[pair] / inv_freq_[i];
     if (mode_ == Angles::huggingface) {
-      peer_.push_back(detail::huggingface_frequency(state, inv_freq_[i], pair, rescale));
+      peer_[i] = detail::huggingface_frequency(state, inv_freq_[i], pair, rescale);
     } else {
-      peer_.push_back(static_cast<float>(rescale));
-      rungs_.push_back(dealt_out ? Rung{pair / 2, pair % 2 == 0 ? 1.0F : odd} : Rung{pair});
+      peer_[i] = static_cast<float>(rescale);
+      rungs_[static_cast<std::size_t>(i)] = dealt_out ? pair / 2 : pair;
+      if (dealt_out && pair % 2 != 0) rung_scale_[i] = odd;
     }
   }
 }

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+//
+// How components of any types are held; see any_encoding.hpp.
+#pragma once
+
+#include <posenc/bind/any_encoding.hpp>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+POSENC_DETAIL_DEFINITION std::shared_ptr<const void> shared(std::unique_ptr<const Held> held,
+                                                            const void* value) {
+  return {std::shared_ptr<const Held>(std::move(held)), value};
+}
+
+POSENC_DETAIL_DEFINITION std::vector<AnyComponent> joined(const std::shared_ptr<const void>& owner,
+                                                          std::span<const Joining> components) {
+  std::vector<AnyComponent> all(components.size());
+  for (std::size_t i = 0; i < all.size(); ++i)
+    all[i] = components[i].make({owner, components[i].component});
+  return all;
+}
+
+}  // namespace detail
+
+POSENC_DETAIL_DEFINITION AnyEncoding::AnyEncoding(const AnyEncoding&) = default;
+POSENC_DETAIL_DEFINITION AnyEncoding& AnyEncoding::operator=(const AnyEncoding&) = default;
+POSENC_DETAIL_DEFINITION AnyEncoding::~AnyEncoding() = default;
+
+POSENC_NAMESPACE_END
