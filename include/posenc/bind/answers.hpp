@@ -111,9 +111,9 @@ class Answers {
     return all;
   }
   [[nodiscard]] bool visible(const Score& at) const {
-    return std::ranges::all_of(stages_, [&](const Stage& stage) {
-      return !stage.ask->visible || stage.ask->visible(stage.self, at);
-    });
+    for (const auto& [self, ask] : stages_)
+      if (ask->visible && !ask->visible(self, at)) return false;
+    return true;
   }
 
   /// Sinks are rounded to T, as scores are.

@@ -22,14 +22,16 @@ class RotaryAtLength {
  public:
   /// length() is asked where it matters; a length of 0 or less stands for the one that was bound.
   template <class Length>
-  POSENC_DETAIL_COLD RotaryAtLength(const Answers& answers, const Length& length)
-      : bound_(&answers.rotary()) {
-    if (!follows_length(answers)) return;
-    if (const Position n = length(); n > 0) own_.emplace(answers.rotary_at(n));
+  RotaryAtLength(const Answers& answers, const Length& length) : bound_(&answers.rotary()) {
+    if (follows_length(answers)) set(answers, length());
   }
   [[nodiscard]] const Rotary& operator*() const { return own_ ? *own_ : *bound_; }
 
  private:
+  POSENC_DETAIL_COLD void set(const Answers& answers, Position length) {
+    if (length > 0) own_ = answers.rotary_at(length);
+  }
+
   const Rotary* bound_;
   std::optional<Rotary> own_;
 };

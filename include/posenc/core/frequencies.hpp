@@ -34,7 +34,7 @@ class Frequencies {
   }
   static Frequencies Constant(Index size, double value) {
     Frequencies all(size);
-    std::ranges::fill(all.values_, value);
+    for (double& one : all.values_) one = value;
     return all;
   }
   static Frequencies Zero(Index size) { return Frequencies(size); }
@@ -46,10 +46,10 @@ class Frequencies {
   double operator[](Index i) const { return values_[static_cast<std::size_t>(i)]; }
   [[nodiscard]] double* data() { return values_.data(); }
   [[nodiscard]] const double* data() const { return values_.data(); }
-  [[nodiscard]] auto begin() { return values_.data(); }
-  [[nodiscard]] auto end() { return values_.data() + size(); }
-  [[nodiscard]] auto begin() const { return values_.data(); }
-  [[nodiscard]] auto end() const { return values_.data() + size(); }
+  [[nodiscard]] double* begin() { return data(); }
+  [[nodiscard]] double* end() { return data() + size(); }
+  [[nodiscard]] const double* begin() const { return data(); }
+  [[nodiscard]] const double* end() const { return data() + size(); }
 
   /// The right-hand side of an operation: one number for all, or one for each.
   class Operand {
@@ -156,7 +156,9 @@ class Frequencies {
   }
 
   [[nodiscard]] bool allFinite() const {
-    return std::all_of(begin(), end(), [](double x) { return std::isfinite(x); });
+    for (const double value : values_)
+      if (!std::isfinite(value)) return false;
+    return true;
   }
   [[nodiscard]] double sum() const {
     double total = 0;
@@ -177,7 +179,7 @@ class Frequencies {
       for (double& value : values_) value /= x;
     }
     Part& operator=(double x) {
-      std::ranges::fill(values_, x);
+      for (double& value : values_) value = x;
       return *this;
     }
     void setZero() { *this = 0.0; }

@@ -6,7 +6,7 @@
 
 #include <posenc/core/types.hpp>
 
-#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -24,8 +24,9 @@ class Natural {
 
   friend bool operator<(const Natural& a, const Natural& b) {
     if (a.digits_.size() != b.digits_.size()) return a.digits_.size() < b.digits_.size();
-    return std::lexicographical_compare(a.digits_.rbegin(), a.digits_.rend(), b.digits_.rbegin(),
-                                        b.digits_.rend());
+    for (std::size_t i = a.digits_.size(); i-- > 0;)
+      if (a.digits_[i] != b.digits_[i]) return a.digits_[i] < b.digits_[i];
+    return false;
   }
 
  private:

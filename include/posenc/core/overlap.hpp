@@ -174,9 +174,10 @@ template <class A, class B>
 [[nodiscard]] bool same_elements(const TensorView<A>& a, const TensorView<B>& b) {
   if constexpr (sizeof(A) != sizeof(B)) return false;
   if (static_cast<const void*>(a.data) != static_cast<const void*>(b.data)) return false;
-  return std::ranges::equal(detail::axes(a), detail::axes(b), [](detail::Axis x, detail::Axis y) {
-    return x.size == y.size && (x.size <= 1 || x.stride == y.stride);
-  });
+  const auto x = detail::axes(a), y = detail::axes(b);
+  for (std::size_t i = 0; i < x.size(); ++i)
+    if (x[i].size != y[i].size || (x[i].size > 1 && x[i].stride != y[i].stride)) return false;
+  return true;
 }
 
 POSENC_NAMESPACE_END

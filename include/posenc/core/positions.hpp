@@ -20,7 +20,7 @@
 #include <cmath>
 #include <concepts>
 #include <cstddef>
-#include <ranges>
+#include <span>  // and the concepts of ranges, without the views of <ranges>
 
 // Clang warns where what a parameter points to is kept longer than the argument lives.
 #if defined(__clang__)
@@ -138,7 +138,7 @@ class Positions {
   [[nodiscard]] constexpr Positions first(std::size_t tokens) const { return subspan(0, tokens); }
 
   /// Reports a wrong number of ids and positions out of range.
-  void check(Problems& problems, const char* what, Index tokens) const {
+  POSENC_DETAIL_COLD void check(Problems& problems, const char* what, Index tokens) const {
     if (is_offset()) {
       problems.require(
           is_position(offset_) && (tokens == 0 || offset_ <= greatest_position - tokens), what,

@@ -13,10 +13,10 @@ POSENC_NAMESPACE_BEGIN
 
 POSENC_DETAIL_DEFINITION std::string Error::describe(std::string_view who,
                                                      const std::vector<std::string>& problems) {
-  std::string text(who);
-  if (problems.size() == 1) return text + ": " + problems.front();
-  text += ": " + std::to_string(problems.size()) + " problems";
-  for (const std::string& problem : problems) text += "\n  - " + problem;
+  if (problems.size() == 1)
+    return detail::sentence({who, ": ", std::string_view(problems.front())});
+  std::string text = detail::sentence({who, ": ", problems.size(), " problems"});
+  for (const std::string& problem : problems) (text += "\n  - ") += problem;
   return text;
 }
 

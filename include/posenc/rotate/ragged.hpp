@@ -39,7 +39,8 @@ void rotate_ragged(const RotateTensors<T, N>& tensors, const RaggedBatch& batch,
   problems.raise_if_any(who(by));
 
   for_token_ranges(options.executor, tensors, [&](Index first, Index last) {
-    auto i = std::ranges::upper_bound(batch.starts, first) - batch.starts.begin() - 1;
+    auto i = std::upper_bound(batch.starts.begin(), batch.starts.end(), first) -
+             batch.starts.begin() - 1;
     for (; i < batch.sequences() && batch.start(i) < last; ++i) {
       const RotateCall call(rotary_of(i).state, options, by);
       RotateKernel<LayoutT, T, N>::span(tensors, batch.offset(i) - batch.start(i), rotary_of(i),

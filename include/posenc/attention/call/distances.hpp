@@ -32,7 +32,8 @@ class DistanceCheck {
   }
 
   /// True once a pair is found.
-  bool visit(Problems& problems, const Interval& allowed, const Rectangle& r) const {
+  POSENC_DETAIL_COLD bool visit(Problems& problems, const Interval& allowed,
+                                const Rectangle& r) const {
     const Tile tile = this->tile(r);
     if (tile.least_distance() >= allowed.first && tile.greatest_distance() <= allowed.last)
       return false;

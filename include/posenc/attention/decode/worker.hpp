@@ -41,7 +41,8 @@ class DecodeWorker {
 
   void operator()(Index task) noexcept {
     const std::span<const Index> first_tasks(shared_.first_task, size(shape_.sequences + 1));
-    const Index i = std::ranges::upper_bound(first_tasks, task) - first_tasks.begin() - 1;
+    const Index i =
+        std::upper_bound(first_tasks.begin(), first_tasks.end(), task) - first_tasks.begin() - 1;
     sequence_ = &call_.sequences[size(i)];
     rotary_ = sequence_->rotary;
     turns_ = rotary_->layout && sequence_->keys.state == KeyState::raw;

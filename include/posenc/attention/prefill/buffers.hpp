@@ -150,9 +150,8 @@ struct PrefillBuffers {
       query_copy = arena.take<double>(1, plan.panel);
       region_of = arena.take<std::uint8_t>(1, plan.panel);
     }
-    const Index biases = std::ranges::count_if(answers.asked(), [](const Stage& stage) {
-      return stage.ask->relative_bias != nullptr;
-    });
+    Index biases = 0;
+    for (const Stage& stage : answers.asked()) biases += stage.ask->relative_bias ? 1 : 0;
     if (biases > 0) {
       // Lanes beyond the last query read past the last distance.
       bias = arena.take<T>(biases * group, shape.queries + shape.keys + plan.panel);

@@ -13,8 +13,8 @@ namespace detail {
 
 /// Runs a call in memory of prefill_bytes().
 template <class T>
-void run_prefill(const PrefillCall<T>& call, Index concurrency, const AnyExecutor& executor,
-                 std::byte* workspace) {
+POSENC_DETAIL_COLD void run_prefill(const PrefillCall<T>& call, Index concurrency,
+                                    const AnyExecutor& executor, std::byte* workspace) {
   const Plan plan = prefill_plan(call.answers(), call.leaves, call.shape(), concurrency);
   const Index each = bytes_per_worker(call.answers(), call.leaves, plan, call.shape());
   Arena rest(workspace + each * plan.workers());
