@@ -35,7 +35,6 @@
 #include <posenc/bias/distance_table.hpp>
 #include <posenc/core/gradients.hpp>
 
-#include <memory>
 #include <type_traits>
 #include <utility>
 
@@ -78,11 +77,11 @@ template <class F>
 struct PreparedRelativeBias : RelativeBiasFunction<F> {
   using Value = std::remove_cvref_t<std::invoke_result_t<const F&, Index, Position>>;
   using Table = detail::DistanceTable<Value>;
-  std::shared_ptr<const Table> table;
+  detail::Shared<Table> table;
 
   PreparedRelativeBias(const RelativeBiasFunction<F>& bias, Index num_heads)
       : RelativeBiasFunction<F>(bias),
-        table(std::make_shared<const Table>(num_heads, bias.cached_distances)) {}
+        table(detail::Shared<Table>::make(num_heads, bias.cached_distances)) {}
 
   template <class Use>
   void tile_bias(const Tile& tile, Index head, const Use& use) const {

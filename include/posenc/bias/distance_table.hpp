@@ -15,6 +15,7 @@
 #pragma once
 
 #include <posenc/core/concepts.hpp>
+#include <posenc/core/memory.hpp>
 #include <posenc/core/problems.hpp>
 #include <posenc/core/score.hpp>
 
@@ -22,7 +23,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <new>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -41,8 +42,10 @@ class DistanceTable {
   /// Distances [0, distances), rounded up to whole pieces.
   DistanceTable(Index heads, Index distances)
       : heads_(heads), pieces_((distances + piece - 1) / piece),
-        states_(new std::atomic<State>[static_cast<std::size_t>(pieces_)]()),
-        values_(new Value[static_cast<std::size_t>(heads * pieces_ * piece)]) {}
+        states_(static_cast<std::size_t>(pieces_) * sizeof(std::atomic<State>)),
+        values_(static_cast<std::size_t>(heads * pieces_ * piece) * sizeof(Value)) {
+    for (Index p = 0; p < pieces_; ++p) new (&state_of(p)) std::atomic<State>(State::empty);
+  }
 
   /// Calls use(g) with a function g of Score that is the relative bias at all scores of a tile of a head:
   /// one that reads the table, where that reaches so far.
@@ -61,12 +64,17 @@ class DistanceTable {
   static constexpr Index piece = 256;  ///< distances that are evaluated at a time
   enum class State : std::uint8_t { empty, filling, filled };
 
-  [[nodiscard]] Value* of_head(Index head) const { return values_.get() + head * pieces_ * piece; }
+  [[nodiscard]] Value* of_head(Index head) const {
+    return reinterpret_cast<Value*>(values_.data()) + head * pieces_ * piece;
+  }
+  [[nodiscard]] std::atomic<State>& state_of(Index n) const {
+    return reinterpret_cast<std::atomic<State>*>(states_.data())[n];
+  }
 
   /// True when the nth piece holds the bias at its distances.
   template <class Bias>
   bool fill(Index n, const Bias& bias) const {
-    std::atomic<State>& state = states_.get()[n];
+    std::atomic<State>& state = state_of(n);
     State seen = state.load(std::memory_order_acquire);
     if (seen == State::empty &&
         state.compare_exchange_strong(seen, State::filling, std::memory_order_acquire)) {
@@ -80,8 +88,8 @@ class DistanceTable {
   }
 
   Index heads_, pieces_;
-  std::unique_ptr<std::atomic<State>[]> states_;  ///< [piece], of all heads
-  std::unique_ptr<Value[]> values_;               ///< [head][distance]
+  Memory states_;  ///< [piece], of all heads
+  Memory values_;  ///< [head][distance]
 };
 
 /// Reports a number of distances that makes no table of so many heads.

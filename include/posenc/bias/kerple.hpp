@@ -21,7 +21,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
@@ -51,12 +50,12 @@ struct PreparedKerple {
   std::vector<double> r1, r2;
   Index learned_r1, learned_r2;  ///< values of each: as many as heads, or one for all
   using Table = detail::DistanceTable<double>;
-  std::shared_ptr<const Table> table;  ///< for decode
+  detail::Shared<Table> table;  ///< for decode
 
   PreparedKerple(const Kernel& kernel, Index num_heads)
       : r1(per_head(kernel.r1, num_heads)), r2(per_head(kernel.r2, num_heads)),
         learned_r1(std::ssize(kernel.r1)), learned_r2(std::ssize(kernel.r2)),
-        table(std::make_shared<const Table>(num_heads, kernel.cached_distances)) {}
+        table(detail::Shared<Table>::make(num_heads, kernel.cached_distances)) {}
 
   [[nodiscard]] double relative_bias(Index head, Position distance) const {
     const auto h = static_cast<std::size_t>(head);

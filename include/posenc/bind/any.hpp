@@ -33,7 +33,7 @@ class BoundComponents {
   Answers answer(const BindOptions& options);
 
   AnyEncoding encoding_;
-  std::vector<std::shared_ptr<const void>> prepared_;
+  std::vector<SharedAny> prepared_;
   Answers answers_;
 };
 

@@ -27,7 +27,7 @@ POSENC_DETAIL_DEFINITION Answers BoundComponents::answer(const BindOptions& opti
   }
   Problems problems;
   Resolved resolved = resolve(problems, described, options);
-  prepared_ = std::vector<std::shared_ptr<const void>>(asked);
+  prepared_ = std::vector<SharedAny>(asked);
   std::vector<Stage> stages(asked);
   asked = 0;
   for (const AnyComponent& c : components) {

@@ -17,10 +17,10 @@
 
 #include <posenc/bind/answers.hpp>
 #include <posenc/bind/derivatives.hpp>
+#include <posenc/core/memory.hpp>
 #include <posenc/core/pipeline.hpp>
 
 #include <array>
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -28,38 +28,12 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// A value that lives as long as the pointer. Pointers to one base cost less compile time than
-/// std::make_shared of every type.
-class Held {
- public:
-  Held() = default;
-  Held(const Held&) = delete;
-  Held& operator=(const Held&) = delete;
-  virtual ~Held() = default;
-};
-template <class T>
-class Holds : public Held {
- public:
-  explicit Holds(T value) : value_(std::move(value)) {}
-  [[nodiscard]] const T& value() const { return value_; }
-
- private:
-  T value_;
-};
-std::shared_ptr<const void> shared(std::unique_ptr<const Held> held, const void* value);
-template <class T>
-std::shared_ptr<const void> shared(T value) {
-  auto* const held = new Holds<T>(std::move(value));
-  return shared(std::unique_ptr<const Held>(held), &held->value());
-}
-
 /// A component of any type.
 struct AnyComponent {
-  std::shared_ptr<const void> self;
+  SharedAny self;
   const Description* describe = nullptr;
   /// What it is prepared to; null where attention has nothing to ask it.
-  std::shared_ptr<const void> (*prepare)(const std::shared_ptr<const void>& self,
-                                         const HeadShape& shape) = nullptr;
+  SharedAny (*prepare)(const SharedAny& self, const HeadShape& shape) = nullptr;
   const Questions* ask = nullptr;
   FindLoops<float> floats = nullptr;
   FindLoops<double> doubles = nullptr;
@@ -71,12 +45,12 @@ struct AnyComponent {
 /// A component of type C, without score loops. Not inline, so that a program can have those of the
 /// library's own components compiled once (bind/compiled_components.hpp).
 template <class C>
-POSENC_DETAIL_COLD AnyComponent any_component(const std::shared_ptr<const void>& self) {
+POSENC_DETAIL_COLD AnyComponent any_component(const SharedAny& self) {
   AnyComponent any{.self = self, .describe = &description<C>};
   if constexpr (AskedInAttention<C>) {
     using S = prepared_t<C>;
-    any.prepare = [](const std::shared_ptr<const void>& written,
-                     [[maybe_unused]] const HeadShape& shape) -> std::shared_ptr<const void> {
+    any.prepare = [](const SharedAny& written,
+                     [[maybe_unused]] const HeadShape& shape) -> SharedAny {
       if constexpr (Prepares<C>)
         return shared<S>(detail::prepare(as<C>(written.get()), shape));
       else
@@ -89,17 +63,15 @@ POSENC_DETAIL_COLD AnyComponent any_component(const std::shared_ptr<const void>&
 
 /// A component and how it joins others.
 struct Joining {
-  AnyComponent (*make)(const std::shared_ptr<const void>& self);
+  AnyComponent (*make)(const SharedAny& self);
   const void* component;
 };
 /// Components that live as long as their owner. One function for all types.
-std::vector<AnyComponent> joined(const std::shared_ptr<const void>& owner,
-                                 std::span<const Joining> components);
+std::vector<AnyComponent> joined(const SharedAny& owner, std::span<const Joining> components);
 
 /// The components of an encoding that `owner` holds.
 template <class... Ts>
-POSENC_DETAIL_COLD std::vector<AnyComponent> any_components(
-    const std::shared_ptr<const void>& owner) {
+POSENC_DETAIL_COLD std::vector<AnyComponent> any_components(const SharedAny& owner) {
   const void* const encoding = owner.get();
   std::array<Joining, sizeof...(Ts)> all{};
   std::size_t n = 0;
@@ -174,7 +146,7 @@ class AnyEncoding {
       append_component<T>(detail::shared(T(part)));
   }
   template <class C>
-  void append_component(const std::shared_ptr<const void>& component) {
+  void append_component(const detail::SharedAny& component) {
     static_assert(detail::members_are_answers<C>);
     detail::AnyComponent any = detail::any_component<C>(component);
     if constexpr (AskedInAttention<C>) {
@@ -189,7 +161,7 @@ class AnyEncoding {
     components_.push_back(std::move(any));
   }
 
-  std::shared_ptr<const void> written_;
+  detail::SharedAny written_;
   std::vector<detail::AnyComponent> components_;
 };
 

@@ -9,16 +9,11 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-POSENC_DETAIL_DEFINITION std::shared_ptr<const void> shared(std::unique_ptr<const Held> held,
-                                                            const void* value) {
-  return {std::shared_ptr<const Held>(std::move(held)), value};
-}
-
-POSENC_DETAIL_DEFINITION std::vector<AnyComponent> joined(const std::shared_ptr<const void>& owner,
+POSENC_DETAIL_DEFINITION std::vector<AnyComponent> joined(const SharedAny& owner,
                                                           std::span<const Joining> components) {
   std::vector<AnyComponent> all(components.size());
   for (std::size_t i = 0; i < all.size(); ++i)
-    all[i] = components[i].make({owner, components[i].component});
+    all[i] = components[i].make({owner.owner(), components[i].component});
   return all;
 }
 

@@ -56,8 +56,7 @@ POSENC_NAMESPACE_BEGIN
 #if defined(POSENC_DETAIL_COMPONENTS)
 namespace detail {
 #define POSENC_DETAIL_COMPONENT(...)                                                               \
-  POSENC_DETAIL_COMPONENTS AnyComponent any_component<__VA_ARGS__>(                                \
-      const std::shared_ptr<const void>&);                                                         \
+  POSENC_DETAIL_COMPONENTS AnyComponent any_component<__VA_ARGS__>(const SharedAny&);              \
   POSENC_DETAIL_COMPONENTS const ScoreLoops<float>& score_loops<prepared_t<__VA_ARGS__>, float>(   \
       std::size_t) noexcept;                                                                       \
   POSENC_DETAIL_COMPONENTS const ScoreLoops<double>& score_loops<prepared_t<__VA_ARGS__>, double>( \

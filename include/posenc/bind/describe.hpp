@@ -7,8 +7,6 @@
 #include <posenc/bind/questions.hpp>
 #include <posenc/core/layout.hpp>
 
-#include <memory>
-
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {

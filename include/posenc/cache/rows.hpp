@@ -12,7 +12,6 @@
 #include <posenc/core/view.hpp>
 
 #include <algorithm>
-#include <memory>
 #include <new>
 #include <span>
 #include <vector>
@@ -75,14 +74,17 @@ class CacheRows {
       problems.add("the cache does not fit in memory.");
       return;
     }
-    if (!paged) keys_ = own_keys_.get(), values_ = own_values_.get();
+    if (!paged) {
+      keys_ = reinterpret_cast<T*>(own_keys_.data());
+      values_ = reinterpret_cast<T*>(own_values_.data());
+    }
     users_.assign(size(pages), paged ? 0 : 1);
     tables_.resize(size(shape_.sequences));
     for (Index s = 0; s < shape_.sequences && !paged; ++s) tables_[size(s)] = {s};
   }
 
   [[nodiscard]] const CacheShape& shape() const { return shape_; }
-  [[nodiscard]] bool is_paged() const { return !own_keys_; }
+  [[nodiscard]] bool is_paged() const { return !own_keys_.data(); }
   [[nodiscard]] Index page_tokens() const { return page_tokens_; }
 
   [[nodiscard]] T* key(Index sequence, Index slot, Index kv_head) const {
@@ -154,11 +156,6 @@ class CacheRows {
   }
 
  private:
-  struct Release {
-    std::size_t alignment = small_alignment;
-    void operator()(T* p) const { ::operator delete[](p, std::align_val_t{alignment}); }
-  };
-  using Memory = std::unique_ptr<T[], Release>;
   static constexpr std::size_t small_alignment = 64, huge_page = std::size_t{2} << 20;
 
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
@@ -166,13 +163,12 @@ class CacheRows {
     Index count = 0, bytes = 0;
     if (!multiply(rows, width, count) || !multiply(count, Index{sizeof(T)}, bytes)) return false;
     const std::size_t alignment = size(bytes) < 2 * huge_page ? small_alignment : huge_page;
-    memory = Memory(static_cast<T*>(::operator new[](size(bytes), std::align_val_t{alignment})),
-                    Release{alignment});
+    memory = Memory(size(bytes), alignment);
 #if defined(__linux__)
     // Reading a long cache takes a tenth longer from small pages. Only advice: a system that has no
     // huge pages to give does nothing.
     if (alignment == huge_page)
-      static_cast<void>(madvise(memory.get(), size(bytes), MADV_HUGEPAGE));
+      static_cast<void>(madvise(memory.data(), size(bytes), MADV_HUGEPAGE));
 #endif
     return true;
   }

@@ -6,14 +6,13 @@
 // out. So the size that a user is told and the size that a kernel uses cannot drift apart.
 #pragma once
 
+#include <posenc/core/memory.hpp>
 #include <posenc/core/problems.hpp>
 #include <posenc/core/types.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <memory>
-#include <new>
 #include <span>
 
 POSENC_NAMESPACE_BEGIN
@@ -55,20 +54,14 @@ class Workspace {
  public:
   Workspace(std::span<std::byte> given, Index bytes) : data_(given.data()) {
     if (!given.empty()) return;
-    own_.reset(static_cast<std::byte*>(
-        ::operator new[](static_cast<std::size_t>(bytes), std::align_val_t{workspace_alignment})));
-    data_ = own_.get();
+    own_ = Memory(static_cast<std::size_t>(bytes), std::size_t{workspace_alignment});
+    data_ = own_.data();
   }
   [[nodiscard]] std::byte* data() const { return data_; }
 
  private:
-  struct Release {
-    void operator()(std::byte* p) const {
-      ::operator delete[](p, std::align_val_t{workspace_alignment});
-    }
-  };
   std::byte* data_;
-  std::unique_ptr<std::byte[], Release> own_;
+  Memory own_;
 };
 
 /// Reports a workspace of less than `bytes` bytes, which is negative when they do not fit in memory.

@@ -12,7 +12,6 @@
 #include <posenc/core/types.hpp>
 
 #include <concepts>
-#include <memory>
 #include <type_traits>
 
 POSENC_NAMESPACE_BEGIN
@@ -24,7 +23,7 @@ class TaskRef {
   template <class Task>
     requires(!std::same_as<Task, TaskRef> && std::is_object_v<Task> &&
              std::invocable<const Task&, Index>)
-  TaskRef(const Task& task) noexcept : task_(std::addressof(task)), call_(call<Task>) {}
+  TaskRef(const Task& task) noexcept : task_(&task), call_(call<Task>) {}
 
   void operator()(Index i) const noexcept { call_(task_, i); }
 
