@@ -116,17 +116,19 @@ POSENC_DETAIL_DEFINITION void tabulate_angles(Rotary& rotary, Angles mode, const
                                               const MapQuestions* ask) {
   rotary.angles = AngleTable(rotary.state, mode);
   if (!ask) return;
-  rotary.table_of_region.assign(static_cast<std::size_t>(ask->regions), -1);
-  for (int region = 0; region < ask->regions; ++region) {
-    const double step = ask->step(map, region);
+  const auto regions = static_cast<std::size_t>(ask->regions);
+  rotary.table_of_region = std::vector<int>(regions, -1);
+  rotary.scaled_angles = std::vector<AngleTable>(regions);  // those of other steps than before
+  std::size_t tables = 0;
+  for (std::size_t region = 0; region < regions; ++region) {
+    const double step = ask->step(map, static_cast<int>(region));
     if (step == 1) continue;
-    int& table = rotary.table_of_region[static_cast<std::size_t>(region)];
-    for (std::size_t t = 0; t < rotary.scaled_angles.size(); ++t)
+    int& table = rotary.table_of_region[region];
+    for (std::size_t t = 0; t < tables; ++t)
       if (rotary.scaled_angles[t].step() == step) table = static_cast<int>(t);
-    if (table < 0) {
-      table = static_cast<int>(rotary.scaled_angles.size());
-      rotary.scaled_angles.emplace_back(rotary.state, mode, step);
-    }
+    if (table >= 0) continue;
+    table = static_cast<int>(tables);
+    rotary.scaled_angles[tables++] = AngleTable(rotary.state, mode, step);
   }
 }
 

@@ -31,20 +31,23 @@ class Arena {
   /// Room for rows * columns elements; used() is negative once a size did not fit.
   template <class T>
   T* take(Index rows, Index columns) {
-    Index count = 0, bytes = 0;
-    if (used_ < 0 || !multiply(rows, columns, count) ||
-        !multiply(count, static_cast<Index>(sizeof(T)), bytes) ||
-        bytes > std::numeric_limits<Index>::max() / 2 - used_) {
-      used_ = -1;
-      return nullptr;
-    }
-    T* piece = memory_ ? reinterpret_cast<T*>(memory_ + used_) : nullptr;
-    used_ += round_up(bytes, workspace_alignment);
-    return piece;
+    return reinterpret_cast<T*>(take(rows, columns, static_cast<Index>(sizeof(T))));
   }
   [[nodiscard]] Index used() const { return used_; }
 
  private:
+  [[gnu::noinline]] std::byte* take(Index rows, Index columns, Index size) {
+    Index count = 0, bytes = 0;
+    if (used_ < 0 || !multiply(rows, columns, count) || !multiply(count, size, bytes) ||
+        bytes > std::numeric_limits<Index>::max() / 2 - used_) {
+      used_ = -1;
+      return nullptr;
+    }
+    std::byte* const piece = memory_ ? memory_ + used_ : nullptr;
+    used_ += round_up(bytes, workspace_alignment);
+    return piece;
+  }
+
   std::byte* memory_ = nullptr;
   Index used_ = 0;
 };

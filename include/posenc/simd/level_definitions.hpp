@@ -45,7 +45,8 @@ POSENC_DETAIL_DEFINITION void require(Level level, const char* who) {
   if (in_program(level) && on_machine(level)) return;
   Problems problems;
   std::string have;
-  for (const Level other : available_levels()) (have += have.empty() ? "" : ", ") += name(other);
+  for (const Level other : all_levels)
+    if (in_program(other) && on_machine(other)) (have += have.empty() ? "" : ", ") += name(other);
   if (!on_machine(level))
     problems.add("this machine has no level ", name(level), "; it has ", have, ".");
   else
@@ -58,7 +59,12 @@ POSENC_DETAIL_DEFINITION void require(Level level, const char* who) {
 
 POSENC_DETAIL_DEFINITION Level choose() {
   const char* wish = std::getenv("POSENC_SIMD");
-  if (!wish || !*wish) return available_levels().back();
+  if (!wish || !*wish) {
+    Level best = Level::scalar;
+    for (const Level level : all_levels)
+      if (in_program(level) && on_machine(level)) best = level;
+    return best;
+  }
   for (const Level level : all_levels)
     if (std::string_view(wish) == name(level)) {
       require(level, "POSENC_SIMD");

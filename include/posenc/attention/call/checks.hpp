@@ -56,9 +56,10 @@ POSENC_DETAIL_COLD void check_lse(Problems& problems, std::span<U> lse, const Te
 template <class Q, class O>
 POSENC_DETAIL_COLD void check_out(Problems& problems, const TensorView<Q>& q,
                                   const TensorView<O>& out) {
-  problems.require(!overlap(out, q) || same_elements(out, q),
+  const TensorView<const O> written = out;
+  problems.require(!overlap(written, q) || same_elements(written, q),
                    "out must be the same view as q or must not overlap it.");
-  check_result(problems, "out", out);
+  check_result(problems, "out", written);
 }
 
 /// Reports vectors that are not as wide as what they meet.
@@ -94,8 +95,9 @@ inline Index rotated_value_channels(const Answers& answers) {
 template <class Q, class K, class V, class O, class U>
 POSENC_DETAIL_COLD void check_shapes(Problems& problems, const TensorView<Q>& q,
                                      const TensorView<K>& k, const TensorView<V>& v,
-                                     const TensorView<O>& out, const Answers& answers,
+                                     const TensorView<O>& writable, const Answers& answers,
                                      std::span<U> lse) {
+  const TensorView<const O> out = writable;
   const HeadShape& shape = answers.shape();
   const auto dims = [](const auto& x) { return ShapeText(x); };
   check_view(problems, "q", q);
@@ -125,7 +127,7 @@ POSENC_DETAIL_COLD void check_shapes(Problems& problems, const TensorView<Q>& q,
                    ": heads need at least one channel.");
   if (addresses_fit) {
     problems.require(!overlap(out, k) && !overlap(out, v), "out must not overlap k or v.");
-    check_out(problems, q, out);
+    check_out(problems, q, writable);
   }
   const Index rotated = rotated_value_channels(answers);
   problems.require(v.width >= rotated, "RotateValues rotates channels up to ", rotated,

@@ -138,19 +138,22 @@ POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCach
   check_workspace(problems, options.workspace, sizes.bytes());
   problems.raise_if_any("posenc::decode");
 
-  std::vector<RotaryAtLength> rotary;  // of each sequence, where its length matters
-  for (Index i = 0; i < shape.sequences && follows_length(answers); ++i)
-    rotary.emplace_back(answers, [&] {
-      const CachedSequence<T> one = batch[i];
-      return one.queries == 0 ? 0 : one.length(cache.is_streaming());
-    });
+  // Of each sequence, where its length matters.
+  std::vector<Rotary> rotary(follows_length(answers) ? static_cast<std::size_t>(shape.sequences)
+                                                     : 0);
+  for (std::size_t i = 0; i < rotary.size(); ++i) {
+    const CachedSequence<T> one = batch[static_cast<Index>(i)];
+    const Position length = one.queries == 0 ? 0 : one.length(cache.is_streaming());
+    if (length > 0) rotary[i] = answers.rotary_at(length);
+  }
 
   const Workspace workspace(options.workspace, sizes.bytes());
   Arena header(workspace.data());
   const CallSequences<T> memory(shape.sequences, many.queries, header);
   std::byte* const rest = workspace.data() + sizes.header;
   const auto rotary_of = [&](Index i) {
-    return rotary.empty() ? &answers.rotary() : &*rotary[static_cast<std::size_t>(i)];
+    const bool has_own = !rotary.empty() && rotary[static_cast<std::size_t>(i)].layout;
+    return has_own ? &rotary[static_cast<std::size_t>(i)] : &answers.rotary();
   };
   for (Index i = 0; i < shape.sequences; ++i) {
     const CachedSequence<T>* const one = new (&memory.cached[i]) CachedSequence<T>(batch[i]);

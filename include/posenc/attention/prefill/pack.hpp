@@ -100,8 +100,7 @@ class Packing {
   /// The same keys as they were passed, not rotated; in buffers that the next call overwrites.
   [[nodiscard]] const T* plain_keys(Index c, Index keys) {
     if (!rotary_.layout) return this->keys(0, c, keys);
-    load_rows(
-        keys_.keys, [](const KeyRun& run) { return run.keys; }, c, keys, buffers_.relative.rows);
+    load_rows(keys_.keys, &KeyRun::keys, c, keys, buffers_.relative.rows);
     return buffers_.relative.rows;
   }
 
@@ -199,11 +198,10 @@ class Packing {
   }
 
   /// Copies rows of keys or values of the chunk; true when all of it is finite.
-  template <class Data>
-  bool load_rows(Rows<T> x, const Data& data, Index c, Index keys, T* to) const {
+  bool load_rows(Rows<T> x, const std::byte* KeyRun::* data, Index c, Index keys, T* to) const {
     bool finite = true;
     keys_.for_runs(key_ + c, key_ + c + keys, keys, [&](const KeyRun& run) {
-      x.data = data(run);
+      x.data = run.*data;
       for (Index i = 0; i < run.tokens; ++i, to += x.width)
         finite = x.load(i, kv_head_, to) && finite;
       x.tokens = run.tokens + plan_.tile;  // what follows in memory, as far as there is any
@@ -218,7 +216,7 @@ class Packing {
     T* const rows = buffers_.keys + (region * plan_.chunk + c) * q_.width;
     const bool turns = rotary_.layout && keys_.state == KeyState::raw;
     if (turns && keys_.keys.storage->is_plain) return rotate_plain(region, c, keys, rows);
-    load_rows(keys_.keys, [](const KeyRun& run) { return run.keys; }, c, keys, rows);
+    load_rows(keys_.keys, &KeyRun::keys, c, keys, rows);
     if (!turns) return;
     keys_.for_runs(key_ + c, key_ + c + keys, keys, [&](const KeyRun& run) {
       const Index at = run.rank - key_;
@@ -241,8 +239,8 @@ class Packing {
                     kv_head_);
     });
   }
-  void rotate_keys(int region, const KeyRun& run, const TensorView<const T>& x,
-                   const TensorView<T>& y) {
+  [[gnu::noinline]] void rotate_keys(int region, const KeyRun& run, const TensorView<const T>& x,
+                                     const TensorView<T>& y) {
     Positions positions = run.positions;
     if (map_) {
       const Index at = run.rank - key_;
@@ -259,8 +257,7 @@ class Packing {
   bool pack_values(Index c, Index keys) {
     const Index width = keys_.values.width;
     T* const rows = buffers_.values + c * width;
-    const bool finite =
-        load_rows(keys_.values, [](const KeyRun& run) { return run.values; }, c, keys, rows);
+    const bool finite = load_rows(keys_.values, &KeyRun::values, c, keys, rows);
     if (!answers_.facts().rotates_values || keys_.values_are_rotated) return finite;
     keys_.for_runs(key_ + c, key_ + c + keys, keys, [&](const KeyRun& run) {
       const TensorView<T> y(rows + (run.rank - key_ - c) * width, run.tokens, 1, width, width, 0);

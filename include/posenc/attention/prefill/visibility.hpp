@@ -38,7 +38,7 @@ class Visibility {
   }
   [[nodiscard]] Interval queries(Index count) const { return query_.bounds(0, count); }
 
-  [[nodiscard]] Tile tile_of(const Rectangle& r) const {
+  [[gnu::noinline]] [[nodiscard]] Tile tile_of(const Rectangle& r) const {
     return {query_.bounds(r.query, r.queries), key_.bounds(r.key, r.keys),
             query_index_.bounds(r.query, r.queries), key_index_.bounds(r.key, r.keys)};
   }
