@@ -29,7 +29,7 @@ class RotaryAtLength {
 
  private:
   POSENC_DETAIL_COLD void set(const Answers& answers, Position length) {
-    if (length > 0) own_ = answers.rotary_at(length);
+    if (length > 0) own_.emplace(answers.rotary_at(length));
   }
 
   const Rotary* bound_;

@@ -134,10 +134,10 @@ POSENC_DETAIL_DEFINITION void tabulate_angles(Rotary& rotary, Angles mode, const
 
 POSENC_DETAIL_DEFINITION Resolved resolve(Problems& problems, std::span<const Described> components,
                                           const BindOptions& options) {
-  Resolved all{.shape = check_heads(problems, options), .rotary = {}};
+  const HeadShape shape = check_heads(problems, options);
   for (const auto& [self, ask] : components)
-    if (ask->check) ask->check(self, problems, all.shape);
-  all.rotary = resolve_frequencies(problems, components, options.length);
+    if (ask->check) ask->check(self, problems, shape);
+  Resolved all{.shape = shape, .rotary = resolve_frequencies(problems, components, options.length)};
   if (all.rotary.layout) all.shape.head_dim = all.rotary.state.head_dim;
   for (const Described& component : components)
     if (component.ask->score_scale) all.score_scale = component;

@@ -53,7 +53,7 @@ POSENC_DETAIL_DEFINITION AngleTable::AngleTable(const RotaryState& state, Angles
 // length builds its table anew in every call, and a product takes a tenth of the time of a
 // cosine and a sine.
 POSENC_DETAIL_DEFINITION void AngleTable::tabulate() {
-  digits_.resize(static_cast<std::size_t>(num_digits * radix * 2 * stride_));
+  digits_ = std::vector<double>(static_cast<std::size_t>(num_digits * radix * 2 * stride_));
   const auto row_of = [&](int digit, Position value) {
     return digits_.data() + (digit * radix + value) * 2 * stride_;
   };
@@ -69,7 +69,7 @@ POSENC_DETAIL_DEFINITION void AngleTable::tabulate() {
 }
 
 POSENC_DETAIL_DEFINITION void AngleTable::tabulate_growth(const Frequencies& growth) {
-  growth_.assign(static_cast<std::size_t>((2 * radix - 1) * stride_), 1.0);
+  growth_ = std::vector<double>(static_cast<std::size_t>((2 * radix - 1) * stride_), 1.0);
   for (Position value = 1 - radix; value < radix; ++value)
     for (Index i = 0; i < growth.size(); ++i)
       growth_[static_cast<std::size_t>((radix - 1 + value) * stride_ + i)] =
@@ -81,8 +81,8 @@ POSENC_DETAIL_DEFINITION void AngleTable::prepare_peer(const RotaryState& state)
   const bool dealt_out = !state.ladder.empty();
   const float odd =
       std::pow(static_cast<float>(state.base), -2.0F / static_cast<float>(state.rotary_dim));
-  peer_.resize(pairs());
-  rungs_.resize(static_cast<std::size_t>(pairs()));
+  peer_ = Frequencies(pairs());
+  rungs_ = std::vector<Index>(static_cast<std::size_t>(pairs()));
   rung_scale_ = Frequencies::Ones(pairs());
   for (Index i = 0; i < pairs(); ++i) {
     const Index pair = dealt_out ? state.ladder[static_cast<std::size_t>(i)] : i;
