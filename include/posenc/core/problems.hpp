@@ -93,7 +93,8 @@ std::string written(const X& x) {
 
 }  // namespace detail
 
-/// Collects sentences. Each part of a sentence may be anything that a stream takes.
+/// Collects sentences. Each part of a sentence may be a text, a number, or anything that a stream takes (whose
+/// header, <sstream>, is then to be included).
 class Problems {
  public:
   /// Adds the sentence made of `parts` unless `holds`.
