@@ -8,6 +8,7 @@
 #pragma once
 
 #include <posenc/core/element.hpp>
+#include <posenc/core/memory.hpp>
 #include <posenc/core/positions.hpp>
 #include <posenc/core/view.hpp>
 
