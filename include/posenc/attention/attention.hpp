@@ -25,6 +25,8 @@
 #include <posenc/bind/bind.hpp>
 #include <posenc/bind/wrong_call.hpp>
 
+#include <tuple>
+
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {

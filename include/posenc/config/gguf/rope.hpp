@@ -28,6 +28,8 @@
 #include <posenc/config/model.hpp>
 #include <posenc/gguf/dequantise.hpp>
 
+#include <sstream>
+
 POSENC_NAMESPACE_BEGIN
 namespace gguf {
 
