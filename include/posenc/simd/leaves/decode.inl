@@ -53,10 +53,9 @@ struct DecodeLeaves {
   static void dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q, Index q_row,
                    const T* k, Index k_row, arithmetic_t<T>* scores, Index scores_row,
                    simd::ReadNext next) {
-    in_chunks_of_keys<false>(rows, keys, k, k_row, scores, scores_row, next,
-                             [=](auto& dots, Index r, Index) __attribute__((always_inline)) {
-                               dots.channels(0, width, q + r * q_row, q_row);
-                             });
+    in_chunks_of_keys<false>(rows, keys, q, q_row, k, k_row, scores, scores_row, next,
+                             [=](auto& dots, const auto& queries, Index) __attribute__((
+                                 always_inline)) { dots.channels(0, width, queries); });
   }
 
   /// The same with keys that are turned on their way: `turn` has their cosines and sines, and the
@@ -66,15 +65,14 @@ struct DecodeLeaves {
                            Index q_row, const T* k, const simd::KeyAngles<arithmetic_t<T>>& turn,
                            arithmetic_t<T>* scores, Index scores_row, simd::ReadNext next) {
     const Index end = turn.offset + 2 * turn.pairs;
-    in_chunks_of_keys<true>(rows, keys, k, width, scores, scores_row, next,
-                            [=](auto& dots, Index r, Index key) __attribute__((always_inline)) {
-                              const U_<T>* const from = q + r * q_row;
-                              dots.template pairs<LayoutT>(turn, key, from, q_row);
-                              if (end - turn.offset == width) return;
-                              for (const bool after : {false, true})
-                                dots.channels(after ? end : 0, after ? width : turn.offset, from,
-                                              q_row);
-                            });
+    in_chunks_of_keys<true>(
+        rows, keys, q, q_row, k, width, scores, scores_row, next,
+        [=](auto& dots, const auto& queries, Index key) __attribute__((always_inline)) {
+          dots.template pairs<LayoutT>(turn, key, queries);
+          if (end - turn.offset == width) return;
+          for (const bool after : {false, true})
+            dots.channels(after ? end : 0, after ? width : turn.offset, queries);
+        });
   }
 
   /// out[r] += sum over keys of weights[r][k] values[k]. With SkipZeros a weight of zero has no
@@ -83,17 +81,21 @@ struct DecodeLeaves {
   static void add_values(Index rows, Index keys, Index width, const arithmetic_t<T>* weights,
                          Index weights_row, const T* values, arithmetic_t<T>* out, Index out_row,
                          simd::ReadNext next) {
-    for (Index first = 0; first < keys; first += chunk<T>)
-      // Skipping zeros is rare, and not worth several rows at a time.
-      in_rows<SkipZeros ? 1 : 4>(rows, [&]<int Rows>(std::integral_constant<int, Rows>, Index r) {
+    for (Index first = 0; first < keys; first += chunk<T>) {
+      const auto add = [=]<int Rows>(std::integral_constant<int, Rows>, Index r) {
         Prefetcher<(Rows > 1)> prefetcher(values, keys * width * Index{sizeof(T)}, 0,
                                           r == 0 ? next : simd::ReadNext{});
         prefetcher.go_to(first * width * Index{sizeof(T)});
-        values_of_rows<SkipZeros, Rows>(std::min(chunk<T>, keys - first), width,
-                                        weights + r * weights_row + first, weights_row,
-                                        values + first * width, out + r * out_row, out_row,
-                                        prefetcher);
-      });
+        const RowPointers<Rows, const U_<T>> weight(weights + first, weights_row, r, rows);
+        const RowPointers<Rows, U_<T>> sum(out, out_row, r, rows);
+        values_of_rows<SkipZeros>(std::min(chunk<T>, keys - first), width, weight,
+                                  values + first * width, sum, prefetcher);
+      };
+      if constexpr (SkipZeros)  // rare, and not worth several rows at a time
+        for (Index r = 0; r < rows; ++r) add(std::integral_constant<int, 1>{}, r);
+      else
+        in_rows<true>(rows, add);
+    }
   }
 
   /// Turns a row of scores, whole vectors of them, into weights exp(score - shift) and adds these to
@@ -199,34 +201,57 @@ struct DecodeLeaves {
     std::uintptr_t rows_, bytes_, next_, distance_, near_, at_ = 0, near_at_ = 0;
   };
 
-  /// Calls f(number, first) until all rows had their turn, Most, half of that, ... at a time.
-  template <int Most, class F>
-  static void in_rows(Index rows, const F& f, Index r = 0) {
-    for (; r + Most <= rows; r += Most) f(std::integral_constant<int, Most>{}, r);
-    if constexpr (Most > 1) in_rows<Most / 2>(rows, f, r);
+  /// Calls f(number, first) until all rows had their turn, four at a time; the number is that of the rows
+  /// that f is compiled for. Two rows have code of their own where `Two` says so.
+  template <bool Two, class F>
+  static void in_rows(Index rows, const F& f) {
+    for (Index r = 0; r < rows; r += 4)
+      if (rows - r == 1)
+        f(std::integral_constant<int, 1>{}, r);
+      else if (Two && rows - r == 2)
+        f(std::integral_constant<int, Two ? 2 : 4>{}, r);
+      else
+        f(std::integral_constant<int, 4>{}, r);
   }
 
-  /// scores[r][key] for all rows and keys, where add(dots, r, key) adds the products of a few rows and keys.
+  /// Rows [first, first + Rows). What would be beyond the last row is the last one once more: it is computed
+  /// and written again, which takes no longer than one row after the other.
+  template <int Rows, class U>
+  class RowPointers {
+   public:
+    RowPointers(U* x, Index row, Index first, Index rows) {
+      for (int r = 0; r < Rows; ++r) row_[r] = x + std::min(first + r, rows - 1) * row;
+    }
+    U* operator[](int r) const { return row_[r]; }
+
+   private:
+    U* row_[Rows];
+  };
+
+  /// scores[r][key] for all rows and keys, where add(dots, queries, key) adds the products of a few.
   template <bool Turns, class T, class F>
-  static void in_chunks_of_keys(Index rows, Index keys, const T* k, Index k_row, U_<T>* scores,
-                                Index scores_row, simd::ReadNext next, const F& add) {
+  static void in_chunks_of_keys(Index rows, Index keys, const U_<T>* q, Index q_row, const T* k,
+                                Index k_row, U_<T>* scores, Index scores_row, simd::ReadNext next,
+                                const F& add) {
     for (Index from = 0; from < keys; from += chunk<T>)
-      in_rows<4>(rows, [=]<int Rows>(std::integral_constant<int, Rows>, Index r) {
+      in_rows<!Turns>(rows, [=]<int Rows>(std::integral_constant<int, Rows>, Index r) {
         constexpr bool busy = Turns || Rows > 1;
         constexpr int sums = lanes<U_<T>> < 8 ? 8 : lanes<U_<T>>, columns = sums / Rows;
-        constexpr int keys_that_fit = std::min(columns, Rows == 1 ? 4 : spare_registers / 4);
         // Keys are read together, so that sums do not wait for one another. Where little is computed a row
         // of queries waits for memory alone, and that is fastest in its order.
+        constexpr int keys_that_fit = std::min(columns, Rows == 1 ? 4 : spare_registers / 4);
         using D = Dots<Rows, busy ? keys_that_fit : 1, T, busy>;
+        const RowPointers<Rows, const U_<T>> queries(q, q_row, r, rows);
+        const RowPointers<Rows, U_<T>> to(scores, scores_row, r, rows);
         for (Index first = from; first < std::min(from + chunk<T>, keys); first += columns) {
           constexpr Index bytes = sizeof(T);
           Prefetcher<busy> prefetcher(k, keys * k_row * bytes, D::together * k_row * bytes,
                                       r == 0 ? next : simd::ReadNext{});
-          prefetcher.go_to(first * k_row * Index{sizeof(T)});
+          prefetcher.go_to(first * k_row * bytes);
           Vec<U_<T>> sum[sums];  // [Rows][columns]
           for (Index key = 0; key < columns; key += D::together) {
             D dots(k, k_row, first + key, keys, prefetcher);
-            add(dots, r, first + key);
+            add(dots, queries, first + key);
             dots.sums(sum + key, columns);
           }
           U_<T> result[sums];
@@ -236,8 +261,7 @@ struct DecodeLeaves {
             store(result + i, sum[i]);
           }
           for (int row = 0; row < Rows; ++row)
-            std::memcpy(scores + (r + row) * scores_row + first, result + row * columns,
-                        columns * sizeof(U_<T>));
+            std::memcpy(to[row] + first, result + row * columns, columns * sizeof(U_<T>));
         }
       });
   }
@@ -247,6 +271,7 @@ struct DecodeLeaves {
   template <int Rows, int Together, class T, bool Busy>
   struct Dots {
     using U = arithmetic_t<T>;
+    using Queries = RowPointers<Rows, const U>;
     static constexpr int together = Together;
 
     /// Keys from `first` on; beyond the last key the last one is read again.
@@ -260,25 +285,25 @@ struct DecodeLeaves {
     }
 
     /// Channels [begin, end) as they are, a line at a time.
-    __attribute__((always_inline)) void channels(Index begin, Index end, const U* q, Index q_row) {
+    __attribute__((always_inline)) void channels(Index begin, Index end, const Queries& q) {
       constexpr Index whole_line = line_vectors<T> * lanes<U>;
       Index c = begin;
       for (; c + whole_line <= end; c += whole_line) {
         prefetch(line);
-#pragma GCC unroll 8
+#pragma GCC unroll 2
         for (int v = 0; v < line_vectors<T>; ++v)
-          step(std::true_type{}, c + v * lanes<U>, lanes<U>, q, q_row);
+          step(std::true_type{}, c + v * lanes<U>, lanes<U>, q);
       }
       if (c < end) prefetch((end - c) * Index{sizeof(T)});
       if constexpr (whole_line > lanes<U>)
-        for (; c + lanes<U> <= end; c += lanes<U>) step(std::true_type{}, c, lanes<U>, q, q_row);
-      if (c < end) step(std::false_type{}, c, end - c, q, q_row);
+        for (; c + lanes<U> <= end; c += lanes<U>) step(std::true_type{}, c, lanes<U>, q);
+      if (c < end) step(std::false_type{}, c, end - c, q);
     }
 
     /// All pairs of the rotary block. Angles beyond those of the last key are read and not used.
     template <class LayoutT>
     __attribute__((always_inline)) void pairs(const simd::KeyAngles<U>& turn, Index first,
-                                              const U* q, Index q_row) {
+                                              const Queries& q) {
       const U *cos[together], *sin[together];
 #pragma GCC unroll 4
       for (int i = 0; i < together; ++i) {
@@ -287,9 +312,9 @@ struct DecodeLeaves {
       }
       Index i = 0;
       for (; i + lanes<U> <= turn.pairs; i += lanes<U>)
-        pair_step<LayoutT>(std::true_type{}, turn, i, lanes<U>, cos, sin, q, q_row);
+        pair_step<LayoutT>(std::true_type{}, turn, i, lanes<U>, cos, sin, q);
       if (i < turn.pairs)
-        pair_step<LayoutT>(std::false_type{}, turn, i, turn.pairs - i, cos, sin, q, q_row);
+        pair_step<LayoutT>(std::false_type{}, turn, i, turn.pairs - i, cos, sin, q);
     }
 
     /// to[r][key]: a vector for each, whose lanes are yet to be added.
@@ -310,7 +335,7 @@ struct DecodeLeaves {
     /// A vector of each key, from channel c on.
     template <bool Whole>
     __attribute__((always_inline)) void step(std::bool_constant<Whole>, Index c,
-                                             [[maybe_unused]] Index n, const U* q, Index q_row) {
+                                             [[maybe_unused]] Index n, const Queries& q) {
       Vec<U> key[together];
 #pragma GCC unroll 4
       for (int i = 0; i < together; ++i) {
@@ -319,7 +344,7 @@ struct DecodeLeaves {
       }
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r) {
-        const U* const at = q + r * q_row + c;
+        const U* const at = q[r] + c;
         Vec<U> query = Whole ? load(at) : load_first(at, n);
         pin(query);
 #pragma GCC unroll 4
@@ -356,7 +381,7 @@ struct DecodeLeaves {
     __attribute__((always_inline)) void pair_step(std::bool_constant<Whole>,
                                                   const simd::KeyAngles<U>& turn, Index i, Index n,
                                                   const U* const* cos, const U* const* sin,
-                                                  const U* q, Index q_row) {
+                                                  const Queries& q) {
       Vec<U> turned_a[together], turned_b[together];
 #pragma GCC unroll 4
       for (int key = 0; key < together; ++key) {
@@ -374,7 +399,7 @@ struct DecodeLeaves {
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r) {
         Vec<U> a, b;
-        load_pairs<LayoutT, Whole>(q + r * q_row + turn.offset, i, n, turn.pairs, a, b);
+        load_pairs<LayoutT, Whole>(q[r] + turn.offset, i, n, turn.pairs, a, b);
         pin(a), pin(b);
 #pragma GCC unroll 4
         for (int key = 0; key < together; ++key) {
@@ -390,15 +415,15 @@ struct DecodeLeaves {
   };
 
   template <bool SkipZeros, int Rows, class T>
-  static void values_of_rows(Index keys, Index width, const arithmetic_t<T>* weights,
-                             Index weights_row, const T* values, arithmetic_t<T>* out,
-                             Index out_row, Prefetcher<(Rows > 1)> position) {
+  static void values_of_rows(Index keys, Index width, const RowPointers<Rows, const U_<T>>& weights,
+                             const T* values, const RowPointers<Rows, U_<T>>& out,
+                             Prefetcher<(Rows > 1)> position) {
     using U = arithmetic_t<T>;
     constexpr int most = block_sums / Rows, vectors = most >= 8 ? 8 : most >= 4 ? 4 : 2;
     Index c = 0;
     const auto columns = [&]<int Vectors, bool Whole>(std::integral_constant<int, Vectors>,
                                                       std::bool_constant<Whole>) {
-      const auto at = [&](int r, int v) { return out + r * out_row + c + v * lanes<U>; };
+      const auto at = [&](int r, int v) { return out[r] + c + v * lanes<U>; };
       Vec<U> sum[Rows][Vectors];
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r)
@@ -409,14 +434,14 @@ struct DecodeLeaves {
       for (Index k = 0; k < keys; ++k, row += width) {
         Vec<U> weight[Rows];
 #pragma GCC unroll 4
-        for (int r = 0; r < Rows; ++r) weight[r] = broadcast(weights[r * weights_row + k]);
+        for (int r = 0; r < Rows; ++r) weight[r] = broadcast(weights[r][k]);
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; ++v) {
           const T* const from = row + v * lanes<U>;
           if (v % line_vectors<T> == 0)
             prefetcher.advance(std::min(Vectors - v, line_vectors<T>) * lanes<U> *
                                Index{sizeof(T)});
-          Vec<U> value = Whole ? load(from) : load_first(from, width - c);
+          Vec<U> value = Whole ? load(from) : load_first(from, std::min(lanes<U>, width - c));
           pin(value);
 #pragma GCC unroll 4
           for (int r = 0; r < Rows; ++r) {
@@ -432,9 +457,11 @@ struct DecodeLeaves {
       position = prefetcher;
       c += Vectors * lanes<U>;
     };
-    while (c + vectors * lanes<U> <= width)
-      columns(std::integral_constant<int, vectors>{}, std::true_type{});
-    while (c + lanes<U> <= width) columns(std::integral_constant<int, 1>{}, std::true_type{});
-    if (c < width) columns(std::integral_constant<int, 1>{}, std::false_type{});
+    if constexpr (!SkipZeros) {  // which is rare
+      while (c + vectors * lanes<U> <= width)
+        columns(std::integral_constant<int, vectors>{}, std::true_type{});
+      while (c + lanes<U> <= width) columns(std::integral_constant<int, 1>{}, std::true_type{});
+    }
+    while (c < width) columns(std::integral_constant<int, 1>{}, std::false_type{});
   }
 };
