@@ -45,7 +45,21 @@ case "${1:-}" in
     esac
     # shellcheck disable=SC2086
     sh cmake/packages.sh $tools gnuplot-nox $weights
-    [ $# -gt 0 ] || set -- "$model" --out build/report
+    # Options alone (`--all`) are about that model too.
+    case "${1-}" in
+      '' | -*)
+        named='' previous=''
+        for argument; do
+          case "$previous" in --out | --text) ;; *) [ ! -e "$argument" ] || named=yes ;; esac
+          previous=$argument
+        done
+        case " $* " in *" --help "* | *" -h "*) named=yes ;; esac
+        if [ -z "$named" ]; then
+          case " $* " in *" --out"[\ =]*) ;; *) set -- --out build/report "$@" ;; esac
+          set -- "$model" "$@"
+        fi
+        ;;
+    esac
     run_example compare "$@"
     ;;
   lab)
