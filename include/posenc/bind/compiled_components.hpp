@@ -60,6 +60,10 @@ namespace detail {
   POSENC_DETAIL_COMPONENTS const ScoreLoops<float>& score_loops<prepared_t<__VA_ARGS__>, float>(   \
       std::size_t) noexcept;                                                                       \
   POSENC_DETAIL_COMPONENTS const ScoreLoops<double>& score_loops<prepared_t<__VA_ARGS__>, double>( \
+      std::size_t) noexcept;                                                                       \
+  POSENC_DETAIL_COMPONENTS Derivative<float> derivative<prepared_t<__VA_ARGS__>, float>(           \
+      std::size_t) noexcept;                                                                       \
+  POSENC_DETAIL_COMPONENTS Derivative<double> derivative<prepared_t<__VA_ARGS__>, double>(         \
       std::size_t) noexcept;
 POSENC_DETAIL_COMPONENT(ALiBi)
 POSENC_DETAIL_COMPONENT(Fire)

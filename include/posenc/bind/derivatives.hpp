@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 //
-// Derivatives of score maps over a tile of scores: f'(x, at), by dual numbers or as the component says.
-// Compiled only for encodings that are asked for gradients.
+// Derivatives of score maps over a tile of scores: f'(x, at), by dual numbers or as the component says; and
+// the sums by which biases of scores learn from a tile. With score_loops.hpp, what a component type brings a
+// copy of for each SIMD level; compiled only for encodings that are asked for gradients.
 #pragma once
 
 #include <posenc/bind/score_loops.hpp>
 #include <posenc/core/dual.hpp>
 #include <posenc/core/gradients.hpp>
+
+#include <array>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -24,20 +27,37 @@ concept DifferentiableMap =
 
 namespace detail {
 
-/// f'(x, at); null for components that are no score maps.
+/// Components that say so may be asked for derivatives where they join an AnyEncoding.
+template <class S>
+concept SaysDifferentiable = requires { requires S::differentiable; };
+
+/// A bias whose tile_bias_gradient() takes gradients of the kernel's own type.
+template <class S, class T>
+concept LearnsByTile =
+    TiledBiasGradient<S> && !RelativeBias<S> && SaysDifferentiable<S> &&
+    requires(const S c, const Tile& tile, Index i, std::span<const Position> keys, const T* dx,
+             std::span<double> sums) { c.tile_bias_gradient(tile, i, keys, dx, i, sums); };
+
+/// Sums are of parameters, or by query.
 template <class T>
 struct Derivative {
+  // f'(x, at); null for components that are no score maps.
   /// Gradients of what the component returned become those of what it was given, `x`. Unless it is null,
-  /// `by` gets them times the derivative by the first parameter of the map.
+  /// `by_query` is added what they are times the derivative by the first parameter of the map.
   void (*tile)(const void* component, const ScoreTile& tile, const T* x, T* gradient,
-               T* by) noexcept = nullptr;
+               T* by_query) noexcept = nullptr;
   T (*one)(const void* component, T x, const Score& at) = nullptr;
 
   // By a parameter of the map; null where it has none.
-  /// Gradients of what the component returned are multiplied by the derivative.
+  /// Adds gradients of what the component returned, times the derivative.
   void (*tile_by)(const void* component, Index parameter, const ScoreTile& tile, const T* x,
-                  T* gradient) noexcept = nullptr;
+                  const T* gradient, T* by_query) noexcept = nullptr;
   T (*one_by)(const void* component, Index parameter, T x, const Score& at) = nullptr;
+
+  /// Adds what a bias of scores learns from the gradients of a tile whose queries are consecutive; null
+  /// where it is asked score by score.
+  void (*learn)(const void* component, const ScoreTile& tile, const T* gradient,
+                std::span<double> sums) noexcept = nullptr;
 };
 template <class T>
 using FindDerivative = Derivative<T> (*)(std::size_t level) noexcept;
@@ -66,47 +86,64 @@ T derivative_by(const S& map, Index parameter, T given, const Score& at) {
   return static_cast<T>(map.map_parameter_derivative(parameter, behind_bias(map, given, at), at));
 }
 
-/// Multiplies gradients by derivative(x, at). What has no gradient gives none, whatever the map says of a
-/// score that is not finite.
-template <class Level, class T, class F>
-void multiply_by(const F& derivative, const ScoreTile& tile, const T* x, T* gradient) noexcept {
-  const ScoreTile at = tile;
-  Level::multiply_by(at.keys, at.width, x, gradient,
-                     [&](T given, Index k, Index j) { return derivative(given, at.score(k, j)); });
-}
+// What has no gradient gives none, whatever a map says of a score that is not finite.
+
 template <class Level, class S, class T>
 void differentiate(const void* component, const ScoreTile& tile, const T* x, T* gradient,
-                   T* by) noexcept {
+                   T* by_query) noexcept {
   const S& map = *static_cast<const S*>(component);
+  const ScoreTile at = tile;  // a copy that no store to the gradients can change
   if constexpr (MapParameterDerivative<S>)
-    if (by) {  // in one loop, where what both compute is computed once
-      const ScoreTile at = tile;
+    if (by_query)  // in one loop, where what both compute is computed once
       return Level::multiply_by(
           at.keys, at.width, x, gradient,
-          [&](T given, Index k, Index j) { return derivative_of(map, given, at.score(k, j)); }, by,
-          [&](T given, Index k, Index j) { return derivative_by(map, 0, given, at.score(k, j)); });
-    }
-  multiply_by<Level>([&](T given, const Score& at) { return derivative_of(map, given, at); }, tile,
-                     x, gradient);
+          [&](T given, Index k, Index j) {
+            const Score score = at.score(k, j);
+            return std::array{derivative_of(map, given, score),
+                              derivative_by(map, 0, given, score)};
+          },
+          by_query);
+  Level::multiply_by(at.keys, at.width, x, gradient, [&](T given, Index k, Index j) {
+    return std::array{derivative_of(map, given, at.score(k, j))};
+  });
 }
 template <class Level, class S, class T>
 void differentiate_by(const void* component, Index parameter, const ScoreTile& tile, const T* x,
-                      T* gradient) noexcept {
+                      const T* gradient, T* by_query) noexcept {
   const S& map = *static_cast<const S*>(component);
-  multiply_by<Level>([&](T given,
-                         const Score& at) { return derivative_by(map, parameter, given, at); },
-                     tile, x, gradient);
+  const ScoreTile at = tile;
+  Level::add_multiplied(
+      at.keys, at.width, x, gradient,
+      [&](T given, Index k, Index j) {
+        return std::array{derivative_by(map, parameter, given, at.score(k, j))};
+      },
+      by_query);
+}
+template <class Level, class S, class T>
+void learn_by_tile(const void* component, const ScoreTile& tile, const T* gradient,
+                   std::span<double> sums) noexcept {
+  const S& bias = *static_cast<const S*>(component);
+  Level::run([&] {
+    bias.tile_bias_gradient(tile.where, tile.head,
+                            std::span(tile.key, static_cast<std::size_t>(tile.keys)), gradient,
+                            tile.width, sums);
+  });
 }
 
 template <class S, class T>
 Derivative<T> derivative(std::size_t level) noexcept {
+  Derivative<T> of;
+  if constexpr (LearnsByTile<S, T>) {
+    static constexpr auto learn =
+        simd::by_level<T>([]<class Level>(Level) { return &learn_by_tile<Level, S, T>; });
+    of.learn = learn[level];
+  }
   if constexpr (ScoreMap<S>) {
     static_assert(DifferentiableMap<S, T>,
                   "posenc: this score map has no derivative: write it for any number type "
                   "(auto x), or give it map_score_derivative(x, at).");
     static constexpr auto table =
         simd::by_level<T>([]<class Level>(Level) { return &differentiate<Level, S, T>; });
-    Derivative<T> of;
     of.tile = table[level];
     of.one = [](const void* component, T x, const Score& at) {
       return derivative_of(*static_cast<const S*>(component), x, at);
@@ -119,15 +156,9 @@ Derivative<T> derivative(std::size_t level) noexcept {
         return derivative_by(*static_cast<const S*>(component), parameter, x, at);
       };
     }
-    return of;
-  } else {
-    return {};
   }
+  return of;
 }
-
-/// Components that say so may be asked for derivatives where they join an AnyEncoding.
-template <class S>
-concept SaysDifferentiable = requires { requires S::differentiable; };
 
 }  // namespace detail
 

@@ -63,9 +63,6 @@ struct Questions {
                                  const double* sums, std::span<double> gradient) = nullptr;
   void (*score_bias_gradient)(const void* self, const Score& at, double dx,
                               std::span<double> gradient) = nullptr;
-  void (*tile_bias_gradient)(const void* self, const Tile& tile, Index head,
-                             std::span<const Position> keys, const double* dx, Index stride,
-                             std::span<double> gradient) = nullptr;
   void (*temperature_gradient)(const void* self, Position query, double sum,
                                std::span<double> gradient) = nullptr;
   void (*sink_logit_gradient)(const void* self, Index head, double sum,
@@ -184,12 +181,6 @@ constexpr Questions make_questions() {
       as<S>(self).gradient_of_sums(sums, gradient);
     };
   }
-  if constexpr (TiledBiasGradient<S> && !RelativeBias<S>)
-    ask.tile_bias_gradient = [](const void* self, const Tile& tile, Index head,
-                                std::span<const Position> keys, const double* dx, Index stride,
-                                std::span<double> gradient) {
-      as<S>(self).tile_bias_gradient(tile, head, keys, dx, stride, gradient);
-    };
   if constexpr (TemperatureGradient<S>)
     ask.temperature_gradient = [](const void* self, Position query, double sum,
                                   std::span<double> gradient) {

@@ -10,6 +10,7 @@
 #include <posenc/simd/row_access.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -29,12 +30,13 @@ POSENC_REGION_BEGIN("avx2,fma,f16c")
 #include <posenc/simd/avx2/vector.inl>
 #include <posenc/simd/leaves/rotary.inl>
 #include <posenc/simd/leaves/attention.inl>
+#include <posenc/simd/leaves/gradients.inl>
 #include <posenc/simd/leaves/decode.inl>
 // clang-format on
 POSENC_REGION_END
 }  // namespace avx2
 
-struct Avx2 : avx2::RotaryLeaves, avx2::AttentionLeaves, avx2::DecodeLeaves {
+struct Avx2 : avx2::RotaryLeaves, avx2::AttentionLeaves, avx2::GradientLeaves, avx2::DecodeLeaves {
   static constexpr Level level = Level::avx2;
 };
 

@@ -11,6 +11,7 @@
 #include <posenc/simd/row_access.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -31,6 +32,7 @@ POSENC_REGION_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
 #include <posenc/simd/avx512/vector.inl>
 #include <posenc/simd/leaves/rotary.inl>
 #include <posenc/simd/leaves/attention.inl>
+#include <posenc/simd/leaves/gradients.inl>
 #include <posenc/simd/leaves/decode.inl>
 // clang-format on
 POSENC_REGION_END
@@ -46,10 +48,16 @@ POSENC_REGION_BEGIN("avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c
 POSENC_REGION_END
 }  // namespace avx512_bf16
 
-struct Avx512 : avx512::RotaryLeaves, avx512::AttentionLeaves, avx512::DecodeLeaves {
+struct Avx512 : avx512::RotaryLeaves,
+                avx512::AttentionLeaves,
+                avx512::GradientLeaves,
+                avx512::DecodeLeaves {
   static constexpr Level level = Level::avx512;
 };
-struct Avx512Bf16 : avx512_bf16::RotaryLeaves, avx512::AttentionLeaves, avx512::DecodeLeaves {
+struct Avx512Bf16 : avx512_bf16::RotaryLeaves,
+                    avx512::AttentionLeaves,
+                    avx512::GradientLeaves,
+                    avx512::DecodeLeaves {
   static constexpr Level level = Level::avx512_bf16;
 };
 

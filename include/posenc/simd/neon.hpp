@@ -10,6 +10,7 @@
 #include <posenc/simd/row_access.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -28,11 +29,12 @@ namespace neon {
 #include <posenc/simd/neon/vector.inl>
 #include <posenc/simd/leaves/rotary.inl>
 #include <posenc/simd/leaves/attention.inl>
+#include <posenc/simd/leaves/gradients.inl>
 #include <posenc/simd/leaves/decode.inl>
 // clang-format on
 }  // namespace neon
 
-struct Neon : neon::RotaryLeaves, neon::AttentionLeaves, neon::DecodeLeaves {
+struct Neon : neon::RotaryLeaves, neon::AttentionLeaves, neon::GradientLeaves, neon::DecodeLeaves {
   static constexpr Level level = Level::neon;
 };
 

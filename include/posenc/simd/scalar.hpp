@@ -7,6 +7,7 @@
 #include <posenc/simd/row_access.hpp>
 #include <posenc/simd/scalar/rotary.hpp>
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -21,11 +22,15 @@ namespace scalar {
 // clang-format off: each needs the one before it
 #include <posenc/simd/scalar/vector.inl>
 #include <posenc/simd/leaves/attention.inl>
+#include <posenc/simd/leaves/gradients.inl>
 #include <posenc/simd/leaves/decode.inl>
 // clang-format on
 }  // namespace scalar
 
-struct Scalar : scalar::RotaryLeaves, scalar::AttentionLeaves, scalar::DecodeLeaves {
+struct Scalar : scalar::RotaryLeaves,
+                scalar::AttentionLeaves,
+                scalar::GradientLeaves,
+                scalar::DecodeLeaves {
   static constexpr Level level = Level::scalar;
 };
 

@@ -71,7 +71,7 @@ struct BackwardPlan {
   Index sums = 0;                    ///< by which stages learn
   Index frequencies = 0;             ///< behind them
   Index maps = 0;                    ///< stages with a derivative
-  bool learns_maps = false, learns_temperatures = false, learns_biases = false;
+  bool learns_temperatures = false;
 
   template <class T>
   BackwardPlan(const BackwardCall<T>& call, Index concurrency, bool learns)
@@ -104,9 +104,7 @@ struct BackwardPlan {
       maps += of.tile != nullptr;
       if (!learns) continue;
       sums += num_sums(stage);
-      learns_maps |= of.tile_by != nullptr;
       learns_temperatures |= stage.ask->temperature_gradient != nullptr;
-      learns_biases |= stage.ask->tile_bias_gradient != nullptr;
     }
     if (learns && call.learns_frequencies) frequencies = call.answers().rotary().pairs();
     if (const Index all = all_sums(); all > 0 && most_sums / all < kv_heads * chunks)
@@ -178,18 +176,17 @@ struct RelativeGradientBuffers {
 /// What a worker computes with, besides what attention does.
 template <class T>
 struct BackwardBuffers {
-  T* q_rows = nullptr;        ///< [region][query in panel][width], rotated and scaled
-  T* d_q = nullptr;           ///< [region][head_dim][panel], their gradients
-  T* d_k = nullptr;           ///< [region][key in chunk][width], of rotated keys
-  T* d_v = nullptr;           ///< [key in chunk][value_width]
-  T* d_out = nullptr;         ///< [query in panel][value_width]
-  T* d_panel = nullptr;       ///< [value_dim][panel]
-  T* gradient = nullptr;      ///< [key in tile][panel], of scores
-  T* masked = nullptr;        ///< the same, of one region
-  T* saved = nullptr;         ///< [map][key in tile][panel], scores that a map was given
-  T* products = nullptr;      ///< [key in tile][panel], scores before all stages
-  T* by_parameter = nullptr;  ///< [key in tile][panel], gradients of a map's parameter
-  double* exact = nullptr;    ///< [key in tile][panel], gradients of scores
+  T* q_rows = nullptr;         ///< [region][query in panel][width], rotated and scaled
+  T* d_q = nullptr;            ///< [region][head_dim][panel], their gradients
+  T* d_k = nullptr;            ///< [region][key in chunk][width], of rotated keys
+  T* d_v = nullptr;            ///< [key in chunk][value_width]
+  T* d_out = nullptr;          ///< [query in panel][value_width]
+  T* d_panel = nullptr;        ///< [value_dim][panel]
+  T* gradient = nullptr;       ///< [key in tile][panel], of scores
+  T* masked = nullptr;         ///< the same, of one region
+  T* saved = nullptr;          ///< [map][key in tile][panel], scores that a map was given
+  T* products = nullptr;       ///< [key in tile][panel], scores before all stages
+  double* by_query = nullptr;  ///< [panel], gradients times products
   T *lse = nullptr, *delta = nullptr, *ones = nullptr;  ///< [panel]
   T* factor = nullptr;                                  ///< [panel], scale and temperature
   double* by_distance = nullptr;                        ///< [distance in a tile]
@@ -214,9 +211,10 @@ struct BackwardBuffers {
     gradient = arena.take<T>(t.tile, t.panel);
     if (regions > 1) masked = arena.take<T>(t.tile, t.panel);
     if (plan.maps > 0) saved = arena.take<T>(plan.maps * t.tile, t.panel);
-    if (plan.learns_temperatures) products = arena.take<T>(t.tile, t.panel);
-    if (plan.learns_maps) by_parameter = arena.take<T>(t.tile, t.panel);
-    if (plan.learns_biases) exact = arena.take<double>(t.tile, t.panel);
+    if (plan.learns_temperatures) {
+      products = arena.take<T>(t.tile, t.panel);
+      by_query = arena.take<double>(1, t.panel);
+    }
     lse = arena.take<T>(1, t.panel);
     delta = arena.take<T>(1, t.panel);
     ones = arena.take<T>(1, t.panel);

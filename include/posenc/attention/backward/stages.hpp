@@ -8,6 +8,7 @@
 #include <posenc/attention/backward/call.hpp>
 #include <posenc/attention/backward/leaves.hpp>
 
+#include <array>
 #include <numeric>
 
 POSENC_NAMESPACE_BEGIN
@@ -21,6 +22,9 @@ class BackwardStages {
                  const BackwardBuffers<T>& buffers)
       : call_(call), answers_(call.answers()), plan_(plan), tiles_(plan.tiles), buffers_(buffers) {}
 
+  void begin_panel() {
+    if (buffers_.products) std::fill_n(buffers_.by_query, tiles_.panel, 0.0);
+  }
   /// Scores as products made them, before any stage.
   void begin_tile(const ScoreTile& tile) {
     saved_ = buffers_.saved;
@@ -49,12 +53,26 @@ class BackwardStages {
       }
       if (count == 0) continue;
       if (ask->relative_bias_gradient) add_by_distance(stages[i], tile, to);
-      if (ask->score_bias_gradient) add_by_score(stages[i], tile, to);
+      if (ask->score_bias_gradient) add_by_score(stages[i], derivative(i), tile, to);
     }
-    if (buffers_.products)
-      for_each_learner(answers_, all_sums, [&](const Stage& stage, std::span<double> to) {
-        if (stage.ask->temperature_gradient && !to.empty()) add_by_query(stage, tile, to);
-      });
+    if (!buffers_.products) return;
+    const Lanes sums_of_tile = by_query([&](T* sum) {
+      leaves().add_products(tile.keys, tile.width, buffers_.products, buffers_.gradient, sum);
+    });
+    for (Index j = 0; j < tile.queries; ++j)
+      buffers_.by_query[j] += static_cast<double>(sums_of_tile[size(j)]);
+  }
+  /// Temperatures learn from the sum by query of gradients times products, which have all of them as factors.
+  void end_panel(const Panel& p, double* all_sums) {
+    if (!buffers_.products) return;
+    for_each_learner(answers_, all_sums, [&](const Stage& stage, std::span<double> to) {
+      const auto& [self, ask] = stage;
+      if (!ask->temperature_gradient || to.empty()) return;
+      const Position* const query = buffers_.tiles.query + p.first;
+      for (Index j = 0; j < p.queries; ++j)
+        if (const double sum = buffers_.by_query[j]; sum != 0)
+          ask->temperature_gradient(self, query[j], sum / ask->temperature(self, query[j]), to);
+    });
   }
 
  private:
@@ -63,61 +81,43 @@ class BackwardStages {
     return find ? find(call_.forward.leaves.level) : Derivative<T>{};
   }
 
+  [[nodiscard]] const GradientLeaves<T>& leaves() const {
+    return gradient_leaves<T>(call_.forward.leaves.level);
+  }
+
+  /// Sums by query as T, which are of 64 numbers at most; those over queries, panels and chunks are of double.
+  using Lanes = std::array<T, TileBuckets::most_lanes>;
+  template <class F>
+  static Lanes by_query(const F& add) {
+    Lanes sums{};
+    add(sums.data());
+    return sums;
+  }
+
   /// Through a score map. Its parameters need the sum of the gradients times its derivative by each.
   void differentiate(const Derivative<T>& of, const void* self, const ScoreTile& tile,
                      std::span<double> parameters) {
-    T* const by = of.tile_by && !parameters.empty() ? buffers_.by_parameter : nullptr;
-    for (std::size_t i = 1; by && i < parameters.size(); ++i) {
-      std::copy_n(buffers_.gradient, tile.keys * tile.width, by);
-      of.tile_by(self, static_cast<Index>(i), tile, saved_, by);
-      parameters[i] += sum(tile, by);
-    }
-    of.tile(self, tile, saved_, buffers_.gradient, by);
-    if (by) parameters[0] += sum(tile, by);
-  }
-  /// By query as T, which is 64 numbers at most, and over the queries as double.
-  [[nodiscard]] double sum(const ScoreTile& tile, const T* x) const {
-    T by_query[TileBuckets::most_lanes] = {};
-    gradient_leaves<T>(call_.forward.leaves.level).add_rows(tile.keys, tile.width, x, by_query);
-    return std::accumulate(by_query, by_query + tile.queries, 0.0);
+    const auto learn = [&](Index i, const auto& add) {
+      const Lanes sums = by_query(add);
+      parameters[size(i)] += std::accumulate(sums.data(), sums.data() + tile.queries, 0.0);
+    };
+    if (!of.tile_by || parameters.empty())
+      return of.tile(self, tile, saved_, buffers_.gradient, nullptr);
+    for (Index i = 1; i < std::ssize(parameters); ++i)
+      learn(i, [&](T* sums) { of.tile_by(self, i, tile, saved_, buffers_.gradient, sums); });
+    learn(0, [&](T* sums) { of.tile(self, tile, saved_, buffers_.gradient, sums); });
   }
 
-  /// Those of a bias of scores need every gradient, and those of a temperature their sums by query.
-  void add_by_score(const Stage& stage, const ScoreTile& tile, std::span<double> parameters) {
-    if (stage.ask->tile_bias_gradient && tile.consecutive) {
-      widen(tile.keys * tile.width, buffers_.gradient, buffers_.exact);
-      return stage.ask->tile_bias_gradient(stage.self, tile.where, tile.head,
-                                           {tile.key, size(tile.keys)}, buffers_.exact, tile.width,
-                                           parameters);
-    }
+  /// A bias of scores needs every gradient.
+  void add_by_score(const Stage& stage, const Derivative<T>& of, const ScoreTile& tile,
+                    std::span<double> parameters) {
+    if (of.learn && tile.consecutive)
+      return of.learn(stage.self, tile, buffers_.gradient, parameters);
     for (Index k = 0; k < tile.keys; ++k)
       for (Index j = 0; j < tile.queries; ++j)
         if (const T dx = buffers_.gradient[k * tile.width + j]; dx != 0)
           stage.ask->score_bias_gradient(stage.self, tile.score(k, j), static_cast<double>(dx),
                                          parameters);
-  }
-  /// In steps of a fixed length, whose loops become vectors.
-  static void widen(Index n, const T* x, double* y) {
-    constexpr Index step = 8;
-    Index i = 0;
-    for (; i + step <= n; i += step) {
-      double some[step];
-      for (Index c = 0; c < step; ++c) some[c] = static_cast<double>(x[i + c]);
-      for (Index c = 0; c < step; ++c) y[i + c] = some[c];
-    }
-    for (; i < n; ++i) y[i] = static_cast<double>(x[i]);
-  }
-  void add_by_query(const Stage& stage, const ScoreTile& tile, std::span<double> parameters) {
-    for (Index j = 0; j < tile.queries; ++j) {
-      double sum = 0;
-      for (Index k = 0; k < tile.keys; ++k)
-        if (const T dx = buffers_.gradient[k * tile.width + j]; dx != 0)
-          sum += static_cast<double>(dx * buffers_.products[k * tile.width + j]);
-      if (sum != 0)
-        stage.ask->temperature_gradient(stage.self, tile.query[j],
-                                        sum / stage.ask->temperature(stage.self, tile.query[j]),
-                                        parameters);
-    }
   }
 
   /// The parameters of a relative bias need the sum of the gradients at each distance.

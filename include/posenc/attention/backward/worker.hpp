@@ -112,10 +112,12 @@ class BackwardWorker {
     rows_.begin(p, query_, g, head(g));
     if (relative_.in_scores)
       relative_.begin_panel(p, g, visibility_.tile_of(visibility_.seen({0, p.queries, 0, keys_})));
+    stages_.begin_panel();
     for (Index c = 0; c < keys_; c += tiles_.tile) {
       rows_.fetch_ahead(query_, first_, head(g), c);
       tile(p, g, c, std::min(tiles_.tile, keys_ - c));
     }
+    stages_.end_panel(p, sums_);
     turns.wait_for_queries(query_);
     results_.add_queries(p, query_, key_, head(g), rows_.regions(), sums_);
   }

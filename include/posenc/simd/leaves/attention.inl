@@ -201,41 +201,6 @@ struct AttentionLeaves {
     });
   }
 
-  /// Multiplies gradients by the slopes f(x, key, query), which are computed as in map(). A gradient of zero
-  /// stays zero, whatever the slope.
-  template <class T, class F>
-  __attribute__((flatten)) static void multiply_by(Index keys, Index width, const T* x, T* gradient,
-                                                   const F& f) {
-    for_steps<T>(keys, width, [&]<Index n>(std::integral_constant<Index, n>, Index k, Index j) {
-      T slope[n];
-      const Index at = k * width + j;
-      for (Index i = 0; i < n; ++i) slope[i] = x[at + i];
-      for (Index i = 0; i < n; ++i) slope[i] = f(slope[i], k, j + i);
-      for (Index i = 0; i < n; i += lanes<T>)
-        store(gradient + at + i, times_slope(load(gradient + at + i), load(slope + i)));
-    });
-  }
-  /// The same, and other = gradient g(x, key, query) besides; what f and g both compute is computed once.
-  template <class T, class F, class G>
-  __attribute__((flatten)) static void multiply_by(Index keys, Index width, const T* x, T* gradient,
-                                                   const F& f, T* other, const G& g) {
-    for_steps<T>(keys, width, [&]<Index n>(std::integral_constant<Index, n>, Index k, Index j) {
-      T score[n], slope[n], other_slope[n];
-      const Index at = k * width + j;
-      for (Index i = 0; i < n; ++i) score[i] = x[at + i];
-      for (Index i = 0; i < n; ++i) {
-        slope[i] = f(score[i], k, j + i);
-        other_slope[i] = g(score[i], k, j + i);
-      }
-      for (Index i = 0; i < n; i += lanes<T>) {
-        const Vec<T> d = load(gradient + at + i);
-        store(gradient + at + i, times_slope(d, load(slope + i)));
-        store(other + at + i, times_slope(d, load(other_slope + i)));
-      }
-    });
-  }
-
- private:
   /// f(number of queries, key, first query) for all of a tile: a cache line at a time, and then a vector.
   template <class T, class F>
   static void for_steps(Index keys, Index width, const F& f) {
@@ -247,11 +212,8 @@ struct AttentionLeaves {
         for (; j < width; j += lanes<T>) f(std::integral_constant<Index, lanes<T>>{}, k, j);
     }
   }
-  template <class V>
-  static V times_slope(V gradient, V slope) {
-    return blend(gradient, gradient * slope, is_not_zero(gradient));
-  }
 
+ private:
   /// Weights may reach e^6 before what was summed is rescaled: far from overflow, and rescaling
   /// becomes rare.
   static constexpr int slack = 6;

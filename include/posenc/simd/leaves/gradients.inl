@@ -1,0 +1,86 @@
+// What the gradients of a tile of scores touch many numbers at once with, for one instruction set. Included
+// behind attention.inl. Sums are by query: over the keys of a tile, in their order.
+
+struct GradientLeaves {
+  /// Multiplies gradients by the slopes f(x, key, query), which are computed as in AttentionLeaves::map(). A
+  /// gradient of zero stays zero, whatever the slope.
+  template <class T, class F>
+  __attribute__((flatten)) static void multiply_by(Index keys, Index width, const T* x, T* gradient,
+                                                   const F& f) {
+    for_slopes<T, 1>(keys, width, x, gradient, f,
+                     [=](Index at, Index, const auto& slopes) { copy(slopes[0], gradient + at); });
+  }
+  /// The same, and sum += gradient times slope besides, of two slopes that f returns.
+  template <class T, class F>
+  __attribute__((flatten)) static void multiply_by(Index keys, Index width, const T* x, T* gradient,
+                                                   const F& f, T* sum) {
+    for_slopes<T, 2>(keys, width, x, gradient, f, [=](Index at, Index j, const auto& slopes) {
+      copy(slopes[0], gradient + at);
+      add(slopes[1], sum + j);
+    });
+  }
+  /// sum += gradient f(x, key, query).
+  template <class T, class F>
+  __attribute__((flatten)) static void add_multiplied(Index keys, Index width, const T* x,
+                                                      const T* gradient, const F& f, T* sum) {
+    for_slopes<T, 1>(keys, width, x, gradient, f,
+                     [=](Index, Index j, const auto& slopes) { add(slopes[0], sum + j); });
+  }
+  /// sum += gradient x.
+  template <class T>
+  static void add_products(Index keys, Index width, const T* x, const T* gradient, T* sum) {
+    for (Index j = 0; j < width; j += lanes<T>) {
+      Vec<T> total = load(sum + j);
+      for (Index at = j; at < keys * width; at += width)
+        total = total + times(load(gradient + at), load(x + at));
+      store(sum + j, total);
+    }
+  }
+
+  /// Calls f, compiled for the instructions of the level: its loops of a fixed length become vectors.
+  template <class F>
+  __attribute__((flatten)) static void run(const F& f) {
+    f();
+  }
+
+ private:
+  /// use(place, query, products of gradients and slopes), where f(x, key, query) returns an array of slopes. All
+  /// is written as loops of a fixed length over numbers, not with vectors: a compiler has to assume that what
+  /// is stored as a vector changes what f reads.
+  template <class T, std::size_t count, class F, class Use>
+  static void for_slopes(Index keys, Index width, const T* x, const T* gradient, const F& f,
+                         const Use& use) {
+    AttentionLeaves::for_steps<T>(keys, width,
+                                  [&]<Index n>(std::integral_constant<Index, n>, Index k, Index j) {
+                                    const Index at = k * width + j;
+                                    T score[n], d[n], slopes[count][n];
+                                    for (Index i = 0; i < n; ++i) score[i] = x[at + i];
+                                    for (Index i = 0; i < n; ++i) d[i] = gradient[at + i];
+                                    for (Index i = 0; i < n; ++i) {
+                                      const std::array<T, count> all = f(score[i], k, j + i);
+                                      for (std::size_t c = 0; c < count; ++c) slopes[c][i] = all[c];
+                                    }
+                                    for (std::size_t c = 0; c < count; ++c) {
+                                      T product[n];
+                                      for (Index i = 0; i < n; ++i)
+                                        product[i] = d[i] * slopes[c][i];
+                                      for (Index i = 0; i < n; ++i)
+                                        slopes[c][i] = d[i] != 0 ? product[i] : d[i];
+                                    }
+                                    use(at, j, slopes);
+                                  });
+  }
+  template <class T, std::size_t n>
+  static void copy(const T (&x)[n], T* y) {
+    for (std::size_t i = 0; i < n; ++i) y[i] = x[i];
+  }
+  template <class T, std::size_t n>
+  static void add(const T (&x)[n], T* y) {
+    for (std::size_t i = 0; i < n; ++i) y[i] += x[i];
+  }
+  /// A gradient of zero hides what it is multiplied by.
+  template <class V>
+  static V times(V gradient, V slope) {
+    return blend(gradient, gradient * slope, is_not_zero(gradient));
+  }
+};
