@@ -179,12 +179,11 @@ void differentiate_attention(const AttentionForward<T>& f, const TensorView<cons
       backward_call(f, d_out, d, source, at, &*rotary, asked, derivatives, leaves);
   const Index concurrency = options.executor.concurrency();  // once: the next answer may differ
   const bool learns = !call.parameters.empty();
-  const Index bytes = backward_bytes(call, concurrency, learns);
-  check_workspace(problems, options.workspace, bytes);
+  const BackwardWork work(call, concurrency, learns);
+  check_workspace(problems, options.workspace, work.bytes);
   problems.raise_if_any("posenc::attention_backward");
-  const Workspace workspace(options.workspace, bytes);
-  const BackwardPlan plan(call, concurrency, learns);
-  run_backward(call, plan, BackwardMemory<T>(call, plan, workspace.data()), options.executor);
+  const Workspace workspace(options.workspace, work.bytes);
+  run_backward(call, work, workspace.data(), options.executor);
 }
 
 #if defined(POSENC_DETAIL_FLOAT)
@@ -209,10 +208,11 @@ template <class T, class E>
                                                        const AnyExecutor& executor = {}) {
   const auto leaves = detail::prefill_leaves<E, T>(detail::level_index());
   const Index bytes = detail::most_backward_bytes([&](bool learns, bool frequencies) {
-    return detail::backward_bytes(detail::call_of_shape<T>(bound.template asked<T>(), leaves,
-                                                           bound.template derivatives<T>(), shape,
-                                                           frequencies),
-                                  executor.concurrency(), learns);
+    return detail::BackwardWork(detail::call_of_shape<T>(bound.template asked<T>(), leaves,
+                                                         bound.template derivatives<T>(), shape,
+                                                         frequencies),
+                                executor.concurrency(), learns)
+        .bytes;
   });
   return detail::usable_bytes(bytes, shape, "posenc::attention_backward_workspace");
 }

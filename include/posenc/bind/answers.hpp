@@ -98,6 +98,16 @@ class Answers {
     return factor;
   }
 
+  /// Adds all biases of the queries of a head to one of them.
+  template <class T>
+  void add_query_biases(Index head, T* query) const {
+    for (const auto& [self, ask] : stages_) {
+      if (!ask->query_bias) continue;
+      const std::span<const float> bias = ask->query_bias(self, head);
+      for (std::size_t c = 0; c < bias.size(); ++c) query[c] += static_cast<T>(bias[c]);
+    }
+  }
+
   /// What all masks together say of a tile.
   [[nodiscard]] TileClass classify(const Tile& tile) const {
     TileClass all = TileClass::full;

@@ -25,8 +25,6 @@ class Pairs {
         block_step_(std::max<Index>(block / chunk, 1)),
         chunk_step_(std::max<Index>(chunk / block, 1)) {}
 
-  [[nodiscard]] Index size() const { return kv_heads_ * blocks_ * chunks_; }
-
   /// Pair i; not before one that was asked for already.
   Pair at(Index i) {
     const Index kv_head = i % kv_heads_;

@@ -37,8 +37,9 @@ struct RaggedBackwardPlan {
       return ragged_workspace_bytes(
           pairs, at_the_same_time, head_dim, value_dim, concurrency,
           [&](const AttentionShape& shape, Index threads) {
-            return backward_bytes(call_of_shape<T>(asked, leaves, derivatives, shape, frequencies),
-                                  threads, learns);
+            return BackwardWork(call_of_shape<T>(asked, leaves, derivatives, shape, frequencies),
+                                threads, learns)
+                .bytes;
           });
     };
     many = pairs.are_many(concurrency);
@@ -112,10 +113,9 @@ void differentiate_ragged(const AttentionForward<T>& f, const TensorView<const T
           call.parameters = {sums + (plan.many ? i : 0) * plan.parameters, parameters.size()};
           std::fill(call.parameters.begin(), call.parameters.end(), 0.0);
         }
-        const BackwardPlan one(call, threads, learns);
-        const BackwardMemory<T> memory(call, one, workspace.data() + plan.sums + worker * each);
-        assert(memory.bytes <= each);
-        run_backward(call, one, memory, executor);
+        const BackwardWork work(call, threads, learns);
+        assert(work.bytes <= each);
+        run_backward(call, work, workspace.data() + plan.sums + worker * each, executor);
         if (!plan.many) add(call.parameters.data());
       });
   for (Index i = 0; plan.many && i < pairs.sequences(); ++i) add(sums + i * plan.parameters);

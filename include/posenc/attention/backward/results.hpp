@@ -60,7 +60,7 @@ class BackwardResults {
                                       .step = step(region)},
                                      sums + plan_.sums);
       }
-      add_query_biases(rows, head, sums);
+      add_query_bias_gradients(rows, head, sums);
       add(rows, buffers_.factor, call_.d_q, first, head);
     }
     if (has_relative_)
@@ -169,16 +169,12 @@ class BackwardResults {
     if (answers_.relative().query_biases == 0) return nullptr;
     double* const sum = buffers_.relative.row;
     std::fill_n(sum, forward_.q.width, 0.0);
-    for (const auto& [self, ask] : answers_.asked()) {
-      if (!ask->query_bias) continue;
-      const std::span<const float> bias = ask->query_bias(self, head);
-      for (std::size_t c = 0; c < bias.size(); ++c) sum[c] += static_cast<double>(bias[c]);
-    }
+    answers_.add_query_biases(head, sum);
     return sum;
   }
 
   /// A bias of the queries gets the sum of their gradients.
-  void add_query_biases(const TensorView<T>& rows, Index head, double* sums) {
+  void add_query_bias_gradients(const TensorView<T>& rows, Index head, double* sums) {
     for_each_learner(answers_, sums, [&](const Stage& stage, std::span<double> gradient) {
       if (gradient.empty() || !stage.ask->query_bias_gradient) return;
       double* const sum = buffers_.relative.row;

@@ -7,39 +7,48 @@
 #include <posenc/attention/backward/worker.hpp>
 #include <posenc/executor/tasks.hpp>
 
+#include <optional>
+
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// The memory of a call.
+/// Where a call keeps what its workers share, and they theirs.
 template <class T>
 struct BackwardMemory {
   T* delta = nullptr;           ///< [query][head]
   double* sums = nullptr;       ///< [set][sum], of parameters
   Turns::Done* done = nullptr;  ///< [key head][block][chunk]
   std::byte* workers = nullptr;
-  Index bytes = 0;        ///< of all; -1: it does not fit in memory
-  Index each_worker = 0;  ///< bytes
 
-  BackwardMemory(const BackwardCall<T>& call, const BackwardPlan& plan, std::byte* workspace) {
-    Arena measure(nullptr);
-    BackwardBuffers<T>(call.answers(), plan, call.forward.shape(), measure);
-    each_worker = measure.used();
-    Arena arena(workspace);
+  /// `each_worker`: bytes.
+  BackwardMemory(const BackwardCall<T>& call, const BackwardPlan& plan, Index each_worker,
+                 Arena& arena) {
     delta = arena.take<T>(call.forward.q.tokens, call.forward.q.heads);
     sums = arena.take<double>(plan.sets(), plan.all_sums());
     done = arena.take<Turns::Done>(plan.kv_heads * plan.blocks, plan.chunks);
-    workers = arena.take<std::byte>(plan.workers(), std::max<Index>(each_worker, 0));
-    bytes = each_worker < 0 ? -1 : arena.used();
+    workers = arena.take<std::byte>(plan.workers(), each_worker);
   }
 };
 
-/// Bytes that a call needs, or -1 when that does not fit in memory.
-template <class T>
-Index backward_bytes(const BackwardCall<T>& call, Index concurrency, bool learns) {
-  if (!has_usable_sizes(call.forward.shape())) return -1;
-  return BackwardMemory<T>(call, BackwardPlan(call, concurrency, learns), nullptr).bytes;
-}
+/// How a call is divided, and how much memory that takes.
+struct BackwardWork {
+  std::optional<BackwardPlan> plan;  ///< none where sizes do not fit in memory
+  Index each_worker = 0;             ///< bytes
+  Index bytes = -1;                  ///< of all; -1: it does not fit in memory
+
+  template <class T>
+  BackwardWork(const BackwardCall<T>& call, Index concurrency, bool learns) {
+    if (!has_usable_sizes(call.forward.shape())) return;
+    plan.emplace(call, concurrency, learns);
+    Arena worker(nullptr), all(nullptr);
+    BackwardBuffers<T>(call.answers(), *plan, call.forward.shape(), worker);
+    each_worker = worker.used();
+    if (each_worker < 0) return;
+    BackwardMemory<T>(call, *plan, each_worker, all);
+    bytes = all.used();
+  }
+};
 
 template <class T>
 void clear_row(const TensorView<T>& x, Index token, Index head) {
@@ -138,8 +147,11 @@ void learn(const BackwardCall<T>& call, const BackwardPlan& plan, const Backward
 }
 
 template <class T>
-void run_backward(const BackwardCall<T>& call, const BackwardPlan& plan,
-                  const BackwardMemory<T>& memory, const AnyExecutor& executor) {
+void run_backward(const BackwardCall<T>& call, const BackwardWork& work, std::byte* workspace,
+                  const AnyExecutor& executor) {
+  const BackwardPlan& plan = *work.plan;
+  Arena arena(workspace);
+  const BackwardMemory<T> memory(call, plan, work.each_worker, arena);
   const Index tokens = std::max(call.forward.q.tokens, call.forward.keys.tokens);
   constexpr Index step = 256;
   run_tasks(executor, std::min(plan.tiles.most_workers, tokens / step + 1), tokens / step + 1,
@@ -152,19 +164,18 @@ void run_backward(const BackwardCall<T>& call, const BackwardPlan& plan,
   std::fill_n(memory.sums, plan.sets() * n, 0.0);
   for (Index i = 0; i < plan.pairs(); ++i) new (&memory.done[i]) Turns::Done(call.forward.q.tokens);
   run_tasks(executor, plan.workers(), plan.tasks(), [&](Index w) {
-    return
-        [&, pairs = Pairs(plan.kv_heads, plan.blocks, plan.block, plan.chunks, plan.tiles.chunk),
-         worker = BackwardWorker<T>(call, plan, memory.delta,
-                                    memory.workers + w * memory.each_worker)](Index task) mutable {
-          for (Index i = task; i < plan.pairs(); i += plan.tasks()) {
-            const auto [kv_head, block, chunk] = pairs.at(i);
-            const Index set = (kv_head * plan.chunks + chunk) / plan.together;
-            worker(kv_head, block, chunk,
-                   Turns(memory.done + kv_head * plan.blocks * plan.chunks, plan.blocks,
-                         plan.chunks, block, chunk),
-                   n > 0 ? memory.sums + set * n : nullptr);
-          }
-        };
+    return [&, pairs = Pairs(plan.kv_heads, plan.blocks, plan.block, plan.chunks, plan.tiles.chunk),
+            worker = BackwardWorker<T>(call, plan, memory.delta,
+                                       memory.workers + w * work.each_worker)](Index task) mutable {
+      for (Index i = task; i < plan.pairs(); i += plan.tasks()) {
+        const auto [kv_head, block, chunk] = pairs.at(i);
+        const Index set = (kv_head * plan.chunks + chunk) / plan.together;
+        worker(kv_head, block, chunk,
+               Turns(memory.done + kv_head * plan.blocks * plan.chunks, plan.blocks, plan.chunks,
+                     block, chunk),
+               n > 0 ? memory.sums + set * n : nullptr);
+      }
+    };
   });
   if (n == 0 || plan.sets() == 0) return;
   for (Index set = 1; set < plan.sets(); ++set)
@@ -173,10 +184,10 @@ void run_backward(const BackwardCall<T>& call, const BackwardPlan& plan,
 }
 
 #if defined(POSENC_DETAIL_FLOAT)
-POSENC_DETAIL_FLOAT void run_backward<float>(const BackwardCall<float>&, const BackwardPlan&,
-                                             const BackwardMemory<float>&, const AnyExecutor&);
-POSENC_DETAIL_DOUBLE void run_backward<double>(const BackwardCall<double>&, const BackwardPlan&,
-                                               const BackwardMemory<double>&, const AnyExecutor&);
+POSENC_DETAIL_FLOAT void run_backward<float>(const BackwardCall<float>&, const BackwardWork&,
+                                             std::byte*, const AnyExecutor&);
+POSENC_DETAIL_DOUBLE void run_backward<double>(const BackwardCall<double>&, const BackwardWork&,
+                                               std::byte*, const AnyExecutor&);
 #endif
 
 }  // namespace detail

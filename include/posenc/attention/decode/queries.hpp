@@ -12,16 +12,6 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Adds the biases of all heads to the query of one token.
-template <class U>
-void add_query_biases(const Answers& answers, const TensorView<U>& query) {
-  for (const auto& [self, ask] : answers.asked())
-    for (Index h = 0; ask->query_bias && h < query.heads; ++h) {
-      U* at = query.row(0, h);
-      for (const float x : ask->query_bias(self, h)) *at++ += static_cast<U>(x);
-    }
-}
-
 template <class U>
 class DecodeQueries {
  public:
@@ -69,7 +59,8 @@ class DecodeQueries {
     for (Index i = 0; i < count_; ++i) {
       const TensorView<U> y = heads_of(all, i);
       load(i, y);
-      if (answers_.relative().query_biases > 0) add_query_biases(answers_, y);
+      for (Index h = 0; answers_.relative().query_biases > 0 && h < y.heads; ++h)
+        answers_.add_query_biases(h, y.row(0, h));
       if (rotary.layout) {
         const double factor = rotary.state.attention_factor;
         const Turn turn{.amplitude = factor * factor, .side = Side::query};

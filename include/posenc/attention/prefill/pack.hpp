@@ -171,12 +171,7 @@ class Packing {
     TensorView<const T> x;
     if (has_bias) {
       const TensorView<T> y = loaded_rows(p, head);
-      for (const auto& [self, ask] : answers_.asked()) {
-        if (!ask->query_bias) continue;
-        const std::span<const float> bias = ask->query_bias(self, head);
-        for (Index i = 0; i < p.queries; ++i)
-          for (std::size_t c = 0; c < bias.size(); ++c) y.row(i, 0)[c] += static_cast<T>(bias[c]);
-      }
+      for (Index i = 0; i < p.queries; ++i) answers_.add_query_biases(head, y.row(i, 0));
       x = y;
     } else {
       x = plain_rows(p, head);
