@@ -15,6 +15,7 @@ template <class T>
 struct GradientLeaves {
   void (*softmax_backward)(Index keys, Index width, T* scores, T* gradient, const T* lse,
                            const T* delta) = nullptr;
+  void (*add_rows)(Index rows, Index width, const T* x, T* sum) = nullptr;
   void (*add_products)(Index keys, Index width, const T* x, const T* gradient, T* sum) = nullptr;
   T (*dot)(Index n, const T* x, const T* y) = nullptr;
   void (*add_scaled)(Index n, T factor, const T* x, T* y) = nullptr;  ///< y += factor x
@@ -25,9 +26,9 @@ struct GradientLeaves {
 template <class T>
 const GradientLeaves<T>& gradient_leaves(std::size_t level) {
   static constexpr auto table = simd::by_level<T>([]<class Level>(Level) {
-    return GradientLeaves<T>{&Level::template softmax_backward<T>, &Level::template add_products<T>,
-                             &Level::template dot<T>, &Level::template add_scaled<T>,
-                             &Level::template add_turns<T>};
+    return GradientLeaves<T>{&Level::template softmax_backward<T>, &Level::template add_rows<T>,
+                             &Level::template add_products<T>,     &Level::template dot<T>,
+                             &Level::template add_scaled<T>,       &Level::template add_turns<T>};
   });
   return table[level];
 }

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <posenc/attention/backward/call.hpp>
+#include <posenc/attention/backward/leaves.hpp>
 #include <posenc/attention/score/relative.hpp>
 
 POSENC_NAMESPACE_BEGIN
@@ -25,8 +26,9 @@ class RelativeGradients {
   RelativeGradients(const BackwardCall<T>& call, const BackwardPlan& plan,
                     const RelativeGradientBuffers<T>& buffers)
       : answers_(call.answers()), tile_(*call.forward.leaves.tile),
-        leaves_(call.forward.leaves.relative), plan_(plan), own_(buffers),
-        width_(call.forward.q.width), value_dim_(call.d_out.width) {}
+        leaves_(call.forward.leaves.relative),
+        add_rows_(gradient_leaves<T>(call.forward.leaves.level).add_rows), plan_(plan),
+        own_(buffers), width_(call.forward.q.width), value_dim_(call.d_out.width) {}
 
   /// Adds <d_out, a> of relative values to the gradients of the weights of a tile.
   void add_to_weights(const ScoreTile& tile, T* gradient) const {
@@ -138,9 +140,8 @@ class RelativeGradients {
     TileBuckets(stage, tile)
         .visit(
             [&](Index row, Index rows, Index bucket) {
-              T* const sum = own_.sums + (bucket - first) * tile.width;
-              for (Index k = row; k < row + rows; ++k)
-                for (Index j = 0; j < tile.queries; ++j) sum[j] += x[k * tile.width + j];
+              add_rows_(rows, tile.width, x + row * tile.width,
+                        own_.sums + (bucket - first) * tile.width);
             },
             [&](Index k, const auto& bucket) {
               for (Index j = 0; j < tile.queries; ++j)
@@ -241,6 +242,7 @@ class RelativeGradients {
   const Answers& answers_;
   const TileLeaves<T>& tile_;
   const RelativeLeaves<T>* leaves_;  ///< null where there are no vectors
+  decltype(GradientLeaves<T>::add_rows) add_rows_;
   const BackwardPlan& plan_;
   const RelativeGradientBuffers<T>& own_;
   Index width_, value_dim_;
