@@ -111,6 +111,12 @@ Fire fire(const Run& run) {
           .output_weight = some(width * run.size.heads, 3),
           .output_bias = some(run.size.heads, 4)};
 }
+auto shaw(const Run& run) {
+  constexpr Position clip = 16;
+  const std::vector<float> table(static_cast<std::size_t>((2 * clip + 1) * run.size.width), 0.1F);
+  return ShawKeys{.table = table, .clip = clip} | ShawValues{.table = table, .clip = clip} |
+         Causal{};
+}
 Position window(const Run& run) { return run.size.tokens / 4; }
 
 struct Row {
@@ -132,7 +138,11 @@ const Row rows[] = {
     {"SinkLogit", [](const Run& r) { measure(r, SinkLogit{} | Causal{}); }},
     {"XPos", [](const Run& r) { measure(r, rope(r) | XPos{.scale_base = 4096, .centre = r.size.tokens / 2} | Causal{}); }},
     {"RotateValues", [](const Run& r) { measure(r, rope(r) | RotateValues{} | Causal{}); }},
+    {"LogN", [](const Run& r) { measure(r, rope(r) | LogN{.base_length = 512} | Causal{}); }},
+    {"Sandwich", [](const Run& r) { measure(r, Sandwich{} | Causal{}); }},
+    {"Shaw", [](const Run& r) { measure(r, shaw(r)); }},
     {"ReRoPE", [](const Run& r) { measure(r, rope(r) | ReRoPE{.window = window(r)} | Causal{}); }},
+    {"LeakyReRoPE", [](const Run& r) { measure(r, rope(r) | LeakyReRoPE{.window = window(r)} | Causal{}); }},
     {"SlidingWindow", [](const Run& r) { measure(r, rope(r) | SlidingWindow{.left = window(r)}); }},
 };
 // clang-format on

@@ -19,7 +19,7 @@ INK, GRID, REFERENCE = "#333333", "#dddddd", "#888888"
 COLOURS = {"posenc": "#0072B2", "eigen": "#888888", "openblas": "#CC79A7", "pytorch-sdpa": "#D55E00",
            "pytorch-flex": "#E69F00", "onnxruntime": "#009E73"}
 ATTENTION = re.compile(r"([\w-]+)/(\w+)/(\d+):(\d+)/(\d+)/threads:(\d+)")
-BACKWARD = re.compile(r"(?:(pytorch)/)?(\w+)/(\d+:\d+)/(\d+)/threads:(\d+)")
+BACKWARD = re.compile(r"(?:(pytorch)/)?([\w ]+)/(\d+:\d+)/(\d+)/threads:(\d+)")
 
 
 def read(folder):
@@ -50,14 +50,14 @@ def print_gradients(backward):
     theirs = {(row["encoding"], row["heads"], row["tokens"], row["threads"]): row
               for row in backward if row["who"] == "pytorch"}
     print("\nGradients, causal: ms, over the forward pass, and PyTorch's time over posenc's\n")
-    print(f"{'encoding':14} {'heads':>6} {'tokens':>7} {'threads':>7} {'ms':>9} {'of forward':>10} {'of peak':>8} "
+    print(f"{'encoding':19} {'heads':>6} {'tokens':>7} {'threads':>7} {'ms':>9} {'of forward':>10} {'of peak':>8} "
           f"{'of none':>8} {'pytorch ms':>11} {'pytorch/posenc':>14}")
     for row in backward:
         if row["who"] == "pytorch":
             continue
         peer = theirs.get((row["encoding"], row["heads"], row["tokens"], row["threads"]))
         beside = f"{peer['backward_ms']:11.1f} {peer['backward_ms'] / row['backward_ms']:14.2f}" if peer else ""
-        print(f"{row['encoding']:14} {row['heads']:>6} {row['tokens']:7,} {row['threads']:7} {row['backward_ms']:9.1f} "
+        print(f"{row['encoding']:19} {row['heads']:>6} {row['tokens']:7,} {row['threads']:7} {row['backward_ms']:9.1f} "
               f"{row['backward/forward']:10.2f} {row['of_peak']:8.2f} {row['of_plain']:8.2f} {beside}")
 
 
@@ -155,19 +155,16 @@ def draw_lengths(chart, attention, top, bottom):
     chart.line("plot " + ", ".join(plots))
 
 
-def draw_policies(chart, policies, top, bottom):
-    count = len(policies)
-    chart.panel(f"Time with an encoding / time without: causal, {policies[0]['tokens']:,} tokens, one thread",
-                365, 940, top, bottom)
-    greatest = max(1.2, *(row["of_none"] for row in policies)) * 1.08
-    chart.line("unset key; unset logscale; unset ylabel; set xlabel 'time / time of the causal mask alone'; "
+def draw_bars(chart, name, title, axis, rows, top, bottom):
+    """A bar for each pair of a name and a ratio to the dashed line."""
+    chart.panel(title, 365, 940, top, bottom)
+    greatest = max(1.2, *(ratio for _, ratio in rows)) * 1.08
+    chart.line(f"unset key; unset logscale; unset ylabel; set xlabel {quoted(axis)} offset 0,0.8; "
                "set format x '%g'")
-    chart.line(f"set xrange [0:{greatest:.3f}]; set xtics autofreq; set yrange [{count}:-1]; "
-               "set grid noytics")
-    chart.line("set ytics scale 0 font ',13' ("
-               + ", ".join(f"{quoted(row['scheme'])} {i}" for i, row in enumerate(policies)) + ")")
+    chart.line(f"set xrange [0:{greatest:.3f}]; set xtics autofreq; set yrange [{len(rows)}:-1]; set grid noytics")
+    chart.line("set ytics scale 0 font ',13' (" + ", ".join(f"{quoted(of)} {i}" for i, (of, _) in enumerate(rows)) + ")")
     chart.line(f"set arrow 1 from 1,graph 0 to 1,graph 1 nohead linecolor rgb '{INK}' dashtype 2 front")
-    bars = chart.data("policies", [(row["of_none"], i, f"{row['of_none']:.2f}") for i, row in enumerate(policies)])
+    bars = chart.data(name, [(ratio, i, f"{ratio:.2f}") for i, (_, ratio) in enumerate(rows)])
     chart.line(f"plot {bars} using ($1/2):2:($1/2):(0.36) with boxxyerror linecolor rgb '{COLOURS['posenc']}' "
                f"fillstyle solid 0.75 noborder, {bars} using 1:2:3 with labels left offset 0.5,0 "
                f"font ',12' textcolor rgb '{INK}'")
@@ -184,14 +181,23 @@ def main():
         print_tables(attention, policies)
     if backward:
         print_gradients(backward)
-    if not attention and not policies:
-        return
-    first = 495 if attention else 0
-    chart = Chart(folder, first + (20 * len(policies) + 110 if policies else 0))
+    bars = []
+    if policies:
+        bars.append(("policies", f"Time with an encoding / time without: causal, {policies[0]['tokens']:,} tokens, "
+                     "one thread", "time / time of the causal mask alone",
+                     [(row["scheme"], row["of_none"]) for row in policies]))
+    gradients = [(row["encoding"], row["of_plain"]) for row in backward if row["who"] == "posenc" and
+                 (row["heads"], row["tokens"], row["threads"]) == ("1:1", 2048, 1) and row["encoding"] != "none"]
+    if gradients:
+        bars.append(("gradients", "Gradients with an encoding / without: causal, 2,048 tokens, one thread",
+                     "time / time of the gradient with the causal mask alone", gradients))
+    top = 495 if attention else 0
+    chart = Chart(folder, top + sum(20 * len(rows) + 110 for *_, rows in bars))
     if attention:
         draw_lengths(chart, attention, 55, 410)
-    if policies:
-        draw_policies(chart, policies, first + 45, chart.height - 60)
+    for name, title, axis, rows in bars:
+        draw_bars(chart, name, title, axis, rows, top + 45, top + 20 * len(rows) + 50)
+        top += 20 * len(rows) + 110
     chart.draw()
 
 
