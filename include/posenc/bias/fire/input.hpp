@@ -16,7 +16,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <utility>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
@@ -59,8 +58,11 @@ class FireInput {
   /// psi of |D| by D and the shares by query, of tiles within the tables.
   [[nodiscard]] const double* psi_table() const { return psi_.data() + cached_ - 1; }
   [[nodiscard]] const double* share_table() const { return share_.data(); }
-  /// The least and the greatest u of such a tile: u rises with |D| and falls with the query.
-  [[nodiscard]] std::pair<double, double> bounds(const Tile& tile) const {
+  struct Bounds {
+    double least = 0, greatest = 0;
+  };
+  /// Of u in such a tile: it rises with |D| and falls with the query.
+  [[nodiscard]] Bounds bounds(const Tile& tile) const {
     const Position nearest = tile.least_distance(), farthest = tile.greatest_distance();
     const Position least = std::max({nearest, -farthest, Position{0}});
     const Position greatest = std::max(farthest, -nearest);
