@@ -33,6 +33,8 @@ POSENC_REGION_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
 #include <posenc/simd/leaves/rotary.inl>
 #include <posenc/simd/leaves/attention.inl>
 #include <posenc/simd/leaves/gradients.inl>
+#include <posenc/simd/leaves/across_lanes.inl>
+#include <posenc/simd/leaves/prefetcher.inl>
 #include <posenc/simd/leaves/decode.inl>
 // clang-format on
 POSENC_REGION_END

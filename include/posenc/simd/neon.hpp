@@ -30,6 +30,8 @@ namespace neon {
 #include <posenc/simd/leaves/rotary.inl>
 #include <posenc/simd/leaves/attention.inl>
 #include <posenc/simd/leaves/gradients.inl>
+#include <posenc/simd/leaves/across_lanes.inl>
+#include <posenc/simd/leaves/prefetcher.inl>
 #include <posenc/simd/leaves/decode.inl>
 // clang-format on
 }  // namespace neon

@@ -23,6 +23,8 @@ namespace scalar {
 #include <posenc/simd/scalar/vector.inl>
 #include <posenc/simd/leaves/attention.inl>
 #include <posenc/simd/leaves/gradients.inl>
+#include <posenc/simd/leaves/across_lanes.inl>
+#include <posenc/simd/leaves/prefetcher.inl>
 #include <posenc/simd/leaves/decode.inl>
 // clang-format on
 }  // namespace scalar

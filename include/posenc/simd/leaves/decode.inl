@@ -1,51 +1,10 @@
 // The leaves of decoding, for one instruction set: a few rows of queries against keys and values as a
 // cache keeps them. Included once within the namespace and the region of each level, after its
-// vector.inl and attention.inl.
+// vector.inl, attention.inl, across_lanes.inl and prefetcher.inl.
 //
 // Each key and value is read once from memory, for as many rows as registers have sums for, and
 // becomes numbers on its way into a register. Rows of scores run along the keys. Rows of queries,
 // scores and outputs are padded to whole vectors, queries with zeros.
-
-/// Halves the vectors that hold a sum: adds what lies `Size` lanes apart within a and within b.
-template <Index Size, class V, Index... I>
-inline V add_apart(V a, V b, std::integer_sequence<Index, I...>) {
-  return __builtin_shufflevector(a, b, (I / Size * 2 * Size + I % Size)...) +
-         __builtin_shufflevector(a, b, (I / Size * 2 * Size + I % Size + Size)...);
-}
-
-/// Each lane that of `Size` lanes up or down.
-template <Index Size, class V, Index... I>
-inline V other_lanes(V v, std::integer_sequence<Index, I...>) {
-  return __builtin_shufflevector(v, v, (I ^ Size)...);
-}
-
-/// Lane i of v[0] becomes the sum of all lanes of v[i].
-template <class T, Index Size = lanes<T> / 2>
-__attribute__((always_inline)) inline void sum_across(Vec<T>* v) {
-#pragma GCC unroll 8
-  for (Index i = 0; i < Size; ++i)
-    v[i] = add_apart<Size>(v[2 * i], v[2 * i + 1], std::make_integer_sequence<Index, lanes<T>>{});
-  if constexpr (Size > 1) sum_across<T, Size / 2>(v);
-}
-
-/// The greatest of all lanes; NaN is passed over where it is not in the first.
-template <class T, Index Size = lanes<T> / 2>
-inline Vec<T> maximum_across(Vec<T> v) {
-  const Vec<T> m = maximum(v, other_lanes<Size>(v, std::make_integer_sequence<Index, lanes<T>>{}));
-  if constexpr (Size > 1)
-    return maximum_across<T, Size / 2>(m);
-  else
-    return m;
-}
-/// The sum of all lanes, in each.
-template <class T, Index Size = lanes<T> / 2>
-inline Vec<T> total_across(Vec<T> v) {
-  const Vec<T> sum = v + other_lanes<Size>(v, std::make_integer_sequence<Index, lanes<T>>{});
-  if constexpr (Size > 1)
-    return total_across<T, Size / 2>(sum);
-  else
-    return sum;
-}
 
 struct DecodeLeaves {
   /// scores[r][k] = <q_r, k_k>. Rows of scores have room for whole vectors and at least 16.
@@ -155,51 +114,10 @@ struct DecodeLeaves {
   template <class T>
   static constexpr Index chunk = 64 / sizeof(T);
 
-  static constexpr Index line = 64;
+  static constexpr Index line = cache_line;
   /// Vectors of elements T that lie in a line.
   template <class T>
   static constexpr int line_vectors = line / (lanes<U_<T>> * Index{sizeof(T)});
-
-  /// Prefetches what will be read, in the order of memory, as reading goes on.
-  ///
-  /// Where several rows of queries meet what is read, or keys turn, a line far ahead goes to the
-  /// second-level cache, and later to the first, shortly before it is read. Prefetched right to the first, it
-  /// would hold one of its few buffers of misses for as long as memory takes, and loads would wait behind it:
-  /// then reading and computing take turns. One row computes so little that the processor's own
-  /// prefetches are faster, which end with a page: there only the beginning of the next page is prefetched.
-  template <bool Busy>
-  class Prefetcher {
-   public:
-    /// `together` bytes are read at the same time, so they have to be near by then. Nothing beyond the
-    /// next rows is prefetched.
-    Prefetcher(const void* rows, Index bytes, Index together, simd::ReadNext next)
-        : rows_(address(rows)), bytes_(static_cast<std::uintptr_t>(bytes)),
-          next_(address(next.rows)), distance_(next_ == 0 ? 0 : std::min(far, bytes_)),
-          near_(std::min(std::max(near, static_cast<std::uintptr_t>(together)), distance_)) {}
-
-    /// Where reading goes on. Where nothing is worth a prefetch, that itself is prefetched.
-    void go_to(Index offset) {
-      const std::uintptr_t here = static_cast<std::uintptr_t>(offset), there = here + distance_;
-      at_ = there < bytes_ ? rows_ + there : next_ + (there - bytes_);
-      if constexpr (Busy) near_at_ = rows_ + here + near_;
-    }
-    /// So many bytes, not more than a line, have been read. Addresses are numbers, not pointers: they
-    /// may lie beyond all memory.
-    __attribute__((always_inline)) void advance(Index bytes) {
-      if (Busy || at_ % page < 2 * line)
-        __builtin_prefetch(reinterpret_cast<const char*>(at_), 0, 2);
-      at_ += static_cast<std::uintptr_t>(bytes);
-      if constexpr (Busy) {
-        __builtin_prefetch(reinterpret_cast<const char*>(near_at_), 0, 3);
-        near_at_ += static_cast<std::uintptr_t>(bytes);
-      }
-    }
-
-   private:
-    static constexpr std::uintptr_t page = 4096, far = Busy ? 8192 : page, near = 1024;
-    static std::uintptr_t address(const void* p) { return reinterpret_cast<std::uintptr_t>(p); }
-    std::uintptr_t rows_, bytes_, next_, distance_, near_, at_ = 0, near_at_ = 0;
-  };
 
   /// Calls f(number, first) until all rows had their turn, four at a time; the number is that of the rows
   /// that f is compiled for. Two rows have code of their own where `Two` says so.
