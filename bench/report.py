@@ -88,7 +88,7 @@ def quoted(text):
 
 
 class Chart:
-    """A gnuplot script of two panels; lengths are in pixels, from the top left."""
+    """A gnuplot script of some panels; lengths are in pixels, from the top left."""
 
     def __init__(self, folder, height, width=1000):
         self.folder, self.height, self.width = folder, height, width
@@ -191,6 +191,8 @@ def main():
     if gradients:
         bars.append(("gradients", "Gradients with an encoding / without: causal, 2,048 tokens, one thread",
                      "time / time of the gradient with the causal mask alone", gradients))
+    if not attention and not bars:
+        return
     top = 495 if attention else 0
     chart = Chart(folder, top + sum(20 * len(rows) + 110 for *_, rows in bars))
     if attention:

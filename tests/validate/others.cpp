@@ -124,7 +124,8 @@ struct Learned {
   void score_bias_gradient(const Score& at, double dx, std::span<double> gradient) const {
     gradient[0] += dx * static_cast<double>(at.key % 7);
   }
-  void tile_bias_gradient(const Tile& tile, Index, std::span<const Position> keys, const double* dx,
+  template <class X>
+  void tile_bias_gradient(const Tile& tile, Index, std::span<const Position> keys, const X* dx,
                           Index stride, std::span<double> gradient) const {
     for (Index k = 0; k < std::ssize(keys) - left_out; ++k)
       for (Index j = 0; j <= tile.query.last - tile.query.first; ++j)

@@ -75,8 +75,9 @@ struct RelativeBiasFunction {
 /// The same with a table of what decode asks for; prefill and gradients ask the function.
 template <class F>
 struct PreparedRelativeBias : RelativeBiasFunction<F> {
-  using Value = std::remove_cvref_t<std::invoke_result_t<const F&, Index, Position>>;
-  using Table = detail::DistanceTable<Value>;
+  using Result = std::remove_cvref_t<std::invoke_result_t<const F&, Index, Position>>;
+  using Table =
+      detail::DistanceTable<std::conditional_t<std::is_arithmetic_v<Result>, Result, double>>;
   detail::Shared<Table> table;
 
   PreparedRelativeBias(const RelativeBiasFunction<F>& bias, Index num_heads)

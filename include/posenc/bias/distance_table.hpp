@@ -24,6 +24,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <type_traits>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -37,6 +38,7 @@ template <class Value, class Bias>
 }
 
 template <class Value>
+  requires std::is_arithmetic_v<Value>
 class DistanceTable {
  public:
   /// Distances [0, distances), rounded up to whole pieces.

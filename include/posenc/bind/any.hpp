@@ -100,7 +100,8 @@ class Bound<AnyEncoding> {
   void check_differentiable() const;
 
   detail::BoundComponents bound_;
-  std::vector<detail::FindLoops<float>> floats_;  ///< of each stage, as all of these
+  std::vector<detail::FindLoops<float>>
+      floats_;  ///< of each stage, in their order; so are the following
   std::vector<detail::FindLoops<double>> doubles_;
   std::vector<detail::FindDerivative<float>> derivative_floats_;
   std::vector<detail::FindDerivative<double>> derivative_doubles_;

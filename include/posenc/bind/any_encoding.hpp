@@ -92,7 +92,6 @@ template <class E>
 inline constexpr bool is_static = false;
 template <class... Ts>
 inline constexpr bool is_static<Encoding<Ts...>> = true;
-class BoundComponents;
 }  // namespace detail
 
 class AnyEncoding {
@@ -128,7 +127,6 @@ class AnyEncoding {
  private:
   template <class E>
   friend class Bound;
-  friend class detail::BoundComponents;
   /// An encoding as it is, whose type brings the score loops.
   template <class... Ts>
   POSENC_DETAIL_COLD [[nodiscard]] static AnyEncoding as_written(Encoding<Ts...>&& encoding) {

@@ -54,12 +54,16 @@ concept ScoreBiasGradient = ScoreBias<T> && Parameters<T> &&
 
 /// tile_bias_gradient(tile, head, keys, dx, stride, gradient): the same for a rectangle of one head's
 /// scores. Its queries stand at consecutive positions, tile.query, and its keys at `keys`; the gradient of
-/// the jth query's score with the kth key is dx[k * stride + j].
+/// the jth query's score with the kth key is dx[k * stride + j], in the kernel's own type of number. It is
+/// asked of a component that says that it is `differentiable`.
 template <class T>
 concept TiledBiasGradient =
     ScoreBiasGradient<T> &&
-    requires(const T c, const Tile& tile, Index i, std::span<const Position> keys, const double* dx,
-             std::span<double> gradient) { c.tile_bias_gradient(tile, i, keys, dx, i, gradient); };
+    requires(const T c, const Tile& tile, Index i, std::span<const Position> keys,
+             const float* single, const double* dx, std::span<double> gradient) {
+      c.tile_bias_gradient(tile, i, keys, single, i, gradient);
+      c.tile_bias_gradient(tile, i, keys, dx, i, gradient);
+    };
 
 /// d map_score(x, at) / d parameter, with x of the kernel's own type.
 template <class T>

@@ -93,6 +93,10 @@ class Shared {
  public:
   Shared() = default;
   Shared(Owner owner, const T* value) : owner_(std::move(owner)), value_(value) {}
+  // A move copies: what was moved from still points to its value.
+  Shared(const Shared&) = default;
+  Shared& operator=(const Shared&) = default;
+  ~Shared() = default;
   template <class... Args>
   [[nodiscard]] static Shared make(Args&&... args) {
     const auto* const held = new Holds<T>(std::forward<Args>(args)...);

@@ -71,8 +71,8 @@ class SentencePart {
 
 [[nodiscard]] std::string sentence(std::initializer_list<SentencePart> parts);
 
-/// A part as a text or a number. What is neither is a std::string, or what a stream writes; then whoever has
-/// such a part includes <sstream>.
+/// A part as a text or a number. Others become a std::string, or a stream writes them; then whoever has such a
+/// part includes <sstream>.
 template <class X>
   requires(std::is_arithmetic_v<X> || std::is_convertible_v<const X&, std::string_view>)
 const X& written(const X& x) {

@@ -6,7 +6,7 @@
 #include <posenc/core/problems.hpp>
 
 #include <array>
-#include <cstdio>
+#include <charconv>
 #include <limits>
 
 POSENC_NAMESPACE_BEGIN
@@ -22,6 +22,9 @@ POSENC_DETAIL_DEFINITION std::string Error::describe(std::string_view who,
 
 POSENC_DETAIL_DEFINITION void detail::SentencePart::append_to(std::string& sentence) const {
   std::array<char, 32> number;
+  const auto append = [&](std::to_chars_result end) { sentence.append(number.data(), end.ptr); };
+  char* const first = number.data();
+  char* const last = first + number.size();
   switch (kind_) {
     case Kind::characters:
       sentence += value_.characters;
@@ -33,16 +36,13 @@ POSENC_DETAIL_DEFINITION void detail::SentencePart::append_to(std::string& sente
       sentence += value_.character;
       return;
     case Kind::integer:
-      std::snprintf(number.data(), number.size(), "%lld", value_.integer);
-      break;
+      return append(std::to_chars(first, last, value_.integer));
     case Kind::natural:
-      std::snprintf(number.data(), number.size(), "%llu", value_.natural);
-      break;
+      return append(std::to_chars(first, last, value_.natural));
     case Kind::real:
-      std::snprintf(number.data(), number.size(), "%.*g", std::numeric_limits<double>::digits10,
-                    value_.real);
+      return append(std::to_chars(first, last, value_.real, std::chars_format::general,
+                                  std::numeric_limits<double>::digits10));
   }
-  sentence += number.data();
 }
 
 POSENC_DETAIL_DEFINITION std::string detail::sentence(std::initializer_list<SentencePart> parts) {

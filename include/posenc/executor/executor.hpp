@@ -23,7 +23,7 @@ class TaskRef {
   template <class Task>
     requires(!std::same_as<Task, TaskRef> && std::is_object_v<Task> &&
              std::invocable<const Task&, Index>)
-  TaskRef(const Task& task) noexcept : task_(&task), call_(call<Task>) {}
+  TaskRef(const Task& task) noexcept : task_(__builtin_addressof(task)), call_(call<Task>) {}
 
   void operator()(Index i) const noexcept { call_(task_, i); }
 

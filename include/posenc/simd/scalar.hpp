@@ -7,12 +7,14 @@
 #include <posenc/simd/row_access.hpp>
 #include <posenc/simd/scalar/rotary.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 POSENC_NAMESPACE_BEGIN
 

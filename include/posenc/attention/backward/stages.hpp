@@ -47,13 +47,14 @@ class BackwardStages {
       const std::size_t count = all_sums ? size(num_sums(stages[i])) : 0;
       sums -= count;
       const std::span<double> to(sums, count);
-      if (const Derivative<T> of = derivative(i); of.tile) {
+      const Derivative<T> of = derivative(i);
+      if (of.tile) {
         saved_ -= tiles_.tile * tiles_.panel;
         differentiate(of, self, tile, to);
       }
       if (count == 0) continue;
       if (ask->relative_bias_gradient) add_by_distance(stages[i], tile, to);
-      if (ask->score_bias_gradient) add_by_score(stages[i], derivative(i), tile, to);
+      if (ask->score_bias_gradient) add_by_score(stages[i], of, tile, to);
     }
     if (!buffers_.products) return;
     const Lanes sums_of_tile = by_query([&](T* sum) {

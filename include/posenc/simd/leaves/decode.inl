@@ -7,7 +7,7 @@
 // scores and outputs are padded to whole vectors, queries with zeros.
 
 struct DecodeLeaves {
-  /// scores[r][k] = <q_r, k_k>. Rows of scores have room for whole vectors and at least 16.
+  /// scores[r][k] = <q_r, k_k>. Rows of scores have room for a multiple of 16.
   template <class T>
   static void dots(Index rows, Index keys, Index width, const arithmetic_t<T>* q, Index q_row,
                    const T* k, Index k_row, arithmetic_t<T>* scores, Index scores_row,
@@ -114,10 +114,9 @@ struct DecodeLeaves {
   template <class T>
   static constexpr Index chunk = 64 / sizeof(T);
 
-  static constexpr Index line = cache_line;
   /// Vectors of elements T that lie in a line.
   template <class T>
-  static constexpr int line_vectors = line / (lanes<U_<T>> * Index{sizeof(T)});
+  static constexpr int line_vectors = cache_line / (lanes<U_<T>> * Index{sizeof(T)});
 
   /// Calls f(number, first) until all rows had their turn, four at a time; the number is that of the rows
   /// that f is compiled for. Two rows have code of their own where `Two` says so.
@@ -207,7 +206,7 @@ struct DecodeLeaves {
       constexpr Index whole_line = line_vectors<T> * lanes<U>;
       Index c = begin;
       for (; c + whole_line <= end; c += whole_line) {
-        prefetch(line);
+        prefetch(cache_line);
 #pragma GCC unroll 2
         for (int v = 0; v < line_vectors<T>; ++v)
           step(std::true_type{}, c + v * lanes<U>, lanes<U>, q);
@@ -304,8 +303,8 @@ struct DecodeLeaves {
 #pragma GCC unroll 4
       for (int key = 0; key < together; ++key) {
         constexpr Index bytes = 2 * lanes<U> * Index{sizeof(T)};
-        prefetcher_.advance(std::min(bytes, line));
-        if constexpr (bytes > line) prefetcher_.advance(line);
+        prefetcher_.advance(std::min(bytes, cache_line));
+        if constexpr (bytes > cache_line) prefetcher_.advance(cache_line);
         Vec<U> a, b;
         load_pairs<LayoutT, Whole>(row_[key] + turn.offset, i, n, turn.pairs, a, b);
         Vec<U> c = load_angles<LayoutT>(cos[key] + i), s = load_angles<LayoutT>(sin[key] + i);
