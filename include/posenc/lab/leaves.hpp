@@ -5,6 +5,7 @@
 #pragma once
 
 #include <posenc/simd/dispatch.hpp>
+#include <posenc/simd/panels.hpp>
 
 #include <algorithm>
 #include <cmath>

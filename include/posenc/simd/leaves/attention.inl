@@ -293,9 +293,8 @@ struct AttentionLeaves {
   template <class T>
   static Vec<T> greatest_of(Index keys, Index width, const T* scores) {
     constexpr int chains = 4;  // so that one comparison does not wait for another
-    Vec<T> greatest[chains];
-#pragma GCC unroll 4
-    for (int i = 0; i < chains; ++i) greatest[i] = broadcast(-std::numeric_limits<T>::infinity());
+    const Vec<T> least = broadcast(-std::numeric_limits<T>::infinity());
+    Vec<T> greatest[chains] = {least, least, least, least};
     Index k = 0;
     for (; k + chains <= keys; k += chains)
 #pragma GCC unroll 4
