@@ -5,6 +5,7 @@
 #include <posenc/rotary/rope.hpp>
 #include <posenc/rotate/rotate.hpp>
 
+#include "../support/cases.hpp"
 #include "../support/catch.hpp"
 #include "rotation.hpp"
 
@@ -217,7 +218,7 @@ TEMPLATE_TEST_CASE("rotate: every shape, at every level", "", float, double, Eig
   Accuracy accuracy;
   for (const Shape& shape : shapes) {
     std::vector<Position> positions{0, 1, -1};
-    for (int i = 0; i < 12; ++i)
+    for (Index i = 0; i < posenc_test::some_of(12); ++i)
       positions.push_back(static_cast<Position>(random() % (1U << 25)) - (1 << 24));
     check_both_layouts<TestType>(shape, positions, {}, accuracy);
   }
