@@ -154,9 +154,9 @@ struct DecodeLeaves {
       in_rows<!Turns>(rows, [=]<int Rows>(std::integral_constant<int, Rows>, Index r) {
         constexpr bool busy = Turns || Rows > 1;
         constexpr int sums = lanes<U_<T>> < 8 ? 8 : lanes<U_<T>>, columns = sums / Rows;
-        // Keys are read together, so that sums do not wait for one another. Where little is computed a row
-        // of queries waits for memory alone, and that is fastest in its order.
-        constexpr int keys_that_fit = std::min(columns, Rows == 1 ? 4 : spare_registers / 4);
+        // Keys are read together, so that sums do not wait for one another. A row by itself waits for memory
+        // most of the time, and memory is fastest in its order.
+        constexpr int keys_that_fit = std::min(columns, Rows == 1 ? 2 : spare_registers / 4);
         using D = Dots<Rows, busy ? keys_that_fit : 1, T, busy>;
         const RowPointers<Rows, const U_<T>> queries(q, q_row, r, rows);
         const RowPointers<Rows, U_<T>> to(scores, scores_row, r, rows);
@@ -308,8 +308,8 @@ struct DecodeLeaves {
         Vec<U> a, b;
         load_pairs<LayoutT, Whole>(row_[key] + turn.offset, i, n, turn.pairs, a, b);
         Vec<U> c = load_angles<LayoutT>(cos[key] + i), s = load_angles<LayoutT>(sin[key] + i);
-        // Pinned operands are loaded once.
-        pin(a), pin(b), pin(c), pin(s);
+        // Pinned operands are loaded once, which pays where there is more to compute.
+        if constexpr (Rows > 1) pin(a), pin(b), pin(c), pin(s);
         turned_a[key] = fms(a, c, b * s);
         turned_b[key] = fma(a, s, b * c);
       }
@@ -317,7 +317,7 @@ struct DecodeLeaves {
       for (int r = 0; r < Rows; ++r) {
         Vec<U> a, b;
         load_pairs<LayoutT, Whole>(q[r] + turn.offset, i, n, turn.pairs, a, b);
-        pin(a), pin(b);
+        if constexpr (Rows > 1) pin(a), pin(b);
 #pragma GCC unroll 4
         for (int key = 0; key < together; ++key) {
           Vec<U>& to = sum_[r * together + key];
