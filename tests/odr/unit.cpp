@@ -129,7 +129,7 @@ UnitLevels levels_of_unit() {
   UnitLevels levels;
   levels.has_avx2 = simd::in_program(simd::Level::avx2);
   levels.best = simd::name(simd::dispatch<Eigen::bfloat16>([]<class L>(L) { return L::level; }));
-  const bool avx2 = simd::in_program(simd::Level::avx2) && simd::on_machine(simd::Level::avx2);
+  const bool avx2 = simd::is_available(simd::Level::avx2);
   try {
     const simd::ForcedLevel guard(simd::Level::avx2);
     if (!avx2) levels.refused = "nothing was refused";

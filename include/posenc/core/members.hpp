@@ -129,9 +129,8 @@ struct Members {
             c.tile_bias_gradient(tile, i, keys, dx, i, gradient);
           },
       "posenc: gradients may be float or double: write `template <class X> void "
-      "tile_bias_gradient(const Tile& tile, Index head, std::span<const Position> keys, const X* "
-      "dx, "
-      "Index stride, std::span<double> gradient) const`, beside score_bias_gradient.");
+      "tile_bias_gradient(const Tile& tile, Index head, std::span<const Position> keys, "
+      "const X* dx, Index stride, std::span<double> gradient) const`, beside score_bias_gradient.");
   static_assert(
       GradientSums<T> || !requires(const T c) { c.num_sums(); },
       "posenc: this component has num_sums(), so it needs num_parameters() and a const member "

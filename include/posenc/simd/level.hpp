@@ -98,6 +98,9 @@ inline constexpr std::size_t num_levels = std::size(all_levels);
 }
 
 [[nodiscard]] bool on_machine(Level level);
+[[nodiscard]] inline bool is_available(Level level) {
+  return in_program(level) && on_machine(level);
+}
 
 /// Levels that this program can run on this machine, from the most portable to the best.
 [[nodiscard]] std::vector<Level> available_levels();

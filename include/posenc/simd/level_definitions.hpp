@@ -35,18 +35,18 @@ POSENC_DETAIL_DEFINITION bool on_machine(Level level) {
 POSENC_DETAIL_DEFINITION std::vector<Level> available_levels() {
   std::vector<Level> levels;
   for (const Level level : all_levels)
-    if (in_program(level) && on_machine(level)) levels.push_back(level);
+    if (is_available(level)) levels.push_back(level);
   return levels;
 }
 
 namespace detail {
 
 POSENC_DETAIL_DEFINITION void require(Level level, const char* who) {
-  if (in_program(level) && on_machine(level)) return;
+  if (is_available(level)) return;
   Problems problems;
   std::string have;
   for (const Level other : all_levels)
-    if (in_program(other) && on_machine(other)) (have += have.empty() ? "" : ", ") += name(other);
+    if (is_available(other)) (have += have.empty() ? "" : ", ") += name(other);
   if (!on_machine(level))
     problems.add("this machine has no level ", name(level), "; it has ", have, ".");
   else
@@ -62,7 +62,7 @@ POSENC_DETAIL_DEFINITION Level choose() {
   if (!wish || !*wish) {
     Level best = Level::scalar;
     for (const Level level : all_levels)
-      if (in_program(level) && on_machine(level)) best = level;
+      if (is_available(level)) best = level;
     return best;
   }
   for (const Level level : all_levels)
