@@ -128,16 +128,13 @@ std::vector<Coordinates> coordinates_of(Problems& problems, const RaggedPairs& p
   return at;
 }
 
-/// The frequencies of each sequence, where its length matters; otherwise none.
-inline std::vector<RotaryAtLength> rotary_of(const RaggedPairs& pairs, const Answers& answers,
-                                             const std::vector<Coordinates>& at) {
-  std::vector<RotaryAtLength> rotary;
-  for (Index i = 0; i < pairs.sequences() && follows_length(answers); ++i)
-    rotary.emplace_back(answers, [&] {
-      return context_length(at[static_cast<std::size_t>(i)], pairs.queries.tokens_of(i),
-                            pairs.keys.tokens_of(i));
-    });
-  return rotary;
+/// The frequencies of each sequence.
+inline RotaryAtLengths rotary_of(const RaggedPairs& pairs, const Answers& answers,
+                                 const std::vector<Coordinates>& at) {
+  return {answers, pairs.sequences(), [&](Index i) {
+            return context_length(at[static_cast<std::size_t>(i)], pairs.queries.tokens_of(i),
+                                  pairs.keys.tokens_of(i));
+          }};
 }
 
 /// Calls run(sequence, worker, threads, executor): sequence after sequence, or, where they are many, as
@@ -171,7 +168,7 @@ void attend_ragged(const TensorView<Q>& q, const TensorView<K>& k, const TensorV
   problems.raise_if_any("posenc::attention");
 
   const auto size = [](Index n) { return static_cast<std::size_t>(n); };
-  const std::vector<RotaryAtLength> rotary = rotary_of(pairs, answers, at);
+  const RotaryAtLengths rotary = rotary_of(pairs, answers, at);
   const Workspace workspace(options.workspace, bytes);
   const bool many = pairs.are_many(concurrency);
   const Index each = many ? bytes / concurrency : bytes;
@@ -193,7 +190,7 @@ void attend_ragged(const TensorView<Q>& q, const TensorView<K>& k, const TensorV
                         leaves};
     if (!options.lse.empty())
       call.lse = options.lse.subspan(size(first * q.heads), size(queries * q.heads));
-    if (!rotary.empty()) call.asked.rotary = &*rotary[size(i)];
+    call.asked.rotary = &rotary[i];
     run_prefill(call, threads, executor, workspace.data() + worker * each);
   };
   run_sequences(pairs, many, concurrency, options.executor, attend_one);

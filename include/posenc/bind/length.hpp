@@ -6,7 +6,9 @@
 
 #include <posenc/bind/answers.hpp>
 
+#include <cstddef>
 #include <optional>
+#include <vector>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -34,6 +36,30 @@ class RotaryAtLength {
 
   const Rotary* bound_;
   std::optional<Rotary> own_;
+};
+
+/// The same for the sequences of a batch.
+class RotaryAtLengths {
+ public:
+  /// length(i) is asked where it matters, as above.
+  template <class Length>
+  RotaryAtLengths(const Answers& answers, Index sequences, const Length& length)
+      : bound_(&answers.rotary()) {
+    if (!follows_length(answers)) return;
+    own_ = std::vector<Rotary>(static_cast<std::size_t>(sequences));
+    for (Index i = 0; i < sequences; ++i)
+      if (const Position n = length(i); n > 0)
+        own_[static_cast<std::size_t>(i)] = answers.rotary_at(n);
+  }
+  [[nodiscard]] const Rotary& operator[](Index sequence) const {
+    if (own_.empty()) return *bound_;
+    const Rotary& own = own_[static_cast<std::size_t>(sequence)];
+    return own.layout ? own : *bound_;  // frequencies that follow a length are those of a layout
+  }
+
+ private:
+  const Rotary* bound_;
+  std::vector<Rotary> own_;
 };
 
 }  // namespace detail

@@ -84,7 +84,7 @@ void differentiate_ragged(const AttentionForward<T>& f, const TensorView<const T
   check_workspace(problems, options.workspace, plan.bytes);
   problems.raise_if_any("posenc::attention_backward");
 
-  const std::vector<RotaryAtLength> rotary = rotary_of(pairs, answers, at);
+  const RotaryAtLengths rotary = rotary_of(pairs, answers, at);
   const Workspace workspace(options.workspace, plan.bytes);
   double* const sums = reinterpret_cast<double*>(workspace.data());
   const Index each = (plan.bytes - plan.sums) / (plan.many ? concurrency : 1);
@@ -107,8 +107,7 @@ void differentiate_ragged(const AttentionForward<T>& f, const TensorView<const T
         BackwardCall<T> call =
             backward_call(own, of_queries(d_out),
                           {of_queries(d.q), of_keys(d.k), of_keys(d.v), d.parameters}, source,
-                          at[size(i)], rotary.empty() ? &answers.rotary() : &*rotary[size(i)],
-                          asked, derivatives, leaves);
+                          at[size(i)], &rotary[i], asked, derivatives, leaves);
         if (learns) {
           call.parameters = {sums + (plan.many ? i : 0) * plan.parameters, parameters.size()};
           std::fill(call.parameters.begin(), call.parameters.end(), 0.0);

@@ -138,29 +138,21 @@ POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCach
   check_workspace(problems, options.workspace, sizes.bytes());
   problems.raise_if_any("posenc::decode");
 
-  // Of each sequence, where its length matters.
-  std::vector<Rotary> rotary(follows_length(answers) ? static_cast<std::size_t>(shape.sequences)
-                                                     : 0);
-  for (std::size_t i = 0; i < rotary.size(); ++i) {
-    const CachedSequence<T> one = batch[static_cast<Index>(i)];
-    const Position length = one.queries == 0 ? 0 : one.length(cache.is_streaming());
-    if (length > 0) rotary[i] = answers.rotary_at(length);
-  }
+  const RotaryAtLengths rotary(answers, shape.sequences, [&](Index i) {
+    const CachedSequence<T> one = batch[i];
+    return one.queries == 0 ? 0 : one.length(cache.is_streaming());
+  });
 
   const Workspace workspace(options.workspace, sizes.bytes());
   Arena header(workspace.data());
   const CallSequences<T> memory(shape.sequences, many.queries, header);
   std::byte* const rest = workspace.data() + sizes.header;
-  const auto rotary_of = [&](Index i) {
-    const bool has_own = !rotary.empty() && rotary[static_cast<std::size_t>(i)].layout;
-    return has_own ? &rotary[static_cast<std::size_t>(i)] : &answers.rotary();
-  };
   for (Index i = 0; i < shape.sequences; ++i) {
     const CachedSequence<T>* const one = new (&memory.cached[i]) CachedSequence<T>(batch[i]);
     const Index few = one->queries <= DecodePlan::few_queries ? one->queries : 0;
     new (&memory.few[i])
         DecodeSequence<U>{one->keys.source(),
-                          rotary_of(i),
+                          &rotary[i],
                           one->first,
                           few,
                           one,
@@ -182,7 +174,7 @@ POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCach
   }
   for (Index i = 0; i < shape.sequences; ++i) {
     if (memory.cached[i].queries <= DecodePlan::few_queries) continue;
-    asked.rotary = rotary_of(i);
+    asked.rotary = &rotary[i];
     prefill_sequence<T, U>(memory.cached[i], q_rows, out_rows, options.lse, asked, leaves, memory,
                            concurrency, options.executor, rest);
   }
