@@ -26,6 +26,7 @@
 #pragma once
 
 #include <posenc/attention/backward/parameters.hpp>
+#include <posenc/attention/backward/relative_gradients.hpp>
 #include <posenc/attention/backward/run.hpp>
 #include <posenc/attention/call/checks.hpp>
 #include <posenc/attention/call/coordinates.hpp>
@@ -94,27 +95,28 @@ template <class T>
 BackwardCall<T> backward_call(const AttentionForward<T>& f, const TensorView<const T>& d_out,
                               const AttentionGradients<T>& d, const TensorKeys<T>& source,
                               const Coordinates& at, const Rotary* rotary, const Asked<T>& asked,
-                              const FindDerivative<T>* derivatives,
-                              const PrefillLeaves<T>& leaves) {
-  BackwardCall<T> call{{Rows<T>(f.q, leaves.level),
+                              const BackwardLeaves<T>& leaves) {
+  const std::size_t level = leaves.forward.level;
+  BackwardCall<T> call{{Rows<T>(f.q, level),
                         source.source(),
                         {},
                         {},
                         at.query,
                         Positions(at.query_offset),
                         asked,
-                        leaves},
+                        leaves.forward},
                        f.q,
                        f.k,
                        f.v,
                        f.out,
                        at.key,
-                       Rows<T>(d_out, leaves.level),
+                       Rows<T>(d_out, level),
                        f.lse,
                        d.q,
                        d.k,
                        d.v,
-                       derivatives};
+                       leaves.derivatives,
+                       leaves.relative};
   call.forward.asked.rotary = rotary;
   if (d.parameters) {
     call.parameters = d.parameters->values();
@@ -125,17 +127,17 @@ BackwardCall<T> backward_call(const AttentionForward<T>& f, const TensorView<con
 
 /// A call of this shape without data, to measure its memory.
 template <class T>
-BackwardCall<T> call_of_shape(const Asked<T>& asked, const PrefillLeaves<T>& leaves,
-                              const FindDerivative<T>* derivatives, const AttentionShape& shape,
-                              bool learns_frequencies) {
+BackwardCall<T> call_of_shape(const Asked<T>& asked, const BackwardLeaves<T>& leaves,
+                              const AttentionShape& shape, bool learns_frequencies) {
   BackwardCall<T> call;
   call.forward.asked = asked;
-  call.forward.leaves = leaves;
+  call.forward.leaves = leaves.forward;
   call.forward.q.tokens = shape.queries, call.forward.q.heads = asked.answers->shape().num_heads;
   call.forward.q.width = shape.head_dim;
   call.forward.keys.tokens = shape.keys;
   call.forward.keys.values.width = shape.value_dim;
-  call.derivatives = derivatives;
+  call.derivatives = leaves.derivatives;
+  call.relative = leaves.relative;
   call.learns_frequencies = learns_frequencies;
   return call;
 }
@@ -161,10 +163,9 @@ inline void check_temperatures(Problems& problems, const Answers& answers, const
 template <class T>
 void differentiate_attention(const AttentionForward<T>& f, const TensorView<const T>& d_out,
                              const AttentionGradients<T>& d, const Asked<T>& asked,
-                             const FindDerivative<T>* derivatives, const PrefillLeaves<T>& leaves,
-                             const AttentionOptions<T>& options) {
+                             const BackwardLeaves<T>& leaves, const AttentionOptions<T>& options) {
   const Answers& answers = *asked.answers;
-  const std::size_t level = leaves.level;
+  const std::size_t level = leaves.forward.level;
   Problems problems;
   check_backward(problems, f, d_out, d, options.lse, answers);
   const Coordinates at =
@@ -175,8 +176,7 @@ void differentiate_attention(const AttentionForward<T>& f, const TensorView<cons
 
   const RotaryAtLength rotary(answers, [&] { return context_length(at, f.q.tokens, f.k.tokens); });
   const TensorKeys<T> source(Rows<T>(f.k, level), Rows<T>(f.v, level), KeyState::raw, at);
-  const BackwardCall<T> call =
-      backward_call(f, d_out, d, source, at, &*rotary, asked, derivatives, leaves);
+  const BackwardCall<T> call = backward_call(f, d_out, d, source, at, &*rotary, asked, leaves);
   const Index concurrency = options.executor.concurrency();  // once: the next answer may differ
   const bool learns = !call.parameters.empty();
   const BackwardWork work(call, concurrency, learns);
@@ -187,14 +187,18 @@ void differentiate_attention(const AttentionForward<T>& f, const TensorView<cons
 }
 
 #if defined(POSENC_DETAIL_FLOAT)
-POSENC_DETAIL_FLOAT void differentiate_attention<float>(
-    const AttentionForward<float>&, const TensorView<const float>&,
-    const AttentionGradients<float>&, const Asked<float>&, const FindDerivative<float>*,
-    const PrefillLeaves<float>&, const AttentionOptions<float>&);
-POSENC_DETAIL_DOUBLE void differentiate_attention<double>(
-    const AttentionForward<double>&, const TensorView<const double>&,
-    const AttentionGradients<double>&, const Asked<double>&, const FindDerivative<double>*,
-    const PrefillLeaves<double>&, const AttentionOptions<double>&);
+POSENC_DETAIL_FLOAT void differentiate_attention<float>(const AttentionForward<float>&,
+                                                        const TensorView<const float>&,
+                                                        const AttentionGradients<float>&,
+                                                        const Asked<float>&,
+                                                        const BackwardLeaves<float>&,
+                                                        const AttentionOptions<float>&);
+POSENC_DETAIL_DOUBLE void differentiate_attention<double>(const AttentionForward<double>&,
+                                                          const TensorView<const double>&,
+                                                          const AttentionGradients<double>&,
+                                                          const Asked<double>&,
+                                                          const BackwardLeaves<double>&,
+                                                          const AttentionOptions<double>&);
 #endif
 
 }  // namespace detail
@@ -206,10 +210,9 @@ template <class T, class E>
 [[nodiscard]] std::size_t attention_backward_workspace(const Bound<E>& bound,
                                                        const AttentionShape& shape,
                                                        const AnyExecutor& executor = {}) {
-  const auto leaves = detail::prefill_leaves<E, T>(detail::level_index());
+  const auto leaves = detail::backward_leaves<T>(bound);
   const Index bytes = detail::most_backward_bytes([&](bool learns, bool frequencies) {
-    return detail::BackwardWork(detail::call_of_shape<T>(bound.template asked<T>(), leaves,
-                                                         bound.template derivatives<T>(), shape,
+    return detail::BackwardWork(detail::call_of_shape<T>(bound.template asked<T>(), leaves, shape,
                                                          frequencies),
                                 executor.concurrency(), learns)
         .bytes;
@@ -229,8 +232,7 @@ void attention_backward(const AttentionForward<T>& forward,
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,
                 "posenc: attention_backward takes float or double.");
   detail::differentiate_attention<T>(forward, d_out, gradients, bound.template asked<T>(),
-                                     bound.template derivatives<T>(),
-                                     detail::prefill_leaves<E, T>(detail::level_index()), options);
+                                     detail::backward_leaves<T>(bound), options);
 }
 
 /// What is not bound is told what to write.

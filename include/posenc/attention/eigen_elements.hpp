@@ -40,7 +40,8 @@ POSENC_DETAIL_BFLOAT16 struct RotateKernel<AnyLayout, Eigen::bfloat16, 2>;
 POSENC_DETAIL_BFLOAT16 void store_rows<float, Eigen::bfloat16>(const TensorView<const float>&,
                                                                const TensorView<Eigen::bfloat16>&);
 POSENC_DETAIL_BFLOAT16 const simd::ByLevel<Storage<float>>& storage<Eigen::bfloat16>();
-POSENC_DETAIL_BFLOAT16 const simd::ByLevel<RowLeaves<float>>& row_leaves<Eigen::bfloat16>();
+POSENC_DETAIL_BFLOAT16 const simd::ByLevel<StoredDots<float>>& dots_leaves<Eigen::bfloat16>();
+POSENC_DETAIL_BFLOAT16 const simd::ByLevel<ValueLeaves<float>>& value_leaves<Eigen::bfloat16>();
 POSENC_DETAIL_BFLOAT16 const simd::ByLevel<RotatedDots<float>>&
 rotated_dots_leaves<HalfSplit, Eigen::bfloat16>();
 POSENC_DETAIL_BFLOAT16 const simd::ByLevel<RotatedDots<float>>&
@@ -83,7 +84,8 @@ POSENC_DETAIL_FLOAT16 struct RotateKernel<AnyLayout, Eigen::half, 2>;
 POSENC_DETAIL_FLOAT16 void store_rows<float, Eigen::half>(const TensorView<const float>&,
                                                           const TensorView<Eigen::half>&);
 POSENC_DETAIL_FLOAT16 const simd::ByLevel<Storage<float>>& storage<Eigen::half>();
-POSENC_DETAIL_FLOAT16 const simd::ByLevel<RowLeaves<float>>& row_leaves<Eigen::half>();
+POSENC_DETAIL_FLOAT16 const simd::ByLevel<StoredDots<float>>& dots_leaves<Eigen::half>();
+POSENC_DETAIL_FLOAT16 const simd::ByLevel<ValueLeaves<float>>& value_leaves<Eigen::half>();
 POSENC_DETAIL_FLOAT16 const simd::ByLevel<RotatedDots<float>>&
 rotated_dots_leaves<HalfSplit, Eigen::half>();
 POSENC_DETAIL_FLOAT16 const simd::ByLevel<RotatedDots<float>>&

@@ -3,6 +3,7 @@
 // What a call for gradients is about; shared by its workers.
 #pragma once
 
+#include <posenc/attention/backward/relative.hpp>
 #include <posenc/attention/prefill/buffers.hpp>
 #include <posenc/attention/prefill/call.hpp>
 #include <posenc/attention/score/relative.hpp>
@@ -20,13 +21,29 @@ struct BackwardCall {
   Rows<T> d_out{};
   std::span<const T> lse{};  ///< [query][head]
   TensorView<T> d_q{}, d_k{}, d_v{};
-  const FindDerivative<T>* derivatives = nullptr;  ///< of each stage
+  const FindDerivative<T>* derivatives = nullptr;       ///< of each stage
+  const BackwardRelativeLeaves<T>* relative = nullptr;  ///< null: no vectors by distance
   /// Of all stages, one behind another, and then of the frequencies; empty: not wanted.
   std::span<double> parameters{};
   bool learns_frequencies = false;
 
   [[nodiscard]] const Answers& answers() const { return forward.answers(); }
 };
+
+/// All that a call needs of an encoding, and of the level that runs.
+template <class T>
+struct BackwardLeaves {
+  PrefillLeaves<T> forward{};
+  const FindDerivative<T>* derivatives = nullptr;
+  const BackwardRelativeLeaves<T>* relative = nullptr;
+};
+template <class T, class E>
+BackwardLeaves<T> backward_leaves(const Bound<E>& bound) {
+  BackwardLeaves<T> leaves{prefill_leaves<E, T>(level_index()), bound.template derivatives<T>()};
+  if constexpr (Bound<E>::encoding_facts.has_relative_vectors)
+    leaves.relative = &backward_relative_leaves<T>();
+  return leaves;
+}
 
 /// Calls f(stage, its sums) for each stage; `sums` are those of all of them, one behind another, or null
 /// where none are wanted.
@@ -193,14 +210,19 @@ struct BackwardBuffers {
 
   PrefillBuffers<T> tiles;
   RelativeGradientBuffers<T> relative;
+  std::byte* made = nullptr;  ///< where BackwardRelative is
 
-  BackwardBuffers(const Answers& answers, const BackwardPlan& plan, const AttentionShape& shape,
-                  Arena& arena)
-      : tiles(answers, plan.tiles, tiles_of(plan, shape), arena),
-        relative(answers, plan.tiles, plan.width.stride, plan.value_width.stride, shape.value_dim,
-                 arena) {
-    tiles.relative = RelativeBuffers<T>(answers, plan.tiles, tiles_of(plan, shape), arena);
-    const Index regions = answers.map().regions();
+  BackwardBuffers(const BackwardCall<T>& call, const BackwardPlan& plan, Arena& arena)
+      : tiles(call.answers(), plan.tiles, tiles_of(call, plan), arena),
+        relative(call.answers(), plan.tiles, plan.width.stride, plan.value_width.stride,
+                 call.forward.shape().value_dim, arena) {
+    const AttentionShape shape = call.forward.shape();
+    if (call.relative) {
+      call.forward.leaves.relative->take(tiles, call.answers(), plan.tiles, tiles_of(call, plan),
+                                         arena);
+      made = arena.take<std::byte>(1, static_cast<Index>(call.relative->bytes));
+    }
+    const Index regions = call.answers().map().regions();
     const Plan& t = plan.tiles;
     q_rows = arena.take<T>(regions * t.panel, plan.width.stride);
     d_q = arena.take<T>(regions * t.panel, shape.head_dim);
@@ -224,7 +246,8 @@ struct BackwardBuffers {
 
  private:
   /// What a worker of prefill would see: a block of queries and a chunk of keys.
-  static AttentionShape tiles_of(const BackwardPlan& plan, const AttentionShape& shape) {
+  static AttentionShape tiles_of(const BackwardCall<T>& call, const BackwardPlan& plan) {
+    const AttentionShape shape = call.forward.shape();
     return {plan.block, plan.tiles.chunk, shape.head_dim, shape.value_dim};
   }
 };

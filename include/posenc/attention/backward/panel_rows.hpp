@@ -27,8 +27,8 @@ class PanelRows {
     std::fill_n(buffers_.ones, tiles_.panel, T{1});
   }
 
-  /// The panel at `query`, of head g of the group.
-  void begin(const Panel& p, Index query, Index g, Index head) {
+  /// The panel at `query`, of one head.
+  void begin(const Panel& p, Index query, Index head) {
     regions_ = 0;
     load_d_out(p, query, head);
     for (Index i = 0; i < p.width; ++i) {
@@ -40,10 +40,6 @@ class PanelRows {
       buffers_.factor[i] = static_cast<T>(
           packing_.scale() * call_.answers().temperature(buffers_.tiles.query[p.first + i]));
     }
-    if (call_.answers().relative().keys + call_.answers().relative().queries == 0) return;
-    simd::from_panel(p.queries, forward_.q.width, p.width, packing_.plain_queries(p, g),
-                     buffers_.ones, buffers_.relative.q, plan_.width.stride, 1);
-    std::fill_n(buffers_.relative.d_q, p.queries * plan_.width.stride, T{0});
   }
 
   /// A share, by tile, of the rows that this panel and the next one of the block will ask memory for.

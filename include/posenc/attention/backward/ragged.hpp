@@ -27,20 +27,19 @@ struct RaggedBackwardPlan {
 
   template <class T>
   RaggedBackwardPlan(const RaggedPairs& pairs, const Asked<T>& asked,
-                     const FindDerivative<T>* derivatives, const PrefillLeaves<T>& leaves,
-                     Index head_dim, Index value_dim, Index concurrency, bool learns,
-                     bool frequencies) {
+                     const BackwardLeaves<T>& leaves, Index head_dim, Index value_dim,
+                     Index concurrency, bool learns, bool frequencies) {
     for (const Stage& stage : asked.answers->asked())
       if (learns) parameters += num_parameters(stage);
     if (frequencies) parameters += asked.answers->rotary().pairs();
     const auto bytes_of_workers = [&](bool at_the_same_time) {
-      return ragged_workspace_bytes(
-          pairs, at_the_same_time, head_dim, value_dim, concurrency,
-          [&](const AttentionShape& shape, Index threads) {
-            return BackwardWork(call_of_shape<T>(asked, leaves, derivatives, shape, frequencies),
-                                threads, learns)
-                .bytes;
-          });
+      return ragged_workspace_bytes(pairs, at_the_same_time, head_dim, value_dim, concurrency,
+                                    [&](const AttentionShape& shape, Index threads) {
+                                      return BackwardWork(call_of_shape<T>(asked, leaves, shape,
+                                                                           frequencies),
+                                                          threads, learns)
+                                          .bytes;
+                                    });
     };
     many = pairs.are_many(concurrency);
     Index workers = bytes_of_workers(many);
@@ -60,8 +59,7 @@ struct RaggedBackwardPlan {
 template <class T>
 void differentiate_ragged(const AttentionForward<T>& f, const TensorView<const T>& d_out,
                           const AttentionGradients<T>& d, const RaggedPairs& pairs,
-                          const Asked<T>& asked, const FindDerivative<T>* derivatives,
-                          const PrefillLeaves<T>& leaves,
+                          const Asked<T>& asked, const BackwardLeaves<T>& leaves,
                           const RaggedAttentionOptions<T>& options) {
   const Answers& answers = *asked.answers;
   const auto size = [](Index n) { return static_cast<std::size_t>(n); };
@@ -78,8 +76,7 @@ void differentiate_ragged(const AttentionForward<T>& f, const TensorView<const T
   const std::span<double> parameters = d.parameters ? d.parameters->values() : std::span<double>{};
   const bool learns = !parameters.empty();
   const Index concurrency = options.executor.concurrency();
-  const RaggedBackwardPlan plan(pairs, asked, derivatives, leaves, f.q.width, f.v.width,
-                                concurrency, learns,
+  const RaggedBackwardPlan plan(pairs, asked, leaves, f.q.width, f.v.width, concurrency, learns,
                                 d.parameters && !d.parameters->frequencies().empty());
   check_workspace(problems, options.workspace, plan.bytes);
   problems.raise_if_any("posenc::attention_backward");
@@ -102,12 +99,13 @@ void differentiate_ragged(const AttentionForward<T>& f, const TensorView<const T
         const AttentionForward<T> own{
             of_queries(f.q), of_keys(f.k), of_keys(f.v), of_queries(f.out),
             f.lse.subspan(size(first * f.q.heads), size(queries * f.q.heads))};
-        const TensorKeys<T> source(Rows<T>(own.k, leaves.level), Rows<T>(own.v, leaves.level),
-                                   KeyState::raw, at[size(i)]);
+        const TensorKeys<T> source(Rows<T>(own.k, leaves.forward.level),
+                                   Rows<T>(own.v, leaves.forward.level), KeyState::raw,
+                                   at[size(i)]);
         BackwardCall<T> call =
             backward_call(own, of_queries(d_out),
                           {of_queries(d.q), of_keys(d.k), of_keys(d.v), d.parameters}, source,
-                          at[size(i)], &rotary[i], asked, derivatives, leaves);
+                          at[size(i)], &rotary[i], asked, leaves);
         if (learns) {
           call.parameters = {sums + (plan.many ? i : 0) * plan.parameters, parameters.size()};
           std::fill(call.parameters.begin(), call.parameters.end(), 0.0);
@@ -125,8 +123,7 @@ POSENC_DETAIL_FLOAT void differentiate_ragged<float>(const AttentionForward<floa
                                                      const TensorView<const float>&,
                                                      const AttentionGradients<float>&,
                                                      const RaggedPairs&, const Asked<float>&,
-                                                     const FindDerivative<float>*,
-                                                     const PrefillLeaves<float>&,
+                                                     const BackwardLeaves<float>&,
                                                      const RaggedAttentionOptions<float>&);
 #endif
 
@@ -138,8 +135,7 @@ void differentiate_ragged_bound(const AttentionForward<T>& forward,
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,
                 "posenc: attention_backward takes float or double.");
   differentiate_ragged<T>(forward, d_out, gradients, pairs, bound.template asked<T>(),
-                          bound.template derivatives<T>(), prefill_leaves<E, T>(level_index()),
-                          options);
+                          backward_leaves<T>(bound), options);
 }
 
 }  // namespace detail
@@ -157,10 +153,9 @@ template <class T, class E>
   Problems problems;
   detail::check_pairs(problems, pairs);
   problems.raise_if_any("posenc::attention_backward_workspace");
-  const auto leaves = detail::prefill_leaves<E, T>(detail::level_index());
+  const auto leaves = detail::backward_leaves<T>(bound);
   const Index bytes = detail::most_backward_bytes([&](bool learns, bool frequencies) {
-    return detail::RaggedBackwardPlan(pairs, bound.template asked<T>(),
-                                      bound.template derivatives<T>(), leaves, head_dim, value_dim,
+    return detail::RaggedBackwardPlan(pairs, bound.template asked<T>(), leaves, head_dim, value_dim,
                                       executor.concurrency(), learns, frequencies)
         .bytes;
   });

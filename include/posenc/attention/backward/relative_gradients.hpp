@@ -14,24 +14,53 @@
 
 #include <posenc/attention/backward/call.hpp>
 #include <posenc/attention/backward/leaves.hpp>
-#include <posenc/attention/score/relative.hpp>
+#include <posenc/attention/backward/relative.hpp>
+#include <posenc/attention/prefill/relative_terms.hpp>
+#include <posenc/simd/panels.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
 template <class T>
-class RelativeGradients {
+class RelativeGradients final : public BackwardRelative<T> {
  public:
   RelativeGradients(const BackwardCall<T>& call, const BackwardPlan& plan,
-                    const RelativeGradientBuffers<T>& buffers)
-      : answers_(call.answers()), tile_(*call.forward.leaves.tile),
+                    const BackwardBuffers<T>& buffers, Packing<T>& packing)
+      : BackwardRelative<T>(call.answers().relative().keys + call.answers().relative().queries > 0,
+                            call.answers().relative().values > 0),
+        terms_(
+            *call.forward.leaves.relative->make(call.forward, plan.tiles, buffers.tiles, packing)),
+        answers_(call.answers()), tile_(*call.forward.leaves.tile),
         leaves_(call.forward.leaves.relative),
         add_rows_(gradient_leaves<T>(call.forward.leaves.level).add_rows), plan_(plan),
-        own_(buffers), width_(call.forward.q.width), value_dim_(call.d_out.width) {}
+        own_(buffers.relative), ones_(buffers.ones), packing_(packing),
+        width_(call.forward.q.width), value_dim_(call.d_out.width) {
+    for (const auto& [self, ask] : answers_.asked())
+      meets_keys_ |= ask->relative_queries && ask->relative_queries(self).data;
+    // Channels that only fill vectors stay zero.
+    std::fill_n(own_.q, plan.tiles.panel * plan.width.stride, T{0});
+    std::fill_n(own_.k, plan.tiles.tile * plan.width.stride, T{0});
+    std::fill_n(own_.d_out, plan.tiles.panel * plan.value_width.stride, T{0});
+  }
 
-  /// Adds <d_out, a> of relative values to the gradients of the weights of a tile.
-  void add_to_weights(const ScoreTile& tile, T* gradient) const {
+  void begin(Index kv_head, const Interval& queries, Index keys) override {
+    terms_.begin_head(kv_head);
+    terms_.begin_block(queries);
+    terms_.begin_chunk();
+    std::fill_n(own_.d_k, keys * plan_.width.stride, T{0});
+  }
+  void begin_panel(const Panel& p, Index g, const Tile& tile) override {
+    simd::from_panel(p.queries, width_, p.width, packing_.plain_queries(p, g), ones_, own_.q,
+                     plan_.width.stride, 1);
+    std::fill_n(own_.d_q, p.queries * plan_.width.stride, T{0});
+    terms_.begin_panel(p, g, tile);
+  }
+  void add_to_scores(const Panel& p, Index g, Index c, const ScoreTile& tile, T* scores) override {
+    terms_.add_to_scores(p, g, c, tile, scores);
+  }
+
+  void add_to_weights(const ScoreTile& tile, T* gradient) const override {
     for_each(tile, nullptr, [&](const Stage& stage, const Interval& buckets, std::span<double>) {
       if (!stage.ask->relative_values) return;
       const RelativeTable table = stage.ask->relative_values(stage.self);
@@ -56,8 +85,7 @@ class RelativeGradients {
     });
   }
 
-  /// The vectors that were added to values get the weights' share of d_out.
-  void add_weights(const ScoreTile& tile, const T* weights, double* parameters) const {
+  void add_weights(const ScoreTile& tile, const T* weights, double* parameters) const override {
     for_each(tile, parameters,
              [&](const Stage& stage, const Interval& buckets, std::span<double> to) {
                const auto learn = stage.ask->relative_values_gradient;
@@ -78,10 +106,13 @@ class RelativeGradients {
              });
   }
 
-  /// From the gradients of scores to those of queries, keys and vectors; keys stand at [c, ...) of the
-  /// chunk. `factor` by lane.
   void add_scores(const ScoreTile& tile, Index c, const T* gradient, const T* factor,
-                  double* parameters) const {
+                  double* parameters) override {
+    if (meets_keys_) {
+      const T* const plain = packing_.plain_keys(c, tile.keys);
+      for (Index k = 0; k < tile.keys; ++k)
+        std::copy_n(plain + k * width_, width_, own_.k + k * plan_.width.stride);
+    }
     for_each(
         tile, parameters, [&](const Stage& stage, const Interval& buckets, std::span<double> to) {
           if (stage.ask->relative_keys)
@@ -239,14 +270,35 @@ class RelativeGradients {
                   });
   }
 
+  Relative<T>& terms_;
   const Answers& answers_;
   const TileLeaves<T>& tile_;
-  const RelativeLeaves<T>* leaves_;  ///< null where there are no vectors
+  const RelativeLeaves<T>* leaves_;
   decltype(GradientLeaves<T>::add_rows) add_rows_;
   const BackwardPlan& plan_;
   const RelativeGradientBuffers<T>& own_;
+  const T* ones_;  ///< by lane
+  Packing<T>& packing_;
   Index width_, value_dim_;
+  bool meets_keys_ = false;  ///< some vectors meet keys
 };
+
+template <class T>
+const BackwardRelativeLeaves<T>& backward_relative_leaves() {
+  using Made = RelativeGradients<T>;
+  static constexpr BackwardRelativeLeaves<T> leaves{
+      sizeof(Made),
+      [](std::byte* memory, const BackwardCall<T>& call, const BackwardPlan& plan,
+         const BackwardBuffers<T>& buffers, Packing<T>& packing) -> BackwardRelative<T>* {
+        if (call.answers().relative().buckets == 0) return nullptr;
+        return new (memory) Made(call, plan, buffers, packing);
+      }};
+  return leaves;
+}
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT const BackwardRelativeLeaves<float>& backward_relative_leaves<float>();
+POSENC_DETAIL_DOUBLE const BackwardRelativeLeaves<double>& backward_relative_leaves<double>();
+#endif
 
 }  // namespace detail
 

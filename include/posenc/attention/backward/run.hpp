@@ -42,7 +42,7 @@ struct BackwardWork {
     if (!has_usable_sizes(call.forward.shape())) return;
     plan.emplace(call, concurrency, learns);
     Arena worker(nullptr), all(nullptr);
-    BackwardBuffers<T>(call.answers(), *plan, call.forward.shape(), worker);
+    BackwardBuffers<T>(call, *plan, worker);
     each_worker = worker.used();
     if (each_worker < 0) return;
     BackwardMemory<T>(call, *plan, each_worker, all);

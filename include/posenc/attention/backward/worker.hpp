@@ -17,11 +17,9 @@
 #pragma once
 
 #include <posenc/attention/backward/panel_rows.hpp>
-#include <posenc/attention/backward/relative_gradients.hpp>
 #include <posenc/attention/backward/results.hpp>
 #include <posenc/attention/backward/stages.hpp>
 #include <posenc/attention/backward/turns.hpp>
-#include <posenc/attention/prefill/relative_terms.hpp>
 #include <posenc/attention/prefill/tile_scores.hpp>
 
 POSENC_NAMESPACE_BEGIN
@@ -35,23 +33,15 @@ class BackwardWorker {
                  std::byte* workspace)
       : call_(call), forward_(call.forward), answers_(call.answers()), map_(answers_.map()),
         tile_(*forward_.leaves.tile), plan_(plan), tiles_(plan.tiles), arena_(workspace),
-        buffers_(answers_, plan, forward_.shape(), arena_),
-        packing_(forward_, tiles_, buffers_.tiles), rows_(call, plan, delta, buffers_, packing_),
-        visibility_(answers_, tiles_, buffers_.tiles),
+        buffers_(call, plan, arena_), packing_(forward_, tiles_, buffers_.tiles),
+        rows_(call, plan, delta, buffers_, packing_), visibility_(answers_, tiles_, buffers_.tiles),
         bias_tables_(forward_, tiles_, buffers_.tiles),
         scores_(forward_, buffers_.tiles, packing_, bias_tables_),
-        relative_(forward_, tiles_, buffers_.tiles, packing_),
-        relative_gradients_(call, plan, buffers_.relative), stages_(call, plan, buffers_),
-        results_(call, plan, buffers_) {
-    for (const auto& [self, ask] : answers_.asked())
-      meets_keys_ |= ask->relative_queries && ask->relative_queries(self).data;
-    if (relative_.in_scores || relative_.in_values) {
-      // Channels that only fill vectors stay zero.
-      std::fill_n(buffers_.relative.q, tiles_.panel * plan_.width.stride, T{0});
-      std::fill_n(buffers_.relative.k, tiles_.tile * plan_.width.stride, T{0});
-      std::fill_n(buffers_.relative.d_out, tiles_.panel * plan_.value_width.stride, T{0});
-    }
-  }
+        relative_(call.relative ? call.relative->make(buffers_.made, call, plan, buffers_, packing_)
+                                : nullptr),
+        in_scores_(relative_ && relative_->in_scores),
+        in_values_(relative_ && relative_->in_values), stages_(call, plan, buffers_),
+        results_(call, plan, buffers_) {}
 
   /// Adds the gradients of a pair to the results, and what parameters learn from it to `sums`, to which other
   /// blocks add when it is their turn at these keys.
@@ -83,12 +73,7 @@ class BackwardWorker {
  private:
   void begin(const Tile& where) {
     bias_tables_.begin(kv_head_, where.query, where.key, plan_.block + tiles_.chunk);
-    if (relative_.in_scores) {
-      relative_.begin_head(kv_head_);
-      relative_.begin_block(where.query);
-      relative_.begin_chunk();
-      std::fill_n(buffers_.relative.d_k, keys_ * plan_.width.stride, T{0});
-    }
+    if (in_scores_) relative_->begin(kv_head_, where.query, keys_);
     std::fill_n(buffers_.d_v, keys_ * plan_.value_width.stride, T{0});
     turned_keys_ = 0;
     checked_keys_ = finite_keys_ = {};
@@ -109,9 +94,9 @@ class BackwardWorker {
   }
 
   void panel(const Panel& p, Index g, const Turns& turns) {
-    rows_.begin(p, query_, g, head(g));
-    if (relative_.in_scores)
-      relative_.begin_panel(p, g, visibility_.tile_of(visibility_.seen({0, p.queries, 0, keys_})));
+    rows_.begin(p, query_, head(g));
+    if (in_scores_)
+      relative_->begin_panel(p, g, visibility_.tile_of(visibility_.seen({0, p.queries, 0, keys_})));
     stages_.begin_panel();
     for (Index c = 0; c < keys_; c += tiles_.tile) {
       rows_.fetch_ahead(query_, first_, head(g), c);
@@ -160,7 +145,7 @@ class BackwardWorker {
     halves_ = mask == TileClass::partial ? visibility_.halves(rows, p.width, tile_.panel_step)
                                          : TileHalves{{{p.width, 0, count}}};
     scores_.products(p, g, c, scores, halves_);
-    if (relative_.in_scores) relative_.add_to_scores(p, g, c, scores, buffers_.tiles.scores);
+    if (in_scores_) relative_->add_to_scores(p, g, c, scores, buffers_.tiles.scores);
     stages_.begin_tile(scores);
     scores_.change(scores, g, [&](std::size_t stage) { stages_.save(stage, scores); });
     if (mask == TileClass::partial) scores_.hide(scores);
@@ -171,23 +156,16 @@ class BackwardWorker {
       tile_.scores(keys, value_dim, some, values.rows + first * value_dim, value_dim, 1,
                    buffers_.d_panel + lane, buffers_.gradient + first * p.width + lane, p.width);
     });
-    if (relative_.in_values) relative_gradients_.add_to_weights(scores, buffers_.gradient);
+    if (in_values_) relative_->add_to_weights(scores, buffers_.gradient);
     gradient_leaves<T>(forward_.leaves.level)
         .softmax_backward(count, p.width, buffers_.tiles.scores, buffers_.gradient, buffers_.lse,
                           buffers_.delta);
     add_to_keys(p, rows_.d_out(), plan_.value_width, buffers_.tiles.scores,
                 buffers_.d_v + c * plan_.value_width.stride);
-    if (relative_.in_values) relative_gradients_.add_weights(scores, buffers_.tiles.scores, sums_);
+    if (in_values_) relative_->add_weights(scores, buffers_.tiles.scores, sums_);
     stages_.go_back(scores, sums_);
     add_products(p, g, c, scores);
-    if (!relative_.in_scores) return;
-    if (meets_keys_) {
-      const T* const plain = packing_.plain_keys(c, count);
-      for (Index k = 0; k < count; ++k)
-        std::copy_n(plain + k * forward_.q.width, forward_.q.width,
-                    buffers_.relative.k + k * plan_.width.stride);
-    }
-    relative_gradients_.add_scores(scores, c, buffers_.gradient, buffers_.factor, sums_);
+    if (in_scores_) relative_->add_scores(scores, c, buffers_.gradient, buffers_.factor, sums_);
   }
 
   void add_products(const Panel& p, Index g, Index c, const ScoreTile& tile) {
@@ -259,17 +237,16 @@ class BackwardWorker {
   Visibility<T> visibility_;
   BiasTables<T> bias_tables_;
   TileScores<T> scores_;
-  RelativeTerms<T> relative_;
-  RelativeGradients<T> relative_gradients_;
+  BackwardRelative<T>* relative_;  ///< null where no component has vectors by distance
+  bool in_scores_, in_values_;     ///< where it has them
   BackwardStages<T> stages_;
   BackwardResults<T> results_;
 
   Index kv_head_ = 0, first_ = 0, end_ = 0, key_ = 0, keys_ = 0;  ///< the pair
   Index query_ = 0;                                               ///< first of the panel
   TileHalves halves_{};                                           ///< of the tile
-  bool meets_keys_ = false;    ///< some vectors by distance meet keys
-  double* sums_ = nullptr;     ///< of parameters
-  RegionSet turned_keys_ = 0;  ///< regions with gradients
+  double* sums_ = nullptr;                                        ///< of parameters
+  RegionSet turned_keys_ = 0;                                     ///< regions with gradients
   std::array<std::uint64_t, most_regions> checked_keys_{}, finite_keys_{};  ///< tiles, by region
 };
 

@@ -13,47 +13,57 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Products of rows of queries with keys and values as they are stored.
+/// Products of rows of queries with keys as they are stored.
 template <class U>
-struct RowLeaves {
-  void (*dots)(Index rows, Index keys, Index width, const U* q, Index q_row, const void* k,
-               Index k_row, U* scores, Index scores_row, simd::ReadNext next) = nullptr;
-  void (*add_values)(Index rows, Index keys, Index width, const U* weights, Index weights_row,
-                     const void* values, U* out, Index out_row, simd::ReadNext next) = nullptr;
-  void (*add_values_skipping_zeros)(Index rows, Index keys, Index width, const U* weights,
-                                    Index weights_row, const void* values, U* out, Index out_row,
-                                    simd::ReadNext next) = nullptr;
-};
+using StoredDots = void (*)(Index rows, Index keys, Index width, const U* q, Index q_row,
+                            const void* k, Index k_row, U* scores, Index scores_row,
+                            simd::ReadNext next);
 
 /// By level, of elements T.
 template <class T>
-const simd::ByLevel<RowLeaves<arithmetic_t<T>>>& row_leaves() {
+const simd::ByLevel<StoredDots<arithmetic_t<T>>>& dots_leaves() {
   static constexpr auto table = simd::by_level<T>([]<class Level>(Level) {
     using U = arithmetic_t<T>;
-    RowLeaves<U> leaves;
-    leaves.dots = [](Index rows, Index keys, Index width, const U* q, Index q_row, const void* k,
-                     Index k_row, U* scores, Index scores_row, simd::ReadNext next) {
+    return StoredDots<U>([](Index rows, Index keys, Index width, const U* q, Index q_row,
+                            const void* k, Index k_row, U* scores, Index scores_row,
+                            simd::ReadNext next) {
       Level::template dots<T>(rows, keys, width, q, q_row, static_cast<const T*>(k), k_row, scores,
                               scores_row, next);
-    };
-    leaves.add_values = [](Index rows, Index keys, Index width, const U* weights, Index weights_row,
-                           const void* values, U* out, Index out_row, simd::ReadNext next) {
-      Level::template add_values<false, T>(rows, keys, width, weights, weights_row,
+    });
+  });
+  return table;
+}
+
+/// Sums of values as they are stored, by weights.
+template <class U>
+struct ValueLeaves {
+  using Add = void (*)(Index rows, Index keys, Index width, const U* weights, Index weights_row,
+                       const void* values, U* out, Index out_row, simd::ReadNext next);
+  Add add = nullptr, add_skipping_zeros = nullptr;
+};
+
+template <class Level, bool SkipZeros, class T>
+void add_values_of(Index rows, Index keys, Index width, const arithmetic_t<T>* weights,
+                   Index weights_row, const void* values, arithmetic_t<T>* out, Index out_row,
+                   simd::ReadNext next) {
+  Level::template add_values<SkipZeros, T>(rows, keys, width, weights, weights_row,
                                            static_cast<const T*>(values), out, out_row, next);
-    };
-    leaves.add_values_skipping_zeros = [](Index rows, Index keys, Index width, const U* weights,
-                                          Index weights_row, const void* values, U* out,
-                                          Index out_row, simd::ReadNext next) {
-      Level::template add_values<true, T>(rows, keys, width, weights, weights_row,
-                                          static_cast<const T*>(values), out, out_row, next);
-    };
-    return leaves;
+}
+
+/// By level, of elements T.
+template <class T>
+const simd::ByLevel<ValueLeaves<arithmetic_t<T>>>& value_leaves() {
+  static constexpr auto table = simd::by_level<T>([]<class Level>(Level) {
+    return ValueLeaves<arithmetic_t<T>>{&add_values_of<Level, false, T>,
+                                        &add_values_of<Level, true, T>};
   });
   return table;
 }
 #if defined(POSENC_DETAIL_FLOAT)
-POSENC_DETAIL_FLOAT const simd::ByLevel<RowLeaves<float>>& row_leaves<float>();
-POSENC_DETAIL_DOUBLE const simd::ByLevel<RowLeaves<double>>& row_leaves<double>();
+POSENC_DETAIL_FLOAT const simd::ByLevel<StoredDots<float>>& dots_leaves<float>();
+POSENC_DETAIL_FLOAT const simd::ByLevel<ValueLeaves<float>>& value_leaves<float>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<StoredDots<double>>& dots_leaves<double>();
+POSENC_DETAIL_DOUBLE const simd::ByLevel<ValueLeaves<double>>& value_leaves<double>();
 #endif
 
 /// Products of rows of queries with stored keys that are rotated in registers on their way.
@@ -156,8 +166,8 @@ POSENC_DETAIL_DOUBLE const simd::ByLevel<SumLeaves<double>>& sum_leaves<double>(
 /// All that a call needs of the level that runs.
 template <class U>
 struct DecodeLeaves {
-  const RowLeaves<U>* stored = nullptr;  ///< keys and values as they are stored
-  const RowLeaves<U>* plain = nullptr;   ///< numbers of U
+  StoredDots<U> stored_dots = nullptr, plain_dots = nullptr;  ///< of keys as they lie, of numbers
+  const ValueLeaves<U>*stored_values = nullptr, *plain_values = nullptr;
   const SumLeaves<U>* sums = nullptr;
   RotatedDots<U> rotated_dots = nullptr;
   RotateRows<U> rotate = nullptr;
@@ -174,11 +184,14 @@ DecodeLeaves<arithmetic_t<T>> decode_leaves(const Rotary& rotary, std::size_t le
   using LayoutT = typename Bound<E>::layout;
   constexpr EncodingFacts facts = Bound<E>::encoding_facts;
   constexpr bool turns = State == KeyState::raw && !std::is_same_v<LayoutT, NoLayout>;
-  DecodeLeaves<U> leaves{.stored = &row_leaves<T>()[level],
+  DecodeLeaves<U> leaves{.stored_dots = dots_leaves<T>()[level],
+                         .stored_values = &value_leaves<T>()[level],
                          .sums = &sum_leaves<U>()[level],
                          .rotate = rotation_leaves<LayoutT, U>()[level],
                          .level = level};
-  if constexpr (turns || facts.has_relative_vectors) leaves.plain = &row_leaves<U>()[level];
+  if constexpr (turns || facts.has_relative_vectors) leaves.plain_dots = dots_leaves<U>()[level];
+  if constexpr ((turns && facts.rotates_values) || facts.has_relative_vectors)
+    leaves.plain_values = &value_leaves<U>()[level];
   if constexpr (facts.has_relative_vectors) leaves.make_relative = &make_decode_relative<U>;
   if constexpr (turns) {
     leaves.rotated_dots = rotated_dots<LayoutT, T>(rotary, level);

@@ -113,7 +113,7 @@ class DecodeRelativeTerms final : public DecodeRelative<U> {
         for_heads(table, 0, shape_.heads, [&](Index head, Index rows) {
           U* const output = sums.outputs + head * queries_ * shape_.output_row();
           // Buckets that nobody sees have no effect, whatever their vectors are.
-          leaves_.plain->add_values_skipping_zeros(rows, size(some), table.width,
+          leaves_.plain_values->add_skipping_zeros(rows, size(some), table.width,
                                                    output + at + first, shape_.output_row(),
                                                    vectors(table, head, some, table.width).first,
                                                    output, shape_.output_row(), {});
@@ -213,9 +213,9 @@ class DecodeRelativeTerms final : public DecodeRelative<U> {
     for_heads(table, head, heads, [&](Index h, Index rows) {
       const Index first = h * queries_;
       const auto [rows_of_table, stride] = vectors(table, h, buckets);
-      leaves_.plain->dots(rows, size(buckets), table.width, rows_ + first * shape_.query_row(),
-                          shape_.query_row(), rows_of_table, stride,
-                          products + first * most_buckets, most_buckets, {});
+      leaves_.plain_dots(rows, size(buckets), table.width, rows_ + first * shape_.query_row(),
+                         shape_.query_row(), rows_of_table, stride, products + first * most_buckets,
+                         most_buckets, {});
     });
     for (Index row = head * queries_; table.constants && row < (head + heads) * queries_; ++row)
       for (Index b = buckets.first; b <= buckets.last; ++b)
@@ -229,9 +229,9 @@ class DecodeRelativeTerms final : public DecodeRelative<U> {
                         U* scores) const {
     const Index head = first_head + g;
     const auto [rows, stride] = vectors(table, head, occur);
-    leaves_.plain->dots(size(occur), p.keys, table.width, rows, stride,
-                        keys + p.key * shape_.head_dim, shape_.head_dim, own_.of_keys, block_keys,
-                        {});
+    leaves_.plain_dots(size(occur), p.keys, table.width, rows, stride,
+                       keys + p.key * shape_.head_dim, shape_.head_dim, own_.of_keys, block_keys,
+                       {});
     for (Index i = p.query; i < p.query + p.queries; ++i)
       for (Index k = p.key; k < p.key + p.keys; ++k) {
         const Index bucket = buckets[i * block_keys + k];

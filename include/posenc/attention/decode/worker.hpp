@@ -229,8 +229,8 @@ class DecodeWorker {
       }
       return score_turned(block, k, angles_.rows(copy), q, scores, next);
     }
-    leaves_.stored->dots(rows(), block.keys(), shape_.head_dim, q, shape_.query_row(), k,
-                         shape_.head_dim, scores, block_keys, next);
+    leaves_.stored_dots(rows(), block.keys(), shape_.head_dim, q, shape_.query_row(), k,
+                        shape_.head_dim, scores, block_keys, next);
   }
 
   /// Some keys at a time turn into a buffer of the first-level cache, and meet all rows there.
@@ -241,9 +241,9 @@ class DecodeWorker {
     for (Index first = 0; first < block.keys(); first += DecodePlan::turned_keys) {
       const Index n = std::min(DecodePlan::turned_keys, block.keys() - first), after = first + n;
       turn(stored, k + first * row_bytes, n, shape_.head_dim, angles.from(first), buffers_.keys);
-      leaves_.plain->dots(rows(), n, shape_.head_dim, q, shape_.query_row(), buffers_.keys,
-                          shape_.head_dim, scores + first, block_keys,
-                          after < block.keys() ? simd::ReadNext{k + after * row_bytes} : next);
+      leaves_.plain_dots(rows(), n, shape_.head_dim, q, shape_.query_row(), buffers_.keys,
+                         shape_.head_dim, scores + first, block_keys,
+                         after < block.keys() ? simd::ReadNext{k + after * row_bytes} : next);
     }
   }
 
@@ -254,15 +254,15 @@ class DecodeWorker {
                                   ? stored_keys(block, head + 1)
                                   : block.run.keys +
                                         block.keys() * shape_.head_dim * keys.storage->bytes};
-    const auto add = [&](const RowLeaves<U>& leaves, const void* values) {
-      (skip_zeros_ ? leaves.add_values_skipping_zeros
-                   : leaves.add_values)(rows(), block.keys(), shape_.value_dim, buffers_.scores,
-                                        block_keys, values, sums, shape_.value_row(), next);
+    const auto add = [&](const ValueLeaves<U>& leaves, const void* values) {
+      (skip_zeros_ ? leaves.add_skipping_zeros : leaves.add)(rows(), block.keys(), shape_.value_dim,
+                                                             buffers_.scores, block_keys, values,
+                                                             sums, shape_.value_row(), next);
     };
-    if (!turns_ || !answers_.facts().rotates_values) return add(*leaves_.stored, v);
+    if (!turns_ || !answers_.facts().rotates_values) return add(*leaves_.stored_values, v);
     turn(sequence_->keys.values, v, block.keys(), shape_.value_dim,
          angles_.rows(angles_.fill_values()), buffers_.values);
-    add(*leaves_.plain, buffers_.values);
+    add(*leaves_.plain_values, buffers_.values);
   }
 
   /// Stored rows as numbers, rotated.

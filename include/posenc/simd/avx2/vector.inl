@@ -110,7 +110,8 @@ inline void store(X* p, __m256 v) {
 /// The first n elements of a vector; zeros follow.
 template <class X>
   requires(sizeof(X) < 4)
-inline __m256 load_first(const X* p, Index n) {
+__attribute__((noinline)) __m256 load_first(const X* p, Index n) {
+  if (n == lanes<float>) return load(p);
   X elements[lanes<float>] = {};
   for (Index i = 0; i < n; ++i) elements[i] = p[i];
   return load(elements);

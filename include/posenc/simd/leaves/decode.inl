@@ -212,9 +212,7 @@ struct DecodeLeaves {
           step(std::true_type{}, c + v * lanes<U>, lanes<U>, q);
       }
       if (c < end) prefetch((end - c) * Index{sizeof(T)});
-      if constexpr (whole_line > lanes<U>)
-        for (; c + lanes<U> <= end; c += lanes<U>) step(std::true_type{}, c, lanes<U>, q);
-      if (c < end) step(std::false_type{}, c, end - c, q);
+      for (; c < end; c += lanes<U>) step(std::false_type{}, c, std::min(lanes<U>, end - c), q);
     }
 
     /// All pairs of the rotary block. Angles beyond those of the last key are read and not used.
@@ -374,11 +372,9 @@ struct DecodeLeaves {
       position = prefetcher;
       c += Vectors * lanes<U>;
     };
-    if constexpr (!SkipZeros) {  // which is rare
+    if constexpr (!SkipZeros)  // which is rare
       while (c + vectors * lanes<U> <= width)
         columns(std::integral_constant<int, vectors>{}, std::true_type{});
-      while (c + lanes<U> <= width) columns(std::integral_constant<int, 1>{}, std::true_type{});
-    }
     while (c < width) columns(std::integral_constant<int, 1>{}, std::false_type{});
   }
 };

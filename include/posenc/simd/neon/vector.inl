@@ -118,6 +118,7 @@ inline void store(X* p, float32x4_t v) {
 /// The first n elements of a vector; zeros follow.
 template <class X>
 inline Vec<arithmetic_t<X>> load_first(const X* p, Index n) {
+  if (n == lanes<arithmetic_t<X>>) return load(p);
   X elements[lanes<arithmetic_t<X>>] = {};
   for (Index i = 0; i < n; ++i) elements[i] = p[i];
   return load(elements);

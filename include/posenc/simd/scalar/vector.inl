@@ -34,8 +34,16 @@ inline void store(U* p, Vec<U> v) {
 }
 inline Floats broadcast(float x) { return Floats{x, x, x, x}; }
 inline Doubles broadcast(double x) { return Doubles{x, x}; }
-/// float16 as floats, by bits. Below 2^-14 the leading one of 2^-14 is lent and taken back.
 typedef std::uint32_t Words __attribute__((vector_size(16)));
+typedef std::uint16_t Halves __attribute__((vector_size(16)));
+/// The first four of them, each in a word.
+inline Words to_words(Halves h) {
+  constexpr bool little = std::endian::native == std::endian::little;
+  const Halves zero{};
+  return (Words)__builtin_shufflevector(little ? h : zero, little ? zero : h, 0, 8, 1, 9, 2, 10, 3,
+                                        11);
+}
+/// float16 as floats, by bits. Below 2^-14 the leading one of 2^-14 is lent and taken back.
 inline Floats from_float16(Words bits) {
   const Words magnitude = bits & 0x7fffU, rebias = Words{} + (112U << 23U);
   const Words special = (Words)(magnitude >= 0x7c00U), tiny = (Words)(magnitude < 0x400U);
@@ -47,8 +55,9 @@ inline Floats from_float16(Words bits) {
 template <class X>
   requires(sizeof(X) == 2)
 inline Floats load(const X* p) {
-  Words bits{};
-  for (int i = 0; i < 4; ++i) bits[i] = std::bit_cast<std::uint16_t>(p[i]);
+  Halves half{};
+  std::memcpy(&half, p, 4 * sizeof(X));
+  const Words bits = to_words(half);
   if constexpr (element_format<X> == ElementFormat::bfloat16)
     return (Floats)(bits << 16U);
   else
@@ -61,7 +70,8 @@ inline void store(X* p, Floats v) {
 }
 /// The first n elements of a vector; zeros follow.
 template <class X>
-inline Vec<arithmetic_t<X>> load_first(const X* p, Index n) {
+__attribute__((noinline)) Vec<arithmetic_t<X>> load_first(const X* p, Index n) {
+  if (n == lanes<arithmetic_t<X>>) return load(p);
   X elements[lanes<arithmetic_t<X>>] = {};
   for (Index i = 0; i < n; ++i) elements[i] = p[i];
   return load(elements);
