@@ -42,8 +42,8 @@ struct DecodeLeaves {
                          simd::ReadNext next) {
     for (Index first = 0; first < keys; first += chunk<T>) {
       const auto add = [=]<int Rows>(std::integral_constant<int, Rows>, Index r) {
-        Prefetcher<(Rows > 1)> prefetcher(values, keys * width * Index{sizeof(T)}, 0,
-                                          r == 0 ? next : simd::ReadNext{});
+        Prefetcher<is_busy<Rows>> prefetcher(values, keys * width * Index{sizeof(T)}, 0,
+                                             r == 0 ? next : simd::ReadNext{});
         prefetcher.go_to(first * width * Index{sizeof(T)});
         const RowPointers<Rows, const U_<T>> weight(weights + first, weights_row, r, rows);
         const RowPointers<Rows, U_<T>> sum(out, out_row, r, rows);
@@ -110,6 +110,10 @@ struct DecodeLeaves {
   template <class T>
   using U_ = arithmetic_t<T>;
 
+  /// Do so many rows of queries compute while they wait for memory? One row does where vectors are short.
+  template <int Rows>
+  static constexpr bool is_busy = Rows > 1 || lanes<float> < 16;
+
   /// Rows of keys or values that all rows of queries meet before the next ones are read.
   template <class T>
   static constexpr Index chunk = 64 / sizeof(T);
@@ -152,7 +156,7 @@ struct DecodeLeaves {
                                 const F& add) {
     for (Index from = 0; from < keys; from += chunk<T>)
       in_rows<!Turns>(rows, [=]<int Rows>(std::integral_constant<int, Rows>, Index r) {
-        constexpr bool busy = Turns || Rows > 1;
+        constexpr bool busy = Turns || is_busy<Rows>;
         constexpr int sums = lanes<U_<T>> < 8 ? 8 : lanes<U_<T>>, columns = sums / Rows;
         // Keys are read together, so that sums do not wait for one another. A row by itself waits for memory
         // most of the time, and memory is fastest in its order.
@@ -332,7 +336,7 @@ struct DecodeLeaves {
   template <bool SkipZeros, int Rows, class T>
   static void values_of_rows(Index keys, Index width, const RowPointers<Rows, const U_<T>>& weights,
                              const T* values, const RowPointers<Rows, U_<T>>& out,
-                             Prefetcher<(Rows > 1)> position) {
+                             Prefetcher<is_busy<Rows>> position) {
     using U = arithmetic_t<T>;
     constexpr int most = block_sums / Rows, vectors = most >= 8 ? 8 : most >= 4 ? 4 : 2;
     Index c = 0;
@@ -345,7 +349,7 @@ struct DecodeLeaves {
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; ++v) sum[r][v] = load(at(r, v));
       const T* row = values + c;
-      Prefetcher<(Rows > 1)> prefetcher = position;
+      Prefetcher<is_busy<Rows>> prefetcher = position;
       for (Index k = 0; k < keys; ++k, row += width) {
         Vec<U> weight[Rows];
 #pragma GCC unroll 4

@@ -7,8 +7,9 @@ inline constexpr Index cache_line = 64;
 /// Where several rows of queries meet what is read, or keys turn, a line far ahead goes to the
 /// second-level cache, and later to the first, shortly before it is read. Prefetched right to the first, it
 /// would hold one of its few buffers of misses for as long as memory takes, and loads would wait behind it:
-/// then reading and computing take turns. One row computes so little that the processor's own
-/// prefetches are faster, which end with a page: there only the beginning of the next page is prefetched.
+/// then reading and computing take turns. One row in vectors of 64 bytes computes so little that
+/// the processor's own prefetches are faster, which end with a page: there only the beginning of the next page is
+/// prefetched.
 template <bool Busy>
 class Prefetcher {
  public:
