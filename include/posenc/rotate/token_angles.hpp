@@ -58,7 +58,7 @@ class TokenAngles {
                        most_pairs);
     known_ = false;
     rest_ = -1;
-    grown_ = no_position;
+    grown_ = nowhere;
     for (Axis& axis : axes_) axis.prefix = -1;
     if (state_.axes > 1) fill_masks();
   }
@@ -134,6 +134,7 @@ class TokenAngles {
 
  private:
   static constexpr int most_axes = Positions::most_axes;
+  static constexpr double nowhere = std::numeric_limits<double>::quiet_NaN();
 
   /// All digits but the last, multiplied out.
   struct Axis {
@@ -220,23 +221,12 @@ class TokenAngles {
   void grow(double position, U* cos, U* sin) noexcept {
     const double distance = position - static_cast<double>(state_.centre);
     const double direction = (*turn_.side == Side::query) == !turn_.inverse ? distance : -distance;
-    double magnitude[most_pairs];
-    if (direction == std::floor(direction) && std::abs(direction) <= 0x1p62) {
-      const auto n = static_cast<Position>(direction);
-      const Position last = n % AngleTable::radix;
-      if (n - last != grown_) {
-        grown_ = n - last;
-        exponentials(static_cast<double>(grown_), grown_by_);
-      }
-      const double* const by_last = table_.growth_row(last) + first_;
-      for (Index i = 0; i < padded_; ++i) magnitude[i] = grown_by_[i] * by_last[i];
-    } else {
-      exponentials(direction, magnitude);
-    }
-    for (Index i = 0; i < padded_; ++i) {
-      cos[i] = static_cast<U>(magnitude[i] * static_cast<double>(cos[i]));
-      sin[i] = static_cast<U>(magnitude[i] * static_cast<double>(sin[i]));
-    }
+    const bool is_whole = direction == std::floor(direction) && std::abs(direction) <= 0x1p62;
+    const Position n = is_whole ? static_cast<Position>(direction) : 0,
+                   last = n % AngleTable::radix;
+    const double prefix = is_whole ? static_cast<double>(n - last) : direction;
+    if (prefix != grown_) exponentials(grown_ = prefix, grown_by_);
+    leaves_.magnify(padded_, grown_by_, table_.growth_row(last) + first_, cos, sin);
   }
 
   /// exp(growth distance); one beyond the last pair.
@@ -265,8 +255,8 @@ class TokenAngles {
   double at_[most_axes] = {};
   double rest_ = -1;  ///< the part of a real position beyond whole tokens, and its angles
   double rest_angles_[2 * most_pairs];
-  static constexpr Position no_position = std::numeric_limits<Position>::max();
-  Position grown_ = no_position;  ///< a multiple of 32 tokens from the centre, and its magnitudes
+  double grown_ =
+      nowhere;  ///< a distance from the centre, of all digits but the last, and its magnitudes
   double grown_by_[most_pairs];
   Axis axes_[most_axes];
   alignas(64) U cos_[most_tokens * most_pairs];

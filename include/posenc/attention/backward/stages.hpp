@@ -126,24 +126,21 @@ class BackwardStages {
     const auto add = [&](Position distance, Index n, const double* sums) {
       stage.ask->relative_bias_gradient(stage.self, tile.head, distance, n, sums, parameters);
     };
-    const bool by_table =
-        tile.consecutive && tile.where.key.last - tile.where.key.first < tiles_.tile;
-    const Position least = tile.where.query.first - tile.where.key.last;
-    if (by_table) std::fill_n(buffers_.by_distance, tiles_.tile + tiles_.panel, 0.0);
-    for (Index k = 0; k < tile.keys; ++k) {
-      const T* const row = buffers_.gradient + k * tile.width;
-      if (by_table) {
-        double* const sums = buffers_.by_distance + (tile.query[0] - tile.key[k] - least);
-        for (Index j = 0; j < tile.queries; ++j) sums[j] += static_cast<double>(row[j]);
-      } else {
-        for (Index j = 0; j < tile.queries; ++j) {
-          const auto sum = static_cast<double>(row[j]);
-          if (sum != 0) add(tile.query[j] - tile.key[k], 1, &sum);
-        }
-      }
+    if (!tile.consecutive || tile.where.key.last - tile.where.key.first >= tiles_.tile) {
+      for (Index k = 0; k < tile.keys; ++k)
+        for (Index j = 0; j < tile.queries; ++j)
+          if (const auto sum = static_cast<double>(buffers_.gradient[k * tile.width + j]); sum != 0)
+            add(tile.query[j] - tile.key[k], 1, &sum);
+      return;
     }
-    if (by_table)
-      add(least, tile.where.query.last - tile.where.key.first - least + 1, buffers_.by_distance);
+    // As T, as sums by query are: no distance has more than 64 keys of a tile.
+    const Position least = tile.where.least_distance();
+    const Index distances = tile.where.greatest_distance() - least + 1;
+    std::array<T, 2 * TileBuckets::most_lanes> sums{};
+    leaves().add_by_distance(tile.keys, tile.queries, tile.width, buffers_.gradient, tile.key,
+                             tile.query[0], least, sums.data());
+    std::copy_n(sums.data(), distances, buffers_.by_distance);
+    add(least, distances, buffers_.by_distance);
   }
 
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }

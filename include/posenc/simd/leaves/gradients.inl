@@ -37,6 +37,22 @@ struct GradientLeaves {
     }
   }
 
+  /// sum[distance - least] += gradients of a tile, of queries first, first + 1, ... and keys of any order. A
+  /// row of the next key goes one sum further, so that its vectors overlap those just stored and would wait
+  /// for them: rows are taken `lanes` apart, whose vectors are the same where keys are consecutive.
+  template <class T>
+  static void add_by_distance(Index keys, Index queries, Index width, const T* gradient,
+                              const Position* key, Position first, Position least, T* sum) {
+    for (Index r = 0; r < std::min(lanes<T>, keys); ++r)
+      for (Index k = r; k < keys; k += lanes<T>) {
+        T* const to = sum + (first - key[k] - least);
+        const T* const row = gradient + k * width;
+        Index j = 0;
+        for (; j + lanes<T> <= queries; j += lanes<T>) store(to + j, load(to + j) + load(row + j));
+        for (; j < queries; ++j) to[j] += row[j];
+      }
+  }
+
   /// Calls f, compiled for the instructions of the level: its loops of a fixed length become vectors.
   template <class F>
   __attribute__((flatten)) static void run(const F& f) {
