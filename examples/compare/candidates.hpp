@@ -120,6 +120,8 @@ inline GalleryNote note_of(const posenc::GalleryEntry& entry, const Setting& at)
        "scale of Llama 4; context: trained length"},
       {"ChunkedCausal", "a model is trained with it", "chunk: a quarter of the trained length"},
       {"TruncatedBasis", "fine-tuned with it, as its paper does", "wavelength: trained length"},
+      {"ResonanceYaRN", "fine-tuned with it, as its paper does",
+       "factor: asked over trained length"},
       {"PowerScaling", "fine-tuned with it, as its paper does", paper},
       {"MRoPE", "text alone is RoPE", "a third of the pairs each for time, height and width"},
       {"DynamicNTK", "follows the length, so that short texts stay as they were; at this one, NTK",

@@ -115,6 +115,7 @@ inline string of(const posenc::TruncatedBasis& c) {
 inline string of(const posenc::PowerScaling& c) {
   return Text("PowerScaling").with("exponent", c.exponent);
 }
+inline string of(const posenc::Resonance&) { return "Resonance"; }
 inline string of(const posenc::Proportional& c) {
   return Text("Proportional").with("fraction", c.fraction);
 }

@@ -75,6 +75,7 @@
 #include <posenc/frequency/power_scaling.hpp>
 #include <posenc/frequency/proportional.hpp>
 #include <posenc/frequency/rescale_factors.hpp>
+#include <posenc/frequency/resonance.hpp>
 #include <posenc/frequency/truncated_basis.hpp>
 #include <posenc/frequency/yarn.hpp>
 

@@ -31,6 +31,7 @@
 #include <posenc/frequency/ntk.hpp>
 #include <posenc/frequency/pi.hpp>
 #include <posenc/frequency/power_scaling.hpp>
+#include <posenc/frequency/resonance.hpp>
 #include <posenc/frequency/truncated_basis.hpp>
 #include <posenc/frequency/yarn.hpp>
 #include <posenc/mask/any_of.hpp>
@@ -75,7 +76,8 @@ struct OneOf {
     std::visit([&](const auto& s) { s.check(problems, state); }, scheme);
   }
 };
-using StaticScheme = OneOf<false, PI, NTK, YaRN, Llama3, ABF, PowerScaling, TruncatedBasis>;
+using StaticScheme =
+    OneOf<false, PI, NTK, YaRN, Llama3, ABF, PowerScaling, TruncatedBasis, Resonance>;
 using LengthScheme = OneOf<true, DynamicNTK, Dynamic<YaRN>, Dynamic<PI>, LongRoPE>;
 
 /// A bias of everything in Score, exact in float.
@@ -139,7 +141,7 @@ struct Make<StaticScheme> {
   static StaticScheme make(Random& random, const Setting& at) {
     const double factor = random.pick({1.0, 2.5, 8.0});
     const auto context = random.pick<Position>({16, 256, 4096});
-    switch (random.integer(at.rotary_dim > 2 ? 0 : 1, 6)) {
+    switch (random.integer(at.rotary_dim > 2 ? 0 : 1, 7)) {
       case 0:
         return {NTK{.alpha = factor}};
       case 1:
@@ -152,6 +154,8 @@ struct Make<StaticScheme> {
         return {PowerScaling{.exponent = 0.3}};
       case 5:
         return {TruncatedBasis{.wavelength = 64}};
+      case 6:
+        return {Resonance{}};
       default:
         return {PI{.factor = factor}};
     }

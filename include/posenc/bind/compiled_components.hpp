@@ -29,6 +29,7 @@
 #include <posenc/frequency/power_scaling.hpp>
 #include <posenc/frequency/proportional.hpp>
 #include <posenc/frequency/rescale_factors.hpp>
+#include <posenc/frequency/resonance.hpp>
 #include <posenc/frequency/truncated_basis.hpp>
 #include <posenc/frequency/yarn.hpp>
 #include <posenc/mask/causal.hpp>
@@ -91,6 +92,7 @@ POSENC_DETAIL_COMPONENT(PI)
 POSENC_DETAIL_COMPONENT(PowerScaling)
 POSENC_DETAIL_COMPONENT(Proportional)
 POSENC_DETAIL_COMPONENT(RescaleFactors)
+POSENC_DETAIL_COMPONENT(Resonance)
 POSENC_DETAIL_COMPONENT(TruncatedBasis)
 POSENC_DETAIL_COMPONENT(YaRN)
 POSENC_DETAIL_COMPONENT(Causal)

@@ -161,6 +161,7 @@ inline const std::vector<PartMaker>& part_makers() {
        [](P& p, const At&) -> AnyEncoding {
          return PowerScaling{.exponent = p.real("exponent", 0.5)};
        }},
+      {"Resonance", [](P&, const At&) -> AnyEncoding { return Resonance{}; }},
       {"XPos",
        [](P& p, const At&) -> AnyEncoding {
          return XPos{.scale_base = p.real("scale_base", 512), .centre = p.whole("centre", 0)};
