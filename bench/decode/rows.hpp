@@ -74,6 +74,7 @@ inline auto with_self_extend() {
 inline auto with_dual_chunk() {
   return rope() | posenc::DualChunk::chunk_llama(4096) | posenc::Causal{};
 }
+inline auto with_string() { return rope() | posenc::STRING::of_length(4096) | posenc::Causal{}; }
 inline auto with_alibi() { return posenc::ALiBi{} | posenc::Causal{}; }
 inline auto with_nothing() { return posenc::encoding(posenc::Causal{}); }
 inline auto with_window() { return rope() | posenc::SlidingWindow{.left = 4095}; }
@@ -238,6 +239,7 @@ void add_rows_of(const DecodeChoice& choice, const std::string& element) {
   add("raw/ReRoPE", decode_row<raw, T, with_rerope>, 2);
   add("raw/LeakyReRoPE", decode_row<raw, T, with_leaky_rerope>, 2);
   add("raw/SelfExtend", decode_row<raw, T, with_self_extend>, 2);
+  add("rotated/STRING", decode_row<rotated, T, with_string>);
   add("raw/DualChunk", decode_row<raw, T, with_dual_chunk>, 2);
   add("reduced/DualChunk", decode_row<reduced, T, with_dual_chunk>);
   add("raw/none", decode_row<raw, T, with_nothing>);

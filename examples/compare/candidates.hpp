@@ -115,6 +115,7 @@ inline GalleryNote note_of(const posenc::GalleryEntry& entry, const Setting& at)
       {"PartialRoPE", "a model is trained with it", "half of the channels"},
       {"RotateValues SoftCap", "a model is trained with it", paper},
       {"XPos", "a model is trained with it", "scale_base: large enough to reach the asked length"},
+      {"STRING", "for a better use of the trained length, not for more", "as its code has it"},
       {"Proportional", "a model is trained with it", "a quarter of the pairs"},
       {"StepTemperature", "a model is trained with it",
        "scale of Llama 4; context: trained length"},

@@ -129,6 +129,9 @@ inline string of(const posenc::SelfExtend& c) {
 inline string of(const posenc::DualChunk& c) {
   return Text("DualChunk").with("chunk", c.chunk).with("cap", c.cap);
 }
+inline string of(const posenc::STRING& c) {
+  return Text("STRING").with("shift", c.shift).with("local", c.local);
+}
 inline string of(const posenc::StreamingLLM& c) {
   return Text("StreamingLLM").with("sinks", c.sinks).with("recent", c.recent);
 }

@@ -87,6 +87,7 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   visit(GalleryEntry{"LeakyReRoPE", distance, "kexue.fm/archives/9708"}, rope | LeakyReRoPE{.window = window, .factor = 16} | causal);
   visit(GalleryEntry{"SelfExtend", distance, "2401.01325"}, rope | SelfExtend{.window = 8 * std::max<Position>(1, L / 32), .group = 8} | causal);
   visit(GalleryEntry{"DualChunk", distance, "2402.17463"}, rope | DualChunk::chunk_llama(std::max<Position>(2, L)) | causal);
+  visit(GalleryEntry{"STRING", distance, "2410.18745"}, rope | STRING::of_length(std::max<Position>(4, L)) | causal);
   visit(GalleryEntry{"StreamingLLM", distance, "2309.17453"}, rope | StreamingLLM{.sinks = 4, .recent = window});
   visit(GalleryEntry{"LMInfinite", distance, "2308.16137"}, rope | LMInfinite{.window = std::max<Position>(1, L), .sinks = 10});
 

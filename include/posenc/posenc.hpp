@@ -85,6 +85,7 @@
 #include <posenc/distance/rerope.hpp>
 #include <posenc/distance/self_extend.hpp>
 #include <posenc/distance/streaming_llm.hpp>
+#include <posenc/distance/string.hpp>
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/bias/bias.hpp>

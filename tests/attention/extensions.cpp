@@ -60,6 +60,13 @@ TEST_CASE("DualChunk: kernel and reference agree") {
   }
 }
 
+TEST_CASE("STRING: kernel and reference agree") {
+  for (const STRING map : {STRING{32, 4}, {20, 0}, {25, 25}, {1, 0}, {256, 128}}) {
+    check(rope | map);
+    check(rope | map, -90);
+  }
+}
+
 TEST_CASE("Fire: kernel and reference agree, alone and beside a rotation") {
   check(encoding(random_fire()));
   check(rope | random_fire());

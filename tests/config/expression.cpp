@@ -49,6 +49,7 @@ TEST_CASE("parse_expression: values are those of the components, the rest is the
   check_like("RoPE|LeakyReRoPE{window=1024,factor=8}",
              rope | LeakyReRoPE{.window = 1024, .factor = 8} | Causal{});
   check_like("RoPE|SelfExtend", rope | SelfExtend{.window = 1024, .group = 8} | Causal{});
+  check_like("RoPE|STRING", rope | STRING{.shift = 1351, .local = 128} | Causal{});
   check_like("RoPE|DualChunk", rope | DualChunk::paper(4096) | Causal{});
   check_like("RoPE|YaRN{factor=4}|ReRoPE{window=2048}|SoftCap{cap=30}",
              rope | YaRN{.factor = 4, .original_context = 4096} | ReRoPE{.window = 2048} |

@@ -14,6 +14,7 @@
 #include <posenc/distance/rerope.hpp>
 #include <posenc/distance/self_extend.hpp>
 #include <posenc/distance/streaming_llm.hpp>
+#include <posenc/distance/string.hpp>
 #include <posenc/mask/any_of.hpp>
 #include <posenc/mask/causal.hpp>
 #include <posenc/mask/chunked_causal.hpp>
@@ -187,6 +188,7 @@ TEST_CASE("an edited cache is a fresh one of what is left: distances and biases"
   };
   check("ReRoPE", rope | ReRoPE{.window = 6} | SlidingWindow{.left = 30});
   check("SelfExtend", rope | SelfExtend{.window = 12, .group = 3} | Causal{});
+  check("STRING", rope | STRING{.shift = 12, .local = 3} | Causal{});
   check("StreamingLLM", rope | StreamingLLM{.sinks = 2, .recent = 17});
   check("LMInfinite", rope | LMInfinite{.window = 17, .sinks = 2});
   check("ALiBi", ALiBi{} | SlidingWindow{.left = 7});

@@ -17,6 +17,7 @@
 #include <posenc/distance/rerope.hpp>
 #include <posenc/distance/self_extend.hpp>
 #include <posenc/distance/streaming_llm.hpp>
+#include <posenc/distance/string.hpp>
 #include <posenc/frequency/abf.hpp>
 #include <posenc/frequency/dynamic.hpp>
 #include <posenc/frequency/dynamic_ntk.hpp>
@@ -77,6 +78,7 @@ POSENC_DETAIL_COMPONENT(LeakyReRoPE)
 POSENC_DETAIL_COMPONENT(LMInfinite)
 POSENC_DETAIL_COMPONENT(ReRoPE)
 POSENC_DETAIL_COMPONENT(SelfExtend)
+POSENC_DETAIL_COMPONENT(STRING)
 POSENC_DETAIL_COMPONENT(StreamingLLM)
 POSENC_DETAIL_COMPONENT(ABF)
 POSENC_DETAIL_COMPONENT(Dynamic<YaRN>)

@@ -190,6 +190,11 @@ inline const std::vector<PartMaker>& part_makers() {
          const DualChunk paper = DualChunk::paper(std::max<Position>(at.trained, 4));
          return DualChunk{.chunk = p.whole("chunk", paper.chunk), .cap = p.whole("cap", paper.cap)};
        }},
+      {"STRING",
+       [](P& p, const At& at) -> AnyEncoding {
+         const STRING own = STRING::of_length(std::max<Position>(at.trained, 4));
+         return STRING{.shift = p.whole("shift", own.shift), .local = p.whole("local", own.local)};
+       }},
       {"StreamingLLM",
        [](P& p, const At& at) -> AnyEncoding {
          return StreamingLLM{.sinks = p.whole("sinks", 4),
