@@ -12,6 +12,8 @@
 #include "support/limits.hpp"
 #include "support/paired.hpp"
 
+#include <posenc/gallery/example_weights.hpp>
+
 #include <random>
 #include <string>
 
@@ -131,6 +133,7 @@ const Row rows[] = {
     {"ALiBi", [](const Run& r) { measure(r, ALiBi{} | Causal{}); }},
     {"T5Bias", [](const Run& r) { measure(r, T5Bias{.table = table(r), .bidirectional = false} | Causal{}); }},
     {"KerpleLog", [](const Run& r) { measure(r, KerpleLog{} | Causal{}); }},
+    {"ForgetGate", [](const Run& r) { measure(r, rope(r) | gallery::example_forget_gate(r.size.heads, r.size.tokens) | Causal{}); }},
     {"Fire", [](const Run& r) { measure(r, fire(r) | Causal{}); }},
     {"learned frequencies", [](const Run& r) { measure(r, rope(r) | Causal{}, {.frequencies = true}); }},
     {"StepTemperature", [](const Run& r) { measure(r, rope(r) | StepTemperature{.context = 512} | Causal{}); }},

@@ -25,9 +25,14 @@ void add_stacks(const PolicySetting& at) {
                    static_cast<double>(at.trained);
   const YaRN yarn{.factor = s, .original_context = at.trained};
 
+  // Scores of at most 5 without their biases, as normalised queries and keys have.
+  ForgetGate pruned = gallery::example_forget_gate(at.size.heads, at.size.tokens);
+  pruned.least_bias = ForgetGate::pruning_bias(5, at.size.tokens);
+
   // clang-format off: a row is a line
   add_policy(at, "bias(head, distance)", bias(of_distance) | causal);
   add_policy(at, "bias(score)", bias(of_score) | causal);
+  add_policy(at, "RoPE|ForgetGate, pruned", rope | pruned | causal);
   add_policy(at, "SoftCap alone", SoftCap{50} | causal);
   add_policy(at, "SlidingWindow 1024", encoding(SlidingWindow::from_token_count(1024)));
   add_policy(at, "SinkWindow 4+1024", encoding(SinkWindow{.sinks = 4, .window = 1024}));

@@ -97,6 +97,7 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   visit(GalleryEntry{"KerplePower", bias, "2205.09921"}, KerplePower{.r1 = spread(H, 0.02, 0.5), .r2 = spread(H, 0.3, 1)} | causal);
   visit(GalleryEntry{"Sandwich", bias, "2212.10356"}, Sandwich{} | causal);
   visit(GalleryEntry{"Fire", bias, "2310.04418"}, gallery::example_fire(H, static_cast<double>(window)) | causal);
+  visit(GalleryEntry{"ForgetGate", bias, "2503.02130"}, rope | gallery::example_forget_gate(H, at.target + 4096) | causal);
 
   visit(GalleryEntry{"ShawKeys", vectors, "1803.02155"}, ShawKeys{.table = shaw, .clip = clip} | causal);
   visit(GalleryEntry{"ShawValues", vectors, "1803.02155"}, ShawValues{.table = shaw, .clip = clip} | causal);

@@ -90,6 +90,8 @@
 #include <posenc/bias/alibi.hpp>
 #include <posenc/bias/bias.hpp>
 #include <posenc/bias/fire.hpp>
+#include <posenc/bias/forget_gate.hpp>
+#include <posenc/bias/gate_sums.hpp>
 #include <posenc/bias/kerple.hpp>
 #include <posenc/bias/sandwich.hpp>
 #include <posenc/bias/t5_bias.hpp>

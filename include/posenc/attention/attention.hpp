@@ -77,7 +77,7 @@ POSENC_DETAIL_COLD void attend(const TensorView<Q>& q, const TensorView<K>& k,
   if (keys == KeyState::rotated) check_rotated_keys(problems, answers);
   check_shapes(problems, q, k, v, out, answers, options.lse);
   const Coordinates at = coordinates(problems, q.tokens, k.tokens, options, answers.rotary().state);
-  DistanceCheck(answers, at)(problems, q.tokens, k.tokens);
+  DistanceCheck(answers, at, options.sequence)(problems, q.tokens, k.tokens);
   const AttentionShape shape{q.tokens, k.tokens, q.width, v.width};
   const Index concurrency = options.executor.concurrency();  // once: the next answer may differ
   const Index bytes = problems.empty() ? prefill_bytes(answers, leaves, shape, concurrency) : 0;
@@ -98,7 +98,8 @@ POSENC_DETAIL_COLD void attend(const TensorView<Q>& q, const TensorView<K>& k,
                       at.query,
                       Positions(at.query_offset),
                       asked,
-                      leaves};
+                      leaves,
+                      options.sequence};
   call.asked.rotary = &*rotary;
   run_prefill(call, concurrency, options.executor, workspace.data());
 }

@@ -94,8 +94,8 @@ void check_backward(Problems& problems, const AttentionForward<T>& f,
 template <class T>
 BackwardCall<T> backward_call(const AttentionForward<T>& f, const TensorView<const T>& d_out,
                               const AttentionGradients<T>& d, const TensorKeys<T>& source,
-                              const Coordinates& at, const Rotary* rotary, const Asked<T>& asked,
-                              const BackwardLeaves<T>& leaves) {
+                              const Coordinates& at, Index sequence, const Rotary* rotary,
+                              const Asked<T>& asked, const BackwardLeaves<T>& leaves) {
   const std::size_t level = leaves.forward.level;
   BackwardCall<T> call{{Rows<T>(f.q, level),
                         source.source(),
@@ -104,7 +104,8 @@ BackwardCall<T> backward_call(const AttentionForward<T>& f, const TensorView<con
                         at.query,
                         Positions(at.query_offset),
                         asked,
-                        leaves.forward},
+                        leaves.forward,
+                        sequence},
                        f.q,
                        f.k,
                        f.v,
@@ -170,13 +171,14 @@ void differentiate_attention(const AttentionForward<T>& f, const TensorView<cons
   check_backward(problems, f, d_out, d, options.lse, answers);
   const Coordinates at =
       coordinates(problems, f.q.tokens, f.k.tokens, options, answers.rotary().state);
-  DistanceCheck(answers, at)(problems, f.q.tokens, f.k.tokens);
+  DistanceCheck(answers, at, options.sequence)(problems, f.q.tokens, f.k.tokens);
   if (d.parameters && problems.empty()) check_temperatures(problems, answers, at.query, f.q.tokens);
   problems.raise_if_any("posenc::attention_backward");
 
   const RotaryAtLength rotary(answers, [&] { return context_length(at, f.q.tokens, f.k.tokens); });
   const TensorKeys<T> source(Rows<T>(f.k, level), Rows<T>(f.v, level), KeyState::raw, at);
-  const BackwardCall<T> call = backward_call(f, d_out, d, source, at, &*rotary, asked, leaves);
+  const BackwardCall<T> call =
+      backward_call(f, d_out, d, source, at, options.sequence, &*rotary, asked, leaves);
   const Index concurrency = options.executor.concurrency();  // once: the next answer may differ
   const bool learns = !call.parameters.empty();
   const BackwardWork work(call, concurrency, learns);

@@ -30,6 +30,9 @@ struct AttentionOptions {
   std::optional<Positions> query_positions{};
   std::optional<Positions> key_positions{};
 
+  /// Which sequence this is, for components that hold something of each (ForgetGate).
+  Index sequence = 0;
+
   /// Receives the natural log-sum-exp of each row, [query tokens][query heads]; with a SinkLogit it
   /// includes the sink, and a row that sees nothing gets minus infinity.
   std::span<T> lse{};

@@ -122,7 +122,7 @@ std::vector<Coordinates> coordinates_of(Problems& problems, const RaggedPairs& p
       one.query_offset = pairs.queries.offset(i);
     Problems own;
     at.push_back(coordinates(own, queries, keys, one, answers.rotary().state));
-    DistanceCheck(answers, at.back())(own, queries, keys);
+    DistanceCheck(answers, at.back(), i)(own, queries, keys);
     add_of_sequence(problems, i, own);
   }
   return at;
@@ -187,7 +187,8 @@ void attend_ragged(const TensorView<Q>& q, const TensorView<K>& k, const TensorV
                         at[size(i)].query,
                         Positions(at[size(i)].query_offset),
                         asked,
-                        leaves};
+                        leaves,
+                        i};
     if (!options.lse.empty())
       call.lse = options.lse.subspan(size(first * q.heads), size(queries * q.heads));
     call.asked.rotary = &rotary[i];

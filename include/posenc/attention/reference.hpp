@@ -29,6 +29,7 @@
 
 #include <posenc/attention/call/checks.hpp>
 #include <posenc/attention/call/coordinates.hpp>
+#include <posenc/attention/call/distances.hpp>
 #include <posenc/bind/bind.hpp>
 
 #include <algorithm>
@@ -220,6 +221,7 @@ struct Call {
   const Rotary& rotary;
   TensorView<const T> q, k, v;
   Positions query, key, query_index, key_index;
+  Index sequence = 0;
 
   [[nodiscard]] ReferenceResult attend() const;
 
@@ -251,7 +253,7 @@ T Call<T>::attend(Index r, Index h, const std::vector<BackwardRotation>& rotatio
   std::vector<Index> keys;  // those that are visible; behind their logits stand the sinks
   std::vector<double> weights;
   for (Index c = 0; c < k.tokens; ++c) {
-    const Score at{query[r], key[c], query_index[r], key_index[c], h};
+    const Score at{query[r], key[c], query_index[r], key_index[c], h, sequence};
     if (!answers.visible(at)) continue;
     const BackwardRotation& rotation = rotations[static_cast<std::size_t>(c)];
     require_vectors(answers, at);
@@ -270,7 +272,7 @@ T Call<T>::attend(Index r, Index h, const std::vector<BackwardRotation>& rotatio
     Vector value = head_vector(v, keys[i], kv_head);
     if (answers.facts().rotates_values)
       value = rotations[static_cast<std::size_t>(keys[i])].value(value);
-    const Score at{query[r], key[keys[i]], query_index[r], key_index[keys[i]], h};
+    const Score at{query[r], key[keys[i]], query_index[r], key_index[keys[i]], h, sequence};
     sum += weights[i] * with_relative_values(answers, value, at);
   }
   for (Index d = 0; d < v.width; ++d) out[d] = sum[d];
@@ -289,7 +291,7 @@ class Positioned {
       : answers_(answers), rotary_(answers.rotary()),
         query_index_(options.query_offset.value_or(options.key_offset + keys - queries)),
         key_index_(options.key_offset), query_(options.query_positions.value_or(query_index_)),
-        key_(options.key_positions.value_or(key_index_)) {
+        key_(options.key_positions.value_or(key_index_)), sequence_(options.sequence) {
     if (!answers.facts().depends_on_length || answers.options().length != 0) return;
     Position length = 0;  // of this call, where the encoding was bound without one
     for (int axis = 0; axis < rotary_.state.axes; ++axis) {
@@ -301,13 +303,14 @@ class Positioned {
   [[nodiscard]] Call<double> call(const TensorView<const double>& q,
                                   const TensorView<const double>& k,
                                   const TensorView<const double>& v) const {
-    return {answers_, rotary_, q, k, v, query_, key_, query_index_, key_index_};
+    return {answers_, rotary_, q, k, v, query_, key_, query_index_, key_index_, sequence_};
   }
 
  private:
   const Answers& answers_;
   Rotary rotary_;
   Positions query_index_, key_index_, query_, key_;
+  Index sequence_;
 };
 
 /// Reports what is wrong with a call.
@@ -337,6 +340,10 @@ void check_call(const TensorView<Q>& q, const TensorView<K>& k, const TensorView
                  answers.rotary().state);
   check_attended(problems, "keys", options.key_positions.value_or(Positions(options.key_offset)),
                  k.tokens, answers.rotary().state);
+  if (problems.empty() && q.tokens > 0 && k.tokens > 0)
+    check_known_tokens(problems, answers, options.sequence,
+                       {std::min(query_index[0], options.key_offset),
+                        std::max(query_index[q.tokens - 1], options.key_offset + k.tokens - 1)});
   problems.raise_if_any("posenc::reference_attention");
 }
 

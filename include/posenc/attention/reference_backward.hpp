@@ -114,7 +114,8 @@ void Backward<T>::row(Index r, Index h) {
     mean += d_out[d] * forward_.out[size((r * q.heads + h) * v.width + d)];
 
   for (Index c = 0; c < k.tokens; ++c) {
-    const Score at{call_.query[r], call_.key[c], call_.query_index[r], call_.key_index[c], h};
+    const Score at{call_.query[r], call_.key[c], call_.query_index[r], call_.key_index[c], h,
+                   call_.sequence};
     if (!answers_.visible(at)) continue;
     const BackwardRotation rotation(answers_, call_.rotary, call_.query, r, call_.key, c);
     const Vector plain_key = head_vector(k, c, kv_head), key = rotation.key(plain_key);

@@ -7,6 +7,7 @@
 
 #include <posenc/bias/alibi.hpp>
 #include <posenc/bias/fire.hpp>
+#include <posenc/bias/forget_gate.hpp>
 #include <posenc/bias/kerple.hpp>
 #include <posenc/bias/sandwich.hpp>
 #include <posenc/bias/t5_bias.hpp>
@@ -69,6 +70,7 @@ namespace detail {
       std::size_t) noexcept;
 POSENC_DETAIL_COMPONENT(ALiBi)
 POSENC_DETAIL_COMPONENT(Fire)
+POSENC_DETAIL_COMPONENT(ForgetGate)
 POSENC_DETAIL_COMPONENT(KerpleLog)
 POSENC_DETAIL_COMPONENT(KerplePower)
 POSENC_DETAIL_COMPONENT(Sandwich)

@@ -44,6 +44,9 @@ struct Questions {
   TileClass (*classify)(const void* self, const Tile& tile) = nullptr;
   bool (*visible)(const void* self, const Score& at) = nullptr;
 
+  /// Of how many tokens of a sequence there is data.
+  Position (*known_tokens)(const void* self, Index sequence) = nullptr;
+
   double (*temperature)(const void* self, Position query) = nullptr;
   double (*sink_logit)(const void* self, Index head) = nullptr;
 
@@ -62,6 +65,9 @@ struct Questions {
   void (*relative_bias_gradient)(const void* self, Index head, Position distance, Index n,
                                  const double* sums, std::span<double> gradient) = nullptr;
   void (*score_bias_gradient)(const void* self, const Score& at, double dx,
+                              std::span<double> gradient) = nullptr;
+  /// Asked by heads instead, where sums of gradients by query and by key are enough.
+  void (*token_bias_gradient)(const void* self, const TokenGradients& d,
                               std::span<double> gradient) = nullptr;
   void (*temperature_gradient)(const void* self, Position query, double sum,
                                std::span<double> gradient) = nullptr;
@@ -147,6 +153,10 @@ constexpr Questions make_questions() {
       return static_cast<bool>(as<S>(self).visible(at));
     };
   }
+  if constexpr (KnowsTokens<S>)
+    ask.known_tokens = [](const void* self, Index sequence) {
+      return static_cast<Position>(as<S>(self).known_tokens(sequence));
+    };
   if constexpr (QueryTemperature<S>)
     ask.temperature = [](const void* self, Position query) {
       return static_cast<double>(as<S>(self).temperature(query));
@@ -196,6 +206,11 @@ constexpr Questions make_questions() {
     ask.score_bias_gradient = [](const void* self, const Score& at, double dx,
                                  std::span<double> gradient) {
       as<S>(self).score_bias_gradient(at, dx, gradient);
+    };
+  if constexpr (TokenBiasGradient<S> && !RelativeBias<S>)
+    ask.token_bias_gradient = [](const void* self, const TokenGradients& d,
+                                 std::span<double> gradient) {
+      as<S>(self).token_bias_gradient(d, gradient);
     };
   if constexpr (SinkLogitGradient<S>)
     ask.sink_logit_gradient = [](const void* self, Index head, double sum,

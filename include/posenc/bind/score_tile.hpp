@@ -24,13 +24,13 @@ struct ScoreTile {
   Tile where{};                           ///< of the queries that are there
 
   [[nodiscard]] Score score(Index row, Index lane) const {
-    return {query[lane], key[row], query_index[lane], key_index[row], head};
+    return {query[lane], key[row], query_index[lane], key_index[row], head, where.sequence};
   }
 
   /// The same where queries are consecutive, as if lanes beyond the last one went on like that: the
   /// next lane reads the next entry of a table.
   [[nodiscard]] Score consecutive_score(Index row, Index lane) const {
-    return {query[0] + lane, key[row], query_index[0] + lane, key_index[row], head};
+    return {query[0] + lane, key[row], query_index[0] + lane, key_index[row], head, where.sequence};
   }
   [[nodiscard]] Tile consecutive_tile() const {
     Tile tile = where;
@@ -50,7 +50,7 @@ struct KeyRow {
   Tile where{};  ///< of the query
 
   [[nodiscard]] Score score(Index k) const {
-    return {query, key[k], query_index, key_index[k], head};
+    return {query, key[k], query_index, key_index[k], head, where.sequence};
   }
 };
 

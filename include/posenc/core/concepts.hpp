@@ -179,6 +179,13 @@ concept TiledBias =
       c.tile_bias(tile, head, detail::TakesFunction{});
     };
 
+/// known_tokens(sequence): of how many tokens of a sequence the component has data, for biases and masks of
+/// data that come with tokens. A call in which there is a later token is refused before it asks.
+template <class T>
+concept KnowsTokens = requires(const T c, Index sequence) {
+  { c.known_tokens(sequence) } -> std::convertible_to<Position>;
+};
+
 /// Replaces the score; map_score(x, at) is called with x of the kernel's own type.
 template <class T>
 concept ScoreMap = requires(const T c, const Score& at) {
@@ -204,8 +211,8 @@ concept Mask = requires(const T c, const Score& at) {
   { c.visible(at) } -> std::convertible_to<bool>;
 };
 
-/// classify(tile): the same question for a rectangle, in constant time. `partial` is always a
-/// correct answer; `none` and `full` are promises.
+/// classify(tile): the same question for a rectangle, of all its heads, in constant time. `partial` is
+/// always a correct answer; `none` and `full` are promises.
 template <class T>
 concept TiledMask = Mask<T> && requires(const T c, const Tile& tile) {
   { c.classify(tile) } -> std::same_as<TileClass>;

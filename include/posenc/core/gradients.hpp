@@ -65,6 +65,21 @@ concept TiledBiasGradient =
       c.tile_bias_gradient(tile, i, keys, dx, i, gradient);
     };
 
+/// What a bias learns that is a function of the query's token less the same function of the key's: sums of the
+/// gradients of all scores of a head in one call, by query and by key.
+struct TokenGradients {
+  Index sequence = 0, head = 0;
+  Position query_index = 0, key_index = 0;       ///< of the first of each
+  std::span<const double> by_query{}, by_key{};  ///< by token from there on
+};
+/// token_bias_gradient(d, gradient): adds what score_bias_gradient() adds for all the scores of a head. Asked
+/// once per head and call instead of it, by attention_backward.
+template <class T>
+concept TokenBiasGradient = ScoreBiasGradient<T> && requires(const T c, const TokenGradients& d,
+                                                             std::span<double> gradient) {
+  c.token_bias_gradient(d, gradient);
+};
+
 /// d map_score(x, at) / d parameter, with x of the kernel's own type.
 template <class T>
 concept MapParameterDerivative =

@@ -21,6 +21,7 @@ struct Score {
   Position query_index = 0;  ///< place of the query token in the sequence
   Position key_index = 0;    ///< place of the key token in the sequence
   Index head = 0;            ///< query head
+  Index sequence = 0;        ///< which sequence of a ragged call or of a cache
 
   /// query - key; positive for keys in the past. Exact.
   [[nodiscard]] constexpr Position distance() const { return query - key; }
@@ -32,13 +33,16 @@ struct Interval {
   Position last = 0;
 };
 
-/// A rectangle of scores: every pair of a query and a key within the intervals. With position ids
-/// the intervals are the least and greatest value, so an answer about a Tile is conservative.
+/// A rectangle of scores: every pair of a query and a key within the intervals, of one head or of several
+/// that are asked about together. With position ids the intervals are the least and greatest value, so an
+/// answer about a Tile is conservative.
 struct Tile {
   Interval query{};        ///< positions
   Interval key{};          ///< positions
   Interval query_index{};  ///< places in the sequence
   Interval key_index{};    ///< places in the sequence
+  Interval heads{};        ///< query heads
+  Index sequence = 0;
 
   [[nodiscard]] constexpr Position least_distance() const { return query.first - key.last; }
   [[nodiscard]] constexpr Position greatest_distance() const { return query.last - key.first; }

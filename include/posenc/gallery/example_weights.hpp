@@ -7,6 +7,7 @@
 #pragma once
 
 #include <posenc/bias/fire.hpp>
+#include <posenc/bias/forget_gate.hpp>
 #include <posenc/bias/t5_bias.hpp>
 #include <posenc/core/types.hpp>
 #include <posenc/relative/deberta.hpp>
@@ -62,6 +63,17 @@ inline Fire example_fire(Index heads, double threshold) {
     fire.output_weight.insert(fire.output_weight.end(), width,
                               -static_cast<float>(h + 1) / static_cast<float>(heads));
   return fire;
+}
+
+/// ForgetGate of a text in which each seventh token makes a head forget, more and more from head to head.
+inline ForgetGate example_forget_gate(Index heads, Position tokens) {
+  GateSums sums(heads, tokens);
+  const std::vector<double> strength = spread(heads, 0.002, 0.1);
+  std::vector<double> gates;
+  for (Position t = 0; t < tokens; ++t)
+    for (const double s : strength) gates.push_back(t % 7 == 0 ? -4 * s : -s / 2);
+  sums.append(0, std::span<const double>(gates));
+  return {.sums = sums};
 }
 
 /// TransformerXL with the identity for W_R in every head, and a bias of the cosines, whose sum

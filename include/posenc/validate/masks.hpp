@@ -22,7 +22,8 @@ void validate_tiles(Problems& problems, const M& mask, const ValidateOptions& op
     const TileClass says = mask.classify(s.tile);
     if (says == TileClass::partial) continue;
     samples.for_pairs(s, [&](Index q, Index k) {
-      const Score at = s.score(q, k, samples.head());
+      const Score at =
+          s.score(q, k, std::clamp<Index>(samples.head(), s.tile.heads.first, s.tile.heads.last));
       const bool visible = mask.visible(at);
       hidden.require(says != TileClass::full || visible, "classify says full of the tile of ",
                      TileText{s.tile}, ", but visible hides ", ScoreText{at}, ".");

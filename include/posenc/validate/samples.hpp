@@ -103,10 +103,13 @@ class Samples {
     const auto kind = options_.position_ids ? random_.integer(0, 3) : 0;
     place(s.query, queries, consecutive ? std::min<Position>(kind, 1) : kind, s.query_positions);
     place(s.key, keys, kind, s.key_positions);
+    // All heads together, or one of them.
+    const Position last_head = options_.shape.num_heads - 1, one = s.query % (last_head + 1);
     s.tile = {bounds(s.query_positions),
               bounds(s.key_positions),
               {s.query, s.query + queries - 1},
-              {s.key, s.key + keys - 1}};
+              {s.key, s.key + keys - 1},
+              s.query % 2 == 0 ? Interval{0, last_head} : Interval{one, one}};
     return s;
   }
 

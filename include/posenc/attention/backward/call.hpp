@@ -26,6 +26,7 @@ struct BackwardCall {
   /// Of all stages, one behind another, and then of the frequencies; empty: not wanted.
   std::span<double> parameters{};
   bool learns_frequencies = false;
+  double* tokens = nullptr;  ///< [token learner][head][query, then key], see token_sums.hpp
 
   [[nodiscard]] const Answers& answers() const { return forward.answers(); }
 };
@@ -45,12 +46,17 @@ BackwardLeaves<T> backward_leaves(const Bound<E>& bound) {
   return leaves;
 }
 
+/// In how many numbers of each chunk of keys a stage is summed; those of tokens have sums of their own.
+inline Index sums_of_chunk(const Stage& stage) {
+  return stage.ask->token_bias_gradient ? 0 : num_sums(stage);
+}
+
 /// Calls f(stage, its sums) for each stage; `sums` are those of all of them, one behind another, or null
 /// where none are wanted.
 template <class F>
 void for_each_learner(const Answers& answers, double* sums, const F& f) {
   for (const Stage& stage : answers.asked()) {
-    const Index count = sums ? num_sums(stage) : 0;
+    const Index count = sums ? sums_of_chunk(stage) : 0;
     f(stage, std::span<double>(sums, static_cast<std::size_t>(count)));
     if (sums) sums += count;
   }
@@ -88,6 +94,7 @@ struct BackwardPlan {
   Index sums = 0;                    ///< by which stages learn
   Index frequencies = 0;             ///< behind them
   Index maps = 0;                    ///< stages with a derivative
+  Index token_learners = 0;          ///< stages that learn with each token
   bool learns_temperatures = false;
 
   template <class T>
@@ -120,7 +127,8 @@ struct BackwardPlan {
       const auto of = call.derivatives[i] ? call.derivatives[i](level) : Derivative<T>{};
       maps += of.tile != nullptr;
       if (!learns) continue;
-      sums += num_sums(stage);
+      sums += sums_of_chunk(stage);
+      token_learners += stage.ask->token_bias_gradient != nullptr;
       learns_temperatures |= stage.ask->temperature_gradient != nullptr;
     }
     if (learns && call.learns_frequencies) frequencies = call.answers().rotary().pairs();
@@ -204,6 +212,8 @@ struct BackwardBuffers {
   T* saved = nullptr;          ///< [map][key in tile][panel], scores that a map was given
   T* products = nullptr;       ///< [key in tile][panel], scores before all stages
   double* by_query = nullptr;  ///< [panel], gradients times products
+  double* by_token = nullptr;  ///< [token learner][panel], gradients
+  double* by_key = nullptr;    ///< [token learner][head in group][key in chunk], gradients
   T *lse = nullptr, *delta = nullptr, *ones = nullptr;  ///< [panel]
   T* factor = nullptr;                                  ///< [panel], scale and temperature
   double* by_distance = nullptr;                        ///< [distance in a tile]
@@ -236,6 +246,10 @@ struct BackwardBuffers {
     if (plan.learns_temperatures) {
       products = arena.take<T>(t.tile, t.panel);
       by_query = arena.take<double>(1, t.panel);
+    }
+    if (plan.token_learners > 0) {
+      by_token = arena.take<double>(plan.token_learners, t.panel);
+      by_key = arena.take<double>(plan.token_learners * t.group, t.chunk);
     }
     lse = arena.take<T>(1, t.panel);
     delta = arena.take<T>(1, t.panel);

@@ -105,7 +105,7 @@ void differentiate_ragged(const AttentionForward<T>& f, const TensorView<const T
         BackwardCall<T> call =
             backward_call(own, of_queries(d_out),
                           {of_queries(d.q), of_keys(d.k), of_keys(d.v), d.parameters}, source,
-                          at[size(i)], &rotary[i], asked, leaves);
+                          at[size(i)], i, &rotary[i], asked, leaves);
         if (learns) {
           call.parameters = {sums + (plan.many ? i : 0) * plan.parameters, parameters.size()};
           std::fill(call.parameters.begin(), call.parameters.end(), 0.0);

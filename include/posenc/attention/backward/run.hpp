@@ -13,11 +13,18 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
+/// Queries and keys.
+template <class T>
+Index tokens_of_both(const BackwardCall<T>& call) {
+  return call.forward.q.tokens + call.forward.keys.tokens;
+}
+
 /// Where a call keeps what its workers share, and they theirs.
 template <class T>
 struct BackwardMemory {
   T* delta = nullptr;           ///< [query][head]
   double* sums = nullptr;       ///< [set][sum], of parameters
+  double* tokens = nullptr;     ///< [token learner][head][query, then key]
   Turns::Done* done = nullptr;  ///< [key head][block][chunk]
   std::byte* workers = nullptr;
 
@@ -26,6 +33,7 @@ struct BackwardMemory {
                  Arena& arena) {
     delta = arena.take<T>(call.forward.q.tokens, call.forward.q.heads);
     sums = arena.take<double>(plan.sets(), plan.all_sums());
+    tokens = arena.take<double>(plan.token_learners * call.forward.q.heads, tokens_of_both(call));
     done = arena.take<Turns::Done>(plan.kv_heads * plan.blocks, plan.chunks);
     workers = arena.take<std::byte>(plan.workers(), each_worker);
   }
@@ -136,10 +144,16 @@ void learn(const BackwardCall<T>& call, const BackwardPlan& plan, const Backward
   const auto add = [&](const double* sums, Index count) {
     for (Index i = 0; i < count; ++i) *to++ += sums[i];
   };
+  Index token_learner = 0;
   for_each_learner(call.answers(), memory.sums, [&](const Stage& stage, std::span<double> sums) {
     const auto& [self, ask] = stage;
-    if (!ask->gradient_of_sums) return add(sums.data(), std::ssize(sums));
     const Index count = num_parameters(stage);
+    if (ask->token_bias_gradient) {
+      TokenSums<T>::learn(call, token_learner++, stage, {to, static_cast<std::size_t>(count)});
+      to += count;
+      return;
+    }
+    if (!ask->gradient_of_sums) return add(sums.data(), std::ssize(sums));
     ask->gradient_of_sums(self, sums, {to, static_cast<std::size_t>(count)});
     to += count;
   });
@@ -147,11 +161,12 @@ void learn(const BackwardCall<T>& call, const BackwardPlan& plan, const Backward
 }
 
 template <class T>
-void run_backward(const BackwardCall<T>& call, const BackwardWork& work, std::byte* workspace,
+void run_backward(BackwardCall<T> call, const BackwardWork& work, std::byte* workspace,
                   const AnyExecutor& executor) {
   const BackwardPlan& plan = *work.plan;
   Arena arena(workspace);
   const BackwardMemory<T> memory(call, plan, work.each_worker, arena);
+  call.tokens = memory.tokens;
   const Index tokens = std::max(call.forward.q.tokens, call.forward.keys.tokens);
   constexpr Index step = 256;
   run_tasks(executor, std::min(plan.tiles.most_workers, tokens / step + 1), tokens / step + 1,
@@ -162,6 +177,8 @@ void run_backward(const BackwardCall<T>& call, const BackwardWork& work, std::by
             });
   const Index n = plan.all_sums();
   std::fill_n(memory.sums, plan.sets() * n, 0.0);
+  std::fill_n(memory.tokens, plan.token_learners * call.forward.q.heads * tokens_of_both(call),
+              0.0);
   for (Index i = 0; i < plan.pairs(); ++i) new (&memory.done[i]) Turns::Done(call.forward.q.tokens);
   run_tasks(executor, plan.workers(), plan.tasks(), [&](Index w) {
     return [&, pairs = Pairs(plan.kv_heads, plan.blocks, plan.block, plan.chunks, plan.tiles.chunk),
@@ -177,16 +194,16 @@ void run_backward(const BackwardCall<T>& call, const BackwardWork& work, std::by
       }
     };
   });
-  if (n == 0 || plan.sets() == 0) return;
+  if (n + plan.token_learners == 0 || plan.sets() == 0) return;
   for (Index set = 1; set < plan.sets(); ++set)
     for (Index i = 0; i < n; ++i) memory.sums[i] += memory.sums[set * n + i];
   learn(call, plan, memory);
 }
 
 #if defined(POSENC_DETAIL_FLOAT)
-POSENC_DETAIL_FLOAT void run_backward<float>(const BackwardCall<float>&, const BackwardWork&,
-                                             std::byte*, const AnyExecutor&);
-POSENC_DETAIL_DOUBLE void run_backward<double>(const BackwardCall<double>&, const BackwardWork&,
+POSENC_DETAIL_FLOAT void run_backward<float>(BackwardCall<float>, const BackwardWork&, std::byte*,
+                                             const AnyExecutor&);
+POSENC_DETAIL_DOUBLE void run_backward<double>(BackwardCall<double>, const BackwardWork&,
                                                std::byte*, const AnyExecutor&);
 #endif
 

@@ -7,6 +7,7 @@
 
 #include <posenc/attention/backward/call.hpp>
 #include <posenc/attention/backward/leaves.hpp>
+#include <posenc/attention/backward/token_sums.hpp>
 
 #include <array>
 #include <numeric>
@@ -20,9 +21,12 @@ class BackwardStages {
  public:
   BackwardStages(const BackwardCall<T>& call, const BackwardPlan& plan,
                  const BackwardBuffers<T>& buffers)
-      : call_(call), answers_(call.answers()), plan_(plan), tiles_(plan.tiles), buffers_(buffers) {}
+      : call_(call), answers_(call.answers()), plan_(plan), tiles_(plan.tiles), buffers_(buffers),
+        tokens_(call, plan, buffers) {}
 
+  void begin_pair() { tokens_.begin_pair(); }
   void begin_panel() {
+    tokens_.begin_panel();
     if (buffers_.products) std::fill_n(buffers_.by_query, tiles_.panel, 0.0);
   }
   /// Scores as products made them, before any stage.
@@ -42,9 +46,10 @@ class BackwardStages {
   void go_back(const ScoreTile& tile, double* all_sums) {
     const std::span<const Stage> stages = answers_.asked();
     double* sums = all_sums + plan_.sums;
+    Index token_learner = plan_.token_learners;
     for (std::size_t i = stages.size(); i-- > 0;) {
       const auto& [self, ask] = stages[i];
-      const std::size_t count = all_sums ? size(num_sums(stages[i])) : 0;
+      const std::size_t count = all_sums ? size(sums_of_chunk(stages[i])) : 0;
       sums -= count;
       const std::span<double> to(sums, count);
       const Derivative<T> of = derivative(i);
@@ -52,6 +57,7 @@ class BackwardStages {
         saved_ -= tiles_.tile * tiles_.panel;
         differentiate(of, self, tile, to);
       }
+      if (ask->token_bias_gradient && token_learner > 0) tokens_.add(--token_learner, tile);
       if (count == 0) continue;
       if (ask->relative_bias_gradient) add_by_distance(stages[i], tile, to);
       if (ask->score_bias_gradient) add_by_score(stages[i], of, tile, to);
@@ -62,6 +68,13 @@ class BackwardStages {
     });
     for (Index j = 0; j < tile.queries; ++j)
       buffers_.by_query[j] += static_cast<double>(sums_of_tile[size(j)]);
+  }
+  /// Where turns are: of the queries of a panel, from one on, and of the keys of a chunk.
+  void add_to_queries(const Panel& p, Index query, Index head) const {
+    tokens_.end_panel(query + p.first, p.queries, head);
+  }
+  void add_to_keys(Index kv_head, Index key, Index keys) const {
+    tokens_.end_pair(key, keys, kv_head);
   }
   /// Temperatures learn from the sum by query of gradients times products, which have all of them as factors.
   void end_panel(const Panel& p, double* all_sums) {
@@ -150,6 +163,7 @@ class BackwardStages {
   const BackwardPlan& plan_;
   const Plan& tiles_;
   const BackwardBuffers<T>& buffers_;
+  TokenSums<T> tokens_;
   T* saved_ = nullptr;  ///< behind what is kept
 };
 

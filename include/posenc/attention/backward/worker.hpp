@@ -34,7 +34,8 @@ class BackwardWorker {
       : call_(call), forward_(call.forward), answers_(call.answers()), map_(answers_.map()),
         tile_(*forward_.leaves.tile), plan_(plan), tiles_(plan.tiles), arena_(workspace),
         buffers_(call, plan, arena_), packing_(forward_, tiles_, buffers_.tiles),
-        rows_(call, plan, delta, buffers_, packing_), visibility_(answers_, tiles_, buffers_.tiles),
+        rows_(call, plan, delta, buffers_, packing_),
+        visibility_(answers_, tiles_, buffers_.tiles, forward_.sequence),
         bias_tables_(forward_, tiles_, buffers_.tiles),
         scores_(forward_, buffers_.tiles, packing_, bias_tables_),
         relative_(call.relative ? call.relative->make(buffers_.made, call, plan, buffers_, packing_)
@@ -58,7 +59,9 @@ class BackwardWorker {
     const Tile where{bounds(forward_.query, first_, end_ - first_),
                      bounds(buffers_.tiles.key, keys_),
                      bounds(forward_.query_index, first_, end_ - first_),
-                     bounds(buffers_.tiles.key_index, keys_)};
+                     bounds(buffers_.tiles.key_index, keys_),
+                     {head(0), head(tiles_.group - 1)},
+                     forward_.sequence};
     if (answers_.classify(where) != TileClass::none) {
       if (sums) turns.wait_for_keys();
       begin(where);
@@ -66,6 +69,7 @@ class BackwardWorker {
         queries(first_ + at * tiles_.panel, turns);
       turns.wait_for_keys();
       results_.add_keys(kv_head, key_, keys_, turned_keys_, sums_);
+      stages_.add_to_keys(kv_head, key_, keys_);
     }
     turns.pass_keys();
   }
@@ -75,6 +79,7 @@ class BackwardWorker {
     bias_tables_.begin(kv_head_, where.query, where.key, plan_.block + tiles_.chunk);
     if (in_scores_) relative_->begin(kv_head_, where.query, keys_);
     std::fill_n(buffers_.d_v, keys_ * plan_.value_width.stride, T{0});
+    stages_.begin_pair();
     turned_keys_ = 0;
     checked_keys_ = finite_keys_ = {};
   }
@@ -88,6 +93,7 @@ class BackwardWorker {
     const Index queries = std::min(tiles_.panel, end_ - query);
     packing_.begin_block(kv_head_, query, queries);
     visibility_.begin_block(queries);
+    visibility_.of_group(kv_head_);
     if (!visibility_.is_hidden({0, queries, 0, keys_}))
       for (Index g = 0; g < tiles_.group; ++g) panel(packing_.panel(0), g, turns);
     turns.pass_queries(query);
@@ -95,6 +101,7 @@ class BackwardWorker {
 
   void panel(const Panel& p, Index g, const Turns& turns) {
     rows_.begin(p, query_, head(g));
+    visibility_.of_head(head(g));
     if (in_scores_)
       relative_->begin_panel(p, g, visibility_.tile_of(visibility_.seen({0, p.queries, 0, keys_})));
     stages_.begin_panel();
@@ -105,6 +112,7 @@ class BackwardWorker {
     stages_.end_panel(p, sums_);
     turns.wait_for_queries(query_);
     results_.add_queries(p, query_, key_, head(g), rows_.regions(), sums_);
+    stages_.add_to_queries(p, query_, head(g));
   }
 
   // --- Keys -------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ template <class U>
 struct DecodeSequence {
   KeySource<U> keys;
   const Rotary* rotary = nullptr;  ///< at the length of the sequence
+  Index sequence = 0;              ///< of the cache
   Index first = 0, queries = 0;    ///< rows of q
   const void* self = nullptr;
   /// Index and position of a query of the sequence.

@@ -64,7 +64,7 @@ POSENC_DETAIL_COLD inline void check_overwritten(Problems& problems, Index seque
   for (Index rank = slots.tokens() - queries; rank < slots.tokens(); ++rank) {
     const Position query = slots.index(rank);
     const auto is_missed = [&](Position key, Index head) {
-      return !slots.holds(key) && answers.visible(Score{query, key, query, key, head});
+      return !slots.holds(key) && answers.visible(Score{query, key, query, key, head, sequence});
     };
     Position missed = -1;
     constexpr Position some = 64;  // a mask may leave out every other one
@@ -95,12 +95,16 @@ POSENC_DETAIL_COLD void check_sequence(Problems& problems, const CacheT& cache, 
                    " queries: append their keys and values before decode().");
   cache.check_rotated_by(problems, sequence, answers);
   if (one.queries > tokens) return;
+  const std::size_t before = problems.sentences().size();
+  if (one.queries > 0)
+    check_known_tokens(problems, answers, sequence, {slots.index(0), slots.index(tokens - 1)});
+  if (problems.sentences().size() > before) return;
   if (!cache.is_streaming()) check_overwritten(problems, sequence, slots, one.queries, answers);
   const auto source = one.keys.source();
   for (Index q = 0; answers.relative().limited && q < one.queries; ++q)
     source.for_runs(0, tokens, tokens, [&](const KeyRun& run) {
       const Coordinates at{one.index(q), run.index, one.place(q), run.positions};
-      DistanceCheck(answers, at)(problems, 1, run.tokens);
+      DistanceCheck(answers, at, sequence)(problems, 1, run.tokens);
     });
   if (rotary.growth.size() == 0) return;
   source.for_runs(0, tokens, tokens, [&](const KeyRun& run) {

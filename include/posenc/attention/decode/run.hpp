@@ -83,11 +83,11 @@ POSENC_DETAIL_COLD DecodeMemory decode_memory(const Answers& answers, const Deco
 
 /// One sequence of many queries, through the tiles of prefill.
 template <class T, class U>
-void prefill_sequence(const CachedSequence<T>& one, const Rows<U>& q, const OutRows<U>& out,
-                      std::span<U> lse, const Asked<U>& asked, const PrefillLeaves<U>& leaves,
-                      const CallSequences<T>& memory, Index concurrency,
-                      const AnyExecutor& executor, std::byte* workspace) {
-  PrefillCall<U> call{q, one.keys.source(), out, lse, {}, {}, asked, leaves};
+void prefill_sequence(const CachedSequence<T>& one, Index sequence, const Rows<U>& q,
+                      const OutRows<U>& out, std::span<U> lse, const Asked<U>& asked,
+                      const PrefillLeaves<U>& leaves, const CallSequences<T>& memory,
+                      Index concurrency, const AnyExecutor& executor, std::byte* workspace) {
+  PrefillCall<U> call{q, one.keys.source(), out, lse, {}, {}, asked, leaves, sequence};
   call.q.data = q.row(one.first, 0);
   call.out.data = out.row(one.first, 0);
   call.q.tokens = call.out.tokens = one.queries;
@@ -153,6 +153,7 @@ POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCach
     new (&memory.few[i])
         DecodeSequence<U>{one->keys.source(),
                           &rotary[i],
+                          batch.sequence(i),
                           one->first,
                           few,
                           one,
@@ -175,8 +176,8 @@ POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCach
   for (Index i = 0; i < shape.sequences; ++i) {
     if (memory.cached[i].queries <= DecodePlan::few_queries) continue;
     asked.rotary = &rotary[i];
-    prefill_sequence<T, U>(memory.cached[i], q_rows, out_rows, options.lse, asked, leaves, memory,
-                           concurrency, options.executor, rest);
+    prefill_sequence<T, U>(memory.cached[i], batch.sequence(i), q_rows, out_rows, options.lse,
+                           asked, leaves, memory, concurrency, options.executor, rest);
   }
 }
 

@@ -17,6 +17,7 @@
 #pragma once
 
 #include <posenc/attention/decode/angles.hpp>
+#include <posenc/attention/decode/block.hpp>
 #include <posenc/attention/decode/outputs.hpp>
 #include <posenc/attention/score/tile.hpp>
 #include <posenc/executor/tasks.hpp>
@@ -72,14 +73,7 @@ class DecodeWorker {
  private:
   static constexpr Index block_keys = DecodePlan::block_keys;
 
-  /// Keys that lie one after another and have consecutive indices.
-  struct Block {
-    KeyRun run{};
-    Tile where{};
-    TileClass mask = TileClass::full;
-    RegionSet regions = 1;
-    [[nodiscard]] Index keys() const { return run.tokens; }
-  };
+  using Block = DecodeBlock<U>;
 
   [[nodiscard]] Index rows() const { return group_ * queries_.count(); }
   static Index padded(Index keys) { return round_up(keys, DecodePlan::pad); }
@@ -98,7 +92,7 @@ class DecodeWorker {
   }
 
   void attend_block(const KeyRun& run) {
-    const Block block = block_of(run);
+    const Block block(answers_, shape_, buffers_, *sequence_, queries_.count(), run);
     if (block.mask == TileClass::none) return;
     if (run.tokens > DecodePlan::mixed_keys &&
         (block.mask == TileClass::partial || !std::has_single_bit(block.regions))) {
@@ -110,17 +104,6 @@ class DecodeWorker {
     begin_block(block);
     for (Index h = 0; h < shape_.kv_heads; ++h) meet(block, h);
   }
-  [[nodiscard]] Block block_of(const KeyRun& run) const {
-    Block block{.run = run};
-    block.where = {bounds(buffers_.query, queries_.count()),
-                   bounds(run.positions, 0, run.tokens),
-                   bounds(buffers_.query_index, queries_.count()),
-                   {run.index, run.index + run.tokens - 1}};
-    block.mask = answers_.classify(block.where);
-    block.regions = map_.occurring(block.where);
-    return block;
-  }
-
   void begin_block(const Block& block) {
     angles_.begin_block(block.run);
     for (Index k = 0; k < padded(block.keys()); ++k) {
@@ -133,6 +116,7 @@ class DecodeWorker {
 
   /// A block of keys meets all rows of a key head.
   void meet(const Block& block, Index head) {
+    if (block.is_hidden_from(answers_, head, group_)) return;
     score_regions(block, head);
     if (relative_ && relative_->in_scores())
       relative_->add_to_scores(head, relative_->meets_keys ? plain_keys(block, head) : nullptr,
@@ -182,14 +166,18 @@ class DecodeWorker {
     const std::span<const Stage> stages = answers_.asked();
     const Index i = r % queries_.count();
     const Position query = buffers_.query[i], index = buffers_.query_index[i];
-    const KeyRow row{
-        .keys = padded(block.keys()),
-        .query = query,
-        .query_index = index,
-        .head = head * group_ + r / queries_.count(),
-        .key = buffers_.key,
-        .key_index = buffers_.key_index,
-        .where = {{query, query}, block.where.key, {index, index}, block.where.key_index}};
+    const KeyRow row{.keys = padded(block.keys()),
+                     .query = query,
+                     .query_index = index,
+                     .head = head * group_ + r / queries_.count(),
+                     .key = buffers_.key,
+                     .key_index = buffers_.key_index,
+                     .where = {{query, query},
+                               block.where.key,
+                               {index, index},
+                               block.where.key_index,
+                               Block::heads_of(head, group_),
+                               sequence_->sequence}};
     const auto loops = [&](std::size_t stage) -> const ScoreLoops<U>& {
       return call_.asked.loops[stage](leaves_.level);
     };

@@ -22,6 +22,7 @@ struct PrefillCall {
   Positions query_index{};  ///< the same, places in the sequence
   Asked<T> asked{};
   PrefillLeaves<T> leaves{};
+  Index sequence = 0;
 
   [[nodiscard]] const Answers& answers() const { return *asked.answers; }
   [[nodiscard]] AttentionShape shape() const {

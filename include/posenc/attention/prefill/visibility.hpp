@@ -25,8 +25,15 @@ using TileHalves = std::array<TilePart, 2>;
 template <class T>
 class Visibility {
  public:
-  Visibility(const Answers& answers, const Plan& plan, const PrefillBuffers<T>& buffers)
-      : answers_(answers), plan_(plan), buffers_(buffers) {}
+  Visibility(const Answers& answers, const Plan& plan, const PrefillBuffers<T>& buffers,
+             Index sequence)
+      : answers_(answers), plan_(plan), buffers_(buffers), sequence_(sequence) {}
+
+  /// The query heads that are asked about from now on: all of a group, or one.
+  void of_group(Index kv_head) {
+    heads_ = {kv_head * plan_.group, (kv_head + 1) * plan_.group - 1};
+  }
+  void of_head(Index head) { heads_ = {head, head}; }
 
   void begin_block(Index queries) {
     query_ = Places(buffers_.query, queries);
@@ -39,8 +46,12 @@ class Visibility {
   [[nodiscard]] Interval queries(Index count) const { return query_.bounds(0, count); }
 
   [[gnu::noinline]] [[nodiscard]] Tile tile_of(const Rectangle& r) const {
-    return {query_.bounds(r.query, r.queries), key_.bounds(r.key, r.keys),
-            query_index_.bounds(r.query, r.queries), key_index_.bounds(r.key, r.keys)};
+    return {query_.bounds(r.query, r.queries),
+            key_.bounds(r.key, r.keys),
+            query_index_.bounds(r.query, r.queries),
+            key_index_.bounds(r.key, r.keys),
+            heads_,
+            sequence_};
   }
   [[nodiscard]] bool is_hidden(const Rectangle& r) const {
     return answers_.classify(tile_of(r)) == TileClass::none;
@@ -81,6 +92,8 @@ class Visibility {
   const PrefillBuffers<T>& buffers_;
   Places query_, query_index_;  ///< of the block
   Places key_, key_index_;      ///< of the chunk
+  Index sequence_;
+  Interval heads_{};
 };
 
 }  // namespace detail

@@ -35,7 +35,7 @@ class PrefillWorker {
         tile_(*call.leaves.tile), plan_(plan), shared_(shared), arena_(workspace),
         value_dim_(keys_.values.width), output_rows_(value_dim_ + plan_.value_buckets),
         buffers_(prefill_buffers(answers_, call.leaves, plan_, call.shape(), arena_)),
-        packing_(call, plan, buffers_), visibility_(answers_, plan_, buffers_),
+        packing_(call, plan, buffers_), visibility_(answers_, plan_, buffers_, call.sequence),
         bias_tables_(call, plan_, buffers_), scores_(call, buffers_, packing_, bias_tables_) {
     if (!call.leaves.relative) return;
     Relative<T>* const relative = call.leaves.relative->make(call, plan, buffers_, packing_);
@@ -93,6 +93,7 @@ class PrefillWorker {
     queries_ = queries;
     packing_.begin_block(kv_head_, query, queries);
     visibility_.begin_block(queries);
+    visibility_.of_group(kv_head_);
     if (in_scores_) in_scores_->begin_block(visibility_.queries(queries));
     for (Index g = 0; g < plan_.group; ++g) {
       const SoftmaxStart start =
@@ -115,9 +116,11 @@ class PrefillWorker {
       const Rectangle all{first, p.queries, 0, keys};
       if (visibility_.is_hidden(all)) continue;
       for (Index g = 0; g < plan_.group; ++g) {
+        visibility_.of_head(kv_head_ * plan_.group + g);
         if (in_scores_) in_scores_->begin_panel(p, g, visibility_.tile_of(visibility_.seen(all)));
         for (Index c = 0; c < keys; c += plan_.tile) tile(p, g, c, std::min(plan_.tile, keys - c));
       }
+      visibility_.of_group(kv_head_);
     }
   }
 
