@@ -76,6 +76,7 @@ POSENC_DETAIL_COLD void attend(const TensorView<Q>& q, const TensorView<K>& k,
   Problems problems;
   if (keys == KeyState::rotated) check_rotated_keys(problems, answers);
   check_shapes(problems, q, k, v, out, answers, options.lse);
+  check_statistics(problems, options.rows, q);
   const Coordinates at = coordinates(problems, q.tokens, k.tokens, options, answers.rotary().state);
   DistanceCheck(answers, at, options.sequence)(problems, q.tokens, k.tokens);
   const AttentionShape shape{q.tokens, k.tokens, q.width, v.width};
@@ -99,7 +100,8 @@ POSENC_DETAIL_COLD void attend(const TensorView<Q>& q, const TensorView<K>& k,
                       Positions(at.query_offset),
                       asked,
                       leaves,
-                      options.sequence};
+                      options.sequence,
+                      options.rows};
   call.asked.rotary = &*rotary;
   run_prefill(call, concurrency, options.executor, workspace.data());
 }

@@ -13,6 +13,21 @@
 
 POSENC_NAMESPACE_BEGIN
 
+/// How a row of weights is spread, on request; where a span is empty nothing is computed. A SinkLogit is one more
+/// weight of its row. A row that sees nothing has 0 of both.
+template <class T>
+struct RowStatistics {
+  std::span<T> entropy{};   ///< -sum w ln w of the weights, nats, [query tokens][query heads]
+  std::span<T> greatest{};  ///< greatest weight of a key, [query tokens][query heads]
+
+  [[nodiscard]] bool are_wanted() const { return !entropy.empty() || !greatest.empty(); }
+  /// Those of some rows.
+  [[nodiscard]] RowStatistics of(std::size_t first, std::size_t rows) const {
+    const auto some = [&](std::span<T> x) { return x.empty() ? x : x.subspan(first, rows); };
+    return {some(entropy), some(greatest)};
+  }
+};
+
 /// T is what the elements of the tensors are computed in: float (also for 16-bit elements) or double.
 template <class T>
 struct AttentionOptions {
@@ -36,6 +51,7 @@ struct AttentionOptions {
   /// Receives the natural log-sum-exp of each row, [query tokens][query heads]; with a SinkLogit it
   /// includes the sink, and a row that sees nothing gets minus infinity.
   std::span<T> lse{};
+  RowStatistics<T> rows{};
 
   /// Who runs the parts of a call that has work for several threads.
   AnyExecutor executor{};

@@ -24,6 +24,7 @@ POSENC_NAMESPACE_BEGIN
 template <class T>
 struct RaggedAttentionOptions {
   std::span<T> lse{};  ///< [query tokens][query heads]
+  RowStatistics<T> rows{};
   AnyExecutor executor{};
   std::span<std::byte> workspace{};  ///< attention_workspace(...) bytes; empty: allocated
 };
@@ -158,6 +159,7 @@ void attend_ragged(const TensorView<Q>& q, const TensorView<K>& k, const TensorV
   const std::size_t level = leaves.level;
   Problems problems;
   check_shapes(problems, q, k, v, out, answers, options.lse);
+  check_statistics(problems, options.rows, q);
   check_pairs(problems, pairs, q.tokens, k.tokens);
   problems.raise_if_any("posenc::attention");
 
@@ -188,7 +190,8 @@ void attend_ragged(const TensorView<Q>& q, const TensorView<K>& k, const TensorV
                         Positions(at[size(i)].query_offset),
                         asked,
                         leaves,
-                        i};
+                        i,
+                        options.rows.of(size(first * q.heads), size(queries * q.heads))};
     if (!options.lse.empty())
       call.lse = options.lse.subspan(size(first * q.heads), size(queries * q.heads));
     call.asked.rotary = &rotary[i];

@@ -40,8 +40,9 @@
 POSENC_NAMESPACE_BEGIN
 
 struct ReferenceResult {
-  std::vector<double> out;  ///< [query tokens][query heads][value width]
-  std::vector<double> lse;  ///< [query tokens][query heads], natural log
+  std::vector<double> out;                ///< [query tokens][query heads][value width]
+  std::vector<double> lse;                ///< [query tokens][query heads], natural log
+  std::vector<double> entropy, greatest;  ///< of each row, as RowStatistics has them
 };
 
 namespace detail::reference {
@@ -226,26 +227,29 @@ struct Call {
   [[nodiscard]] ReferenceResult attend() const;
 
  private:
-  /// Writes the output of row r of a head and returns its lse.
-  T attend(Index r, Index h, const std::vector<BackwardRotation>& rotations, T* out) const;
+  /// Writes the output of row r of a head, appends its statistics and returns its lse.
+  T attend(Index r, Index h, const std::vector<BackwardRotation>& rotations, T* out,
+           ReferenceResult& result) const;
 };
 
 template <class T>
 ReferenceResult Call<T>::attend() const {
   const auto rows = static_cast<std::size_t>(q.tokens * q.heads);
-  ReferenceResult result{std::vector<T>(rows * static_cast<std::size_t>(v.width)),
-                         std::vector<T>(rows)};
+  ReferenceResult result{
+      std::vector<T>(rows * static_cast<std::size_t>(v.width)), std::vector<T>(rows), {}, {}};
   T *out = result.out.data(), *lse = result.lse.data();
   for (Index r = 0; r < q.tokens; ++r) {
     std::vector<BackwardRotation> rotations;
     for (Index c = 0; c < k.tokens; ++c) rotations.emplace_back(answers, rotary, query, r, key, c);
-    for (Index h = 0; h < q.heads; ++h, out += v.width) *lse++ = attend(r, h, rotations, out);
+    for (Index h = 0; h < q.heads; ++h, out += v.width)
+      *lse++ = attend(r, h, rotations, out, result);
   }
   return result;
 }
 
 template <class T>
-T Call<T>::attend(Index r, Index h, const std::vector<BackwardRotation>& rotations, T* out) const {
+T Call<T>::attend(Index r, Index h, const std::vector<BackwardRotation>& rotations, T* out,
+                  ReferenceResult& result) const {
   const Index kv_head = h / (q.heads / k.heads);
   const double scale = answers.scale(q.width, rotary) * answers.temperature(query[r]);
   const Vector plain_query = head_vector(q, r, h);
@@ -276,6 +280,13 @@ T Call<T>::attend(Index r, Index h, const std::vector<BackwardRotation>& rotatio
     sum += weights[i] * with_relative_values(answers, value, at);
   }
   for (Index d = 0; d < v.width; ++d) out[d] = sum[d];
+  T entropy = 0, greatest = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] > 0) entropy -= weights[i] * std::log(weights[i]);
+    if (i < keys.size()) greatest = std::max(greatest, weights[i]);
+  }
+  result.entropy.push_back(entropy);
+  result.greatest.push_back(greatest);
   return lse;
 }
 

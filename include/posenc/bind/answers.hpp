@@ -19,6 +19,7 @@ namespace detail {
 struct SoftmaxStart {
   double shift = -std::numeric_limits<double>::infinity();  ///< the greatest logit
   double sum = 0;                                           ///< of exp(logit - shift)
+  double spread = 0;                                        ///< of that times logit - shift
 };
 
 /// A distance map and its answers; without one there is one region, and distances are the true ones.
@@ -133,8 +134,14 @@ class Answers {
       if (!ask->sink_logit) continue;
       const auto logit = static_cast<double>(static_cast<T>(ask->sink_logit(self, head)));
       if (logit == -std::numeric_limits<double>::infinity()) continue;
-      const double shift = std::max(start.shift, logit);
-      start.sum = start.sum * std::exp(start.shift - shift) + std::exp(logit - shift);
+      const double shift = std::max(start.shift, logit), own = std::exp(logit - shift);
+      if (start.sum != 0) {
+        const double kept = std::exp(start.shift - shift);
+        start.spread = kept * (start.spread + start.sum * (start.shift - shift));
+        start.sum *= kept;
+      }
+      start.spread += own * (logit - shift);
+      start.sum += own;
       start.shift = shift;
     }
     return start;

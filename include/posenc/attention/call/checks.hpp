@@ -43,13 +43,19 @@ constexpr void require_elements() {
                   "mixed with others in one call.");
 }
 
-/// Reports log-sum-exps that are not one for each row of the queries.
+/// Reports numbers of which there is not one for each row of the queries.
 template <class U, class Q>
-POSENC_DETAIL_COLD void check_lse(Problems& problems, std::span<U> lse, const TensorView<Q>& q) {
+POSENC_DETAIL_COLD void check_by_row(Problems& problems, const char* what, std::span<U> values,
+                                     const TensorView<Q>& q) {
   Index rows = 0;
-  problems.require(lse.empty() || (multiply(q.tokens, q.heads, rows) && std::ssize(lse) == rows),
-                   "lse has ", lse.size(), " elements for ", q.tokens, " queries of ", q.heads,
-                   " heads.");
+  problems.require(
+      values.empty() || (multiply(q.tokens, q.heads, rows) && std::ssize(values) == rows), what,
+      " has ", values.size(), " elements for ", q.tokens, " queries of ", q.heads, " heads.");
+}
+template <class U, class Q>
+void check_statistics(Problems& problems, const RowStatistics<U>& rows, const TensorView<Q>& q) {
+  check_by_row(problems, "rows.entropy", rows.entropy, q);
+  check_by_row(problems, "rows.greatest", rows.greatest, q);
 }
 
 /// Reports results that would overwrite what is still read.
@@ -133,7 +139,7 @@ POSENC_DETAIL_COLD void check_shapes(Problems& problems, const TensorView<Q>& q,
   problems.require(v.width >= rotated, "RotateValues rotates channels up to ", rotated,
                    " but v is ", dims(v), ".");
   check_relative_widths(problems, answers, q.width, v.width);
-  check_lse(problems, lse, q);
+  check_by_row(problems, "lse", lse, q);
 }
 
 }  // namespace detail

@@ -6,6 +6,7 @@
 #include <posenc/attention/decode/leaves.hpp>
 #include <posenc/attention/decode/plan.hpp>
 #include <posenc/attention/keys/source.hpp>
+#include <posenc/attention/options.hpp>
 #include <posenc/bind/answers.hpp>
 
 #include <span>
@@ -37,6 +38,7 @@ struct DecodeCall {
   DecodeLeaves<U> leaves{};
   std::span<const DecodeSequence<U>> sequences{};
   DecodeShape shape{};
+  RowStatistics<U> rows{};
 };
 
 }  // namespace detail

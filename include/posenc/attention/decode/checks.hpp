@@ -50,7 +50,8 @@ POSENC_DETAIL_COLD void check_decode(Problems& problems, const TensorView<Q>& q,
   }
   if (options.query_positions)
     check_attended(problems, "queries", *options.query_positions, q.tokens, answers.rotary().state);
-  check_lse(problems, options.lse, q);
+  check_by_row(problems, "lse", options.lse, q);
+  check_statistics(problems, options.rows, q);
 }
 
 /// Reports a ring that has overwritten keys which a query may see: those that were overwritten last

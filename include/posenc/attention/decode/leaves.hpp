@@ -145,6 +145,7 @@ POSENC_DETAIL_DOUBLE const simd::ByLevel<TurnRows<double>>& turn_leaves<AnyLayou
 template <class U>
 struct SumLeaves {
   U (*softmax_row)(Index keys, U* scores, U& shift, U& sum) = nullptr;
+  U (*softmax_row_spread)(Index keys, U* scores, U& shift, U& sum, U* most, U* spread) = nullptr;
   void (*combine)(Index n, U mine, U* y, U theirs, const U* x) = nullptr;
   bool (*copy_finite)(Index n, const U* x, U* y) = nullptr;
   void (*angles)(const Rotary& rotary, const AngleTable& table, const Turn& turn,
@@ -153,8 +154,9 @@ struct SumLeaves {
 template <class U>
 const simd::ByLevel<SumLeaves<U>>& sum_leaves() {
   static constexpr auto table = simd::by_level<U>([]<class Level>(Level) {
-    return SumLeaves<U>{&Level::template softmax_row<U>, &Level::template combine<U>,
-                        &Level::template copy_finite<U>, &fill_angles<Level, U>};
+    return SumLeaves<U>{&Level::template softmax_row<U>, &Level::template softmax_row_spread<U>,
+                        &Level::template combine<U>, &Level::template copy_finite<U>,
+                        &fill_angles<Level, U>};
   });
   return table;
 }

@@ -29,6 +29,10 @@ class DecodeOutputs {
   /// Another part's sums into these.
   void merge(const RowSums<U>& into, const RowSums<U>& from) const {
     for (Index row = 0; row < rows(); ++row) {
+      const auto [most, spread] =
+          merge_spreads(into.spread_of(row), into.shift[row], into.sum[row], from.spread_of(row),
+                        from.shift[row], from.sum[row]);
+      into.most[row] = most, into.spread[row] = spread;
       const auto [mine, theirs] =
           merge_sums(into.shift[row], into.sum[row], from.shift[row], from.sum[row]);
       const Index at = row * shape_.output_row();
@@ -44,9 +48,12 @@ class DecodeOutputs {
       const U sum = sums.sum[row];
       if (sum != 0)  // a row that sees no key is zero already
         leaves_.sums->combine(shape_.value_row(), 1 / sum, output, U{0}, output);
-      if (!call_.lse.empty())
-        call_.lse[static_cast<std::size_t>(queries_.row_of(i) * shape_.heads + h)] =
-            log_sum_exp(sums.shift[row], sum);
+      const auto at = static_cast<std::size_t>(queries_.row_of(i) * shape_.heads + h);
+      if (!call_.lse.empty()) call_.lse[at] = log_sum_exp(sums.shift[row], sum);
+      if (!call_.rows.entropy.empty())
+        call_.rows.entropy[at] = entropy_of(sums.spread_of(row), sum);
+      if (!call_.rows.greatest.empty())
+        call_.rows.greatest[at] = greatest_weight(sums.spread_of(row), sums.shift[row], sum);
       if (answers_.facts().rotates_values) {
         const TensorView<U> y(output, 1, 1, shape_.value_dim, 0, 0);
         leaves_.rotate(rotary, rotary.angles, {.inverse = true}, queries_.place(i), y, y);

@@ -3,6 +3,7 @@
 // How the work of a call to decode is divided, and the memory that this takes.
 #pragma once
 
+#include <posenc/attention/score/softmax_state.hpp>
 #include <posenc/bind/answers.hpp>
 #include <posenc/core/arena.hpp>
 
@@ -73,13 +74,17 @@ struct DecodeShape {
 /// What the softmax of a task has summed.
 template <class U>
 struct RowSums {
-  U* outputs = nullptr;  ///< [row][output_row]
-  U* shift = nullptr;    ///< [row]
-  U* sum = nullptr;      ///< [row]
+  U* outputs = nullptr;                  ///< [row][output_row]
+  U* shift = nullptr;                    ///< [row]
+  U* sum = nullptr;                      ///< [row]
+  U *most = nullptr, *spread = nullptr;  ///< [row], of RowSpread
 
   RowSums(const DecodeShape& shape, Arena& arena)
       : outputs(arena.take<U>(shape.rows(), shape.output_row())),
-        shift(arena.take<U>(1, shape.rows())), sum(arena.take<U>(1, shape.rows())) {}
+        shift(arena.take<U>(1, shape.rows())), sum(arena.take<U>(1, shape.rows())),
+        most(arena.take<U>(1, shape.rows())), spread(arena.take<U>(1, shape.rows())) {}
+
+  [[nodiscard]] RowSpread<U> spread_of(Index row) const { return {most[row], spread[row]}; }
 };
 
 /// What workers share.

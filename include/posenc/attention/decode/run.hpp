@@ -84,9 +84,10 @@ POSENC_DETAIL_COLD DecodeMemory decode_memory(const Answers& answers, const Deco
 /// One sequence of many queries, through the tiles of prefill.
 template <class T, class U>
 void prefill_sequence(const CachedSequence<T>& one, Index sequence, const Rows<U>& q,
-                      const OutRows<U>& out, std::span<U> lse, const Asked<U>& asked,
-                      const PrefillLeaves<U>& leaves, const CallSequences<T>& memory,
-                      Index concurrency, const AnyExecutor& executor, std::byte* workspace) {
+                      const OutRows<U>& out, std::span<U> lse, const RowStatistics<U>& rows,
+                      const Asked<U>& asked, const PrefillLeaves<U>& leaves,
+                      const CallSequences<T>& memory, Index concurrency,
+                      const AnyExecutor& executor, std::byte* workspace) {
   PrefillCall<U> call{q, one.keys.source(), out, lse, {}, {}, asked, leaves, sequence};
   call.q.data = q.row(one.first, 0);
   call.out.data = out.row(one.first, 0);
@@ -101,6 +102,7 @@ void prefill_sequence(const CachedSequence<T>& one, Index sequence, const Rows<U
   const auto size = [](Index n) { return static_cast<std::size_t>(n); };
   call.query_index = std::span<const Position>(memory.index, size(one.queries));
   call.query = Positions(std::span<const Position>(memory.place, size(axes * one.queries)), axes);
+  call.rows = rows.of(size(one.first * q.heads), size(one.queries * q.heads));
   if (!lse.empty()) call.lse = lse.subspan(size(one.first * q.heads), size(one.queries * q.heads));
   run_prefill(call, concurrency, executor, workspace);
 }
@@ -170,14 +172,15 @@ POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCach
     const DecodeCall<U> call{q_rows,        out_rows,
                              options.lse,   asked,
                              decode_leaves, {memory.few, static_cast<std::size_t>(shape.sequences)},
-                             shape};
+                             shape,         options.rows};
     run_decode(call, std::clamp<Index>(shape.tasks, 1, concurrency), options.executor, rest);
   }
   for (Index i = 0; i < shape.sequences; ++i) {
     if (memory.cached[i].queries <= DecodePlan::few_queries) continue;
     asked.rotary = &rotary[i];
     prefill_sequence<T, U>(memory.cached[i], batch.sequence(i), q_rows, out_rows, options.lse,
-                           asked, leaves, memory, concurrency, options.executor, rest);
+                           options.rows, asked, leaves, memory, concurrency, options.executor,
+                           rest);
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include <posenc/attention/decode/plan.hpp>
 #include <posenc/attention/keys/cache_keys.hpp>
+#include <posenc/attention/options.hpp>
 #include <posenc/executor/any_executor.hpp>
 
 #include <algorithm>
@@ -26,6 +27,7 @@ struct DecodeOptions {
   std::optional<Positions> query_positions{};
   /// Receives the natural log-sum-exp of each row, [tokens][heads].
   std::span<U> lse{};
+  RowStatistics<U> rows{};
   AnyExecutor executor{};
   /// At least decode_workspace(...) bytes, aligned to 64; empty: the call allocates them.
   std::span<std::byte> workspace{};

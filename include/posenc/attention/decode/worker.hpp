@@ -85,6 +85,8 @@ class DecodeWorker {
           part == 0 ? answers_.template softmax_start<U>(row / queries_.count()) : SoftmaxStart{};
       sums_.shift[row] = static_cast<U>(start.shift);
       sums_.sum[row] = static_cast<U>(start.sum);
+      sums_.most[row] = RowSpread<U>{}.greatest;
+      sums_.spread[row] = static_cast<U>(start.spread);
     }
     std::fill_n(sums_.outputs, shape_.heads * queries_.count() * shape_.output_row(), U{0});
     sequence_->keys.for_runs(first, last, block_keys,
@@ -127,7 +129,11 @@ class DecodeWorker {
       change_scores(block, head, r, scores);
       std::fill(scores + block.keys(), scores + padded, -std::numeric_limits<U>::infinity());
       const Index row = first_row + r;
-      const U factor = leaves_.sums->softmax_row(padded, scores, sums_.shift[row], sums_.sum[row]);
+      U &shift = sums_.shift[row], &sum = sums_.sum[row];
+      const U factor = call_.rows.are_wanted()
+                           ? leaves_.sums->softmax_row_spread(padded, scores, shift, sum,
+                                                              sums_.most + row, sums_.spread + row)
+                           : leaves_.sums->softmax_row(padded, scores, shift, sum);
       if (factor == 1) continue;
       U* const output = sums_.outputs + row * shape_.output_row();
       leaves_.sums->combine(shape_.output_row(), factor, output, U{0}, output);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <posenc/attention/keys/source.hpp>
+#include <posenc/attention/options.hpp>
 #include <posenc/attention/prefill/plan.hpp>
 #include <posenc/attention/score/softmax_state.hpp>
 
@@ -23,6 +24,7 @@ struct PrefillCall {
   Asked<T> asked{};
   PrefillLeaves<T> leaves{};
   Index sequence = 0;
+  RowStatistics<T> rows{};
 
   [[nodiscard]] const Answers& answers() const { return *asked.answers; }
   [[nodiscard]] AttentionShape shape() const {
@@ -36,11 +38,16 @@ struct PanelSums {
   T* outputs = nullptr;  ///< [head in group][panel][value_dim + value buckets][panel width]
   T* shift = nullptr;    ///< [head in group][query]
   T* sum = nullptr;      ///< [head in group][query]
+  T *most = nullptr, *spread = nullptr;  ///< the same, of RowSpread
 
   PanelSums() = default;
   PanelSums(const Plan& plan, const AttentionShape& shape, Arena& arena)
       : outputs(arena.take<T>(plan.group * plan.block, shape.value_dim + plan.value_buckets)),
-        shift(arena.take<T>(plan.group, plan.block)), sum(arena.take<T>(plan.group, plan.block)) {}
+        shift(arena.take<T>(plan.group, plan.block)), sum(arena.take<T>(plan.group, plan.block)),
+        most(arena.take<T>(plan.group, plan.block)), spread(arena.take<T>(plan.group, plan.block)) {
+  }
+
+  [[nodiscard]] RowSpread<T> spread_of(Index row) const { return {most[row], spread[row]}; }
 };
 
 /// What the workers of a call share: the sums of every part, and which parts have been merged. Without

@@ -48,6 +48,8 @@ struct TileLeaves {
   Product values = nullptr;                 ///< C += A B
   Product values_skipping_zeros = nullptr;  ///< the same, where zeros in B hide what is not finite
   bool (*softmax)(Index keys, Index width, T* scores, T* shift, T* sum, T* factor) = nullptr;
+  bool (*softmax_spread)(Index keys, Index width, T* scores, T* shift, T* sum, T* factor, T* most,
+                         T* spread) = nullptr;
   void (*scale_rows)(Index rows, Index width, T* x, const T* factor) = nullptr;
   bool (*copy_finite)(Index n, const T* x, T* y) = nullptr;
 };
@@ -63,6 +65,7 @@ const simd::ByLevel<TileLeaves<T>>& tile_leaves() {
         &Level::template product<true, false, T>,
         &Level::template product<true, true, T>,
         &Level::template softmax<T>,
+        &Level::template softmax_spread<T>,
         &Level::template scale_rows<T>,
         &Level::template copy_finite<T>,
     };

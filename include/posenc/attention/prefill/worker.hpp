@@ -101,6 +101,8 @@ class PrefillWorker {
                         : SoftmaxStart{};
       std::fill_n(sums_.shift + g * plan_.block, plan_.block, static_cast<T>(start.shift));
       std::fill_n(sums_.sum + g * plan_.block, plan_.block, static_cast<T>(start.sum));
+      std::fill_n(sums_.most + g * plan_.block, plan_.block, RowSpread<T>{}.greatest);
+      std::fill_n(sums_.spread + g * plan_.block, plan_.block, static_cast<T>(start.spread));
     }
     std::fill_n(sums_.outputs, plan_.group * plan_.block * output_rows_, T{0});
   }
@@ -141,8 +143,11 @@ class PrefillWorker {
 
     const Index at = statistics(p, g);
     T* const outputs = output_panel(p, g);
-    if (tile_.softmax(keys, p.width, buffers_.scores, sums_.shift + at, sums_.sum + at,
-                      buffers_.factor))
+    T *const shift = sums_.shift + at, *const sum = sums_.sum + at;
+    if (call_.rows.are_wanted()
+            ? tile_.softmax_spread(keys, p.width, buffers_.scores, shift, sum, buffers_.factor,
+                                   sums_.most + at, sums_.spread + at)
+            : tile_.softmax(keys, p.width, buffers_.scores, shift, sum, buffers_.factor))
       tile_.scale_rows(output_rows_, p.width, outputs, buffers_.factor);
     if (in_values_)
       in_values_->add_weights(scores, buffers_.scores, outputs + value_dim_ * p.width);
@@ -168,6 +173,10 @@ class PrefillWorker {
         const Panel p = packing_.panel(first);
         const Index at = statistics(p, g), offset = output_panel(p, g) - sums_.outputs;
         for (Index i = 0; i < p.queries; ++i) {
+          const auto [most, spread] =
+              merge_spreads(sums_.spread_of(at + i), sums_.shift[at + i], sums_.sum[at + i],
+                            from.spread_of(at + i), from.shift[at + i], from.sum[at + i]);
+          sums_.most[at + i] = most, sums_.spread[at + i] = spread;
           const auto [mine, theirs] = merge_sums(sums_.shift[at + i], sums_.sum[at + i],
                                                  from.shift[at + i], from.sum[at + i]);
           for (Index c = 0; c < output_rows_; ++c) {
@@ -185,8 +194,13 @@ class PrefillWorker {
       const T sum = sums_.sum[at + i];
       // A row that sees no key is zero already.
       buffers_.factor[i] = sum == 0 ? T{1} : 1 / sum;
-      if (!call_.lse.empty())
-        call_.lse[size((first + i) * q_.heads + head)] = log_sum_exp(sums_.shift[at + i], sum);
+      const std::size_t row = size((first + i) * q_.heads + head);
+      if (!call_.lse.empty()) call_.lse[row] = log_sum_exp(sums_.shift[at + i], sum);
+      if (!call_.rows.entropy.empty())
+        call_.rows.entropy[row] = entropy_of(sums_.spread_of(at + i), sum);
+      if (!call_.rows.greatest.empty())
+        call_.rows.greatest[row] =
+            greatest_weight(sums_.spread_of(at + i), sums_.shift[at + i], sum);
     }
     prefetch_rows<true>(call_.out, first + plan_.panel, plan_.panel, head);
     T* const outputs = output_panel(p, g);

@@ -59,18 +59,36 @@ struct AttentionLeaves {
   /// not one. A score of minus infinity is a weight of zero, whatever the shift.
   template <class T>
   static bool softmax(Index keys, Index width, T* scores, T* shift, T* sum, T* factor) {
+    return softmax_of<false, T>(keys, width, scores, shift, sum, factor, nullptr, nullptr);
+  }
+  /// The same, with what score/softmax_state.hpp calls m and e.
+  template <class T>
+  static bool softmax_spread(Index keys, Index width, T* scores, T* shift, T* sum, T* factor,
+                             T* most, T* spread) {
+    return softmax_of<true, T>(keys, width, scores, shift, sum, factor, most, spread);
+  }
+  template <bool spreads, class T>
+  static bool softmax_of(Index keys, Index width, T* scores, T* shift, T* sum, T* factor, T* most,
+                         T* spread) {
     const Vec<T> base = broadcast(static_cast<T>(log2_e)), one = broadcast(T{1});
     const Vec<T> lowest = broadcast(std::numeric_limits<T>::lowest());
     bool rises = false;
     for (Index j = 0; j < width; j += lanes<T>) {
       const Vec<T> greatest = greatest_of(keys, width, scores + j), old = load(shift + j);
       Vec<T> before = load(sum + j), subtract = old, change = one;
+      Vec<T> wide = broadcast(T{0});  // sum of weight times score - shift
+      if constexpr (spreads) {
+        store(most + j, maximum(load(most + j), greatest));
+        wide = load(spread + j);
+      }
       // Each query by itself: what the others of the panel see must not change its rounding.
       const Vec<T> far = greater(greatest, old + broadcast(static_cast<T>(slack)));
       if (any(far)) {
         rises = true;
         subtract = blend(old, greatest, far);
         change = blend(one, exp2((old - subtract) * base), far);
+        if constexpr (spreads)  // where nothing was summed there is nothing to move
+          wide = change * (wide + before * maximum(lowest, old - subtract));
         before = before * change;
         store(shift + j, subtract);
       }
@@ -80,11 +98,13 @@ struct AttentionLeaves {
       Vec<T> total = broadcast(T{0});
       for (Index k = 0; k < keys; ++k) {
         T* const at = scores + k * width + j;
-        const Vec<T> weight = exp2((load(at) - subtract) * base);
+        const Vec<T> above = load(at) - subtract, weight = exp2(above * base);
         store(at, weight);
         total = total + weight;
+        if constexpr (spreads) wide = fma(weight, maximum(lowest, above), wide);
       }
       store(sum + j, before + total);
+      if constexpr (spreads) store(spread + j, wide);
     }
     return rises;
   }

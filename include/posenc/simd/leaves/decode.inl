@@ -62,6 +62,15 @@ struct DecodeLeaves {
   /// before has to be multiplied by the result.
   template <class U>
   static U softmax_row(Index keys, U* scores, U& shift, U& sum) {
+    return softmax_row_of<false, U>(keys, scores, shift, sum, nullptr, nullptr);
+  }
+  /// The same, with what score/softmax_state.hpp calls m and e.
+  template <class U>
+  static U softmax_row_spread(Index keys, U* scores, U& shift, U& sum, U* greatest, U* spread) {
+    return softmax_row_of<true, U>(keys, scores, shift, sum, greatest, spread);
+  }
+  template <bool spreads, class U>
+  static U softmax_row_of(Index keys, U* scores, U& shift, U& sum, U* most_of_all, U* spread) {
     constexpr U slack = 6, log2_e = U(1.442695040888963407359924681);
     Vec<U> greatest = broadcast(-std::numeric_limits<U>::infinity());
     for (Index k = 0; k < keys; k += lanes<U>) greatest = maximum(greatest, load(scores + k));
@@ -72,19 +81,28 @@ struct DecodeLeaves {
     if (most > shift + slack) {
       store(lane, exp2(broadcast((shift - most) * log2_e)));
       factor = lane[0];
+      if constexpr (spreads)
+        if (sum != 0) *spread = factor * (*spread + sum * (shift - most));
       shift = most;
     }
     // Where nothing was seen the shift is minus infinity, and must not be subtracted from itself.
     const Vec<U> subtract = broadcast(
         shift > std::numeric_limits<U>::lowest() ? shift : std::numeric_limits<U>::lowest());
-    Vec<U> total = broadcast(U{0});
+    Vec<U> total = broadcast(U{0}), wide = total;
     for (Index k = 0; k < keys; k += lanes<U>) {
-      const Vec<U> weight = exp2((load(scores + k) - subtract) * broadcast(log2_e));
+      const Vec<U> above = load(scores + k) - subtract, weight = exp2(above * broadcast(log2_e));
       store(scores + k, weight);
       total = total + weight;
+      if constexpr (spreads)
+        wide = fma(weight, maximum(broadcast(std::numeric_limits<U>::lowest()), above), wide);
     }
     store(lane, total_across<U>(total));
     sum = sum * factor + lane[0];
+    if constexpr (spreads) {
+      if (most > *most_of_all) *most_of_all = most;
+      store(lane, total_across<U>(wide));
+      *spread += lane[0];
+    }
     return factor;
   }
 
