@@ -218,7 +218,7 @@ class TokenAngles {
   /// xPos: times exp(growth (n - centre)) on queries, its inverse on keys. Of whole tokens it is
   /// what all digits but the last give, times what the last gives; neither is further from one than
   /// their product, so none overflows alone.
-  void grow(double position, U* cos, U* sin) noexcept {
+  __attribute__((noinline)) void grow(double position, U* cos, U* sin) noexcept {
     const double distance = position - static_cast<double>(state_.centre);
     const double direction = (*turn_.side == Side::query) == !turn_.inverse ? distance : -distance;
     const bool is_whole = direction == std::floor(direction) && std::abs(direction) <= 0x1p62;
