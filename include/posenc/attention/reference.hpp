@@ -40,9 +40,9 @@
 POSENC_NAMESPACE_BEGIN
 
 struct ReferenceResult {
-  std::vector<double> out;                ///< [query tokens][query heads][value width]
-  std::vector<double> lse;                ///< [query tokens][query heads], natural log
-  std::vector<double> entropy, greatest;  ///< of each row, as RowStatistics has them
+  std::vector<double> out;                    ///< [query tokens][query heads][value width]
+  std::vector<double> lse;                    ///< [query tokens][query heads], natural log
+  std::vector<double> entropy{}, greatest{};  ///< of each row, as RowStatistics has them
 };
 
 namespace detail::reference {
@@ -235,8 +235,8 @@ struct Call {
 template <class T>
 ReferenceResult Call<T>::attend() const {
   const auto rows = static_cast<std::size_t>(q.tokens * q.heads);
-  ReferenceResult result{
-      std::vector<T>(rows * static_cast<std::size_t>(v.width)), std::vector<T>(rows), {}, {}};
+  ReferenceResult result{std::vector<T>(rows * static_cast<std::size_t>(v.width)),
+                         std::vector<T>(rows)};
   T *out = result.out.data(), *lse = result.lse.data();
   for (Index r = 0; r < q.tokens; ++r) {
     std::vector<BackwardRotation> rotations;
