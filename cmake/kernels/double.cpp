@@ -10,6 +10,7 @@
 
 #include <posenc/attention/backward.hpp>
 #include <posenc/attention/decode.hpp>
+#include <posenc/attention/key_weights.hpp>
 #include <posenc/attention/ragged.hpp>
 #include <posenc/attention/reference_backward.hpp>
 #include <posenc/cache/rerotate.hpp>

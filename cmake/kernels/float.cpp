@@ -10,5 +10,6 @@
 
 #include <posenc/attention/backward/ragged.hpp>
 #include <posenc/attention/decode.hpp>
+#include <posenc/attention/key_weights.hpp>
 #include <posenc/cache/rerotate.hpp>
 #include <posenc/rotate/rotations.hpp>

@@ -121,6 +121,7 @@
 #include <posenc/attention/backward.hpp>
 #include <posenc/attention/backward/ragged.hpp>
 #include <posenc/attention/decode.hpp>
+#include <posenc/attention/key_weights.hpp>
 #include <posenc/attention/merge.hpp>
 #include <posenc/attention/ragged.hpp>
 #include <posenc/attention/reference.hpp>

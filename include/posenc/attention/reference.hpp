@@ -223,6 +223,7 @@ struct Call {
   TensorView<const T> q, k, v;
   Positions query, key, query_index, key_index;
   Index sequence = 0;
+  std::vector<T>* all_weights = nullptr;  ///< [query][head][key], appended to
 
   [[nodiscard]] ReferenceResult attend() const;
 
@@ -280,6 +281,11 @@ T Call<T>::attend(Index r, Index h, const std::vector<BackwardRotation>& rotatio
     sum += weights[i] * with_relative_values(answers, value, at);
   }
   for (Index d = 0; d < v.width; ++d) out[d] = sum[d];
+  if (all_weights) {
+    const auto row =
+        all_weights->insert(all_weights->end(), static_cast<std::size_t>(k.tokens), T{0});
+    for (std::size_t i = 0; i < keys.size(); ++i) row[keys[i]] = weights[i];
+  }
   T entropy = 0, greatest = 0;
   for (std::size_t i = 0; i < weights.size(); ++i) {
     if (weights[i] > 0) entropy -= weights[i] * std::log(weights[i]);
@@ -314,7 +320,7 @@ class Positioned {
   [[nodiscard]] Call<double> call(const TensorView<const double>& q,
                                   const TensorView<const double>& k,
                                   const TensorView<const double>& v) const {
-    return {answers_, rotary_, q, k, v, query_, key_, query_index_, key_index_, sequence_};
+    return {answers_, rotary_, q, k, v, query_, key_, query_index_, key_index_, sequence_, nullptr};
   }
 
  private:
@@ -376,6 +382,24 @@ template <class Q, class K, class V, class E>
 }
 
 /// The same for tensors of one element, which may be written in braces.
+/// The weights of all heads, [query tokens][query heads][key tokens].
+template <class Q, class E>
+[[nodiscard]] std::vector<double> reference_weights(
+    TensorView<Q> q, std::type_identity_t<TensorView<const std::remove_const_t<Q>>> k,
+    const Bound<E>& bound,
+    const std::type_identity_t<AttentionOptions<arithmetic_t<std::remove_const_t<Q>>>>& options =
+        {}) {
+  detail::reference::check_call(q, k, k, bound.answers(), options);
+  const detail::reference::Widened queries(q), keys(k);
+  const detail::reference::Positioned<arithmetic_t<std::remove_const_t<Q>>> at(
+      bound.answers(), q.tokens, k.tokens, options);
+  auto call = at.call(queries, keys, keys);
+  std::vector<double> weights;
+  call.all_weights = &weights;
+  (void)call.attend();
+  return weights;
+}
+
 template <class Q, class E>
 [[nodiscard]] ReferenceResult reference_attention(
     TensorView<Q> q, std::type_identity_t<TensorView<const std::remove_const_t<Q>>> k,

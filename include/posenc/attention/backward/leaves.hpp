@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The leaves that only gradients call, as pointers; see prefill/leaves.hpp.
+// The leaves that only gradients and weights call, as pointers; see prefill/leaves.hpp.
 #pragma once
 
 #include <posenc/core/types.hpp>
@@ -23,6 +23,7 @@ struct GradientLeaves {
   void (*add_scaled)(Index n, T factor, const T* x, T* y) = nullptr;  ///< y += factor x
   void (*add_turns)(Index n, const T* turn, const T* x_a, const T* x_b, const T* d_a, const T* d_b,
                     T* sum) = nullptr;
+  void (*weights)(Index keys, Index width, T* scores, const T* lse) = nullptr;
 };
 
 template <class T>
@@ -34,7 +35,8 @@ const GradientLeaves<T>& gradient_leaves(std::size_t level) {
                              &Level::template add_by_distance<T>,
                              &Level::template dot<T>,
                              &Level::template add_scaled<T>,
-                             &Level::template add_turns<T>};
+                             &Level::template add_turns<T>,
+                             &Level::template weights<T>};
   });
   return table[level];
 }

@@ -130,6 +130,18 @@ struct AttentionLeaves {
     }
   }
 
+  /// Turns scores into weights exp(score - lse), by query; a score of minus infinity, and an lse of infinity, into
+  /// zero.
+  template <class T>
+  static void weights(Index keys, Index width, T* scores, const T* lse) {
+    const Vec<T> base = broadcast(static_cast<T>(log2_e));
+    for (Index j = 0; j < width; j += lanes<T>) {
+      const Vec<T> shift = load(lse + j);
+      for (Index at = j; at < keys * width; at += width)
+        store(scores + at, exp2((load(scores + at) - shift) * base));
+    }
+  }
+
   /// Each row of a panel times `factor`, one per query.
   template <class T>
   static void scale_rows(Index rows, Index width, T* x, const T* factor) {
