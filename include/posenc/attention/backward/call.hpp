@@ -62,6 +62,15 @@ void for_each_learner(const Answers& answers, double* sums, const F& f) {
   }
 }
 
+/// How gradients of rotated queries, keys and values are rotated back: the other way round, but grown as
+/// before, which is what the other side of a score does in reverse.
+inline Turn turn_of_query_gradient(const Rotary& rotary) {
+  const double attention = rotary.state.attention_factor;
+  return {.amplitude = attention * attention, .inverse = true, .side = Side::key};
+}
+inline Turn turn_of_key_gradient() { return {.inverse = true, .side = Side::query}; }
+inline Turn turn_of_value_gradient() { return {.inverse = true}; }
+
 /// Rows of channels: products compute with whole vectors of them, and the rows are an odd number of cache
 /// lines apart, so that a strip of all rows is spread over the sets of the first-level cache instead of
 /// pushing itself out of a few (64 rows of 512 bytes meet in eight sets).
@@ -96,6 +105,9 @@ struct BackwardPlan {
   Index maps = 0;                    ///< stages with a derivative
   Index token_learners = 0;          ///< stages that learn with each token
   bool learns_temperatures = false;
+  /// Results are sums of rotated rows, which are rotated back in the end: where nothing is added to them that is
+  /// not rotated alike.
+  bool turns_last = false;
 
   template <class T>
   BackwardPlan(const BackwardCall<T>& call, Index concurrency, bool learns)
@@ -132,6 +144,9 @@ struct BackwardPlan {
       learns_temperatures |= stage.ask->temperature_gradient != nullptr;
     }
     if (learns && call.learns_frequencies) frequencies = call.answers().rotary().pairs();
+    const RelativeCounts& relative = call.answers().relative();
+    turns_last = call.answers().rotates() && !call.answers().map() &&
+                 relative.keys + relative.queries + relative.query_biases == 0;
     if (const Index all = all_sums(); all > 0 && most_sums / all < kv_heads * chunks)
       together = most_sums / all < kv_heads ? kv_heads * chunks : chunks;
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Results: what a pair of a block and a chunk has found, rotated back and added to the gradients of the
-// tensors as they were passed. A rotation is undone by the other one, and magnitudes are applied once
-// more, which is what rotating as the other side of a score in reverse does.
+// Results: what a pair of a block and a chunk has found, rotated back, now or in the end (run.hpp), and added
+// to the gradients of the tensors as they were passed. A rotation is undone by the other one, and magnitudes
+// are applied once more, which is what rotating as the other side of a score in reverse does.
 #pragma once
 
 #include <posenc/attention/backward/call.hpp>
@@ -36,19 +36,16 @@ class BackwardResults {
       simd::from_panel(p.queries, width, p.width, buffers_.d_q + region * tiles_.panel * width,
                        buffers_.ones, panel, plan_.width.stride, 1);
       const TensorView<T> rows(panel, p.queries, 1, width, plan_.width.stride, 0);
-      if (rotary_.layout) {
-        const double attention = rotary_.state.attention_factor;
+      if (plan_.turns_last) add(rows, buffers_.factor, call_.d_q, first, head);
+      if (turns_now(sums)) {
         Positions at = forward_.query.subspan(size(first), size(p.queries));
         if (map_) {
           map_.ask->query_positions(map_.self, region, p.queries, buffers_.tiles.query + p.first,
                                     buffers_.tiles.query_copy);
           at = std::span<const double>(buffers_.tiles.query_copy, size(p.queries));
         }
-        // The other way round, but grown as before: that is what the other side does in reverse.
-        forward_.leaves.rotate(
-            rotary_, rotary_.region_angles(region),
-            {.amplitude = attention * attention, .inverse = true, .side = Side::key}, at, rows,
-            rows);
+        forward_.leaves.rotate(rotary_, rotary_.region_angles(region),
+                               turn_of_query_gradient(rotary_), at, rows, rows);
         if (learns_frequencies(sums))
           add_frequency_gradients<T>(gradient_leaves<T>(forward_.leaves.level), rotary_,
                                      {.x = tokens_of(head_of(call_.q, head), first, p.queries),
@@ -61,7 +58,7 @@ class BackwardResults {
                                      sums + plan_.sums);
       }
       add_query_bias_gradients(rows, head, sums);
-      add(rows, buffers_.factor, call_.d_q, first, head);
+      if (!plan_.turns_last) add(rows, buffers_.factor, call_.d_q, first, head);
     }
     if (has_relative_)
       add({buffers_.relative.d_q, p.queries, 1, width, plan_.width.stride, 0}, buffers_.factor,
@@ -83,7 +80,8 @@ class BackwardResults {
       const int region = std::countr_zero(regions);
       each_run(buffers_.d_k + region * tiles_.chunk * plan_.width.stride, width, plan_.width.stride,
                [&](const KeyRun& run, const TensorView<T>& rows) {
-                 if (rotary_.layout) {
+                 if (plan_.turns_last) add(rows, nullptr, call_.d_k, run.rank, kv_head);
+                 if (turns_now(sums)) {
                    Positions at = run.positions;
                    if (map_) {
                      Position* const copy = buffers_.tiles.key_copy + (run.rank - key);
@@ -92,7 +90,7 @@ class BackwardResults {
                      at = std::span<const Position>(copy, size(run.tokens));
                    }
                    forward_.leaves.rotate(rotary_, rotary_.region_angles(region),
-                                          {.inverse = true, .side = Side::query}, at, rows, rows);
+                                          turn_of_key_gradient(), at, rows, rows);
                    if (learns_frequencies(sums))
                      add_frequency_gradients<T>(
                          gradient_leaves<T>(forward_.leaves.level), rotary_,
@@ -103,7 +101,7 @@ class BackwardResults {
                           .step = step(region)},
                          sums + plan_.sums);
                  }
-                 add(rows, nullptr, call_.d_k, run.rank, kv_head);
+                 if (!plan_.turns_last) add(rows, nullptr, call_.d_k, run.rank, kv_head);
                });
     }
     if (has_relative_)
@@ -113,9 +111,10 @@ class BackwardResults {
                });
     each_run(buffers_.d_v, call_.d_out.width, plan_.value_width.stride,
              [&](const KeyRun& run, const TensorView<T>& rows) {
-               if (answers_.facts().rotates_values) {
-                 forward_.leaves.rotate(rotary_, rotary_.angles, {.inverse = true}, run.positions,
-                                        rows, rows);
+               if (plan_.turns_last) add(rows, nullptr, call_.d_v, run.rank, kv_head);
+               if (answers_.facts().rotates_values && turns_now(sums)) {
+                 forward_.leaves.rotate(rotary_, rotary_.angles, turn_of_value_gradient(),
+                                        run.positions, rows, rows);
                  if (learns_frequencies(sums))
                    add_frequency_gradients<T>(
                        gradient_leaves<T>(forward_.leaves.level), rotary_,
@@ -125,7 +124,7 @@ class BackwardResults {
                         .origin = origin_of(rotary_, call_.key, 0)},
                        sums + plan_.sums);
                }
-               add(rows, nullptr, call_.d_v, run.rank, kv_head);
+               if (!plan_.turns_last) add(rows, nullptr, call_.d_v, run.rank, kv_head);
              });
   }
 
@@ -149,6 +148,10 @@ class BackwardResults {
 
   [[nodiscard]] bool learns_frequencies(const double* sums) const {
     return sums && plan_.frequencies > 0;
+  }
+  /// Frequencies learn from the share of each pair.
+  [[nodiscard]] bool turns_now(const double* sums) const {
+    return rotary_.layout && (!plan_.turns_last || learns_frequencies(sums));
   }
   /// What positions of a region count in.
   [[nodiscard]] double step(int region) const {

@@ -91,6 +91,25 @@ void begin_rows(const BackwardCall<T>& call, T* delta, Index first, Index last) 
   }
 }
 
+/// Rotates the results of some rows back.
+template <class T>
+void turn_rows(const BackwardCall<T>& call, Index first, Index last) {
+  const Rotary& rotary = *call.forward.asked.rotary;
+  const auto turn = [&](const TensorView<T>& x, const Positions& at, const AngleTable& angles,
+                        const Turn& how) {
+    const Index tokens = std::min(last, x.tokens) - first;
+    if (tokens <= 0) return;
+    const TensorView<T> rows = tokens_of(x, first, tokens);
+    call.forward.leaves.rotate(
+        rotary, angles, how,
+        at.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(tokens)), rows, rows);
+  };
+  turn(call.d_q, call.forward.query, rotary.region_angles(0), turn_of_query_gradient(rotary));
+  turn(call.d_k, call.key, rotary.region_angles(0), turn_of_key_gradient());
+  if (call.answers().facts().rotates_values)
+    turn(call.d_v, call.key, rotary.angles, turn_of_value_gradient());
+}
+
 /// The gradient of a sink's logit is that of its weight, which has no value: -delta times the weight.
 template <class T>
 void add_sink_gradients(const BackwardCall<T>& call, const T* delta, double* sums) {
@@ -167,14 +186,15 @@ void run_backward(BackwardCall<T> call, const BackwardWork& work, std::byte* wor
   Arena arena(workspace);
   const BackwardMemory<T> memory(call, plan, work.each_worker, arena);
   call.tokens = memory.tokens;
-  const Index tokens = std::max(call.forward.q.tokens, call.forward.keys.tokens);
-  constexpr Index step = 256;
-  run_tasks(executor, std::min(plan.tiles.most_workers, tokens / step + 1), tokens / step + 1,
-            [&](Index) {
-              return [&](Index i) {
-                begin_rows(call, memory.delta, i * step, std::min(tokens, (i + 1) * step));
-              };
-            });
+  const auto for_rows = [&](const auto& f) {  // f(first, last)
+    constexpr Index step = 256;
+    const Index tokens = std::max(call.forward.q.tokens, call.forward.keys.tokens),
+                tasks = tokens / step + 1;
+    run_tasks(executor, std::min(plan.tiles.most_workers, tasks), tasks, [&](Index) {
+      return [&](Index i) { f(i * step, std::min(tokens, (i + 1) * step)); };
+    });
+  };
+  for_rows([&](Index first, Index last) { begin_rows(call, memory.delta, first, last); });
   const Index n = plan.all_sums();
   std::fill_n(memory.sums, plan.sets() * n, 0.0);
   std::fill_n(memory.tokens, plan.token_learners * call.forward.q.heads * tokens_of_both(call),
@@ -194,6 +214,7 @@ void run_backward(BackwardCall<T> call, const BackwardWork& work, std::byte* wor
       }
     };
   });
+  if (plan.turns_last) for_rows([&](Index first, Index last) { turn_rows(call, first, last); });
   if (n + plan.token_learners == 0 || plan.sets() == 0) return;
   for (Index set = 1; set < plan.sets(); ++set)
     for (Index i = 0; i < n; ++i) memory.sums[i] += memory.sums[set * n + i];
