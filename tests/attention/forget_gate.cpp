@@ -126,16 +126,14 @@ TEST_CASE("ForgetGate: constant gates are ALiBi, and a gate of nearly nothing be
       constant.push_back(-slope);
       document.push_back(t == 40 || t == 99 ? -200.0 : 0.0);
     }
-  CHECK(worst(run(in.call(),
-                     bind(rope | ForgetGate{sums_of(constant, heads)} | Causal{}, options)),
+  CHECK(worst(run(in.call(), bind(rope | ForgetGate{sums_of(constant, heads)} | Causal{}, options)),
               run(in.call(), bind(rope | ALiBi{} | Causal{}, options))) <= 1e-13);
   const Output<double> separate =
       run(in.call(), bind(rope | Documents{.starts = {0, 40, 99}} | Causal{}, options));
   for (const double least : {-1e300, -100.0})
-    CHECK(
-        worst(run(in.call(),
-                     bind(rope | ForgetGate{sums_of(document, heads), least} | Causal{}, options)),
-              separate) <= 1e-14);
+    CHECK(worst(run(in.call(),
+                    bind(rope | ForgetGate{sums_of(document, heads), least} | Causal{}, options)),
+                separate) <= 1e-14);
 }
 
 TEST_CASE("ForgetGate: pruning loses less than it says") {

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // Encodings as text: "RoPE|YaRN{factor=4}|ReRoPE{window=2048}".
-//
 //   expression = part ("|" part)*,   part = Name or Name{key=value, ...}
 //
 // Names and keys are those of the components; spaces are free. What is not said comes from the model at hand
-// (ExpressionContext): RoPE's channels, base and layout, trained lengths, and a factor of the length over the trained
-// one. Causal joins where no mask is written. For command lines and files; a program composes values.
-//
-//   const ReadExpression read = parse_expression("RoPE|YaRN", {.head_dim = 64, .trained = 8192, .length = 32768});
-//   bind(read.encoding, {.num_heads = 9, .num_kv_heads = 3});   read.text: every parameter as it was taken
+// (ExpressionContext). Causal joins where no mask is written. For command lines and files; a program composes values.
+//   bind(parse_expression("RoPE|YaRN", {.head_dim = 64, .trained = 8192, .length = 32768}).encoding, {.num_heads = 9});
 #pragma once
 
 #include <posenc/posenc.hpp>
@@ -24,7 +20,7 @@
 
 POSENC_NAMESPACE_BEGIN
 
-/// What expressions leave unsaid.
+/// What expressions leave unsaid, of the model at hand.
 struct ExpressionContext {
   Index head_dim = 0;
   Index rotary_dim = 0;  ///< 0: head_dim

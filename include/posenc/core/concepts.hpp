@@ -179,8 +179,7 @@ concept TiledBias =
       c.tile_bias(tile, head, detail::TakesFunction{});
     };
 
-/// known_tokens(sequence): of how many tokens of a sequence the component has data, for biases and masks of
-/// data that come with tokens. A call in which there is a later token is refused before it asks.
+/// known_tokens(sequence): of how many tokens of a sequence there are data. Calls with a later one are refused.
 template <class T>
 concept KnowsTokens = requires(const T c, Index sequence) {
   { c.known_tokens(sequence) } -> std::convertible_to<Position>;
