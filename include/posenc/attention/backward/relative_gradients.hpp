@@ -43,7 +43,6 @@ class RelativeGradients final : public BackwardRelative<T> {
     std::fill_n(own_.k, plan.tiles.tile * plan.width.stride, T{0});
     std::fill_n(own_.d_out, plan.tiles.panel * plan.value_width.stride, T{0});
   }
-
   void begin(Index kv_head, const Interval& queries, Index keys) override {
     terms_.begin_head(kv_head);
     terms_.begin_block(queries);
@@ -59,11 +58,10 @@ class RelativeGradients final : public BackwardRelative<T> {
   void add_to_scores(const Panel& p, Index g, Index c, const ScoreTile& tile, T* scores) override {
     terms_.add_to_scores(p, g, c, tile, scores);
   }
-
   void add_to_weights(const ScoreTile& tile, T* gradient) const override {
     for_each(tile, nullptr, [&](const Stage& stage, const Interval& buckets, std::span<double>) {
-      if (!stage.ask->relative_values) return;
-      const RelativeTable table = stage.ask->relative_values(stage.self);
+      const auto ask = stage.ask->relative_values;
+      const RelativeTable table = ask ? ask(stage.self) : RelativeTable{};
       if (!table.data) return;
       if (is_many(buckets)) {
         for_each_pair(stage, tile, [&](Index bucket, Index k, Index j) {
@@ -84,7 +82,6 @@ class RelativeGradients final : public BackwardRelative<T> {
                                   gradient);
     });
   }
-
   void add_weights(const ScoreTile& tile, const T* weights, double* parameters) const override {
     for_each(tile, parameters,
              [&](const Stage& stage, const Interval& buckets, std::span<double> to) {
@@ -105,7 +102,6 @@ class RelativeGradients final : public BackwardRelative<T> {
                                    plan_.value_width, value_dim_, give);
              });
   }
-
   void add_scores(const ScoreTile& tile, Index c, const T* gradient, const T* factor,
                   double* parameters) override {
     if (meets_keys_) {
@@ -285,13 +281,12 @@ class RelativeGradients final : public BackwardRelative<T> {
 
 template <class T>
 const BackwardRelativeLeaves<T>& backward_relative_leaves() {
-  using Made = RelativeGradients<T>;
   static constexpr BackwardRelativeLeaves<T> leaves{
-      sizeof(Made),
+      sizeof(RelativeGradients<T>),
       [](std::byte* memory, const BackwardCall<T>& call, const BackwardPlan& plan,
          const BackwardBuffers<T>& buffers, Packing<T>& packing) -> BackwardRelative<T>* {
         if (call.answers().relative().buckets == 0) return nullptr;
-        return new (memory) Made(call, plan, buffers, packing);
+        return new (memory) RelativeGradients<T>(call, plan, buffers, packing);
       }};
   return leaves;
 }
