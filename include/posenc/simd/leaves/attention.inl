@@ -6,20 +6,22 @@
 // width is a multiple of the vector length. So the statistics of the softmax are vectors and need no
 // sums across lanes, and keys and values are read as they are stored, one number at a time.
 
-/// 2^x: exact for whole x, otherwise within 2e-7 relative to it; results below 2^-126 may be 0; NaN
-/// for NaN. x is
-/// at most 127. The polynomial is the minimax one on [-1/2, 1/2] with a constant of one.
-inline Vec<float> exp2(Vec<float> x) {
-  Vec<float> whole;
-  const Vec<float> f = fraction(x, whole);
+/// (2^f - 1) / f within [-1/2, 1/2]: the minimax polynomial for 2^f, of which a constant of one was taken.
+inline Vec<float> power_slope(Vec<float> f) {
   Vec<float> p = broadcast(0x1.41d334p-13F);
   p = fma(p, f, broadcast(0x1.5f456ap-10F));
   p = fma(p, f, broadcast(0x1.3b2dbcp-7F));
   p = fma(p, f, broadcast(0x1.c6aed4p-5F));
   p = fma(p, f, broadcast(0x1.ebfbdap-3F));
-  p = fma(p, f, broadcast(0x1.62e430p-1F));
-  p = fma(p, f, broadcast(1.0F));
-  return scale_by_power(p, whole);
+  return fma(p, f, broadcast(0x1.62e430p-1F));
+}
+
+/// 2^x: exact for whole x, otherwise within 2e-7 relative to it; results below 2^-126 may be 0; NaN
+/// for NaN. x is at most 127.
+inline Vec<float> exp2(Vec<float> x) {
+  Vec<float> whole;
+  const Vec<float> f = fraction(x, whole);
+  return scale_by_power(fma(power_slope(f), f, broadcast(1.0F)), whole);
 }
 
 /// Double inputs are for accuracy, not for speed.

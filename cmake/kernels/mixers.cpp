@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+//
+// The operators of the sequence mixers, compiled once for all files of a program: see POSENC_KERNELS in
+// core/abi.hpp.
+#define POSENC_KERNELS_SOURCE
+#define POSENC_DETAIL_MIXERS
+
+#include <posenc/mixers/operators.hpp>

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+//
+// What has to hold of a call of a mixer.
+#pragma once
+
+#include <posenc/core/arena.hpp>
+#include <posenc/mixers/state.hpp>
+#include <posenc/mixers/tensors.hpp>
+
+#include <initializer_list>
+#include <utility>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+inline bool is_shaped(const mixers::Operand& x, Index tokens, Index heads, Index width) {
+  return x.tokens() == tokens && x.heads() == heads && x.width() == width;
+}
+
+/// A tensor, the name by which sentences call it, and the shape that it must have.
+template <class View>
+POSENC_DETAIL_COLD void check_tensor(Problems& problems, const char* name, const View& x,
+                                     Index tokens, Index heads, Index width) {
+  if (!x.is_given())
+    return problems.add(name, " is missing: it must be [", tokens, ", ", heads, ", ", width, "].");
+  x.with_view([&](const auto& view) {
+    check_view(problems, name, view);
+    problems.require(
+        view.tokens == tokens && view.heads == heads && view.width == width, name, " is ",
+        ShapeText(view), " but must be [", tokens, ", ", heads, ", ", width, "].",
+        swap_hint(view.tokens == heads && view.heads == tokens && view.width == width));
+  });
+}
+
+/// Tensors, state and slots of `sequences` sequences.
+POSENC_DETAIL_COLD inline void check_mixer_call(Problems& problems, const mixers::Inputs& in,
+                                                const mixers::Result& out,
+                                                const mixers::Mixer& mixer,
+                                                const mixers::State& state, Index sequences,
+                                                std::span<const Index> slots) {
+  const mixers::Recurrence& of = mixer.recurrence();
+  const auto& [heads, key_heads, key_dim, value_dim] = of.shape;
+  const Index tokens = in.v.tokens();
+  check_tensor(problems, "q", in.q, tokens, key_heads, key_dim);
+  check_tensor(problems, "k", in.k, tokens, key_heads, key_dim);
+  check_tensor(problems, "v", in.v, tokens, heads, value_dim);
+  check_tensor(problems, "out", out, tokens, heads, value_dim);
+  if (of.decays_by_token())
+    check_tensor(problems, "decay", in.decay, tokens, heads, of.decay_width());
+  else
+    problems.require(!in.decay.is_given(), mixer.name(),
+                     " takes no decay by token: its decays are parameters, if it has any.");
+  if (problems.empty())
+    out.with_view([&](const auto& result) {
+      check_result(problems, "out", result);
+      const std::pair<const char*, const mixers::Operand*> inputs[] = {
+          {"q", &in.q}, {"k", &in.k}, {"v", &in.v}, {"decay", &in.decay}};
+      for (const auto& [name, x] : inputs)
+        if (x->is_given())
+          x->with_view([&, name = name](const auto& view) {
+            problems.require(!overlap(result, view), "out must not overlap ", name, ".");
+          });
+    });
+  const mixers::Shape& its = state.shape();
+  problems.require(its == of.shape && state.keeps_sum() == of.keeps_sum, "the state is of ",
+                   its.heads, " heads of [", its.key_dim, ", ", its.value_dim, "]",
+                   state.keeps_sum() ? " with sums" : "", " but ", mixer.name(), " has ", heads,
+                   " heads of [", key_dim, ", ", value_dim, "]", of.keeps_sum ? " with sums" : "",
+                   ", over ", key_heads, " of keys.");
+  if (slots.empty()) {
+    problems.require(state.sequences() == sequences, "the state is of ", state.sequences(),
+                     " sequences, but the call has ", sequences,
+                     ": give slots to continue some of them.");
+    return;
+  }
+  problems.require(std::ssize(slots) == sequences, "got ", slots.size(), " slots for ", sequences,
+                   " sequences.");
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    if (slots[i] < 0 || slots[i] >= state.sequences())
+      return problems.add("slot ", slots[i], " is not among the ", state.sequences(),
+                          " sequences of the state.");
+    for (std::size_t j = 0; j < i; ++j)
+      if (slots[i] == slots[j])
+        return problems.add("two sequences cannot continue slot ", slots[i], " in one call.");
+  }
+}
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END

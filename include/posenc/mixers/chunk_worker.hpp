@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+//
+// The prefill of a mixer: one thread, one sequence, some heads that share a key, chunk after chunk of 64 tokens.
+//
+// Within a chunk a token's output is a sum over the tokens before it, and over the state before the chunk:
+//
+//   O = W V + (Q decayed from the start) S,   W = Q K^T with decays, zero for later tokens
+//   S = (decay of the chunk) S + (K decayed to the end)^T V
+//
+// which are four products of matrices. Decays are exponentials of sums of log decays, all of one sign, so none
+// overflows and no sum cancels. Where a head has one decay, each score has its own: exp of the sum from m to t. Where
+// it has one for each channel, it stands between q and k within their product, so a chunk is cut into blocks of 16:
+// queries decay from the start of their block, keys to the end of theirs and through the blocks between, and pairs
+// within a block are multiplied out, the query decaying token by token on its way back (leaves.inl).
+#pragma once
+
+#include <posenc/mixers/call.hpp>
+#include <posenc/simd/panels.hpp>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+class ChunkWorker {
+ public:
+  ChunkWorker(const MixerCall& call, std::byte* memory)
+      : call_(call), of_(call.of()), leaves_(call.leaves), arena_(memory), at_(call.mixer, arena_) {
+    std::fill_n(at_.ones, mixer_chunk, 1.0F);
+  }
+
+  static Index bytes(const mixers::Mixer& mixer) {
+    Arena arena(nullptr);
+    static_cast<void>(MixerBuffers(mixer, arena));
+    return arena.used();
+  }
+
+  /// Tokens [first, first + tokens) of a sequence, for heads [head, head + heads), which share a key.
+  void run(Index sequence, Index first, Index tokens, Index head, Index heads) {
+    const Index slot = call_.slot(sequence);
+    for (Index done = 0; done < tokens; done += mixer_chunk) {
+      is_first_ = done == 0;
+      first_ = first + done;
+      tokens_ = std::min(mixer_chunk, tokens - done);
+      seen_ = call_.state.tokens(slot) + done;
+      load_keys(call_.key_head(head));
+      if (of_.decay != mixers::Decay::channel) score();
+      for (Index h = head; h < head + heads; ++h) head_of_chunk(slot, h);
+    }
+  }
+
+ private:
+  void load_keys(Index key_head) {
+    load_rows(leaves_, call_.q, first_, tokens_, key_head, at_.q, at_.keys);
+    load_rows(leaves_, call_.k, first_, tokens_, key_head, at_.k, at_.keys);
+    if (of_.query_scale != 1) {
+      std::fill_n(at_.own, tokens_, static_cast<float>(of_.query_scale));
+      leaves_.scale_rows(tokens_, at_.keys, at_.q, at_.keys, at_.own);
+    }
+  }
+
+  /// Plain scores of the chunk, for all heads that share the key.
+  void score() {
+    simd::to_panel(tokens_, at_.keys, mixer_chunk, at_.k, at_.keys, at_.ones, at_.k_across);
+    for (Index t = 0; t < tokens_; t += mixer_block)
+      leaves_.product(false, std::min(mixer_block, tokens_ - t), at_.keys, t + mixer_block,
+                      at_.q + t * at_.keys, at_.keys, 1, at_.k_across, at_.scores + t * mixer_chunk,
+                      mixer_chunk);
+  }
+
+  void head_of_chunk(Index slot, Index head) {
+    const bool by_channel = of_.decay == mixers::Decay::channel;
+    load_rows(leaves_, call_.v, first_, tokens_, head, at_.v, at_.values);
+    if (!by_channel || of_.decays_by_token() || is_first_) decays(head, by_channel);
+    if (of_.reads_before()) own_terms(head);
+    by_channel ? weights_by_channel() : weights_of_head();
+    float* const s = call_.state.matrix(slot, head);
+    if (of_.keeps_sum) sums(call_.state.sum(slot, head));
+    if (!of_.skip.empty())
+      for (Index t = 0; t < tokens_; ++t)
+        at_.w[t * mixer_chunk + t] += of_.skip[static_cast<std::size_t>(head)];
+
+    for (Index t = 0; t < tokens_; t += mixer_block)
+      leaves_.product(false, std::min(mixer_block, tokens_ - t), std::min(t + mixer_block, tokens_),
+                      at_.values, at_.w + t * mixer_chunk, mixer_chunk, 1, at_.v,
+                      at_.out + t * at_.values, at_.values);
+    leaves_.product(true, tokens_, call_.shape().key_dim, at_.values, at_.q_from, at_.keys, 1, s,
+                    at_.out, at_.values);
+    leaves_.decay_state(call_.shape().key_dim, at_.values, at_.keep, at_.change, s, at_.values);
+    if (!by_channel) leaves_.scale_rows(tokens_, at_.values, at_.v, at_.values, at_.to_end);
+    leaves_.product(true, call_.shape().key_dim, tokens_, at_.values, at_.k_across, mixer_chunk, 1,
+                    at_.v, s, at_.values);
+    store(head);
+  }
+
+  /// Log decays and, by channel, decays. Those that are the same for all tokens stay from the first chunk on.
+  void decays(Index head, bool by_channel) {
+    const Index tokens = of_.decays_by_token() ? tokens_ : mixer_chunk;
+    load_decays(call_, first_, tokens, head, at_.decay, by_channel ? at_.keys : 1, at_.write);
+    if (by_channel) leaves_.exponentials(tokens * at_.keys, at_.decay, at_.decays);
+  }
+
+  /// What tokens are for themselves where they read the state before them.
+  void own_terms(Index head) {
+    load_bonus(of_, head, at_.keep, at_.keys);
+    for (Index t = 0; t < tokens_; ++t)
+      at_.own[t] = at_.write[t] *
+                   leaves_.dot3(at_.keys, at_.q + t * at_.keys, at_.keep, at_.k + t * at_.keys);
+  }
+
+  /// One decay for all channels: w, q_from, to_end (which the values are multiplied by), keep and change.
+  void weights_of_head() {
+    float total = 0;
+    if (of_.decay == mixers::Decay::none) {
+      leaves_.mask_scores(tokens_, mixer_chunk, at_.scores, at_.write, at_.w);
+      if (of_.reads_before())
+        for (Index t = 0; t < tokens_; ++t) at_.w[t * mixer_chunk + t] = at_.own[t];
+      std::fill_n(at_.to_end, mixer_chunk, 0.0F);
+      std::fill_n(at_.from_start, mixer_chunk, 0.0F);
+    } else {
+      leaves_.decay_scores(of_.reads_before(), tokens_, mixer_chunk, at_.scores, at_.decay,
+                           at_.write, at_.own, at_.w, at_.to_end, at_.from_start);
+      for (Index t = 0; t < tokens_; ++t) total += at_.decay[t];
+    }
+    const Index padded = round_up(tokens_, 16);
+    std::fill(at_.from_start + tokens_, at_.from_start + padded, 0.0F);
+    leaves_.exponentials(padded, at_.from_start, at_.from_start);
+    leaves_.exponentials(padded, at_.to_end, at_.to_end);
+    for (Index t = 0; t < tokens_; ++t) at_.to_end[t] *= at_.write[t];
+    std::copy_n(at_.q, tokens_ * at_.keys, at_.q_from);
+    leaves_.scale_rows(tokens_, at_.keys, at_.q_from, at_.keys, at_.from_start);
+    std::fill_n(at_.keep, at_.keys, total);
+    leaves_.decay_parts(at_.keys, at_.keep, at_.keep, at_.change);
+  }
+
+  /// A decay for each channel: the same, but k_across holds keys decayed to the end.
+  void weights_by_channel() {
+    const bool before = of_.reads_before();
+    const Index keys = at_.keys;
+    float *const since = at_.keep, *const block =
+                                       at_.change;  // log decays from the start, and of a block
+    if (of_.rule) leaves_.scale_rows(tokens_, keys, at_.k, keys, at_.write);
+    std::fill_n(since, keys, 0.0F);
+    for (Index t = 0; t < tokens_; t += mixer_block) {
+      const Index n = std::min(mixer_block, tokens_ - t), at = t * keys;
+      float *const w = at_.w + t * mixer_chunk, *const factors = at_.k_to + mixer_block * keys;
+      leaves_.block_decays(before, n, keys, at_.q + at, at_.k + at, at_.decay + at, at_.decays + at,
+                           at_.q_from + at, at_.k_to, block);
+      leaves_.block_scores(before, n, keys, at_.q + at, at_.k + at, at_.decays + at, at_.own + t,
+                           w + t, mixer_chunk);
+      if (t > 0) {
+        leaves_.product(false, n, keys, t, at_.q_from + at, keys, 1, at_.k_across, w, mixer_chunk);
+        leaves_.exponentials(keys, since, factors);
+        leaves_.multiply_rows(n, keys, at_.q_from + at, factors, at_.q_from + at, keys);
+        leaves_.exponentials(keys, block, factors);
+        leaves_.scale_rows(keys, t, at_.k_across, mixer_chunk, factors);
+      }
+      std::fill(at_.k_to + n * keys, at_.k_to + mixer_block * keys, 0.0F);
+      for (Index r = 0; r < mixer_block; r += 4)
+        for (Index c = 0; c < keys; c += 4)
+          simd::transpose_square<float>(at_.k_to + r * keys + c, keys, nullptr,
+                                        at_.k_across + c * mixer_chunk + t + r, mixer_chunk,
+                                        nullptr);
+      for (Index c = 0; c < keys; ++c) since[c] += block[c];
+    }
+    leaves_.decay_parts(keys, since, at_.keep, at_.change);
+  }
+
+  /// at_.sums[t] = <q_t, z_t>, and z behind the chunk. W holds what tokens are for one another; no bonus goes with it.
+  void sums(float* z) {
+    for (Index t = 0; t < tokens_; ++t)
+      at_.sums[t] = leaves_.sum(round_up(t + 1, mixer_block), at_.w + t * mixer_chunk) +
+                    leaves_.dot(at_.keys, at_.q_from + t * at_.keys, z);
+    for (Index c = 0; c < at_.keys; ++c) {
+      const float* const k = at_.k_across + c * mixer_chunk;
+      const float added = of_.decay == mixers::Decay::channel
+                              ? leaves_.sum(round_up(tokens_, mixer_block), k)
+                              : leaves_.dot(tokens_, at_.to_end, k);
+      z[c] = at_.keep[c] * z[c] + (at_.change[c] * z[c] + added);
+    }
+  }
+
+  void store(Index head) {
+    for (Index t = 0; t < tokens_; ++t) {
+      float* const row = at_.out + t * at_.values;
+      if (of_.normaliser) {
+        const float factor = of_.normaliser(of_, head, seen_ + t, of_.keeps_sum ? at_.sums[t] : 0);
+        leaves_.scale_rows(1, at_.values, row, at_.values, &factor);
+      }
+      call_.out.store(first_ + t, head, row);
+    }
+  }
+
+  const MixerCall& call_;
+  const mixers::Recurrence& of_;
+  const mixers::Leaves& leaves_;
+  Arena arena_;
+  MixerBuffers at_;
+  Index first_ = 0, tokens_ = 0;
+  Position seen_ = 0;
+  bool is_first_ = true;
+};
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END

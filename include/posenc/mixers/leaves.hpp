@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+//
+// The leaves of the mixers (simd/dispatch.hpp), of one level, as pointers: the operators are compiled once and call
+// them.
+#pragma once
+
+#include <posenc/mixers/recurrence.hpp>
+#include <posenc/simd/level.hpp>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace mixers {
+
+/// See mixers/leaves.inl.
+struct Leaves {
+  void (*product)(bool add, Index rows, Index inner, Index width, const float* a, Index a_row,
+                  Index a_inner, const float* b, float* c, Index stride);
+  void (*exponentials)(Index n, const float* x, float* y);
+  void (*decay_parts)(Index n, const float* x, float* keep, float* change);
+  void (*minus_exponentials)(Index n, const float* x, float* y);
+  void (*softplus)(Index n, float sign, float factor, const float* x, float* y);
+  void (*copy_rows)(Index rows, Index width, const float* x, Index x_row, float* y, Index row);
+  void (*scale_rows)(Index rows, Index width, float* x, Index row, const float* factor);
+  void (*multiply_rows)(Index rows, Index width, const float* x, const float* factors, float* y,
+                        Index row);
+  void (*decay_state)(Index rows, Index width, const float* keep, const float* change, float* s,
+                      Index row);
+  void (*step)(bool before, Index rows, Index width, const float* keep, const float* change,
+               const float* q, const float* k, const float* v, float* s, Index row, float* o);
+  void (*decay_scores)(bool before, Index tokens, Index row, const float* scores,
+                       const float* log_decay, const float* write, const float* own, float* w,
+                       float* to_end, float* from_start);
+  void (*mask_scores)(Index tokens, Index row, const float* scores, const float* write, float* w);
+  void (*block_decays)(bool before, Index tokens, Index row, const float* q, const float* k,
+                       const float* log_decay, const float* decay, float* q_from, float* k_to,
+                       float* total);
+  void (*block_scores)(bool before, Index tokens, Index row, const float* q, const float* k,
+                       const float* decay, const float* own, float* w, Index w_row);
+  float (*dot)(Index n, const float* x, const float* y);
+  float (*dot3)(Index n, const float* x, const float* u, const float* y);
+  float (*sum)(Index n, const float* x);
+  void (*add_scaled)(Index n, float factor, const float* x, float* y);
+};
+
+/// Those of the level that runs. Throws Error when a level was asked for that this machine or program lacks.
+[[nodiscard]] const Leaves& leaves();
+
+}  // namespace mixers
+
+POSENC_NAMESPACE_END
+
+#if defined(POSENC_DETAIL_MIXERS)
+#include <posenc/mixers/leaves_definitions.hpp>
+#endif

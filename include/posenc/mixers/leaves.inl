@@ -1,0 +1,291 @@
+// The loops of the mixers over many numbers, for one instruction set. Included once within the namespace and the
+// region of each level, after the leaves of attention, whose products and exponentials they use.
+//
+// Rows of buffers are padded with zeros to a multiple of 16 numbers, so loops over them have no rest.
+
+struct MixerLeaves {
+  /// C = A B, or C += A B; see AttentionLeaves::product().
+  static void product(bool add, Index rows, Index inner, Index width, const float* a, Index a_row,
+                      Index a_inner, const float* b, float* c, Index stride) {
+    if (add)
+      AttentionLeaves::product<true>(rows, inner, width, a, a_row, a_inner, b, c, stride);
+    else
+      AttentionLeaves::product<false>(rows, inner, width, a, a_row, a_inner, b, c, stride);
+  }
+
+  /// y = exp(x) for x of at most 88; y may be x, and n is a multiple of 16.
+  static void exponentials(Index n, const float* x, float* y) {
+    for (Index i = 0; i < n; i += lanes<float>) store(y + i, exponential(load(x + i)));
+  }
+
+  /// exp(x) for x of at most 0 as keep + change, exact relative to it and to what it lacks to 1: 1 and exp(x) - 1 where
+  /// it is above 1/2, otherwise 0 and exp(x). `keep` may be x.
+  static void decay_parts(Index n, const float* x, float* keep, float* change) {
+    const Vec<float> one = broadcast(1.0F), zero = broadcast(0.0F);
+    for (Index i = 0; i < n; i += lanes<float>) {
+      Vec<float> whole;
+      const Vec<float> v = load(x + i), f = fraction(v * broadcast(log2_e), whole);
+      const Vec<float> slope = power_slope(f),
+                       near_one = greater(v, broadcast(-0.5F * 0.693147181F));
+      const Vec<float> power = scale_by_power(fma(slope, f, one), whole);
+      store(change + i, blend(power, slope * f, near_one));  // there whole is 0
+      store(keep + i, blend(zero, one, near_one));
+    }
+  }
+
+  /// y = -exp(x), with what is beyond 80 as 80, so that sums of such remain finite; y may be x.
+  static void minus_exponentials(Index n, const float* x, float* y) {
+    const Vec<float> most = broadcast(80.0F);
+    for (Index i = 0; i < n; i += lanes<float>) {
+      const Vec<float> v = load(x + i);
+      store(y + i, broadcast(0.0F) - exponential(blend(v, most, greater(v, most))));
+    }
+  }
+
+  /// y = factor log(1 + exp(sign x)), within 5e-7 relative to it; y may be x.
+  ///
+  /// max(x, 0) + log(1 + u) with u = exp(-|x|), and log(1 + u) is u times the polynomial of degree 8 whose greatest
+  /// relative error on [0, 1] is least (3.3e-8, before rounding) among those that begin with 1.
+  static void softplus(Index n, float sign, float factor, const float* x, float* y) {
+    const Vec<float> zero = broadcast(0.0F);
+    for (Index i = 0; i < n; i += lanes<float>) {
+      const Vec<float> v = load(x + i) * broadcast(sign), positive = maximum(zero, v);
+      const Vec<float> u = exponential(v - positive - positive);
+      Vec<float> p = broadcast(0x1.5f96b0p-8F);
+      p = fma(p, u, broadcast(-0x1.ec98f4p-6F));
+      p = fma(p, u, broadcast(0x1.446beep-4F));
+      p = fma(p, u, broadcast(-0x1.19ad84p-3F));
+      p = fma(p, u, broadcast(0x1.88444ep-3F));
+      p = fma(p, u, broadcast(-0x1.fd1320p-3F));
+      p = fma(p, u, broadcast(0x1.5535dap-2F));
+      p = fma(p, u, broadcast(-0x1.ffff14p-2F));
+      p = fma(p, u, broadcast(1.0F));
+      store(y + i, fma(u, p, positive) * broadcast(factor));
+    }
+  }
+
+  /// Rows of numbers as they lie in memory, padded with zeros.
+  static void copy_rows(Index rows, Index width, const float* x, Index x_row, float* y, Index row) {
+    for (Index r = 0; r < rows; ++r) {
+      Index i = 0;
+      for (; i + lanes<float> <= width; i += lanes<float>)
+        store(y + r * row + i, load(x + r * x_row + i));
+      if (i < width) {
+        store(y + r * row + i, load_first(x + r * x_row + i, width - i));
+        i += lanes<float>;
+      }
+      for (; i < row; i += lanes<float>) store(y + r * row + i, broadcast(0.0F));
+    }
+  }
+
+  /// Each of some rows times a number of its own.
+  static void scale_rows(Index rows, Index width, float* x, Index row, const float* factor) {
+    for (Index r = 0; r < rows; ++r)
+      for (Index j = 0; j < width; j += lanes<float>)
+        store(x + r * row + j, load(x + r * row + j) * broadcast(factor[r]));
+  }
+  /// y[r] = x[r] times a row, for some rows.
+  static void multiply_rows(Index rows, Index width, const float* x, const float* factors, float* y,
+                            Index row) {
+    for (Index r = 0; r < rows; ++r)
+      for (Index j = 0; j < width; j += lanes<float>)
+        store(y + r * row + j, load(x + r * row + j) * load(factors + j));
+  }
+
+  /// S = keep S + change S, with a number each for each row of a state.
+  static void decay_state(Index rows, Index width, const float* keep, const float* change, float* s,
+                          Index row) {
+    for (Index c = 0; c < rows; ++c) {
+      if (keep[c] == 1 && change[c] == 0) continue;
+      const Vec<float> stays = broadcast(keep[c]), goes = broadcast(change[c]);
+      for (Index j = 0; j < width; j += lanes<float>) {
+        const Vec<float> v = load(s + c * row + j);
+        store(s + c * row + j, fma(v, goes, v * stays));
+      }
+    }
+  }
+
+  /// One token: S = (keep + change) S + k v^T, and o = q^T S; with `before` o is that of S as it was.
+  static void step(bool before, Index rows, Index width, const float* keep, const float* change,
+                   const float* q, const float* k, const float* v, float* s, Index row, float* o) {
+    Index j = 0;
+    const auto panels_of = [&]<int Vectors>(std::integral_constant<int, Vectors>) {
+      for (; j + Vectors * lanes<float> <= width; j += Vectors * lanes<float>)
+        before ? step_panel<Vectors, true>(rows, keep, change, q, k, v + j, s + j, row, o + j)
+               : step_panel<Vectors, false>(rows, keep, change, q, k, v + j, s + j, row, o + j);
+    };
+    panels_of(std::integral_constant<int, 4>{});
+    panels_of(std::integral_constant<int, 1>{});
+  }
+
+  /// Weights of the tokens of a chunk for one another, where a head has one decay for all channels:
+  /// w[t][m] = scores[t][m] exp(decays from m to t) write[m] for m < t, zeros behind that up to the next
+  /// multiple of 16; rows are `row` apart. What a
+  /// token is for itself is its score times write, or own[t] with `before`. `to_end` becomes the log decay from each
+  /// token to the end of the chunk, `from_start` that to each token from what was before the chunk.
+  static void decay_scores(bool before, Index tokens, Index row, const float* scores,
+                           const float* log_decay, const float* write, const float* own, float* w,
+                           float* to_end, float* from_start) {
+    float since = 0;
+    for (Index m = 0; m < row; ++m) to_end[m] = 0;
+    for (Index t = 0; t < tokens; ++t) {
+      from_start[t] = before ? since : since + log_decay[t];
+      since += log_decay[t];
+      if (!before) add_to(t, log_decay[t], to_end);
+      for (Index m = 0; m <= t; m += lanes<float>)
+        store(w + t * row + m,
+              load(scores + t * row + m) * exponential(load(to_end + m)) * load(write + m));
+      if (before) {
+        w[t * row + t] = own[t];
+        add_to(t, log_decay[t], to_end);
+      }
+      clear_later(t, w + t * row);
+    }
+  }
+  /// The same where nothing decays.
+  static void mask_scores(Index tokens, Index row, const float* scores, const float* write,
+                          float* w) {
+    for (Index t = 0; t < tokens; ++t) {
+      for (Index m = 0; m <= t; m += lanes<float>)
+        store(w + t * row + m, load(scores + t * row + m) * load(write + m));
+      clear_later(t, w + t * row);
+    }
+  }
+
+  /// Decays by channel, within a block of tokens: `q_from` is q times the decays from the start of the block to each
+  /// token (to the one before it, with `before`), `k_to` is k times those behind each token to the end of the block,
+  /// `total` the log decay of the block. Rows are `row` apart.
+  static void block_decays(bool before, Index tokens, Index row, const float* q, const float* k,
+                           const float* log_decay, const float* decay, float* q_from, float* k_to,
+                           float* total) {
+    for (Index c = 0; c < row; c += lanes<float>) {
+      Vec<float> sum = broadcast(0.0F), product = broadcast(1.0F);
+      for (Index t = 0; t < tokens; ++t) {
+        const Index at = t * row + c;
+        const Vec<float> after = product * load(decay + at);
+        store(q_from + at, load(q + at) * (before ? product : after));
+        product = after;
+        sum = sum + load(log_decay + at);
+      }
+      store(total + c, sum);
+      product = broadcast(1.0F);
+      for (Index t = tokens; t-- > 0;) {
+        const Index at = t * row + c;
+        store(k_to + at, load(k + at) * product);
+        product = product * load(decay + at);
+      }
+    }
+  }
+
+  /// Decays by channel: the weights of the tokens of a block of at most 16 for one another, zeros for those that
+  /// come later. Rows of w are `w_row` apart. `own` is what a token is for itself with `before`.
+  static void block_scores(bool before, Index tokens, Index row, const float* q, const float* k,
+                           const float* decay, const float* own, float* w, Index w_row) {
+    for (Index t = 0; t < tokens; ++t) {
+      Vec<float> sums[most_block];
+      for (Vec<float>& sum : sums) sum = broadcast(0.0F);
+      Index c = 0;
+      for (; c + 4 * lanes<float> <= row; c += 4 * lanes<float>)
+        add_weights<4>(before, t, row, q + c, k + c, decay + c, sums);
+      for (; c < row; c += lanes<float>)
+        add_weights<1>(before, t, row, q + c, k + c, decay + c, sums);
+      // most_block is a multiple of the lanes of every level
+      for (Index m = 0; m < most_block; m += lanes<float>) {
+        sum_across<float>(sums + m);
+        store(w + t * w_row + m, sums[m]);
+      }
+      if (before) w[t * w_row + t] = own[t];
+    }
+  }
+
+  /// y = <x, y> and the like of padded rows.
+  static float dot(Index n, const float* x, const float* y) {
+    return AttentionLeaves::dot<float>(n, x, y);
+  }
+  /// <x, u y>
+  static float dot3(Index n, const float* x, const float* u, const float* y) {
+    Vec<float> sum = broadcast(0.0F);
+    for (Index i = 0; i < n; i += lanes<float>)
+      sum = fma(load(x + i) * load(u + i), load(y + i), sum);
+    float lane[lanes<float>], total = 0;
+    store(lane, sum);
+    for (const float part : lane) total += part;
+    return total;
+  }
+  static float sum(Index n, const float* x) {
+    Vec<float> sum = broadcast(0.0F);
+    for (Index i = 0; i < n; i += lanes<float>) sum = sum + load(x + i);
+    float lane[lanes<float>], total = 0;
+    store(lane, sum);
+    for (const float part : lane) total += part;
+    return total;
+  }
+  static void add_scaled(Index n, float factor, const float* x, float* y) {
+    AttentionLeaves::add_scaled<float>(n, factor, x, y);
+  }
+
+ private:
+  static constexpr float log2_e = 1.442695041F;
+  static constexpr Index most_block = 16;
+
+  static Vec<float> exponential(Vec<float> x) { return exp2(x * broadcast(log2_e)); }
+
+  /// Zeros for the tokens behind t, up to the end of its block.
+  static void clear_later(Index t, float* w) {
+    for (Index m = t + 1; m % most_block != 0; ++m) w[m] = 0;
+  }
+  /// Adds to the first n numbers; those beyond, up to a vector, are of tokens to come and stay as they are.
+  static void add_to(Index n, float x, float* y) {
+    Index i = 0;
+    for (; i + lanes<float> <= n; i += lanes<float>) store(y + i, load(y + i) + broadcast(x));
+    for (; i < n; ++i) y[i] += x;
+  }
+
+  template <int Vectors, bool Before>
+  static void step_panel(Index rows, const float* keep, const float* change, const float* q,
+                         const float* k, const float* v, float* s, Index row, float* o) {
+    Vec<float> value[Vectors], out[Vectors];
+#pragma GCC unroll 4
+    for (int i = 0; i < Vectors; ++i) {
+      value[i] = load(v + i * lanes<float>);
+      out[i] = broadcast(0.0F);
+    }
+    for (Index c = 0; c < rows; ++c, s += row) {
+      const Vec<float> stays = broadcast(keep[c]), goes = broadcast(change[c]);
+      const Vec<float> key = broadcast(k[c]), query = broadcast(q[c]);
+#pragma GCC unroll 4
+      for (int i = 0; i < Vectors; ++i) {
+        const Vec<float> old = load(s + i * lanes<float>);
+        const Vec<float> now = fma(old, goes, fma(old, stays, key * value[i]));
+        store(s + i * lanes<float>, now);
+        out[i] = fma(query, Before ? old : now, out[i]);
+      }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < Vectors; ++i) store(o + i * lanes<float>, out[i]);
+  }
+
+  /// sums[m] += the products of some channels of token t with each m up to it.
+  template <int Vectors>
+  __attribute__((always_inline)) static void add_weights(bool before, Index t, Index row,
+                                                         const float* q, const float* k,
+                                                         const float* decay, Vec<float>* sums) {
+    Vec<float> w[Vectors];
+    for (int i = 0; i < Vectors; ++i) w[i] = load(q + t * row + i * lanes<float>);
+    Index m = t;
+    // The query decays on its way back: by the decay of its own token first, which one that reads before has not met.
+    if (before) {
+      --m;
+    } else {
+      for (int i = 0; i < Vectors; ++i)
+        sums[m] = fma(w[i], load(k + m * row + i * lanes<float>), sums[m]);
+      for (int i = 0; i < Vectors; ++i) w[i] = w[i] * load(decay + m * row + i * lanes<float>);
+      --m;
+    }
+    for (; m >= 0; --m)
+      for (int i = 0; i < Vectors; ++i) {
+        sums[m] = fma(w[i], load(k + m * row + i * lanes<float>), sums[m]);
+        w[i] = w[i] * load(decay + m * row + i * lanes<float>);
+      }
+  }
+};

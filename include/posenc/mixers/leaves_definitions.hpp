@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+//
+// The leaves of the mixers at each level; see leaves.hpp.
+#pragma once
+
+#include <posenc/mixers/leaves.hpp>
+#include <posenc/simd/dispatch.hpp>
+
+#include <type_traits>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace simd {
+
+namespace scalar {
+#include <posenc/mixers/leaves.inl>
+}
+#if defined(POSENC_DETAIL_LEVEL_AVX2)
+namespace avx2 {
+POSENC_REGION_BEGIN("avx2,fma,f16c")
+#include <posenc/mixers/leaves.inl>
+POSENC_REGION_END
+}  // namespace avx2
+#endif
+#if defined(POSENC_DETAIL_LEVEL_AVX512)
+namespace avx512 {
+POSENC_REGION_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
+#include <posenc/mixers/leaves.inl>
+POSENC_REGION_END
+}  // namespace avx512
+#endif
+#if defined(POSENC_DETAIL_LEVEL_NEON)
+namespace neon {
+#include <posenc/mixers/leaves.inl>
+}
+#endif
+
+}  // namespace simd
+
+namespace mixers {
+
+template <class L>
+constexpr Leaves leaves_of() {
+  return {L::product,      L::exponentials, L::decay_parts,   L::minus_exponentials, L::softplus,
+          L::copy_rows,    L::scale_rows,   L::multiply_rows, L::decay_state,        L::step,
+          L::decay_scores, L::mask_scores,  L::block_decays,  L::block_scores,       L::dot,
+          L::dot3,         L::sum,          L::add_scaled};
+}
+template <class Level>
+constexpr Leaves leaves_at() {
+#if defined(POSENC_DETAIL_LEVEL_AVX512)
+  if constexpr (std::is_same_v<Level, simd::Avx512>) return leaves_of<simd::avx512::MixerLeaves>();
+#endif
+#if defined(POSENC_DETAIL_LEVEL_AVX2)
+  if constexpr (std::is_same_v<Level, simd::Avx2>) return leaves_of<simd::avx2::MixerLeaves>();
+#endif
+#if defined(POSENC_DETAIL_LEVEL_NEON)
+  if constexpr (std::is_same_v<Level, simd::Neon>) return leaves_of<simd::neon::MixerLeaves>();
+#endif
+  if constexpr (std::is_same_v<Level, simd::Scalar>) return leaves_of<simd::scalar::MixerLeaves>();
+}
+
+POSENC_DETAIL_MIXERS const Leaves& leaves() {
+  static constexpr auto table =
+      simd::by_level<float>([]<class Level>(Level) { return leaves_at<Level>(); });
+  return table[static_cast<std::size_t>(simd::level())];
+}
+
+}  // namespace mixers
+
+POSENC_NAMESPACE_END

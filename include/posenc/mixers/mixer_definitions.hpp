@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+//
+// What every recurrence must be; see mixer.hpp.
+#pragma once
+
+#include <posenc/mixers/mixer.hpp>
+
+#include <cmath>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace mixers {
+
+POSENC_DETAIL_MIXERS void Mixer::finish() {
+  const auto& [heads, key_heads, key_dim, value_dim] = recurrence_.shape;
+  Problems problems;
+  problems.require(heads >= 1 && key_dim >= 1 && value_dim >= 1,
+                   "heads, key_dim and value_dim must be at least 1, got ", heads, ", ", key_dim,
+                   " and ", value_dim, ".");
+  problems.require(key_heads >= 1 && heads % key_heads == 0,
+                   "the number of heads must be a multiple of that of heads of keys, got ", heads,
+                   " and ", key_heads, ".");
+  problems.raise_if_any(who(name_));
+  const auto size = [&](const char* what, Index got, Index wanted) {
+    problems.require(got == 0 || got == wanted, what, " must have ", wanted, " numbers, got ", got,
+                     ".");
+  };
+  size("the constant decay", std::ssize(recurrence_.log_decay), heads * recurrence_.decay_width());
+  size("the bonus", std::ssize(recurrence_.bonus), heads * key_dim);
+  problems.require(
+      !recurrence_.keeps_sum || recurrence_.bonus.empty(),
+      "a mixer with a bonus keeps no sum: what its own token adds to it is not defined.");
+  size("the skip", std::ssize(recurrence_.skip), heads);
+  for (const double x : recurrence_.log_decay)
+    if (!(x <= 0)) {
+      problems.add("a decay must be within [0, 1], got exp(", x, ").");
+      break;
+    }
+  for (const std::vector<float>* values : {&recurrence_.bonus, &recurrence_.skip})
+    for (const float x : *values)
+      if (!std::isfinite(x)) {
+        problems.add("parameters must be finite, got ", x, ".");
+        break;
+      }
+  problems.raise_if_any(who(name_));
+  for (const double x : recurrence_.log_decay) {
+    log_decays_.push_back(static_cast<float>(x));
+    const bool near_one = x > std::log(0.5);
+    keep_.push_back(near_one ? 1 : 0);
+    change_.push_back(static_cast<float>(near_one ? std::expm1(x) : std::exp(x)));
+  }
+}
+
+}  // namespace mixers
+
+POSENC_NAMESPACE_END

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+//
+// Sequence mixers beyond softmax: what takes the place of attention in a layer, with a state of constant size.
+// docs/mixers.md says which formula each computes and what it costs.
+#pragma once
+
+#include <posenc/mixers/gla.hpp>
+#include <posenc/mixers/linear_attention.hpp>
+#include <posenc/mixers/mamba2.hpp>
+#include <posenc/mixers/operators.hpp>
+#include <posenc/mixers/retnet.hpp>
+#include <posenc/mixers/rwkv.hpp>

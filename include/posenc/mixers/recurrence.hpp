@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+//
+// Recurrence: what a sequence mixer is, as data.
+//
+//   S_t = diag(a_t) S_{t-1} + k_t v_t^T          a state S [key_dim, value_dim] for each head
+//   o_t = q_t^T S_t                              or q_t^T (S_{t-1} + diag(u) k_t v_t^T) with a bonus u
+//
+// A mixer (LinearAttention, RetNet, ...) is a plain value type that answers two questions: check(), what is wrong
+// with its parameters, and recurrence(), which place in this frame it takes. The operators know no mixer by name,
+// so all of them share one set of kernels, and a further mixer is one header.
+//
+// Decays are kept as their logarithms, which are at most 0: products of decays are sums, of which none cancels.
+#pragma once
+
+#include <posenc/core/problems.hpp>
+#include <posenc/core/types.hpp>
+
+#include <concepts>
+#include <string_view>
+#include <vector>
+
+// The operators are compiled once for a program that links posenc::kernels, and otherwise where they are used.
+#if !defined(POSENC_DETAIL_LINKED) && !defined(POSENC_DETAIL_MIXERS)
+#define POSENC_DETAIL_MIXERS inline
+#endif
+
+POSENC_NAMESPACE_BEGIN
+
+namespace mixers {
+
+/// The heads of a mixer.
+struct Shape {
+  Index heads = 0;      ///< of values, states and outputs
+  Index key_heads = 0;  ///< of queries and keys: heads / key_heads neighbouring heads share one
+  Index key_dim = 0;    ///< channels of a query and of a key
+  Index value_dim = 0;  ///< channels of a value and of an output
+
+  friend bool operator==(const Shape&, const Shape&) = default;
+};
+
+/// How many numbers the decay of a head is: none (it is one), one, or one for each channel of the key.
+enum class Decay { none, head, channel };
+
+struct Recurrence;
+
+/// Turns what the caller passes as `decay` into log decays, in place: rows of tokens, `row` apart, of one number or
+/// of all channels (and of padding, which may become anything finite). `write`, one per token and 1 before, may
+/// become the factor by which a token's key is written.
+using DecayRule = void (*)(const Recurrence& of, Index head, Index tokens, Index row, float* decay,
+                           float* write);
+
+/// By what the output of a token is multiplied. `token` counts those that the state has seen before it;
+/// `sum` is <q_t, z_t> with z_t = diag(a_t) z_{t-1} + k_t, where the recurrence keeps it, and otherwise 0.
+using NormaliserRule = float (*)(const Recurrence& of, Index head, Position token, float sum);
+
+struct Recurrence {
+  Shape shape{};
+  Decay decay = Decay::none;
+  /// Log decays that are the same for all tokens, [heads] or [heads][key_dim]; empty: they come by token.
+  std::vector<double> log_decay{};
+  DecayRule rule = nullptr;    ///< by token; null: log decays are passed as they are
+  std::vector<float> rates{};  ///< what the rule wants to know of each head
+  std::vector<float> biases{};
+  std::vector<float> bonus{};  ///< u [heads][key_dim]; then a token reads the state before it
+  std::vector<float> skip{};   ///< D [heads]: o_t += D v_t
+  double query_scale = 1;      ///< of q, on its way in
+  bool keeps_sum = false;      ///< z, for the normaliser
+  NormaliserRule normaliser = nullptr;
+
+  [[nodiscard]] bool decays_by_token() const { return decay != Decay::none && log_decay.empty(); }
+  [[nodiscard]] bool reads_before() const { return !bonus.empty(); }
+  /// Numbers in the decay of a head and a token.
+  [[nodiscard]] Index decay_width() const {
+    return decay == Decay::none ? 0 : decay == Decay::head ? 1 : shape.key_dim;
+  }
+};
+
+/// A type that says what a mixer is.
+template <class M>
+concept Rule = requires(const M& mixer, Problems& problems) {
+  { M::name } -> std::convertible_to<std::string_view>;
+  mixer.check(problems);
+  { mixer.recurrence() } -> std::same_as<Recurrence>;
+};
+
+}  // namespace mixers
+
+POSENC_NAMESPACE_END
