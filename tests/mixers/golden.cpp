@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+//
+// Outputs and states of the reference implementations in float64 (tests/golden/make_mixers.py). The file has results
+// only: inputs are drawn here, in the script's order.
+#if __has_include(<nlohmann/json.hpp>)
+
+#include <posenc/mixers/mixers.hpp>
+#include <posenc/schedule/random.hpp>
+
+#include "support/catch.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace mixers_test::golden_cases {
+
+using namespace posenc;
+using namespace posenc::mixers;
+
+/// Multiples of 2^-19 within [-1, 1), changed by factor x + offset, which is exact.
+class Draw {
+ public:
+  explicit Draw(std::uint64_t seed) : random_(seed) {}
+  std::vector<float> operator()(Index n, double factor = 1, double offset = 0) {
+    std::vector<float> all;
+    for (Index i = 0; i < n; ++i)
+      all.push_back(static_cast<float>(
+          factor * (static_cast<double>(random_.bits() >> 44) * 0x1p-19 - 1) + offset));
+    return all;
+  }
+
+ private:
+  SeededRandom random_;
+};
+
+struct Case {
+  Mixer mixer;
+  std::vector<float> q, k, v, decay, state;
+};
+
+/// Inputs and parameters in the order in which the script draws them.
+Case make(const std::string& name, std::uint64_t seed, Index T, Index K, Index V) {
+  constexpr Index H = 2;
+  Draw draw(seed);
+  if (name.starts_with("LinearAttention")) {
+    const bool normalise = name == "LinearAttention";
+    auto q = draw(T * H * K, 0.5, 0.625), k = draw(T * H * K, 0.5, 0.625), v = draw(T * H * V);
+    auto state = draw(H * K * V, normalise ? 0 : 1);
+    return {Mixer(LinearAttention{H, K, V, 1, normalise, 1e-10}), q, k, v, {}, state};
+  }
+  if (name.starts_with("RetNet")) {
+    auto q = draw(T * H * K), k = draw(T * H * K), v = draw(T * H * V), state = draw(H * K * V, 0);
+    const Retention normaliser = name == "RetNet"        ? Retention::plain
+                                 : name == "RetNet, row" ? Retention::row
+                                                         : Retention::absolute;
+    return {Mixer(RetNet{H, K, V, normaliser}), q, k, v, {}, state};
+  }
+  if (name.starts_with("GLA")) {
+    const bool logits = name == "GLA";
+    auto q = draw(T * H * K), k = draw(T * H * K), v = draw(T * H * V);
+    auto decay = logits ? draw(T * H * K, 8) : draw(T * H * K, 2, -2);
+    auto state = draw(H * K * V);
+    return {Mixer(GLA{.num_heads = H, .key_dim = K, .value_dim = V, .logits = logits}),
+            q,
+            k,
+            v,
+            decay,
+            state};
+  }
+  if (name == "Mamba2") {
+    auto C = draw(T * K), B = draw(T * K), x = draw(T * H * V), dt = draw(T * H, 2);
+    Mamba2 mixer{.nheads = H, .headdim = V, .d_state = K};
+    mixer.A_log = draw(H, 1, 1), mixer.dt_bias = draw(H, 2, -2), mixer.D = draw(H);
+    auto state = draw(H * K * V);
+    return {Mixer(mixer), C, B, x, dt, state};
+  }
+  auto r = draw(T * H * K), k = draw(T * H * K), v = draw(T * H * K), w = draw(T * H * K, 3, -2);
+  auto time_decay = draw(H * K, 3, -2), u = draw(H * K), state = draw(H * K * K);
+  if (name == "RWKV5") return {Mixer(RWKV5{H, K, time_decay, u}), r, k, v, {}, state};
+  return {Mixer(RWKV6{H, K, u}), r, k, v, w, state};
+}
+
+TEST_CASE("mixers: the reference implementations", "[mixers][golden]") {
+  std::ifstream stream(POSENC_GOLDEN_DIR "/mixers.json");
+  REQUIRE(stream);
+  const nlohmann::json file = nlohmann::json::parse(stream);
+  std::map<std::string, int> counts;
+  for (const auto& entry : file.at("cases")) {
+    const std::string name = entry.at("mixer");
+    const Index T = entry.at("tokens"), K = entry.at("key_dim"), V = entry.at("value_dim");
+    INFO(name << ", seed " << entry.at("seed"));
+    ++counts[name];
+    const Case one = make(name, entry.at("seed"), T, K, V);
+    const Shape& shape = one.mixer.shape();
+    const auto view = [&](const std::vector<float>& x, Index heads) {
+      return TensorView<const float>(x.data(), T, heads, std::ssize(x) / (T * heads));
+    };
+    Inputs in{.q = view(one.q, shape.key_heads),
+              .k = view(one.k, shape.key_heads),
+              .v = view(one.v, shape.heads)};
+    if (!one.decay.empty()) in.decay = view(one.decay, shape.heads);
+    const auto out = entry.at("out").get<std::vector<double>>(),
+               last = entry.at("state").get<std::vector<double>>();
+    for (int form = 0; form < 3; ++form) {
+      State state(one.mixer);
+      for (Index h = 0, i = 0; h < shape.heads; ++h)
+        for (Index c = 0; c < K; ++c)
+          for (Index j = 0; j < V; ++j)
+            state.matrices()(c, h, j) = one.state[static_cast<std::size_t>(i++)];
+      std::vector<float> got(out.size());
+      const TensorView<float> result(got.data(), T, shape.heads, V);
+      if (form == 0) chunked(in, result, one.mixer, state);
+      if (form == 1) parallel(in, result, one.mixer, state);
+      if (form == 2)
+        for (Index t = 0; t < T; ++t) {
+          const auto row = [&](const std::vector<float>& x, Index heads) {
+            return view(x, heads).slice(t, 1);
+          };
+          Inputs now{.q = row(one.q, shape.key_heads),
+                     .k = row(one.k, shape.key_heads),
+                     .v = row(one.v, shape.heads)};
+          if (!one.decay.empty()) now.decay = row(one.decay, shape.heads);
+          step(now, result.slice(t, 1), one.mixer, state);
+        }
+      double worst = 0, greatest = 1;
+      for (std::size_t i = 0; i < out.size(); ++i) {
+        worst = std::max(worst, std::abs(got[i] - out[i]));
+        greatest = std::max(greatest, std::abs(out[i]));
+      }
+      CHECK(worst <= 4e-6 * greatest);
+      worst = 0, greatest = 1;
+      std::size_t i = 0;
+      for (Index h = 0; h < shape.heads; ++h)
+        for (Index c = 0; c < K; ++c)
+          for (Index j = 0; j < V; ++j, ++i) {
+            worst = std::max(worst, std::abs(state.matrices()(c, h, j) - last[i]));
+            greatest = std::max(greatest, std::abs(last[i]));
+          }
+      CHECK(worst <= 4e-6 * greatest);
+    }
+  }
+  CHECK(counts.size() == 10);
+  for (const auto& [name, count] : counts) CHECK(count >= 20);
+}
+
+}  // namespace mixers_test::golden_cases
+
+#endif
