@@ -9,6 +9,7 @@
 #include <posenc/mixers/tensors.hpp>
 
 #include <algorithm>
+#include <utility>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -16,8 +17,6 @@ namespace detail {
 
 /// Tokens of a chunk, and of a block within it where decays go by channel.
 inline constexpr Index mixer_chunk = 64, mixer_block = 16;
-/// Heads of one task that share a key: the scores of a chunk are computed once for them.
-inline constexpr Index mixer_heads = 8;
 
 struct MixerCall {
   Rows<float> q, k, v, decay;
@@ -51,27 +50,32 @@ struct MixerCall {
 /// The numbers of some tokens of one head as they are computed with, and the buffers of one worker. Rows are padded
 /// with zeros to a multiple of 16 numbers.
 struct MixerBuffers {
-  Index keys, values;    ///< floats of a row
-  float *q, *k;          ///< [chunk][keys]
-  float* k_across;       ///< [keys][chunk]
-  float *v, *v_write;    ///< [chunk][values]; as the state takes them
-  float* out;            ///< [chunk][values]
-  float *scores, *w;     ///< [chunk][chunk]
-  float* decay;          ///< log decays, [chunk][keys] or [chunk]
-  float* decays;         ///< their exponentials
-  float *q_from, *k_to;  ///< [chunk][keys]
-  float *keep, *change;  ///< [keys]; decays in two parts
-  float *write, *own, *sums, *to_end, *from_start, *ones;  ///< [chunk]
+  Index keys, values;         ///< floats of a row
+  float *q, *k;               ///< [chunk][keys]
+  float* k_across;            ///< [keys][chunk]
+  float *decay, *decays;      ///< log decays, [chunk][keys] or [chunk], and their exponentials
+  float *q_from, *k_to;       ///< [chunk][keys]
+  float *v, *out;             ///< [chunk][values]
+  float *scores, *w;          ///< [chunk][chunk]
+  float *keep, *change;       ///< [keys]; decays in two parts
+  float *write, *own, *sums;  ///< [chunk]
+  float *to_end, *from_start, *ones;
 
   MixerBuffers(const mixers::Mixer& mixer, Arena& arena)
       : keys(round_up(mixer.shape().key_dim, 16)), values(round_up(mixer.shape().value_dim, 16)) {
-    const auto take = [&](auto&... rows) { ((rows = arena.take<float>(mixer_chunk, keys)), ...); };
-    take(q, k, k_across, decay, q_from, k_to, decays);
-    for (float** const rows : {&v, &v_write, &out}) *rows = arena.take<float>(mixer_chunk, values);
-    for (float** const rows : {&scores, &w}) *rows = arena.take<float>(mixer_chunk, mixer_chunk);
-    for (float** const row : {&keep, &change}) *row = arena.take<float>(1, keys);
-    for (float** const row : {&write, &own, &sums, &to_end, &from_start, &ones})
-      *row = arena.take<float>(1, mixer_chunk);
+    take(arena, mixer_chunk * keys, q, k, k_across, decay, decays, q_from, k_to);
+    take(arena, mixer_chunk * values, v, out);
+    take(arena, mixer_chunk * mixer_chunk, scores, w);
+    take(arena, keys, keep, change);
+    take(arena, mixer_chunk, write, own, sums, to_end, from_start, ones);
+  }
+
+ private:
+  template <class... Pointers>
+  static void take(Arena& arena, Index floats, Pointers&... pointers) {
+    float* at = arena.take<float>(sizeof...(pointers), floats);
+    const auto next = [&] { return at ? std::exchange(at, at + floats) : nullptr; };
+    ((pointers = next()), ...);
   }
 };
 
@@ -91,13 +95,6 @@ inline void load_rows(const mixers::Leaves& leaves, const Rows<float>& from, Ind
   }
 }
 
-/// The bonus of a head, padded with zeros.
-inline void load_bonus(const mixers::Recurrence& of, Index head, float* to, Index row) {
-  const Index width = of.shape.key_dim;
-  std::copy_n(of.bonus.data() + head * width, width, to);
-  std::fill(to + width, to + row, 0.0F);
-}
-
 /// Log decays of some tokens of a head, `row` numbers apart, and the factors by which keys are written.
 inline void load_decays(const MixerCall& call, Index first, Index tokens, Index head, float* decay,
                         Index row, float* write) {
@@ -110,10 +107,11 @@ inline void load_decays(const MixerCall& call, Index first, Index tokens, Index 
     if (of.rule) of.rule(of, head, tokens, row, decay, write);
     return;
   }
-  for (Index t = 0; t < tokens; ++t) {
-    std::copy_n(call.mixer.log_decays(head), width, decay + t * row);
-    std::fill(decay + t * row + width, decay + (t + 1) * row, 0.0F);
-  }
+  // Constant decays are one row for all channels, and one number for each token.
+  const float* const constant = call.mixer.log_decays(head);
+  if (row == 1) return static_cast<void>(std::fill_n(decay, tokens, *constant));
+  std::copy_n(constant, width, decay);
+  std::fill(decay + width, decay + row, 0.0F);
 }
 
 }  // namespace detail

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <posenc/mixers/call.hpp>
+#include <posenc/mixers/fetch.hpp>
 #include <posenc/simd/panels.hpp>
 
 POSENC_NAMESPACE_BEGIN
@@ -24,7 +25,8 @@ namespace detail {
 class ChunkWorker {
  public:
   ChunkWorker(const MixerCall& call, std::byte* memory)
-      : call_(call), of_(call.of()), leaves_(call.leaves), arena_(memory), at_(call.mixer, arena_) {
+      : call_(call), of_(call.of()), leaves_(call.leaves), arena_(memory), at_(call.mixer, arena_),
+        soon_(call) {
     std::fill_n(at_.ones, mixer_chunk, 1.0F);
   }
 
@@ -34,17 +36,22 @@ class ChunkWorker {
     return arena.used();
   }
 
-  /// Tokens [first, first + tokens) of a sequence, for heads [head, head + heads), which share a key.
+  /// Tokens [first, first + tokens) of a sequence, for heads [head, head + heads). All heads take a chunk before any
+  /// takes the next, so that memory is read nearly as it lies.
   void run(Index sequence, Index first, Index tokens, Index head, Index heads) {
     const Index slot = call_.slot(sequence);
     for (Index done = 0; done < tokens; done += mixer_chunk) {
-      is_first_ = done == 0;
       first_ = first + done;
       tokens_ = std::min(mixer_chunk, tokens - done);
       seen_ = call_.state.tokens(slot) + done;
-      load_keys(call_.key_head(head));
-      if (of_.decay != mixers::Decay::channel) score();
-      for (Index h = head; h < head + heads; ++h) head_of_chunk(slot, h);
+      for (Index h = head; h < head + heads; ++h) {
+        const bool is_last = h + 1 == head + heads;
+        const Index next = is_last ? head : h + 1, from = is_last ? first_ + tokens_ : first_;
+        soon_.begin(first_, tokens_, h, from, std::min(mixer_chunk, first + tokens - from), next,
+                    is_last || call_.key_head(next) != call_.key_head(h));
+        if (h == head || call_.key_head(h) != call_.key_head(h - 1)) load_keys(call_.key_head(h));
+        head_of_chunk(slot, h);
+      }
     }
   }
 
@@ -56,6 +63,7 @@ class ChunkWorker {
       std::fill_n(at_.own, tokens_, static_cast<float>(of_.query_scale));
       leaves_.scale_rows(tokens_, at_.keys, at_.q, at_.keys, at_.own);
     }
+    if (of_.decay != mixers::Decay::channel) score();
   }
 
   /// Plain scores of the chunk, for all heads that share the key.
@@ -70,7 +78,7 @@ class ChunkWorker {
   void head_of_chunk(Index slot, Index head) {
     const bool by_channel = of_.decay == mixers::Decay::channel;
     load_rows(leaves_, call_.v, first_, tokens_, head, at_.v, at_.values);
-    if (!by_channel || of_.decays_by_token() || is_first_) decays(head, by_channel);
+    decays(head, by_channel);
     if (of_.reads_before()) own_terms(head);
     by_channel ? weights_by_channel() : weights_of_head();
     float* const s = call_.state.matrix(slot, head);
@@ -79,32 +87,38 @@ class ChunkWorker {
       for (Index t = 0; t < tokens_; ++t)
         at_.w[t * mixer_chunk + t] += of_.skip[static_cast<std::size_t>(head)];
 
-    for (Index t = 0; t < tokens_; t += mixer_block)
-      leaves_.product(false, std::min(mixer_block, tokens_ - t), std::min(t + mixer_block, tokens_),
-                      at_.values, at_.w + t * mixer_chunk, mixer_chunk, 1, at_.v,
-                      at_.out + t * at_.values, at_.values);
-    leaves_.product(true, tokens_, call_.shape().key_dim, at_.values, at_.q_from, at_.keys, 1, s,
-                    at_.out, at_.values);
-    leaves_.decay_state(call_.shape().key_dim, at_.values, at_.keep, at_.change, s, at_.values);
+    const Index keys = call_.shape().key_dim;
+    for (Index t = 0; t < tokens_; t += mixer_block) {
+      const Index rows = std::min(mixer_block, tokens_ - t);
+      float* const out = at_.out + t * at_.values;
+      leaves_.product(false, rows, std::min(t + mixer_block, tokens_), at_.values,
+                      at_.w + t * mixer_chunk, mixer_chunk, 1, at_.v, out, at_.values);
+      soon_.some(by_channel ? 4 : 8);
+      leaves_.product(true, rows, keys, at_.values, at_.q_from + t * at_.keys, at_.keys, 1, s, out,
+                      at_.values);
+      soon_.some(by_channel ? 4 : 8);
+    }
+    leaves_.decay_state(keys, at_.values, at_.keep, at_.change, s, at_.values);
     if (!by_channel) leaves_.scale_rows(tokens_, at_.values, at_.v, at_.values, at_.to_end);
-    leaves_.product(true, call_.shape().key_dim, tokens_, at_.values, at_.k_across, mixer_chunk, 1,
-                    at_.v, s, at_.values);
+    leaves_.product(true, keys, tokens_, at_.values, at_.k_across, mixer_chunk, 1, at_.v, s,
+                    at_.values);
     store(head);
   }
 
-  /// Log decays and, by channel, decays. Those that are the same for all tokens stay from the first chunk on.
+  /// Log decays and, by channel, decays: a row for each token, or one for all where they are constant.
   void decays(Index head, bool by_channel) {
-    const Index tokens = of_.decays_by_token() ? tokens_ : mixer_chunk;
-    load_decays(call_, first_, tokens, head, at_.decay, by_channel ? at_.keys : 1, at_.write);
-    if (by_channel) leaves_.exponentials(tokens * at_.keys, at_.decay, at_.decays);
+    load_decays(call_, first_, tokens_, head, at_.decay, by_channel ? at_.keys : 1, at_.write);
+    if (!by_channel) return;
+    decay_row_ = of_.decays_by_token() ? at_.keys : 0;
+    leaves_.exponentials(decay_row_ == 0 ? at_.keys : tokens_ * at_.keys, at_.decay, at_.decays);
   }
 
   /// What tokens are for themselves where they read the state before them.
   void own_terms(Index head) {
-    load_bonus(of_, head, at_.keep, at_.keys);
+    const float* const bonus = call_.mixer.bonus(head);
     for (Index t = 0; t < tokens_; ++t)
-      at_.own[t] = at_.write[t] *
-                   leaves_.dot3(at_.keys, at_.q + t * at_.keys, at_.keep, at_.k + t * at_.keys);
+      at_.own[t] =
+          at_.write[t] * leaves_.dot3(at_.keys, at_.q + t * at_.keys, bonus, at_.k + t * at_.keys);
   }
 
   /// One decay for all channels: w, q_from, to_end (which the values are multiplied by), keep and change.
@@ -143,10 +157,11 @@ class ChunkWorker {
     for (Index t = 0; t < tokens_; t += mixer_block) {
       const Index n = std::min(mixer_block, tokens_ - t), at = t * keys;
       float *const w = at_.w + t * mixer_chunk, *const factors = at_.k_to + mixer_block * keys;
-      leaves_.block_decays(before, n, keys, at_.q + at, at_.k + at, at_.decay + at, at_.decays + at,
-                           at_.q_from + at, at_.k_to, block);
-      leaves_.block_scores(before, n, keys, at_.q + at, at_.k + at, at_.decays + at, at_.own + t,
-                           w + t, mixer_chunk);
+      leaves_.block_decays(before, n, keys, at_.q + at, at_.k + at, at_.decay + t * decay_row_,
+                           at_.decays + t * decay_row_, decay_row_, at_.q_from + at, at_.k_to,
+                           block);
+      leaves_.block_scores(before, n, keys, at_.q + at, at_.k + at, at_.decays + t * decay_row_,
+                           decay_row_, at_.own + t, w + t, mixer_chunk);
       if (t > 0) {
         leaves_.product(false, n, keys, t, at_.q_from + at, keys, 1, at_.k_across, w, mixer_chunk);
         leaves_.exponentials(keys, since, factors);
@@ -161,6 +176,7 @@ class ChunkWorker {
                                         at_.k_across + c * mixer_chunk + t + r, mixer_chunk,
                                         nullptr);
       for (Index c = 0; c < keys; ++c) since[c] += block[c];
+      soon_.some(8);
     }
     leaves_.decay_parts(keys, since, at_.keep, at_.change);
   }
@@ -195,9 +211,10 @@ class ChunkWorker {
   const mixers::Leaves& leaves_;
   Arena arena_;
   MixerBuffers at_;
+  SoonRows soon_;
   Index first_ = 0, tokens_ = 0;
   Position seen_ = 0;
-  bool is_first_ = true;
+  Index decay_row_ = 0;
 };
 
 }  // namespace detail

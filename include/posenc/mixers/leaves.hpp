@@ -20,6 +20,7 @@ struct Leaves {
   void (*minus_exponentials)(Index n, const float* x, float* y);
   void (*softplus)(Index n, float sign, float factor, const float* x, float* y);
   void (*copy_rows)(Index rows, Index width, const float* x, Index x_row, float* y, Index row);
+  void (*fill)(Index n, float x, float* y);
   void (*scale_rows)(Index rows, Index width, float* x, Index row, const float* factor);
   void (*multiply_rows)(Index rows, Index width, const float* x, const float* factors, float* y,
                         Index row);
@@ -32,10 +33,11 @@ struct Leaves {
                        float* to_end, float* from_start);
   void (*mask_scores)(Index tokens, Index row, const float* scores, const float* write, float* w);
   void (*block_decays)(bool before, Index tokens, Index row, const float* q, const float* k,
-                       const float* log_decay, const float* decay, float* q_from, float* k_to,
-                       float* total);
+                       const float* log_decay, const float* decay, Index decay_row, float* q_from,
+                       float* k_to, float* total);
   void (*block_scores)(bool before, Index tokens, Index row, const float* q, const float* k,
-                       const float* decay, const float* own, float* w, Index w_row);
+                       const float* decay, Index decay_row, const float* own, float* w,
+                       Index w_row);
   float (*dot)(Index n, const float* x, const float* y);
   float (*dot3)(Index n, const float* x, const float* u, const float* y);
   float (*sum)(Index n, const float* x);

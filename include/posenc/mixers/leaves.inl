@@ -78,6 +78,10 @@ struct MixerLeaves {
     }
   }
 
+  static void fill(Index n, float x, float* y) {
+    for (Index i = 0; i < n; i += lanes<float>) store(y + i, broadcast(x));
+  }
+
   /// Each of some rows times a number of its own.
   static void scale_rows(Index rows, Index width, float* x, Index row, const float* factor) {
     for (Index r = 0; r < rows; ++r)
@@ -105,17 +109,19 @@ struct MixerLeaves {
     }
   }
 
-  /// One token: S = (keep + change) S + k v^T, and o = q^T S; with `before` o is that of S as it was.
+  /// One token: S = (keep + change) S + k v^T, and o = q^T S; with `before` o is that of S as it was. A state whose
+  /// rows are all kept, or none, takes an operation less for each number, as much as there is time for between reading
+  /// and writing it.
   static void step(bool before, Index rows, Index width, const float* keep, const float* change,
                    const float* q, const float* k, const float* v, float* s, Index row, float* o) {
-    Index j = 0;
-    const auto panels_of = [&]<int Vectors>(std::integral_constant<int, Vectors>) {
-      for (; j + Vectors * lanes<float> <= width; j += Vectors * lanes<float>)
-        before ? step_panel<Vectors, true>(rows, keep, change, q, k, v + j, s + j, row, o + j)
-               : step_panel<Vectors, false>(rows, keep, change, q, k, v + j, s + j, row, o + j);
-    };
-    panels_of(std::integral_constant<int, 4>{});
-    panels_of(std::integral_constant<int, 1>{});
+    const Index padded = (rows + 15) / 16 * 16;
+    const auto kept = static_cast<Index>(sum(padded, keep));
+    if (kept == padded)
+      step_of<1>(before, rows, width, keep, change, q, k, v, s, row, o);
+    else if (kept == 0)
+      step_of<0>(before, rows, width, keep, change, q, k, v, s, row, o);
+    else
+      step_of<-1>(before, rows, width, keep, change, q, k, v, s, row, o);
   }
 
   /// Weights of the tokens of a chunk for one another, where a head has one decay for all channels:
@@ -156,23 +162,23 @@ struct MixerLeaves {
   /// token (to the one before it, with `before`), `k_to` is k times those behind each token to the end of the block,
   /// `total` the log decay of the block. Rows are `row` apart.
   static void block_decays(bool before, Index tokens, Index row, const float* q, const float* k,
-                           const float* log_decay, const float* decay, float* q_from, float* k_to,
-                           float* total) {
+                           const float* log_decay, const float* decay, Index decay_row,
+                           float* q_from, float* k_to, float* total) {
     for (Index c = 0; c < row; c += lanes<float>) {
       Vec<float> sum = broadcast(0.0F), product = broadcast(1.0F);
       for (Index t = 0; t < tokens; ++t) {
         const Index at = t * row + c;
-        const Vec<float> after = product * load(decay + at);
+        const Vec<float> after = product * load(decay + t * decay_row + c);
         store(q_from + at, load(q + at) * (before ? product : after));
         product = after;
-        sum = sum + load(log_decay + at);
+        sum = sum + load(log_decay + t * decay_row + c);
       }
       store(total + c, sum);
       product = broadcast(1.0F);
       for (Index t = tokens; t-- > 0;) {
         const Index at = t * row + c;
         store(k_to + at, load(k + at) * product);
-        product = product * load(decay + at);
+        product = product * load(decay + t * decay_row + c);
       }
     }
   }
@@ -180,21 +186,30 @@ struct MixerLeaves {
   /// Decays by channel: the weights of the tokens of a block of at most 16 for one another, zeros for those that
   /// come later. Rows of w are `w_row` apart. `own` is what a token is for itself with `before`.
   static void block_scores(bool before, Index tokens, Index row, const float* q, const float* k,
-                           const float* decay, const float* own, float* w, Index w_row) {
-    for (Index t = 0; t < tokens; ++t) {
-      Vec<float> sums[most_block];
-      for (Vec<float>& sum : sums) sum = broadcast(0.0F);
+                           const float* decay, Index decay_row, const float* own, float* w,
+                           Index w_row) {
+    Vec<float> sums[2][most_block];
+    for (Index t = 0; t < tokens; t += 2) {
+      for (auto& of_token : sums)
+        for (Vec<float>& sum : of_token) sum = broadcast(0.0F);
+      const bool both = t + 1 < tokens;
       Index c = 0;
-      for (; c + 4 * lanes<float> <= row; c += 4 * lanes<float>)
-        add_weights<4>(before, t, row, q + c, k + c, decay + c, sums);
-      for (; c < row; c += lanes<float>)
-        add_weights<1>(before, t, row, q + c, k + c, decay + c, sums);
-      // most_block is a multiple of the lanes of every level
-      for (Index m = 0; m < most_block; m += lanes<float>) {
-        sum_across<float>(sums + m);
-        store(w + t * w_row + m, sums[m]);
+      const auto channels_of = [&]<int Vectors>(std::integral_constant<int, Vectors>) {
+        for (; c + Vectors * lanes<float> <= row; c += Vectors * lanes<float>)
+          both ? add_weights<Vectors, 2>(before, t, row, q + c, k + c, decay + c, decay_row, sums)
+               : add_weights<Vectors, 1>(before, t, row, q + c, k + c, decay + c, decay_row, sums);
+      };
+      if constexpr (spare_registers >= 16) channels_of(std::integral_constant<int, 4>{});
+      channels_of(std::integral_constant<int, 2>{});
+      channels_of(std::integral_constant<int, 1>{});
+      for (Index i = 0; i < (both ? 2 : 1); ++i) {
+        // most_block is a multiple of the lanes of every level
+        for (Index m = 0; m < most_block; m += lanes<float>) {
+          sum_across<float>(sums[i] + m);
+          store(w + (t + i) * w_row + m, sums[i][m]);
+        }
+        if (before) w[(t + i) * w_row + t + i] = own[t + i];
       }
-      if (before) w[t * w_row + t] = own[t];
     }
   }
 
@@ -241,7 +256,22 @@ struct MixerLeaves {
     for (; i < n; ++i) y[i] += x;
   }
 
-  template <int Vectors, bool Before>
+  template <int Keep>
+  static void step_of(bool before, Index rows, Index width, const float* keep, const float* change,
+                      const float* q, const float* k, const float* v, float* s, Index row,
+                      float* o) {
+    Index j = 0;
+    const auto panels_of = [&]<int Vectors>(std::integral_constant<int, Vectors>) {
+      for (; j + Vectors * lanes<float> <= width; j += Vectors * lanes<float>)
+        before
+            ? step_panel<Vectors, Keep, true>(rows, keep, change, q, k, v + j, s + j, row, o + j)
+            : step_panel<Vectors, Keep, false>(rows, keep, change, q, k, v + j, s + j, row, o + j);
+    };
+    panels_of(std::integral_constant<int, 4>{});
+    panels_of(std::integral_constant<int, 1>{});
+  }
+  /// Keep: 1 or 0 for all rows, or -1 for what each says.
+  template <int Vectors, int Keep, bool Before>
   static void step_panel(Index rows, const float* keep, const float* change, const float* q,
                          const float* k, const float* v, float* s, Index row, float* o) {
     Vec<float> value[Vectors], out[Vectors];
@@ -251,12 +281,17 @@ struct MixerLeaves {
       out[i] = broadcast(0.0F);
     }
     for (Index c = 0; c < rows; ++c, s += row) {
-      const Vec<float> stays = broadcast(keep[c]), goes = broadcast(change[c]);
-      const Vec<float> key = broadcast(k[c]), query = broadcast(q[c]);
+      const Vec<float> goes = broadcast(change[c]), key = broadcast(k[c]), query = broadcast(q[c]);
 #pragma GCC unroll 4
       for (int i = 0; i < Vectors; ++i) {
         const Vec<float> old = load(s + i * lanes<float>);
-        const Vec<float> now = fma(old, goes, fma(old, stays, key * value[i]));
+        Vec<float> now;
+        if constexpr (Keep == 1)
+          now = fma(old, goes, fma(key, value[i], old));
+        else if constexpr (Keep == 0)
+          now = fma(old, goes, key * value[i]);
+        else
+          now = fma(old, goes, fma(old, broadcast(keep[c]), key * value[i]));
         store(s + i * lanes<float>, now);
         out[i] = fma(query, Before ? old : now, out[i]);
       }
@@ -265,27 +300,57 @@ struct MixerLeaves {
     for (int i = 0; i < Vectors; ++i) store(o + i * lanes<float>, out[i]);
   }
 
-  /// sums[m] += the products of some channels of token t with each m up to it.
-  template <int Vectors>
-  __attribute__((always_inline)) static void add_weights(bool before, Index t, Index row,
-                                                         const float* q, const float* k,
-                                                         const float* decay, Vec<float>* sums) {
-    Vec<float> w[Vectors];
-    for (int i = 0; i < Vectors; ++i) w[i] = load(q + t * row + i * lanes<float>);
-    Index m = t;
-    // The query decays on its way back: by the decay of its own token first, which one that reads before has not met.
-    if (before) {
-      --m;
-    } else {
-      for (int i = 0; i < Vectors; ++i)
-        sums[m] = fma(w[i], load(k + m * row + i * lanes<float>), sums[m]);
-      for (int i = 0; i < Vectors; ++i) w[i] = w[i] * load(decay + m * row + i * lanes<float>);
-      --m;
-    }
-    for (; m >= 0; --m)
-      for (int i = 0; i < Vectors; ++i) {
-        sums[m] = fma(w[i], load(k + m * row + i * lanes<float>), sums[m]);
-        w[i] = w[i] * load(decay + m * row + i * lanes<float>);
+  /// sums[i][m] += the products of some channels of token t + i with each m up to it, for one or two tokens. A query
+  /// decays on its way back: by the decay of its own token first, which one that reads before has not met.
+  template <int Vectors, int Tokens>
+  static void add_weights(bool before, Index t, Index row, const float* q, const float* k,
+                          const float* decay, Index decay_row, Vec<float> (*sums)[most_block]) {
+    Vec<float> w[Tokens][Vectors];
+#pragma GCC unroll 2
+    for (int i = 0; i < Tokens; ++i)
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) w[i][v] = load(q + (t + i) * row + v * lanes<float>);
+    if constexpr (Tokens == 2) {  // the second meets itself, and the first where that has begun
+      if (!before) {
+        meet<Vectors>(w[1], k + (t + 1) * row, sums[1][t + 1]);
+        decay_by<Vectors>(w[1], decay + (t + 1) * decay_row);
       }
+      meet<Vectors>(w[1], k + t * row, sums[1][t]);
+      decay_by<Vectors>(w[1], decay + t * decay_row);
+    }
+    if (!before) {
+      meet<Vectors>(w[0], k + t * row, sums[0][t]);
+      decay_by<Vectors>(w[0], decay + t * decay_row);
+    }
+    for (Index m = t - 1; m >= 0; --m) {
+      Vec<float> sum[Tokens];
+#pragma GCC unroll 2
+      for (int i = 0; i < Tokens; ++i) sum[i] = sums[i][m];
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) {
+        const Vec<float> key = load(k + m * row + v * lanes<float>);
+        const Vec<float> change = load(decay + m * decay_row + v * lanes<float>);
+#pragma GCC unroll 2
+        for (int i = 0; i < Tokens; ++i) {
+          sum[i] = fma(w[i][v], key, sum[i]);
+          w[i][v] = w[i][v] * change;
+        }
+      }
+#pragma GCC unroll 2
+      for (int i = 0; i < Tokens; ++i) sums[i][m] = sum[i];
+    }
+  }
+  template <int Vectors>
+  __attribute__((always_inline)) static void meet(const Vec<float>* w, const float* k,
+                                                  Vec<float>& sum) {
+    Vec<float> total = sum;
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) total = fma(w[v], load(k + v * lanes<float>), total);
+    sum = total;
+  }
+  template <int Vectors>
+  __attribute__((always_inline)) static void decay_by(Vec<float>* w, const float* decay) {
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) w[v] = w[v] * load(decay + v * lanes<float>);
   }
 };

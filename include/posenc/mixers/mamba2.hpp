@@ -12,7 +12,7 @@
 // whose rows are the channels of x.
 //
 // Around it stand, in this order, a projection to [z, x, B, C, dt], a causal convolution of x, B and C together, this
-// operator, gated_head_norm() of y and z, and a projection: modules/mamba2.py.
+// operator, head_norm() of y gated by z, and a projection: modules/mamba2.py.
 #pragma once
 
 #include <posenc/mixers/leaves.hpp>

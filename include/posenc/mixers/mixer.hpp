@@ -27,11 +27,15 @@ class Mixer {
   [[nodiscard]] std::string_view name() const { return name_; }
 
   /// Constant log decays of a head, one or one for each channel.
-  [[nodiscard]] const float* log_decays(Index head) const { return of_head(log_decays_, head); }
-  /// Their exponentials as keep + change: 1 and what a decay lacks to 1 where it is above 1/2, so that nothing of it
-  /// is lost, otherwise 0 and the decay.
-  [[nodiscard]] const float* keep(Index head) const { return of_head(keep_, head); }
-  [[nodiscard]] const float* change(Index head) const { return of_head(change_, head); }
+  [[nodiscard]] const float* log_decays(Index head) const {
+    return log_decays_.data() + head * recurrence_.decay_width();
+  }
+  /// Their exponentials, for each channel and padded to a multiple of 16, as keep + change: 1 and what a decay lacks to
+  /// 1 where it is above 1/2, so that nothing of it is lost, otherwise 0 and the decay.
+  [[nodiscard]] const float* keep(Index head) const { return row(keep_, head); }
+  [[nodiscard]] const float* change(Index head) const { return row(change_, head); }
+  /// The bonus of a head, padded with zeros.
+  [[nodiscard]] const float* bonus(Index head) const { return row(bonus_, head); }
 
  private:
   template <class M>
@@ -51,13 +55,13 @@ class Mixer {
   /// Checks what every recurrence must be, and prepares the constant decays.
   void finish();
 
-  [[nodiscard]] const float* of_head(const std::vector<float>& values, Index head) const {
-    return values.data() + head * recurrence_.decay_width();
+  [[nodiscard]] const float* row(const std::vector<float>& rows, Index head) const {
+    return rows.data() + head * std::ssize(rows) / recurrence_.shape.heads;
   }
 
   std::string_view name_;
   Recurrence recurrence_;
-  std::vector<float> log_decays_, keep_, change_;
+  std::vector<float> log_decays_, keep_, change_, bonus_;
 };
 
 }  // namespace mixers

@@ -43,12 +43,27 @@ POSENC_DETAIL_MIXERS void Mixer::finish() {
         break;
       }
   problems.raise_if_any(who(name_));
-  for (const double x : recurrence_.log_decay) {
-    log_decays_.push_back(static_cast<float>(x));
-    const bool near_one = x > std::log(0.5);
-    keep_.push_back(near_one ? 1 : 0);
-    change_.push_back(static_cast<float>(near_one ? std::expm1(x) : std::exp(x)));
+  for (const double x : recurrence_.log_decay) log_decays_.push_back(static_cast<float>(x));
+  const Index row = (key_dim + 15) / 16 * 16;
+  if (!recurrence_.decays_by_token()) {
+    const Index width = recurrence_.decay_width();
+    for (Index i = 0; i < heads * row; ++i) {
+      const Index head = i / row, channel = i % row;
+      const bool decays = width == 1 || channel < width;
+      const double x =
+          decays ? recurrence_.log_decay[static_cast<std::size_t>(head * width + channel % width)]
+                 : 0;
+      const bool near_one = x > std::log(0.5);
+      keep_.push_back(near_one ? 1 : 0);
+      change_.push_back(static_cast<float>(near_one ? std::expm1(x) : std::exp(x)));
+    }
   }
+  if (recurrence_.reads_before())
+    for (Index i = 0; i < heads * row; ++i)
+      bonus_.push_back(
+          i % row < key_dim
+              ? recurrence_.bonus[static_cast<std::size_t>(i / row * key_dim + i % row)]
+              : 0);
 }
 
 }  // namespace mixers

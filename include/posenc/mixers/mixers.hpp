@@ -5,6 +5,7 @@
 #pragma once
 
 #include <posenc/mixers/gla.hpp>
+#include <posenc/mixers/head_norm.hpp>
 #include <posenc/mixers/linear_attention.hpp>
 #include <posenc/mixers/mamba2.hpp>
 #include <posenc/mixers/operators.hpp>

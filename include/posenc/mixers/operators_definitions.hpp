@@ -3,13 +3,14 @@
 // step and chunked: checks, tasks, workers; see operators.hpp.
 #pragma once
 
-#include <posenc/executor/tasks.hpp>
 #include <posenc/mixers/checks.hpp>
 #include <posenc/mixers/chunk_worker.hpp>
 #include <posenc/mixers/operators.hpp>
 #include <posenc/mixers/step_worker.hpp>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -22,16 +23,14 @@ inline Index mixer_workspace(const mixers::Mixer& mixer, Index workers) {
   return one >= 0 && multiply(one, workers, bytes) ? bytes : -1;
 }
 
-/// Workers share tasks: run(worker, task), where make(memory) is a worker.
-template <class WorkerT, class Run>
-void run_mixer(const MixerCall& call, const mixers::Options& options, Index tasks, const Run& run) {
-  const Index one = ChunkWorker::bytes(call.mixer), concurrency = options.executor.concurrency();
-  const Workspace workspace(options.workspace, one * concurrency);
-  run_tasks(options.executor, std::min(concurrency, tasks), tasks, [&](Index w) {
-    return [&run, worker = WorkerT(call, workspace.data() + w * one)](Index task) mutable {
-      run(worker, task);
-    };
-  });
+/// Calls run(i, memory) for i in [0, n), n at most the number of threads, each with the memory of a worker.
+template <class Run>
+void run_with_memory(const MixerCall& call, const mixers::Options& options, Index n,
+                     const Run& run) {
+  const Index one = ChunkWorker::bytes(call.mixer);
+  const Workspace workspace(options.workspace, one * n);
+  const auto task = [&](Index i) { run(i, workspace.data() + i * one); };
+  n == 1 ? task(0) : options.executor(n, task);
 }
 
 inline void check_mixer_workspace(Problems& problems, const mixers::Mixer& mixer,
@@ -60,10 +59,17 @@ POSENC_DETAIL_MIXERS void step(const Inputs& in, const Result& out, const Mixer&
   problems.raise_if_any("posenc::mixers::step");
   const posenc::detail::MixerCall call(in, out, mixer, state, options.slots);
   const Index heads = mixer.shape().heads, sequences = in.v.tokens();
-  posenc::detail::run_mixer<posenc::detail::StepWorker>(call, options, sequences * heads,
-                                                        [heads](auto& worker, Index task) {
-                                                          worker.run(task / heads, task % heads);
-                                                        });
+  // Each thread has the same heads in every step, and their states in its cache, unless all fit in one.
+  constexpr Index least_bytes = 64 * 1024;
+  const Index items = sequences * heads,
+              bytes = static_cast<Index>(state.bytes()) / std::max<Index>(state.sequences(), 1);
+  const Index ranges =
+      std::clamp<Index>(items * (bytes / heads) / least_bytes, 1, options.executor.concurrency());
+  posenc::detail::run_with_memory(call, options, ranges, [&](Index range, std::byte* memory) {
+    posenc::detail::StepWorker worker(call, memory);
+    for (Index i = range * items / ranges; i < (range + 1) * items / ranges; ++i)
+      worker.run(i / heads, i % heads);
+  });
   for (Index i = 0; i < sequences; ++i)
     state.set_tokens(call.slot(i), state.tokens(call.slot(i)) + 1);
 }
@@ -79,18 +85,21 @@ POSENC_DETAIL_MIXERS void chunked(const Inputs& in, const Result& out, const Rag
   posenc::detail::check_mixer_workspace(problems, mixer, options);
   problems.raise_if_any("posenc::mixers::chunked");
   const posenc::detail::MixerCall call(in, out, mixer, state, options.slots);
-  // Heads that share a key are one task as far as they share its scores.
-  const auto& [heads, key_heads, key_dim, value_dim] = mixer.shape();
-  const bool share = mixer.recurrence().decay != Decay::channel;
-  const Index group = heads / key_heads,
-              together = share ? std::min(group, posenc::detail::mixer_heads) : 1;
-  const Index of_group = (group + together - 1) / together, of_sequence = key_heads * of_group;
-  posenc::detail::run_mixer<posenc::detail::ChunkWorker>(
-      call, options, batch.sequences() * of_sequence, [&, group = group](auto& worker, Index task) {
-        const Index sequence = task / of_sequence, part = task % of_sequence;
-        const Index first = part % of_group * together;
-        worker.run(sequence, batch.start(sequence), batch.tokens_of(sequence),
-                   part / of_group * group + first, std::min(together, group - first));
+  // As many tasks as threads have use for: a sequence is one, unless there are too few of them.
+  const Index sequences = batch.sequences(), threads = options.executor.concurrency(),
+              heads = mixer.shape().heads;
+  const Index parts =
+      std::min(heads, (1 * threads + sequences - 1) / std::max<Index>(sequences, 1));
+  const Index tasks = sequences * parts;
+  std::atomic<Index> next{0};
+  posenc::detail::run_with_memory(
+      call, options, std::clamp<Index>(tasks, 1, threads), [&](Index, std::byte* memory) {
+        posenc::detail::ChunkWorker worker(call, memory);
+        for (Index task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) {
+          const Index sequence = task / parts, part = task % parts;
+          const Index head = part * heads / parts, last = (part + 1) * heads / parts;
+          worker.run(sequence, batch.start(sequence), batch.tokens_of(sequence), head, last - head);
+        }
       });
   for (Index i = 0; i < batch.sequences(); ++i)
     state.set_tokens(call.slot(i), state.tokens(call.slot(i)) + batch.tokens_of(i));

@@ -42,7 +42,7 @@ struct RetNet {
 
   /// log(gamma_h), exact where gamma is near 1.
   [[nodiscard]] static double log_gamma(Index head) {
-    return std::log1p(-std::exp2(static_cast<double>(-5 - head)));
+    return std::log1p(-std::ldexp(1.0, static_cast<int>(-5 - head)));
   }
 
   /// The rotation of q and k, for rotate().
@@ -73,13 +73,12 @@ struct RetNet {
   }
 
  private:
-  static float factor(const Recurrence&, Index head, Position token, float sum) {
-    // The sum of gamma^i over i <= token is (1 - gamma^(token + 1)) / (1 - gamma).
-    const double row = -std::expm1(static_cast<double>(token + 1) * log_gamma(head)) *
-                       std::exp2(static_cast<double>(5 + head));
-    const double norm = std::sqrt(row);
-    return static_cast<float>(1 /
-                              (norm * std::max(std::abs(static_cast<double>(sum)) / norm, 1.0)));
+  static float factor(const Recurrence& of, Index head, Position token, float sum) {
+    // The sum of gamma^i over i <= token is (1 - gamma^(token + 1)) / (1 - gamma), and 1 - gamma is 2^(-5-h).
+    const double log_gamma = of.log_decay[static_cast<std::size_t>(head)];
+    const double norm = std::sqrt(std::ldexp(
+        -std::expm1(static_cast<double>(token + 1) * log_gamma), static_cast<int>(5 + head)));
+    return static_cast<float>(1 / std::max(std::abs(static_cast<double>(sum)), norm));
   }
 };
 

@@ -5,6 +5,8 @@
 
 #include <posenc/mixers/call.hpp>
 
+#include <utility>
+
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
@@ -12,77 +14,90 @@ namespace detail {
 class StepWorker {
  public:
   StepWorker(const MixerCall& call, std::byte* memory)
-      : call_(call), of_(call.of()), leaves_(call.leaves), arena_(memory), at_(call.mixer, arena_) {
+      : call_(call), of_(call.of()), leaves_(call.leaves),
+        keys_(round_up(call.shape().key_dim, 16)), values_(round_up(call.shape().value_dim, 16)) {
+    float* at = reinterpret_cast<float*>(memory);  // a worker of chunks has 64 rows of each
+    for (float** const row : {&q_, &k_, &k_write_, &decay_, &keep_, &change_})
+      *row = std::exchange(at, at + keys_);
+    for (float** const row : {&v_, &out_}) *row = std::exchange(at, at + values_);
   }
 
   /// Token `sequence` of the tensors.
   void run(Index sequence, Index head) {
-    const Index slot = call_.slot(sequence), key_head = call_.key_head(head), keys = at_.keys;
+    const Index slot = call_.slot(sequence), key_head = call_.key_head(head);
     if (sequence != sequence_ || key_head != key_head_) {
-      load_rows(leaves_, call_.q, sequence, 1, key_head, at_.q, keys);
-      load_rows(leaves_, call_.k, sequence, 1, key_head, at_.k, keys);
+      q_at_ = row_of(call_.q, sequence, key_head, q_, keys_);
+      k_at_ = row_of(call_.k, sequence, key_head, k_, keys_);
       const auto scale = static_cast<float>(of_.query_scale);
-      if (scale != 1) leaves_.scale_rows(1, keys, at_.q, keys, &scale);
+      if (scale != 1) {
+        leaves_.fill(keys_, scale, decay_);
+        leaves_.multiply_rows(1, keys_, q_at_, decay_, q_, keys_);
+        q_at_ = q_;
+      }
       sequence_ = sequence, key_head_ = key_head;
     }
-    load_rows(leaves_, call_.v, sequence, 1, head, at_.v, at_.values);
-    const float* k = at_.k;
-    decays(sequence, head);
-    if (at_.write[0] != 1) {
-      std::copy_n(at_.k, keys, at_.k_to);
-      leaves_.scale_rows(1, keys, at_.k_to, keys, at_.write);
-      k = at_.k_to;
+    const float* const v = row_of(call_.v, sequence, head, v_, values_);
+    const bool in_place = call_.out.is_plain() && call_.out.width == values_;
+    float* const out = in_place ? reinterpret_cast<float*>(call_.out.row(sequence, head)) : out_;
+    const float *k = k_at_, *keep = keep_, *change = change_;
+    if (of_.decays_by_token()) {
+      k = decays(sequence, head);
+    } else {
+      keep = call_.mixer.keep(head);
+      change = call_.mixer.change(head);
     }
-    leaves_.step(of_.reads_before(), call_.shape().key_dim, at_.values, at_.keep, at_.change, at_.q,
-                 k, at_.v, call_.state.matrix(slot, head), at_.values, at_.out);
+    leaves_.step(of_.reads_before(), call_.shape().key_dim, values_, keep, change, q_at_, k, v,
+                 call_.state.matrix(slot, head), values_, out);
     float own = of_.skip.empty() ? 0 : of_.skip[static_cast<std::size_t>(head)];
-    if (of_.reads_before()) {
-      load_bonus(of_, head, at_.decay, keys);
-      own += leaves_.dot3(keys, at_.q, at_.decay, k);
-    }
-    if (own != 0) leaves_.add_scaled(at_.values, own, at_.v, at_.out);
+    if (of_.reads_before()) own += leaves_.dot3(keys_, q_at_, call_.mixer.bonus(head), k);
+    if (own != 0) leaves_.add_scaled(values_, own, v, out);
     float sum = 0;
     if (of_.keeps_sum) {
       float* const z = call_.state.sum(slot, head);
-      for (Index c = 0; c < keys; ++c) z[c] = at_.keep[c] * z[c] + (at_.change[c] * z[c] + k[c]);
-      sum = leaves_.dot(keys, at_.q, z);
+      for (Index c = 0; c < keys_; ++c) z[c] = keep[c] * z[c] + (change[c] * z[c] + k[c]);
+      sum = leaves_.dot(keys_, q_at_, z);
     }
     if (of_.normaliser) {
       const float factor = of_.normaliser(of_, head, call_.state.tokens(slot), sum);
-      leaves_.scale_rows(1, at_.values, at_.out, at_.values, &factor);
+      leaves_.scale_rows(1, values_, out, values_, &factor);
     }
-    call_.out.store(sequence, head, at_.out);
+    if (!in_place) call_.out.store(sequence, head, out);
   }
 
  private:
-  /// The decay of each channel, in two parts.
-  void decays(Index sequence, Index head) {
-    const Index keys = at_.keys, width = of_.decay_width();
-    at_.write[0] = 1;
-    if (of_.decay == mixers::Decay::none) {
-      std::fill_n(at_.keep, keys, 1.0F);
-      std::fill_n(at_.change, keys, 0.0F);
-      return;
-    }
-    if (of_.decays_by_token()) {
-      const Index row = width == 1 ? 1 : keys;
-      std::fill_n(at_.decay, keys, 0.0F);
-      load_decays(call_, sequence, 1, head, at_.decay, row, at_.write);
-      leaves_.decay_parts(round_up(row, 16), at_.decay, at_.keep, at_.change);
+  /// A row where it lies, or a copy that is padded.
+  const float* row_of(const Rows<float>& from, Index token, Index head, float* copy,
+                      Index row) const {
+    if (from.is_plain() && from.width == row) return from.plain_row(token, head);
+    load_rows(leaves_, from, token, 1, head, copy, row);
+    return copy;
+  }
+
+  /// The decay of each channel, in two parts; returns the key as it is written.
+  const float* decays(Index sequence, Index head) {
+    float write[16];
+    if (of_.decay == mixers::Decay::channel) {
+      load_decays(call_, sequence, 1, head, decay_, keys_, write);
+      leaves_.decay_parts(keys_, decay_, keep_, change_);
     } else {
-      std::copy_n(call_.mixer.keep(head), width, at_.keep);
-      std::copy_n(call_.mixer.change(head), width, at_.change);
+      leaves_.fill(16, 0, decay_);
+      load_decays(call_, sequence, 1, head, decay_, 1, write);
+      leaves_.decay_parts(16, decay_, decay_, change_);
+      leaves_.fill(keys_, decay_[0], keep_);
+      leaves_.fill(keys_, change_[0], change_);
     }
-    const bool all = width == 1;  // channels have the decay of the head; those of the padding none
-    std::fill(at_.keep + width, at_.keep + keys, all ? at_.keep[0] : 1);
-    std::fill(at_.change + width, at_.change + keys, all ? at_.change[0] : 0);
+    if (write[0] == 1) return k_at_;
+    leaves_.fill(keys_, write[0], k_write_);
+    leaves_.multiply_rows(1, keys_, k_at_, k_write_, k_write_, keys_);
+    return k_write_;
   }
 
   const MixerCall& call_;
   const mixers::Recurrence& of_;
   const mixers::Leaves& leaves_;
-  Arena arena_;
-  MixerBuffers at_;
+  Index keys_, values_;
+  float *q_, *k_, *k_write_, *decay_, *keep_, *change_, *v_, *out_;
+  const float *q_at_ = nullptr, *k_at_ = nullptr;
   Index sequence_ = -1, key_head_ = -1;
 };
 

@@ -15,18 +15,6 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Fetches rows of one head before they are needed: those of a head may lie pages apart, where a
-/// processor does not prefetch by itself. Rows beyond the last are left out.
-template <bool ForWriting = false, class T, class Byte>
-void prefetch_rows(const Rows<T, Byte>& x, Index first, Index rows, Index head) {
-  constexpr Index line = 64;
-  if (x.channel_stride != 1) return;
-  for (Index t = first; t < std::min(first + rows, x.tokens); ++t)
-    for (Index at = 0; at < x.width * x.storage->bytes; at += line)
-      __builtin_prefetch(x.row(t, head) + at, ForWriting ? 1 : 0, 2);
-  __asm__ volatile("");  // without it GCC finds no effect here and leaves out calls
-}
-
 template <class T>
 class Packing {
  public:

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+namespace bench {
+
+/// The recurrence as programs for CPUs have it: token after token, head after head, a row of the state after another;
+/// decay, q, k and v are [tokens][heads][...], s is [heads][key_dim][value_dim].
+struct TokenLoop {
+  long tokens, heads, key_dim, value_dim;
+  const float *q, *k, *v, *decay;
+  float *s, *out;
+};
+/// Compiled for the instruction set of this machine at -O3.
+void token_loop_native(const TokenLoop& at, long first_head, long last_head);
+/// Compiled as the program is.
+void token_loop_plain(const TokenLoop& at, long first_head, long last_head);
+
+}  // namespace bench

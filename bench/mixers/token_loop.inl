@@ -1,0 +1,20 @@
+// The loop of bench/mixers/token_loop.hpp, compiled in two files with different flags.
+static void token_loop(const bench::TokenLoop& at, long first_head, long last_head) {
+  const long K = at.key_dim, V = at.value_dim;
+  for (long t = 0; t < at.tokens; ++t)
+    for (long h = first_head; h < last_head; ++h) {
+      const float* const q = at.q + (t * at.heads + h) * K;
+      const float* const k = at.k + (t * at.heads + h) * K;
+      const float* const a = at.decay + (t * at.heads + h) * K;
+      const float* __restrict const v = at.v + (t * at.heads + h) * V;
+      float* __restrict const out = at.out + (t * at.heads + h) * V;
+      for (long j = 0; j < V; ++j) out[j] = 0;
+      for (long c = 0; c < K; ++c) {
+        float* __restrict const s = at.s + (h * K + c) * V;
+        for (long j = 0; j < V; ++j) {
+          s[j] = s[j] * a[c] + k[c] * v[j];
+          out[j] += q[c] * s[j];
+        }
+      }
+    }
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+#include "mixers/token_loop.hpp"
+
+#include "mixers/token_loop.inl"
+
+namespace bench {
+
+void token_loop_plain(const TokenLoop& at, long first_head, long last_head) {
+  token_loop(at, first_head, last_head);
+}
+
+}  // namespace bench
