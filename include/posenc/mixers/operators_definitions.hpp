@@ -60,7 +60,7 @@ POSENC_DETAIL_MIXERS void step(const Inputs& in, const Result& out, const Mixer&
   const posenc::detail::MixerCall call(in, out, mixer, state, options.slots);
   const Index heads = mixer.shape().heads, sequences = in.v.tokens();
   // Each thread has the same heads in every step, and their states in its cache, unless all fit in one.
-  constexpr Index least_bytes = 64 * 1024;
+  constexpr Index least_bytes = Index{64} * 1024;
   const Index items = sequences * heads,
               bytes = static_cast<Index>(state.bytes()) / std::max<Index>(state.sequences(), 1);
   const Index ranges =
