@@ -351,10 +351,11 @@ struct DecodeLeaves {
     Prefetcher<Busy>& prefetcher_;
   };
 
+  /// A function of its own: within add_values, GCC has too few registers for all it keeps.
   template <bool SkipZeros, int Rows, class T>
-  static void values_of_rows(Index keys, Index width, const RowPointers<Rows, const U_<T>>& weights,
-                             const T* values, const RowPointers<Rows, U_<T>>& out,
-                             Prefetcher<is_busy<Rows>> position) {
+  __attribute__((noinline)) static void values_of_rows(
+      Index keys, Index width, const RowPointers<Rows, const U_<T>>& weights, const T* values,
+      const RowPointers<Rows, U_<T>>& out, Prefetcher<is_busy<Rows>> position) {
     using U = arithmetic_t<T>;
     constexpr int most = block_sums / Rows, vectors = most >= 8 ? 8 : most >= 4 ? 4 : 2;
     Index c = 0;
