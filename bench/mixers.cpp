@@ -32,6 +32,7 @@
 #include <cmath>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -51,7 +52,7 @@ std::vector<float> noise(Index n, double low, double high, std::uint64_t seed) {
 struct Layer {
   mixers::Mixer mixer;
   Index tokens;
-  std::vector<float> q, k, v, decay, out;
+  std::vector<float> q, k, v, decay, beta, out;
 
   template <class M>
   Layer(const M& of, double low, double high, Index n) : mixer(of), tokens(n) {
@@ -60,6 +61,12 @@ struct Layer {
     k = noise(n * s.key_heads * s.key_dim, 0.125, 1, 2);
     v = noise(n * s.heads * s.value_dim, -1, 1, 3), out = v;
     decay = noise(n * s.heads * std::max<Index>(mixer.recurrence().decay_width(), 1), low, high, 4);
+    beta = noise(n * s.heads, 0, 1, 5);
+    if (mixer.recurrence().delta)  // keys of length 1
+      for (auto row = k.begin(); row != k.end(); row += s.key_dim) {
+        const float length = std::sqrt(std::inner_product(row, row + s.key_dim, row, 0.0F));
+        std::for_each(row, row + s.key_dim, [=](float& x) { x /= length; });
+      }
   }
   [[nodiscard]] mixers::Inputs inputs(Index first, Index count) const {
     const mixers::Shape& s = mixer.shape();
@@ -71,6 +78,7 @@ struct Layer {
                       .v = view(v, s.heads, s.value_dim)};
     if (mixer.recurrence().decays_by_token())
       in.decay = view(decay, s.heads, mixer.recurrence().decay_width());
+    if (mixer.recurrence().delta) in.beta = view(beta, s.heads, 1);
     return in;
   }
   [[nodiscard]] TensorView<float> outputs(Index first, Index count) {

@@ -3,7 +3,7 @@
 
 Every case is computed by the token loop below, which states the recurrence of its paper. Where a package ships the
 reference, its own function is called as well, in float64, and both must agree: flash-linear-attention (fla-core) for
-linear attention, retention, GLA, RWKV-6 (and RWKV-5, which is RWKV-6 with a constant decay) and the scalar decay of
+linear attention, retention, GLA, the delta rules, RWKV-6 (and RWKV-5, which is RWKV-6 with a constant decay) and the scalar decay of
 Mamba-2, torchscale for the two normalisers of retention. Inputs are exact in float32 and drawn by splitmix64 from the
 seed of the case, so that the file holds results only.
 """
@@ -17,7 +17,10 @@ import platform
 import numpy as np
 import torch
 
+from fla.ops.delta_rule.naive import delta_rule_recurrence
+from fla.ops.gated_delta_rule.naive import naive_recurrent_gated_delta_rule
 from fla.ops.gla.naive import naive_recurrent_gla
+from fla.ops.kda.naive import naive_recurrent_kda
 from fla.ops.linear_attn.naive import naive_recurrent_linear_attn
 from fla.ops.retention.naive import naive_retention
 from fla.ops.rwkv6.recurrent_naive import naive_recurrent_rwkv6
@@ -190,6 +193,36 @@ def rwkv(draw, T, K, by_token):
     return out, s, s0
 
 
+def delta(draw, T, K, V, decay):
+    """Keys are of length 1 up to the rounding of a float, and are drawn as floats."""
+    q, v, x, b = (draw.numbers(*shape) for shape in ((T, HEADS, K), (T, HEADS, V), (T, HEADS, K), (T, HEADS, 1)))
+    k, s0 = draw.numbers(T, HEADS, K), draw.numbers(HEADS, K, V)
+    k = (k / np.sqrt((k * k).sum(-1, keepdims=True))).astype(np.float32).astype(np.float64)
+    beta = b * 0.5 + 0.5
+    g = {"none": x * 0, "head": np.broadcast_to(x[:, :, :1] - 1, x.shape), "channel": x - 1}[decay]
+    out, s = [], s0.copy()
+    for t in range(T):
+        s = np.exp(g[t])[:, :, None] * s
+        difference = v[t] - np.einsum("hk,hkv->hv", k[t], s)
+        s = s + (beta[t] * k[t])[:, :, None] * difference[:, None, :]
+        out.append(np.einsum("hk,hkv->hv", q[t] * K**-0.5, s))
+    out = np.array(out)
+    with in_float64():
+        if decay == "none":
+            ours, state = delta_rule_recurrence(heads_first(q), heads_first(k), heads_first(v), heads_first(beta), tensor(s0))
+            agree("DeltaNet", out.transpose(1, 0, 2), ours)
+        if decay == "head":
+            ours, state = naive_recurrent_gated_delta_rule(tensor(q), tensor(k), tensor(v), tensor(beta[:, :, 0]),
+                                                           tensor(g[:, :, 0]), initial_state=tensor(s0), output_final_state=True)
+            agree("Gated DeltaNet", out, ours)
+        if decay == "channel":
+            ours, state = naive_recurrent_kda(tensor(q), tensor(k), tensor(v), tensor(g), tensor(beta[:, :, 0]),
+                                              initial_state=tensor(s0), output_final_state=True)
+            agree("KDA", out, ours)
+    agree("the state of a delta rule", s, state)
+    return out, s, s0
+
+
 MIXERS = {
     "LinearAttention": lambda *at: linear_attention(*at, True),
     "LinearAttention, plain": lambda *at: linear_attention(*at, False),
@@ -201,6 +234,9 @@ MIXERS = {
     "Mamba2": mamba2,
     "RWKV5": lambda draw, T, K, V: rwkv(draw, T, K, False),
     "RWKV6": lambda draw, T, K, V: rwkv(draw, T, K, True),
+    "DeltaNet": lambda *at: delta(*at, "none"),
+    "GatedDeltaNet": lambda *at: delta(*at, "head"),
+    "KDA": lambda *at: delta(*at, "channel"),
 }
 
 

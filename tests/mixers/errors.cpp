@@ -120,6 +120,12 @@ TEST_CASE("mixers: wrong tensors, states and batches are sentences", "[mixers]")
         "posenc::mixers::chunked: RetNet takes no decay by token: its decays are parameters, if it "
         "has any.");
 
+  const Mixer delta(DeltaNet{.num_heads = 2, .key_dim = 4, .value_dim = 6});
+  CHECK(error_of([&] { chunked({.q = good.q, .k = good.k, .v = good.v}, out, delta, state); }) ==
+        "posenc::mixers::chunked: beta is missing: it must be [3, 2, 1].");
+  wrong = good, wrong.beta = view(3, 2, 1);
+  CHECK(error(wrong, out) == "posenc::mixers::chunked: GLA takes no beta: it has no delta rule.");
+
   State other(Mixer(GLA{.num_heads = 2, .key_dim = 6, .value_dim = 4}), 2);
   CHECK(
       error_of([&] { step(good, out, gla, other); }) ==

@@ -39,7 +39,7 @@ class Draw {
 
 struct Case {
   Mixer mixer;
-  std::vector<float> q, k, v, decay, state;
+  std::vector<float> q, k, v, decay, state, beta{};
 };
 
 /// Inputs and parameters in the order in which the script draws them.
@@ -78,6 +78,24 @@ Case make(const std::string& name, std::uint64_t seed, Index T, Index K, Index V
     auto state = draw(H * K * V);
     return {Mixer(mixer), C, B, x, dt, state};
   }
+  if (name == "DeltaNet" || name == "GatedDeltaNet" || name == "KDA") {
+    auto q = draw(T * H * K), v = draw(T * H * V), x = draw(T * H * K, 1, -1),
+         beta = draw(T * H, 0.5, 0.5);
+    auto k = draw(T * H * K), state = draw(H * K * V);
+    for (std::size_t at = 0; at < k.size(); at += static_cast<std::size_t>(K)) {
+      double squares = 0;
+      for (std::size_t c = 0; c < static_cast<std::size_t>(K); ++c)
+        squares += static_cast<double>(k[at + c]) * static_cast<double>(k[at + c]);
+      for (std::size_t c = 0; c < static_cast<std::size_t>(K); ++c)
+        k[at + c] = static_cast<float>(static_cast<double>(k[at + c]) / std::sqrt(squares));
+    }
+    if (name == "DeltaNet") return {Mixer(DeltaNet{H, K, V}), q, k, v, {}, state, beta};
+    if (name == "KDA") return {Mixer(KDA{H, K, V}), q, k, v, x, state, beta};
+    std::vector<float> of_heads;
+    for (std::size_t at = 0; at < x.size(); at += static_cast<std::size_t>(K))
+      of_heads.push_back(x[at]);
+    return {Mixer(GatedDeltaNet{H, K, V}), q, k, v, of_heads, state, beta};
+  }
   auto r = draw(T * H * K), k = draw(T * H * K), v = draw(T * H * K), w = draw(T * H * K, 3, -2);
   auto time_decay = draw(H * K, 3, -2), u = draw(H * K), state = draw(H * K * K);
   if (name == "RWKV5") return {Mixer(RWKV5{H, K, time_decay, u}), r, k, v, {}, state};
@@ -103,6 +121,7 @@ TEST_CASE("mixers: the reference implementations", "[mixers][golden]") {
               .k = view(one.k, shape.key_heads),
               .v = view(one.v, shape.heads)};
     if (!one.decay.empty()) in.decay = view(one.decay, shape.heads);
+    if (!one.beta.empty()) in.beta = view(one.beta, shape.heads);
     const auto out = entry.at("out").get<std::vector<double>>(),
                last = entry.at("state").get<std::vector<double>>();
     for (int form = 0; form < 3; ++form) {
@@ -124,6 +143,7 @@ TEST_CASE("mixers: the reference implementations", "[mixers][golden]") {
                      .k = row(one.k, shape.key_heads),
                      .v = row(one.v, shape.heads)};
           if (!one.decay.empty()) now.decay = row(one.decay, shape.heads);
+          if (!one.beta.empty()) now.beta = row(one.beta, shape.heads);
           step(now, result.slice(t, 1), one.mixer, state);
         }
       double worst = 0, greatest = 1;
@@ -143,7 +163,7 @@ TEST_CASE("mixers: the reference implementations", "[mixers][golden]") {
       CHECK(worst <= 4e-6 * greatest);
     }
   }
-  CHECK(counts.size() == 10);
+  CHECK(counts.size() == 13);
   for (const auto& [name, count] : counts) CHECK(count >= 20);
 }
 

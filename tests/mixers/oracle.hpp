@@ -29,6 +29,7 @@ struct Head {
   std::vector<Real> q{}, k{}, v{};  ///< [tokens][keys], [tokens][keys], [tokens][values]
   std::vector<Real> log_decay{};    ///< [tokens][keys]
   std::vector<Real> bonus{};        ///< [keys], or empty
+  std::vector<Real> beta{};         ///< [tokens] with the delta rule, otherwise empty
   Real skip = 0;
   std::vector<Real> state{};  ///< [keys][values], before the first token
   std::vector<Real> sum{};    ///< [keys]
@@ -79,6 +80,14 @@ inline Outputs recurrent(const Head& head) {
     const Real *q = &head.q[size(t * K)], *k = &head.k[size(t * K)], *v = &head.v[size(t * V)];
     std::vector<Sum> out(size(V));
     Sum sum;
+    std::vector<Real> written(v, v + V);
+    if (!head.beta.empty())
+      for (Index j = 0; j < V; ++j) {
+        for (Index c = 0; c < K; ++c)
+          written[size(j)] -=
+              k[c] * std::exp(head.log_decay[size(t * K + c)]) * s[size(c * V + j)].value;
+        written[size(j)] *= head.beta[size(t)];
+      }
     for (Index c = 0; c < K; ++c) {
       if (before)
         for (Index j = 0; j < V; ++j) {
@@ -91,7 +100,7 @@ inline Outputs recurrent(const Head& head) {
       for (Index j = 0; j < V; ++j) {
         Sum& x = s[size(c * V + j)];
         x.decay(head.log_decay[size(t * K + c)]);
-        x.add(k[c], exact(v[j]));
+        x.add(k[c], exact(written[size(j)]));
         if (!before) out[size(j)].add(q[c], x);
       }
     }
@@ -109,21 +118,30 @@ inline Outputs recurrent(const Head& head) {
 inline std::vector<Real> dense(const Head& head) {
   const Index K = head.keys, V = head.values;
   const bool before = !head.bonus.empty();
-  std::vector<Real> all;
-  for (Index t = 0; t < head.tokens; ++t) {
-    std::vector<Real> out(size(V));
-    // Token -1 is the state before the first.
-    for (Index m = -1; m <= t; ++m)
+  std::vector<Real> all, v = head.v;
+  // sign times what row x of token t reads of tokens first to last, added to `to`. Token -1 is the state before all.
+  const auto read = [&](Real sign, const Real* x, Index t, Index last, bool reads_before,
+                        Real* to) {
+    for (Index m = -1; m <= last; ++m)
       for (Index c = 0; c < K; ++c) {
         Real g = 0;
-        for (Index s = m + 1; s <= t - (before ? 1 : 0); ++s) g += head.log_decay[size(s * K + c)];
-        Real weight = head.q[size(t * K + c)] * std::exp(g);
-        if (before && m == t) weight = head.q[size(t * K + c)] * head.bonus[size(c)];
+        for (Index s = m + 1; s <= t - (reads_before ? 1 : 0); ++s)
+          g += head.log_decay[size(s * K + c)];
+        Real weight = sign * x[c] * std::exp(g);
+        if (reads_before && m == t) weight = sign * x[c] * head.bonus[size(c)];
         for (Index j = 0; j < V; ++j)
-          out[size(j)] += weight * (m >= 0 ? head.k[size(m * K + c)] * head.v[size(m * V + j)]
-                                    : head.state.empty() ? 0
-                                                         : head.state[size(c * V + j)]);
+          to[j] += weight * (m >= 0               ? head.k[size(m * K + c)] * v[size(m * V + j)]
+                             : head.state.empty() ? 0
+                                                  : head.state[size(c * V + j)]);
       }
+  };
+  for (Index t = 0; t < head.tokens; ++t) {
+    if (!head.beta.empty()) {
+      read(-1, &head.k[size(t * K)], t, t - 1, false, &v[size(t * V)]);
+      for (Index j = 0; j < V; ++j) v[size(t * V + j)] *= head.beta[size(t)];
+    }
+    std::vector<Real> out(size(V));
+    read(1, &head.q[size(t * K)], t, t, before, out.data());
     for (Index j = 0; j < V; ++j) all.push_back(out[size(j)] + head.skip * head.v[size(t * V + j)]);
   }
   return all;

@@ -19,7 +19,7 @@ namespace detail {
 inline constexpr Index mixer_chunk = 64, mixer_block = 16;
 
 struct MixerCall {
-  Rows<float> q, k, v, decay;
+  Rows<float> q, k, v, decay, beta;
   OutRows<float> out;
   const mixers::Mixer& mixer;
   mixers::State& state;
@@ -43,31 +43,33 @@ struct MixerCall {
   MixerCall(const mixers::Inputs& in, const mixers::Result& result, const mixers::Mixer& mixer_,
             mixers::State& state_, std::span<const Index> slots_, std::size_t level)
       : q(in.q.rows(level)), k(in.k.rows(level)), v(in.v.rows(level)), decay(in.decay.rows(level)),
-        out(result.rows(level)), mixer(mixer_), state(state_), leaves(mixers::leaves()),
-        slots(slots_) {}
+        beta(in.beta.rows(level)), out(result.rows(level)), mixer(mixer_), state(state_),
+        leaves(mixers::leaves()), slots(slots_) {}
 };
 
 /// The numbers of some tokens of one head as they are computed with, and the buffers of one worker. Rows are padded
 /// with zeros to a multiple of 16 numbers.
 struct MixerBuffers {
-  Index keys, values;         ///< floats of a row
-  float *q, *k;               ///< [chunk][keys]
-  float* k_across;            ///< [keys][chunk]
-  float *decay, *decays;      ///< log decays, [chunk][keys] or [chunk], and their exponentials
-  float *q_from, *k_to;       ///< [chunk][keys]
-  float *v, *out;             ///< [chunk][values]
-  float *scores, *w;          ///< [chunk][chunk]
-  float *keep, *change;       ///< [keys]; decays in two parts
-  float *write, *own, *sums;  ///< [chunk]
+  Index keys, values;      ///< floats of a row
+  float *q, *k;            ///< [chunk][keys]
+  float* k_across;         ///< [keys][chunk]
+  float *decay, *decays;   ///< log decays, [chunk][keys] or [chunk], and their exponentials
+  float *q_from, *k_from;  ///< queries, and keys that read, decayed from the start; [chunk][keys]
+  float* k_to;             ///< [block][keys], and a row more
+  float *v, *out;          ///< [chunk][values]
+  float *scores, *w;       ///< [chunk][chunk]
+  float *k_scores, *k_w;   ///< of keys that read
+  float *keep, *change;    ///< [keys]; decays in two parts
+  float *write, *own, *sums, *beta;  ///< [chunk]
   float *to_end, *from_start, *ones;
 
   MixerBuffers(const mixers::Mixer& mixer, Arena& arena)
       : keys(round_up(mixer.shape().key_dim, 16)), values(round_up(mixer.shape().value_dim, 16)) {
-    take(arena, mixer_chunk * keys, q, k, k_across, decay, decays, q_from, k_to);
+    take(arena, mixer_chunk * keys, q, k, k_across, decay, decays, q_from, k_from, k_to);
     take(arena, mixer_chunk * values, v, out);
-    take(arena, mixer_chunk * mixer_chunk, scores, w);
+    take(arena, mixer_chunk * mixer_chunk, scores, w, k_scores, k_w);
     take(arena, keys, keep, change);
-    take(arena, mixer_chunk, write, own, sums, to_end, from_start, ones);
+    take(arena, mixer_chunk, write, own, sums, beta, to_end, from_start, ones);
   }
 
  private:

@@ -51,11 +51,15 @@ POSENC_DETAIL_COLD inline void check_mixer_call(Problems& problems, const mixers
   else
     problems.require(!in.decay.is_given(), mixer.name(),
                      " takes no decay by token: its decays are parameters, if it has any.");
+  if (of.delta)
+    check_tensor(problems, "beta", in.beta, tokens, heads, 1);
+  else
+    problems.require(!in.beta.is_given(), mixer.name(), " takes no beta: it has no delta rule.");
   if (problems.empty())
     out.with_view([&](const auto& result) {
       check_result(problems, "out", result);
       const std::pair<const char*, const mixers::Operand*> inputs[] = {
-          {"q", &in.q}, {"k", &in.k}, {"v", &in.v}, {"decay", &in.decay}};
+          {"q", &in.q}, {"k", &in.k}, {"v", &in.v}, {"decay", &in.decay}, {"beta", &in.beta}};
       for (const auto& [name, x] : inputs)
         if (x->is_given())
           x->with_view([&, name = name](const auto& view) {

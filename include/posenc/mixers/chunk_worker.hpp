@@ -12,11 +12,17 @@
 // it has one for each channel, it stands between q and k within their product, so a chunk is cut into blocks of 16:
 // queries decay from the start of their block, keys to the end of theirs and through the blocks between, and pairs
 // within a block are multiplied out, the query decaying token by token on its way back (leaves.inl).
+//
+// With the delta rule keys read as queries do, and V is what tokens write, U, which depends on what those before them
+// wrote: U = beta (V - (K decayed from the start) S - (K K^T with decays, below the diagonal) U), solved row after row.
 #pragma once
 
 #include <posenc/mixers/call.hpp>
 #include <posenc/mixers/fetch.hpp>
 #include <posenc/simd/panels.hpp>
+
+#include <array>
+#include <span>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -56,6 +62,15 @@ class ChunkWorker {
   }
 
  private:
+  /// Rows that read the state and the tokens before them: queries, and with the delta rule keys.
+  struct Reader {
+    const float* rows;
+    float *from, *scores, *w;
+  };
+  [[nodiscard]] std::span<const Reader> readers() const {
+    return {readers_.data(), of_.delta ? 2U : 1U};
+  }
+
   void load_keys(Index key_head) {
     load_rows(leaves_, call_.q, first_, tokens_, key_head, at_.q, at_.keys);
     load_rows(leaves_, call_.k, first_, tokens_, key_head, at_.k, at_.keys);
@@ -69,10 +84,11 @@ class ChunkWorker {
   /// Plain scores of the chunk, for all heads that share the key.
   void score() {
     simd::to_panel(tokens_, at_.keys, mixer_chunk, at_.k, at_.keys, at_.ones, at_.k_across);
-    for (Index t = 0; t < tokens_; t += mixer_block)
-      leaves_.product(false, std::min(mixer_block, tokens_ - t), at_.keys, t + mixer_block,
-                      at_.q + t * at_.keys, at_.keys, 1, at_.k_across, at_.scores + t * mixer_chunk,
-                      mixer_chunk);
+    for (const Reader& reader : readers())
+      for (Index t = 0; t < tokens_; t += mixer_block)
+        leaves_.product(false, std::min(mixer_block, tokens_ - t), at_.keys, t + mixer_block,
+                        reader.rows + t * at_.keys, at_.keys, 1, at_.k_across,
+                        reader.scores + t * mixer_chunk, mixer_chunk);
   }
 
   void head_of_chunk(Index slot, Index head) {
@@ -83,6 +99,7 @@ class ChunkWorker {
     by_channel ? weights_by_channel() : weights_of_head();
     float* const s = call_.state.matrix(slot, head);
     if (of_.keeps_sum) sums(call_.state.sum(slot, head));
+    if (of_.delta) solve(head, s);
     if (!of_.skip.empty())
       for (Index t = 0; t < tokens_; ++t)
         at_.w[t * mixer_chunk + t] += of_.skip[static_cast<std::size_t>(head)];
@@ -125,14 +142,16 @@ class ChunkWorker {
   void weights_of_head() {
     float total = 0;
     if (of_.decay == mixers::Decay::none) {
-      leaves_.mask_scores(tokens_, mixer_chunk, at_.scores, at_.write, at_.w);
+      for (const Reader& reader : readers())
+        leaves_.mask_scores(tokens_, mixer_chunk, reader.scores, at_.write, reader.w);
       if (of_.reads_before())
         for (Index t = 0; t < tokens_; ++t) at_.w[t * mixer_chunk + t] = at_.own[t];
       std::fill_n(at_.to_end, mixer_chunk, 0.0F);
       std::fill_n(at_.from_start, mixer_chunk, 0.0F);
     } else {
-      leaves_.decay_scores(of_.reads_before(), tokens_, mixer_chunk, at_.scores, at_.decay,
-                           at_.write, at_.own, at_.w, at_.to_end, at_.from_start);
+      for (const Reader& reader : readers())
+        leaves_.decay_scores(of_.reads_before(), tokens_, mixer_chunk, reader.scores, at_.decay,
+                             at_.write, at_.own, reader.w, at_.to_end, at_.from_start);
       for (Index t = 0; t < tokens_; ++t) total += at_.decay[t];
     }
     const Index padded = round_up(tokens_, 16);
@@ -140,8 +159,10 @@ class ChunkWorker {
     leaves_.exponentials(padded, at_.from_start, at_.from_start);
     leaves_.exponentials(padded, at_.to_end, at_.to_end);
     for (Index t = 0; t < tokens_; ++t) at_.to_end[t] *= at_.write[t];
-    std::copy_n(at_.q, tokens_ * at_.keys, at_.q_from);
-    leaves_.scale_rows(tokens_, at_.keys, at_.q_from, at_.keys, at_.from_start);
+    for (const Reader& reader : readers()) {
+      std::copy_n(reader.rows, tokens_ * at_.keys, reader.from);
+      leaves_.scale_rows(tokens_, at_.keys, reader.from, at_.keys, at_.from_start);
+    }
     std::fill_n(at_.keep, at_.keys, total);
     leaves_.decay_parts(at_.keys, at_.keep, at_.keep, at_.change);
   }
@@ -156,16 +177,21 @@ class ChunkWorker {
     std::fill_n(since, keys, 0.0F);
     for (Index t = 0; t < tokens_; t += mixer_block) {
       const Index n = std::min(mixer_block, tokens_ - t), at = t * keys;
-      float *const w = at_.w + t * mixer_chunk, *const factors = at_.k_to + mixer_block * keys;
-      leaves_.block_decays(before, n, keys, at_.q + at, at_.k + at, at_.decay + t * decay_row_,
-                           at_.decays + t * decay_row_, decay_row_, at_.q_from + at, at_.k_to,
-                           block);
-      leaves_.block_scores(before, n, keys, at_.q + at, at_.k + at, at_.decays + t * decay_row_,
-                           decay_row_, at_.own + t, w + t, mixer_chunk);
-      if (t > 0) {
-        leaves_.product(false, n, keys, t, at_.q_from + at, keys, 1, at_.k_across, w, mixer_chunk);
+      const float* const decays = at_.decays + t * decay_row_;
+      float* const factors = at_.k_to + mixer_block * keys;
+      for (const Reader& reader : readers()) {
+        float* const w = reader.w + t * mixer_chunk;
+        leaves_.block_decays(before, n, keys, reader.rows + at, at_.k + at,
+                             at_.decay + t * decay_row_, decays, decay_row_, reader.from + at,
+                             at_.k_to, block);
+        leaves_.block_scores(before, n, keys, reader.rows + at, at_.k + at, decays, decay_row_,
+                             at_.own + t, w + t, mixer_chunk);
+        if (t == 0) continue;
+        leaves_.product(false, n, keys, t, reader.from + at, keys, 1, at_.k_across, w, mixer_chunk);
         leaves_.exponentials(keys, since, factors);
-        leaves_.multiply_rows(n, keys, at_.q_from + at, factors, at_.q_from + at, keys);
+        leaves_.multiply_rows(n, keys, reader.from + at, factors, reader.from + at, keys);
+      }
+      if (t > 0) {
         leaves_.exponentials(keys, block, factors);
         leaves_.scale_rows(keys, t, at_.k_across, mixer_chunk, factors);
       }
@@ -179,6 +205,21 @@ class ChunkWorker {
       soon_.some(8);
     }
     leaves_.decay_parts(keys, since, at_.keep, at_.change);
+  }
+
+  /// What tokens write by the delta rule, in place of their values.
+  void solve(Index head, const float* s) {
+    load_rows(leaves_, call_.beta, first_, tokens_, head, at_.beta, 1);
+    leaves_.product(false, tokens_, call_.shape().key_dim, at_.values, at_.k_from, at_.keys, 1, s,
+                    at_.out, at_.values);
+    for (Index t = 0; t < tokens_; t += mixer_block) {
+      const Index n = std::min(mixer_block, tokens_ - t);
+      float *const w = at_.k_w + t * mixer_chunk, *const read = at_.out + t * at_.values;
+      if (t > 0)
+        leaves_.product(true, n, t, at_.values, w, mixer_chunk, 1, at_.v, read, at_.values);
+      leaves_.solve(n, at_.values, w + t, mixer_chunk, at_.beta + t, read, at_.v + t * at_.values,
+                    at_.values);
+    }
   }
 
   /// at_.sums[t] = <q_t, z_t>, and z behind the chunk. W holds what tokens are for one another; no bonus goes with it.
@@ -211,6 +252,8 @@ class ChunkWorker {
   const mixers::Leaves& leaves_;
   Arena arena_;
   MixerBuffers at_;
+  std::array<Reader, 2> readers_{
+      {{at_.q, at_.q_from, at_.scores, at_.w}, {at_.k, at_.k_from, at_.k_scores, at_.k_w}}};
   SoonRows soon_;
   Index first_ = 0, tokens_ = 0;
   Position seen_ = 0;

@@ -47,6 +47,11 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   visit(GalleryEntry{"Mamba2", "2405.21060", -3, 3}, mamba);
   visit(GalleryEntry{"RWKV5", "2404.05892", 0, 0}, RWKV5::initial(H, 1, 3, K));
   visit(GalleryEntry{"RWKV6", "2404.05892", -6, 1}, RWKV6::initial(H, 1, 3, K));
+  visit(GalleryEntry{"DeltaNet", "2406.06484", 0, 0}, DeltaNet{H, K, V});
+  GatedDeltaNet gated{H, K, V};
+  gated.num_key_heads = H % 2 == 0 ? H / 2 : H;
+  visit(GalleryEntry{"GatedDeltaNet", "2412.06464", -2, 0}, gated);
+  visit(GalleryEntry{"KDA", "2510.26692", -2, 0}, KDA{H, K, V});
 }
 
 }  // namespace mixers

@@ -28,6 +28,10 @@ struct Leaves {
                       Index row);
   void (*step)(bool before, Index rows, Index width, const float* keep, const float* change,
                const float* q, const float* k, const float* v, float* s, Index row, float* o);
+  void (*erase)(Index rows, Index width, const float* keep, const float* change, const float* k,
+                float beta, const float* v, const float* s, Index row, float* u);
+  void (*solve)(Index tokens, Index width, const float* w, Index w_row, const float* beta,
+                const float* read, float* v, Index row);
   void (*decay_scores)(bool before, Index tokens, Index row, const float* scores,
                        const float* log_decay, const float* write, const float* own, float* w,
                        float* to_end, float* from_start);

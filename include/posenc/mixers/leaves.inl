@@ -124,6 +124,32 @@ struct MixerLeaves {
       step_of<-1>(before, rows, width, keep, change, q, k, v, s, row, o);
   }
 
+  /// v = beta (v - k^T (keep + change) S): what a token writes by the delta rule.
+  static void erase(Index rows, Index width, const float* keep, const float* change, const float* k,
+                    float beta, const float* v, const float* s, Index row, float* u) {
+    for (Index j = 0; j < width; j += lanes<float>) {
+      Vec<float> kept = broadcast(0.0F), changed = kept;
+      for (Index c = 0; c < rows; ++c) {
+        const Vec<float> x = load(s + c * row + j);
+        kept = fma(broadcast(keep[c] * k[c]), x, kept);
+        changed = fma(broadcast(change[c] * k[c]), x, changed);
+      }
+      store(u + j, broadcast(beta) * (load(v + j) - (kept + changed)));
+    }
+  }
+
+  /// Rows of a block of the delta rule, one after another: v = beta (v - read - w v), where w holds what rows before are
+  /// for this one. Rows of w are `w_row` apart, others `row`.
+  static void solve(Index tokens, Index width, const float* w, Index w_row, const float* beta,
+                    const float* read, float* v, Index row) {
+    for (Index j = 0; j < width; j += lanes<float>)
+      for (Index t = 0; t < tokens; ++t) {
+        Vec<float> x = load(v + t * row + j) - load(read + t * row + j);
+        for (Index m = 0; m < t; ++m) x = x - broadcast(w[t * w_row + m]) * load(v + m * row + j);
+        store(v + t * row + j, x * broadcast(beta[t]));
+      }
+  }
+
   /// Weights of the tokens of a chunk for one another, where a head has one decay for all channels:
   /// w[t][m] = scores[t][m] exp(decays from m to t) write[m] for m < t, zeros behind that up to the next
   /// multiple of 16; rows are `row` apart. What a

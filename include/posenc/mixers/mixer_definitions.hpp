@@ -30,6 +30,9 @@ POSENC_DETAIL_MIXERS void Mixer::finish() {
   problems.require(
       !recurrence_.keeps_sum || recurrence_.bonus.empty(),
       "a mixer with a bonus keeps no sum: what its own token adds to it is not defined.");
+  problems.require(!recurrence_.delta || (recurrence_.bonus.empty() && recurrence_.skip.empty() &&
+                                          !recurrence_.keeps_sum),
+                   "the delta rule goes with no bonus, skip or sum.");
   size("the skip", std::ssize(recurrence_.skip), heads);
   for (const double x : recurrence_.log_decay)
     if (!(x <= 0)) {

@@ -4,6 +4,7 @@
 // docs/mixers.md says which formula each computes and what it costs.
 #pragma once
 
+#include <posenc/mixers/delta.hpp>
 #include <posenc/mixers/gla.hpp>
 #include <posenc/mixers/head_norm.hpp>
 #include <posenc/mixers/linear_attention.hpp>

@@ -41,10 +41,12 @@ class ParallelHead {
     const bool before = of.reads_before();
     for (Index t = 0; t < tokens_; ++t) {
       if (!before) pass(t, since, sums);
+      if (of.delta) write_difference(t, state, since, sums);
       double sum = 0;
       std::fill(out.begin(), out.end(), 0.0);
       for (Index m = 0; m <= t; ++m) {
-        const double w = m < t || !before ? weight(t, m, &sums[size(m * channels_)]) : own(t);
+        const double w =
+            m < t || !before ? weight(&q_[size(t * keys_)], m, &sums[size(m * channels_)]) : own(t);
         sum += w;
         add(w + (m == t && !of.skip.empty() ? of.skip[size(head_)] : 0), &v_[size(m * values_)],
             out);
@@ -105,15 +107,32 @@ class ParallelHead {
       for (Index m = 0; m < t; ++m) sums[size(m * channels_ + c)] += g;
     }
   }
-  [[nodiscard]] double weight(Index t, Index m, const double* sums) const {
+  [[nodiscard]] double weight(const double* q, Index m, const double* sums) const {
     double w = 0;
     if (channels_ == 1) {
-      for (Index c = 0; c < keys_; ++c) w += q_[size(t * keys_ + c)] * k_[size(m * keys_ + c)];
+      for (Index c = 0; c < keys_; ++c) w += q[c] * k_[size(m * keys_ + c)];
       return w * std::exp(*sums);
     }
-    for (Index c = 0; c < keys_; ++c)
-      w += q_[size(t * keys_ + c)] * k_[size(m * keys_ + c)] * std::exp(sums[c]);
+    for (Index c = 0; c < keys_; ++c) w += q[c] * k_[size(m * keys_ + c)] * std::exp(sums[c]);
     return w;
+  }
+  /// The delta rule: v_t becomes beta_t times what it differs by from what k_t reads.
+  void write_difference(Index t, const State& state, const std::vector<double>& since,
+                        const std::vector<double>& sums) {
+    float beta = 0;
+    call_.beta.load(t, head_, &beta);
+    double* const v = &v_[size(t * values_)];
+    const double* const k = &k_[size(t * keys_)];
+    for (Index m = 0; m < t; ++m) {
+      const double w = weight(k, m, &sums[size(m * channels_)]);
+      for (Index j = 0; j < values_; ++j) v[j] -= w * v_[size(m * values_ + j)];
+    }
+    for (Index c = 0; c < keys_; ++c) {
+      const double w = k[c] * std::exp(since[size(c % channels_)]);
+      for (Index j = 0; j < values_; ++j)
+        v[j] -= w * static_cast<double>(state.matrix[c * state.row + j]);
+    }
+    for (Index j = 0; j < values_; ++j) v[j] *= static_cast<double>(beta);
   }
   [[nodiscard]] double own(Index t) const {
     double w = 0;

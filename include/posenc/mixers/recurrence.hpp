@@ -5,6 +5,10 @@
 //   S_t = diag(a_t) S_{t-1} + k_t v_t^T          a state S [key_dim, value_dim] for each head
 //   o_t = q_t^T S_t                              or q_t^T (S_{t-1} + diag(u) k_t v_t^T) with a bonus u
 //
+// or, with the delta rule, what a token writes is by how much its value differs from what its key reads:
+//
+//   S_t = diag(a_t) S_{t-1} + beta_t k_t (v_t - (diag(a_t) S_{t-1})^T k_t)^T
+//
 // A mixer (LinearAttention, RetNet, ...) is a plain value type that answers two questions: check(), what is wrong
 // with its parameters, and recurrence(), which place in this frame it takes. The operators know no mixer by name,
 // so all of them share one set of kernels, and a further mixer is one header.
@@ -63,6 +67,7 @@ struct Recurrence {
   std::vector<float> biases{};
   std::vector<float> bonus{};  ///< u [heads][key_dim]; then a token reads the state before it
   std::vector<float> skip{};   ///< D [heads]: o_t += D v_t
+  bool delta = false;          ///< the delta rule; beta comes by token
   double query_scale = 1;      ///< of q, on its way in
   bool keeps_sum = false;      ///< z, for the normaliser
   NormaliserRule normaliser = nullptr;

@@ -36,7 +36,7 @@ class StepWorker {
       }
       sequence_ = sequence, key_head_ = key_head;
     }
-    const float* const v = row_of(call_.v, sequence, head, v_, values_);
+    const float* v = row_of(call_.v, sequence, head, v_, values_);
     const bool in_place = call_.out.is_plain() && call_.out.width == values_;
     float* const out = in_place ? reinterpret_cast<float*>(call_.out.row(sequence, head)) : out_;
     const float *k = k_at_, *keep = keep_, *change = change_;
@@ -45,6 +45,13 @@ class StepWorker {
     } else {
       keep = call_.mixer.keep(head);
       change = call_.mixer.change(head);
+    }
+    if (of_.delta) {
+      float beta = 0;
+      call_.beta.load(sequence, head, &beta);
+      leaves_.erase(call_.shape().key_dim, values_, keep, change, k, beta, v,
+                    call_.state.matrix(slot, head), values_, v_);
+      v = v_;
     }
     leaves_.step(of_.reads_before(), call_.shape().key_dim, values_, keep, change, q_at_, k, v,
                  call_.state.matrix(slot, head), values_, out);

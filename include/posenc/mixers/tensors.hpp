@@ -86,6 +86,8 @@ struct Inputs {
   Operand k;        ///< [tokens, key_heads, key_dim]; B of Mamba-2
   Operand v;        ///< [tokens, heads, value_dim]; x of Mamba-2
   Operand decay{};  ///< [tokens, heads, 1 or key_dim], for mixers whose decay comes by token
+  Operand
+      beta{};  ///< [tokens, heads, 1], for the delta rule: how much of the difference is written, 0 to 1
 };
 
 }  // namespace mixers
