@@ -189,8 +189,13 @@ void for_each_scheme(const Setting& at, Visit&& visit) {
                                         const posenc::Encoding<Ts...>& encoding) {
     // Text has one coordinate: what turns pairs by rows and columns of an image says nothing of it.
     if constexpr ((std::is_same_v<Ts, posenc::Axial2D> || ...)) return;
-    // Gates are computed from a text by the model.
+    // Gates are computed from a text by the model, and so is what single heads may see.
     if constexpr ((std::is_same_v<Ts, posenc::ForgetGate> || ...)) return;
+    if constexpr (((std::is_same_v<Ts, posenc::AShape> ||
+                    std::is_same_v<Ts, posenc::DuoAttention> ||
+                    std::is_same_v<Ts, posenc::VerticalSlash>) ||
+                   ...))
+      return;
     if (posenc::Encoding<Ts...>::num_rotary_bases == 0 || at.rotates()) visit(entry, encoding);
   };
   if (at.rotates() && at.layer.rotary->layout == posenc::config::LayoutName::interleaved)

@@ -110,6 +110,9 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   visit(GalleryEntry{"PrefixLM", mask, "1910.10683"}, rope | PrefixLM{.prefix = window});
   visit(GalleryEntry{"Documents", mask, "packed training"}, rope | Documents{.starts = {0, window, 2 * window}} | causal);
   visit(GalleryEntry{"ParallelWindows", mask, "2212.10947"}, rope | ParallelWindows{.lengths = {window, window}});
+  visit(GalleryEntry{"AShape", mask, "2407.02490"}, rope | gallery::example_a_shape(H, window));
+  visit(GalleryEntry{"DuoAttention", mask, "2410.10819"}, rope | gallery::example_duo_attention(H, window));
+  visit(GalleryEntry{"VerticalSlash", mask, "2407.02490"}, rope | gallery::example_vertical_slash(H, window, at.target));
 
   visit(GalleryEntry{"SoftCap", score, "Gemma 2"}, rope | SoftCap{50} | causal);
   visit(GalleryEntry{"LogN", score, "kexue.fm/archives/8823"}, rope | LogN{.base_length = L, .clipped = true} | causal);

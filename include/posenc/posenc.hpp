@@ -101,15 +101,18 @@
 #include <posenc/relative/shaw.hpp>
 #include <posenc/relative/transformer_xl.hpp>
 
+#include <posenc/mask/a_shape.hpp>
 #include <posenc/mask/any_of.hpp>
 #include <posenc/mask/causal.hpp>
 #include <posenc/mask/chunked_causal.hpp>
 #include <posenc/mask/documents.hpp>
+#include <posenc/mask/duo_attention.hpp>
 #include <posenc/mask/mask.hpp>
 #include <posenc/mask/parallel_windows.hpp>
 #include <posenc/mask/prefix_lm.hpp>
 #include <posenc/mask/sink_window.hpp>
 #include <posenc/mask/sliding_window.hpp>
+#include <posenc/mask/vertical_slash.hpp>
 
 #include <posenc/score/log_n.hpp>
 #include <posenc/score/score_map.hpp>
@@ -126,6 +129,7 @@
 #include <posenc/attention/ragged.hpp>
 #include <posenc/attention/reference.hpp>
 #include <posenc/attention/reference_backward.hpp>
+#include <posenc/attention/vertical_slash.hpp>
 #include <posenc/bind/compiled_components.hpp>
 
 #include <posenc/cache/rerotate.hpp>

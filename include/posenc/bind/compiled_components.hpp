@@ -34,13 +34,16 @@
 #include <posenc/frequency/resonance.hpp>
 #include <posenc/frequency/truncated_basis.hpp>
 #include <posenc/frequency/yarn.hpp>
+#include <posenc/mask/a_shape.hpp>
 #include <posenc/mask/causal.hpp>
 #include <posenc/mask/chunked_causal.hpp>
 #include <posenc/mask/documents.hpp>
+#include <posenc/mask/duo_attention.hpp>
 #include <posenc/mask/parallel_windows.hpp>
 #include <posenc/mask/prefix_lm.hpp>
 #include <posenc/mask/sink_window.hpp>
 #include <posenc/mask/sliding_window.hpp>
+#include <posenc/mask/vertical_slash.hpp>
 #include <posenc/relative/deberta.hpp>
 #include <posenc/relative/shaw.hpp>
 #include <posenc/relative/transformer_xl.hpp>
@@ -99,13 +102,17 @@ POSENC_DETAIL_COMPONENT(RescaleFactors)
 POSENC_DETAIL_COMPONENT(Resonance)
 POSENC_DETAIL_COMPONENT(TruncatedBasis)
 POSENC_DETAIL_COMPONENT(YaRN)
+POSENC_DETAIL_COMPONENT(AShape)
 POSENC_DETAIL_COMPONENT(Causal)
 POSENC_DETAIL_COMPONENT(ChunkedCausal)
 POSENC_DETAIL_COMPONENT(Documents)
+// Of DuoAttention bind() makes what it makes of AShape.
+POSENC_DETAIL_COMPONENTS AnyComponent any_component<DuoAttention>(const SharedAny&);
 POSENC_DETAIL_COMPONENT(ParallelWindows)
 POSENC_DETAIL_COMPONENT(PrefixLM)
 POSENC_DETAIL_COMPONENT(SinkWindow)
 POSENC_DETAIL_COMPONENT(SlidingWindow)
+POSENC_DETAIL_COMPONENT(VerticalSlash)
 POSENC_DETAIL_COMPONENT(DeBERTa)
 POSENC_DETAIL_COMPONENT(ShawKeys)
 POSENC_DETAIL_COMPONENT(ShawValues)

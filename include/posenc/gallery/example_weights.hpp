@@ -10,6 +10,9 @@
 #include <posenc/bias/forget_gate.hpp>
 #include <posenc/bias/t5_bias.hpp>
 #include <posenc/core/types.hpp>
+#include <posenc/mask/a_shape.hpp>
+#include <posenc/mask/duo_attention.hpp>
+#include <posenc/mask/vertical_slash.hpp>
 #include <posenc/relative/deberta.hpp>
 #include <posenc/relative/transformer_xl.hpp>
 
@@ -96,6 +99,34 @@ inline DeBERTa example_deberta(Position max_position, Index heads, Index head_di
   deberta.keys = deberta.queries =
       fading_vectors(2 * deberta.span(), deberta.span(), heads, head_dim);
   return deberta;
+}
+
+/// AShape whose windows grow from head to head.
+inline AShape example_a_shape(Index heads, Position window) {
+  AShape shape{.heads = {}};
+  for (Index h = 0; h < heads; ++h)
+    shape.heads.push_back(
+        {.sinks = 4 + h, .window = std::max<Position>(1, window * (h + 1) / heads)});
+  return shape;
+}
+
+/// DuoAttention that has every second query head stream.
+inline DuoAttention example_duo_attention(Index heads, Position recent) {
+  DuoAttention duo{.full = {}, .sinks = 4, .recent = recent};
+  for (Index h = 0; h < heads; ++h) duo.full.push_back(h % 2 == 0);
+  return duo;
+}
+
+/// VerticalSlash of the nearest tokens, every eighth distance up to the window, and a key of 97.
+inline VerticalSlash example_vertical_slash(Index heads, Position window, Position tokens) {
+  VerticalSlash pattern;
+  for (Index h = 0; h < heads; ++h) {
+    VerticalSlash::Head head = VerticalSlash::Head::a_shape(4, 16);
+    for (Position d = 16 + h; d < window; d += 8) head.slashes.push_back(d);
+    for (Position m = 50 + h; m < tokens; m += 97) head.columns.push_back(m);
+    pattern.heads.push_back(std::move(head));
+  }
+  return pattern;
 }
 
 }  // namespace gallery
