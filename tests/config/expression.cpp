@@ -57,6 +57,9 @@ TEST_CASE("parse_expression: values are those of the components, the rest is the
   CHECK(parse_expression("ALiBi|Causal", model).encoding.size() == 2);
   CHECK(parse_expression("ALiBi", model).encoding.size() == 2);
   CHECK(parse_expression("RoPE|LMInfinite", model).encoding.size() == 2);
+  CHECK(parse_expression("RoPE|AShape", model).text.find("AShape{sinks=100, window=800}") !=
+        std::string::npos);
+  CHECK(parse_expression("RoPE|AShape{sinks=4, window=9}", model).encoding.size() == 2);
 }
 
 TEST_CASE(

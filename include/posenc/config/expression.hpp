@@ -213,6 +213,11 @@ inline const std::vector<PartMaker>& part_makers() {
        [](P& p, const At& at) -> AnyEncoding {
          return SlidingWindow::from_token_count(p.whole("tokens", at.trained));
        }},
+      {"AShape",
+       [](P& p, const At&) -> AnyEncoding {
+         return AShape{
+             .heads = {{.sinks = p.whole("sinks", 100), .window = p.whole("window", 800)}}};
+       }},
       {"Causal", [](P&, const At&) -> AnyEncoding { return Causal{}; }},
   };
   return all;
@@ -283,7 +288,7 @@ inline PartParameters part_of(Problems& problems, const std::string& part) {
       problems.add("there is no component '", name.substr(0, 40), "'; there are ", known, ".");
       continue;
     }
-    for (const char* mask : {"Causal", "SlidingWindow", "StreamingLLM", "LMInfinite"})
+    for (const char* mask : {"Causal", "SlidingWindow", "AShape", "StreamingLLM", "LMInfinite"})
       masked = masked || name == mask;
     read.encoding |= maker->make(parameters, context);
     parameters.end(problems);
