@@ -29,6 +29,19 @@ void add_stacks(const PolicySetting& at) {
   ForgetGate pruned = gallery::example_forget_gate(at.size.heads, at.size.tokens);
   pruned.least_bias = ForgetGate::pruning_bias(5, at.size.tokens);
 
+  // Every second head sees everything; patterns of 512 near distances and 256 keys in 16 runs.
+  AShape a_shape{.heads = {}};
+  DuoAttention duo;
+  VerticalSlash pattern;
+  for (Index h = 0; h < at.size.heads; ++h) {
+    a_shape.heads.push_back({.sinks = 4, .window = h % 2 == 0 ? SlidingWindow::unlimited : 1024});
+    duo.full.push_back(h % 2 == 0);
+    VerticalSlash::Head head = VerticalSlash::Head::a_shape(0, 512);
+    for (Position i = 0; i < 256; ++i)
+      head.columns.push_back(i / 16 * std::max<Position>(16, at.size.tokens / 16) + i % 16);
+    pattern.heads.push_back(std::move(head));
+  }
+
   // clang-format off: a row is a line
   add_policy(at, "bias(head, distance)", bias(of_distance) | causal);
   add_policy(at, "bias(score)", bias(of_score) | causal);
@@ -36,6 +49,9 @@ void add_stacks(const PolicySetting& at) {
   add_policy(at, "SoftCap alone", SoftCap{50} | causal);
   add_policy(at, "SlidingWindow 1024", encoding(SlidingWindow::from_token_count(1024)));
   add_policy(at, "SinkWindow 4+1024", encoding(SinkWindow{.sinks = 4, .window = 1024}));
+  add_policy(at, "AShape 4+1024, half of the heads", encoding(a_shape));
+  add_policy(at, "DuoAttention 64+256, half of the heads", encoding(duo));
+  add_policy(at, "VerticalSlash 256+512", encoding(pattern));
   add_policy(at, "RoPE|ALiBi|SoftCap", rope | ALiBi{} | SoftCap{50} | causal);
   add_policy(at, "RoPE|YaRN|LogN", rope | yarn | LogN{.base_length = at.trained} | causal);
   add_policy(at, "RoPE|YaRN|ReRoPE|ALiBi|SoftCap", rope | yarn | ReRoPE{.window = 512} | ALiBi{} | SoftCap{50} | causal);
