@@ -134,7 +134,7 @@ def retnet(draw, T, K, V, normaliser):
             mask = np.where(ages >= 0, gamma[:, None, None] ** np.maximum(ages, 0), 0)
             mask = torch.tensor(mask / np.sqrt(mask.sum(-1, keepdims=True)))
             scores = torch.einsum("thk,mhk->htm", torch.tensor(q), torch.tensor(scaled)) * mask
-            # The paper's quotient; torchscale 0.3.0 has the sum of absolute values there, its later versions this one.
+            # The paper's quotient, as torchscale's parallel form has it; its chunks have the sum of absolute values.
             scores = scores / scores.sum(-1, keepdim=True).abs().clamp(min=1)
             agree("the paper's parallel form", out, torch.einsum("htm,mhv->thv", scores, torch.tensor(v)))
     # The state without the scale of k, which the library gives to q.
