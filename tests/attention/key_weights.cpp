@@ -199,6 +199,11 @@ TEST_CASE("key weights: what is wrong is said") {
   CHECK_THROWS_WITH(sums_with(lse, 0), ContainsSubstring("block must be positive, got 0."));
   CHECK_THROWS_WITH(head_weights(call.q, call.k, lse, 4, std::span<float>(matrix), bound),
                     ContainsSubstring("there are heads 0 to 3, got 4."));
+  CHECK_THROWS_WITH(head_weights(call.q, call.k, lse, -1, std::span<float>(matrix), bound),
+                    ContainsSubstring("there are heads 0 to 3, got -1."));
+  std::vector<float> written = lse;
+  CHECK_THROWS_WITH(key_weights(call.q, call.k, lse, sums, 1, bound, {.lse = written}),
+                    ContainsSubstring("which are not written here"));
   matrix.pop_back();
   CHECK_THROWS_WITH(head_weights(call.q, call.k, lse, 0, std::span<float>(matrix), bound),
                     ContainsSubstring("weights has 399 elements for 20 queries and 20 keys."));

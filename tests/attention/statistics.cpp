@@ -136,6 +136,28 @@ TEST_CASE("row statistics: equal weights, one weight, none, and scores of a thou
   CHECK(worst(one.greatest, std::vector<double>(one.greatest.size(), 1.0)) <= 1e-6);
 }
 
+TEST_CASE("row statistics: scores as far away as numbers go") {
+  // Keys before the 400th are as good as hidden. The shift rises from there to the scores of the others.
+  Inputs<float> in(500, 500, heads, kv_heads, width, width);
+  for (const double low :
+       {-1e30, -1e37, static_cast<double>(std::numeric_limits<float>::lowest())}) {
+    const auto far =
+        bind(encoding(bias([low](const Score& at) { return at.key_index < 400 ? low : 0.0; })) |
+                 Causal{},
+             options);
+    posenc_test::at_every_level([&] {
+      const Statistics<float> got(in.call(), far);
+      for (Index row = 400 * heads; row < 500 * heads; ++row)
+        REQUIRE(got.entropy[size(row)] >= -1e-5F);  // and no NaN
+      CHECK(worst(std::vector<float>(got.entropy.begin() + 400 * heads,
+                                     got.entropy.begin() + 401 * heads),
+                  std::vector<double>(heads, 0.0)) <= 1e-5);
+      const Statistics<float> divided(in.call(), far, Backwards{7});
+      CHECK(divided.entropy == got.entropy);
+    });
+  }
+}
+
 TEST_CASE("row statistics: one of them, a ragged batch, and wrong sizes") {
   constexpr Index tokens = 90;
   const Inputs<float> in(tokens, tokens, heads, kv_heads, width, width);

@@ -53,6 +53,13 @@ TEST_CASE("GateSums: truncated, evicted, forked") {
   };
   GateSums sums(heads, tokens, 2);
   sums.append(1, some(0, 20));
+  GateSums left(
+      1, 5);  // gates that an evicted tail has left behind stay, whatever is truncated to nothing
+  left.append(0, std::vector<double>{-1, -1, -1, -1});
+  left.evict(0, 2, 4);
+  left.truncate(0, 2);
+  left.append(0, std::vector<double>{-1});
+  CHECK(left.of(0, 0)[2] == -5);
   sums.append(1, some(40, 50));  // a guess that was wrong
   sums.truncate(1, 20);
   sums.append(1, some(20, 30));
@@ -159,6 +166,9 @@ TEST_CASE(
                                 .extent = tokens};
   for (const double least : {never, -3.0, -0.5, 0.0})
     CHECK_NOTHROW(validate(ForgetGate{sums_of(gates, heads), least}, options));
+  CHECK_THROWS_WITH(
+      validate(ForgetGate{sums_of(gates, heads)}, {.shape = options.shape}),
+      ContainsSubstring("there are data of 260 tokens of sequence 0, but extent is 4096"));
   // Parameters are numbered by head and token.
   std::vector<double> all = gates;
   for (double& gate : all) gate -= 0.01;  // so that none becomes positive

@@ -89,6 +89,7 @@ TEST_CASE("STRING: the greatest lengths") {
       if (trained > map.shift) CHECK(map.distance(length, 0) == static_cast<double>(trained));
     }
   static_assert(STRING{.shift = 10, .local = 0}.greatest_length(most) == most);
+  static_assert(STRING{.shift = 4, .local = 1}.greatest_length(4) == 7);  // 0, 1, 2, 3, 1, 2, 3
 }
 
 TEST_CASE("STRING: what is wrong is said") {

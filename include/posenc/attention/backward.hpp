@@ -54,7 +54,8 @@ namespace detail {
 template <class T>
 void check_backward(Problems& problems, const AttentionForward<T>& f,
                     const TensorView<const T>& d_out, const AttentionGradients<T>& d,
-                    std::span<T> lse_option, const Answers& answers) {
+                    std::span<T> lse_option, const RowStatistics<T>& rows_option,
+                    const Answers& answers) {
   check_shapes(problems, f.q, f.k, f.v, TensorView<const T>(f.out), answers, f.lse);
   check_view(problems, "d_out", d_out);
   problems.require(!f.lse.empty() || f.q.tokens == 0 || f.q.heads == 0,
@@ -62,6 +63,9 @@ void check_backward(Problems& problems, const AttentionForward<T>& f,
   problems.require(lse_option.empty(),
                    "the lse of the options is a result of attention; pass it with what else "
                    "attention returned.");
+  problems.require(
+      !rows_option.are_wanted(),
+      "the statistics of rows in the options are results of attention: ask it for them.");
   const auto same = [&](const char* what, const auto& got, const char* as, const auto& wanted) {
     problems.require(
         got.tokens == wanted.tokens && got.heads == wanted.heads && got.width == wanted.width, what,
@@ -168,7 +172,7 @@ void differentiate_attention(const AttentionForward<T>& f, const TensorView<cons
   const Answers& answers = *asked.answers;
   const std::size_t level = leaves.forward.level;
   Problems problems;
-  check_backward(problems, f, d_out, d, options.lse, answers);
+  check_backward(problems, f, d_out, d, options.lse, options.rows, answers);
   const Coordinates at =
       coordinates(problems, f.q.tokens, f.k.tokens, options, answers.rotary().state);
   DistanceCheck(answers, at, options.sequence)(problems, f.q.tokens, f.k.tokens);

@@ -49,10 +49,11 @@ struct WeightsResults {
   std::span<double> sums{};
   Index block = 1;
   std::span<U> matrix{};
-  Index head = -1;
+  Index head = 0;
+  bool is_matrix = false;  ///< of one head; otherwise sums of all heads
 
   void check(Problems& problems, Index queries, Index keys, Index heads) const {
-    if (head < 0) {
+    if (!is_matrix) {
       problems.require(block > 0, "block must be positive, got ", block, ".");
       Index needed = 0;
       problems.require(block <= 0 || (multiply(blocks_of(keys, block), heads, needed) &&
@@ -61,7 +62,8 @@ struct WeightsResults {
                        block, " and ", heads, " heads.");
       return;
     }
-    problems.require(head < heads, "there are heads 0 to ", heads - 1, ", got ", head, ".");
+    problems.require(head >= 0 && head < heads, "there are heads 0 to ", heads - 1, ", got ", head,
+                     ".");
     Index needed = 0;
     problems.require(multiply(queries, keys, needed) && std::ssize(matrix) == needed,
                      "weights has ", matrix.size(), " elements for ", queries, " queries and ",
@@ -70,7 +72,7 @@ struct WeightsResults {
   /// Runs a call, whose results it fills in.
   void run(WeightsCall<U> call, const AnyExecutor& executor) const {
     const Index keys = call.keys(), heads = call.forward.q.heads;
-    if (head >= 0) {
+    if (is_matrix) {
       std::fill(matrix.begin(), matrix.end(), U{0});
       call.matrix = matrix.data(), call.head = head;
       return run_weights(call, executor);
@@ -98,6 +100,10 @@ POSENC_DETAIL_COLD void weigh(const TensorView<Q>& q, const TensorView<K>& k,
   problems.require(k.heads == answers.shape().num_kv_heads && k.width == q.width, "k is ",
                    ShapeText(k), " but must have ", answers.shape().num_kv_heads, " heads of ",
                    q.width, " channels.");
+  problems.require(
+      options.lse.empty() && !options.rows.are_wanted() && options.workspace.empty(),
+      "the options have an lse, statistics of rows or a workspace, which are not written "
+      "here; lse is a parameter of its own.");
   const Coordinates at = coordinates(problems, q.tokens, k.tokens, options, answers.rotary().state);
   DistanceCheck(answers, at, options.sequence)(problems, q.tokens, k.tokens);
   results.check(problems, q.tokens, k.tokens, q.heads);
@@ -195,7 +201,7 @@ void head_weights(
         options = {}) {
   using U = detail::computed_in_t<std::remove_const_t<T>>;
   detail::weigh<const std::remove_const_t<T>, const std::remove_const_t<T>, U>(
-      q, k, lse, {.matrix = weights, .head = std::max<Index>(head, 0)}, bound.template asked<U>(),
+      q, k, lse, {.matrix = weights, .head = head, .is_matrix = true}, bound.template asked<U>(),
       detail::prefill_leaves<E, U>(detail::level_index()), options);
 }
 
@@ -220,7 +226,7 @@ void head_weights(TensorView<Q> q, const KeyValueCache<State, T>& cache, Index s
   using U = arithmetic_t<T>;
   detail::require_state<State, E>();
   detail::weigh_cached<Q, State, T, U>(
-      q, cache, sequence, lse, {.matrix = weights, .head = std::max<Index>(head, 0)},
+      q, cache, sequence, lse, {.matrix = weights, .head = head, .is_matrix = true},
       bound.template asked<U>(), detail::prefill_leaves<E, U>(detail::level_index()), executor);
 }
 

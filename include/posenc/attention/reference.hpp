@@ -381,7 +381,6 @@ template <class Q, class K, class V, class E>
   return at.call(queries, keys, values).attend();
 }
 
-/// The same for tensors of one element, which may be written in braces.
 /// The weights of all heads, [query tokens][query heads][key tokens].
 template <class Q, class E>
 [[nodiscard]] std::vector<double> reference_weights(
@@ -400,6 +399,7 @@ template <class Q, class E>
   return weights;
 }
 
+/// reference_attention for tensors of one element, which may be written in braces.
 template <class Q, class E>
 [[nodiscard]] ReferenceResult reference_attention(
     TensorView<Q> q, std::type_identity_t<TensorView<const std::remove_const_t<Q>>> k,

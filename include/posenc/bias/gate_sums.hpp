@@ -80,6 +80,7 @@ class GateSums {
       problems.require(end >= 0 && end <= tokens(sequence), "sequence ", sequence, " has ",
                        tokens(sequence), " tokens, so it cannot end at ", end, ".");
     });
+    if (end == tokens(sequence)) return;  // what evicted tokens have left behind stays
     *count(sequence) = static_cast<double>(end);
     for (Index head = 0; head < heads_; ++head) {
       rest(sequence, head)[0] = end == 0 ? 0.0 : row(sequence, head)[end - 1];

@@ -130,6 +130,9 @@ class Answers {
   template <class T>
   [[nodiscard]] SoftmaxStart softmax_start(Index head) const {
     SoftmaxStart start;
+    const auto distance = [](double x, double shift) {
+      return std::max(std::numeric_limits<double>::lowest(), x - shift);
+    };
     for (const auto& [self, ask] : stages_) {
       if (!ask->sink_logit) continue;
       const auto logit = static_cast<double>(static_cast<T>(ask->sink_logit(self, head)));
@@ -137,10 +140,10 @@ class Answers {
       const double shift = std::max(start.shift, logit), own = std::exp(logit - shift);
       if (start.sum != 0) {
         const double kept = std::exp(start.shift - shift);
-        start.spread = kept * (start.spread + start.sum * (start.shift - shift));
         start.sum *= kept;
+        start.spread = kept * start.spread + start.sum * distance(start.shift, shift);
       }
-      start.spread += own * (logit - shift);
+      start.spread += own * distance(logit, shift);
       start.sum += own;
       start.shift = shift;
     }

@@ -50,7 +50,7 @@ struct STRING {
   /// The greatest length at which every distance is one of the trained ones.
   [[nodiscard]] constexpr Position greatest_length(Position trained_length) const {
     constexpr Position most = std::numeric_limits<Position>::max();
-    if (trained_length <= shift) return trained_length;
+    if (trained_length < shift) return trained_length;
     return trained_length > most - (shift - local) ? most : trained_length + (shift - local);
   }
 

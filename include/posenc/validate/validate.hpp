@@ -63,6 +63,10 @@ void find_contradictions(Problems& problems, const C& component, const ValidateO
   if constexpr (InputEmbedding<C>) validate_embedding(problems, component, options);
   const auto stage = prepare(component, options.shape);
   using S = prepared_t<C>;
+  if constexpr (KnowsTokens<S>)
+    if (const Position known = stage.known_tokens(0); known < options.extent)
+      return problems.add("there are data of ", known, " tokens of sequence 0, but extent is ",
+                          options.extent, ": make it at most that.");
   if constexpr (TiledMask<S>) validate_tiles(problems, stage, options);
   if constexpr (DistanceMap<S>) validate_map(problems, stage, options);
   if constexpr (RelativeBias<S> || ScoreBias<S> || ScoreMap<S>)

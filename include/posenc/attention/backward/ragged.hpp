@@ -64,7 +64,7 @@ void differentiate_ragged(const AttentionForward<T>& f, const TensorView<const T
   const Answers& answers = *asked.answers;
   const auto size = [](Index n) { return static_cast<std::size_t>(n); };
   Problems problems;
-  check_backward(problems, f, d_out, d, options.lse, answers);
+  check_backward(problems, f, d_out, d, options.lse, options.rows, answers);
   check_pairs(problems, pairs, f.q.tokens, f.k.tokens);
   problems.raise_if_any("posenc::attention_backward");
   const std::vector<Coordinates> at = coordinates_of<T>(problems, pairs, answers);

@@ -29,10 +29,12 @@ class DecodeOutputs {
   /// Another part's sums into these.
   void merge(const RowSums<U>& into, const RowSums<U>& from) const {
     for (Index row = 0; row < rows(); ++row) {
-      const auto [most, spread] =
-          merge_spreads(into.spread_of(row), into.shift[row], into.sum[row], from.spread_of(row),
-                        from.shift[row], from.sum[row]);
-      into.most[row] = most, into.spread[row] = spread;
+      if (call_.rows.are_wanted()) {
+        const auto [most, spread] =
+            merge_spreads(into.spread_of(row), into.shift[row], into.sum[row], from.spread_of(row),
+                          from.shift[row], from.sum[row]);
+        into.most[row] = most, into.spread[row] = spread;
+      }
       const auto [mine, theirs] =
           merge_sums(into.shift[row], into.sum[row], from.shift[row], from.sum[row]);
       const Index at = row * shape_.output_row();

@@ -173,10 +173,12 @@ class PrefillWorker {
         const Panel p = packing_.panel(first);
         const Index at = statistics(p, g), offset = output_panel(p, g) - sums_.outputs;
         for (Index i = 0; i < p.queries; ++i) {
-          const auto [most, spread] =
-              merge_spreads(sums_.spread_of(at + i), sums_.shift[at + i], sums_.sum[at + i],
-                            from.spread_of(at + i), from.shift[at + i], from.sum[at + i]);
-          sums_.most[at + i] = most, sums_.spread[at + i] = spread;
+          if (call_.rows.are_wanted()) {
+            const auto [most, spread] =
+                merge_spreads(sums_.spread_of(at + i), sums_.shift[at + i], sums_.sum[at + i],
+                              from.spread_of(at + i), from.shift[at + i], from.sum[at + i]);
+            sums_.most[at + i] = most, sums_.spread[at + i] = spread;
+          }
           const auto [mine, theirs] = merge_sums(sums_.shift[at + i], sums_.sum[at + i],
                                                  from.shift[at + i], from.sum[at + i]);
           for (Index c = 0; c < output_rows_; ++c) {

@@ -53,7 +53,9 @@ RowSpread<T> merge_spreads(const RowSpread<T>& mine, T shift, T sum, const RowSp
   if (sum == 0) return theirs;
   const T greatest = other_shift > shift ? other_shift : shift;
   const auto moved = [&](const RowSpread<T>& of, T from, T count) {
-    return std::exp(from - greatest) * (of.sum + count * (from - greatest));
+    const T factor = std::exp(from - greatest);  // may be 0, of distances beyond all numbers
+    return factor * of.sum +
+           factor * count * std::max(std::numeric_limits<T>::lowest(), from - greatest);
   };
   return {std::max(mine.greatest, theirs.greatest),
           moved(mine, shift, sum) + moved(theirs, other_shift, other_sum)};

@@ -89,9 +89,9 @@ struct AttentionLeaves {
         rises = true;
         subtract = blend(old, greatest, far);
         change = blend(one, exp2((old - subtract) * base), far);
-        if constexpr (spreads)  // where nothing was summed there is nothing to move
-          wide = change * (wide + before * maximum(lowest, old - subtract));
         before = before * change;
+        if constexpr (spreads)  // where nothing is left there is nothing to move
+          wide = change * wide + before * maximum(lowest, old - subtract);
         store(shift + j, subtract);
       }
       store(factor + j, change);

@@ -82,7 +82,8 @@ struct DecodeLeaves {
       store(lane, exp2(broadcast((shift - most) * log2_e)));
       factor = lane[0];
       if constexpr (spreads)
-        if (sum != 0) *spread = factor * (*spread + sum * (shift - most));
+        *spread = factor * *spread +
+                  factor * sum * std::max(std::numeric_limits<U>::lowest(), shift - most);
       shift = most;
     }
     // Where nothing was seen the shift is minus infinity, and must not be subtracted from itself.
