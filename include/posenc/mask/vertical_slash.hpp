@@ -46,7 +46,9 @@ struct VerticalSlashMask {
 
     [[nodiscard]] bool visible(const Score& at) const {
       const Position d = at.query_index - at.key_index;
-      return (d >= 0) & (columns.contains(at.key_index) | slashes.contains(d));
+      // Without branches, so that loops become vectors.
+      return (static_cast<int>(d >= 0) & (static_cast<int>(columns.contains(at.key_index)) |
+                                          static_cast<int>(slashes.contains(d)))) != 0;
     }
     /// Every distance between the least and the greatest occurs in a tile, and a column is seen where it is not
     /// later than the last query.
