@@ -15,6 +15,9 @@
 // An encoding whose frequencies depend on the length is evaluated for each sequence at its own (one
 // more than the greatest position), unless it was bound with a length. What does not fit is
 // refused: keys of another state by the compiler, keys that another encoding rotated by an Error.
+//
+// With DecodeOptions::selection queries read chosen keys only (select/selection.hpp), any number of queries by the
+// decode kernel. Whoever chooses may leave out what a mask shows, so a ring may have overwritten it, too.
 #pragma once
 
 #include <posenc/attention/decode/run.hpp>
@@ -53,10 +56,43 @@ template <KeyState State, class T, class E>
                     multiply(blocks, Plan::most_parts_of(cache.shape().capacity), shape.tasks);
   const auto leaves = detail::prefill_leaves<E, U>(detail::level_index());
   const Index bytes =
-      fits ? detail::decode_memory<T>(answers, shape, many, leaves, executor.concurrency()).bytes()
+      fits ? detail::decode_memory<T>(answers,
+                                      {.sequences = shape.sequences, .most_queries = many.queries},
+                                      shape, many, leaves, executor.concurrency())
+                 .bytes()
            : -1;
   problems.require(bytes >= 0, "the workspace for ", shape.sequences, " sequences of ",
                    queries_per_sequence, " queries does not fit in memory.");
+  problems.raise_if_any("posenc::decode_workspace");
+  return static_cast<std::size_t>(bytes);
+}
+
+/// Bytes of workspace for a call with this selection and so many rows of q, of any sequences of this cache.
+/// Throws Error when the size does not fit in memory.
+template <KeyState State, class T, class E>
+[[nodiscard]] std::size_t decode_workspace(const Bound<E>& bound,
+                                           const KeyValueCache<State, T>& cache,
+                                           const Selection& selection, Index rows,
+                                           const AnyExecutor& executor = {}) {
+  using U = arithmetic_t<T>;
+  const detail::Answers& answers = bound.answers();
+  Problems problems;
+  detail::check_cache_fits(problems, cache.shape(), State, answers);
+  problems.require(rows >= 0 && rows <= Index{1} << 40,
+                   "rows of q must not be negative and at most 2^40, got ", rows, ".");
+  for (Index i = 0; i < selection.size() && problems.empty(); ++i)
+    detail::check_readers(problems, selection, i, rows, answers.shape());
+  problems.raise_if_any("posenc::decode_workspace");
+  detail::DecodeShape shape = detail::decode_shape(cache, answers);
+  detail::CallCounts counts{.sequences = cache.shape().sequences};
+  detail::count_selected(counts, shape, selection, rows);
+  const auto leaves = detail::prefill_leaves<E, U>(detail::level_index());
+  const Index bytes =
+      detail::decode_memory<T>(answers, counts, shape, {0, 0, shape.head_dim, shape.value_dim},
+                               leaves, executor.concurrency())
+          .bytes();
+  problems.require(bytes >= 0, "the workspace for ", selection.size(),
+                   " choices does not fit in memory.");
   problems.raise_if_any("posenc::decode_workspace");
   return static_cast<std::size_t>(bytes);
 }

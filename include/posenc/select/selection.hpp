@@ -17,6 +17,7 @@
 
 #include <posenc/core/types.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <vector>
@@ -47,7 +48,17 @@ class Selection {
   struct Choice {
     Readers readers{};
     std::span<const KeyRange> ranges{};
-    Index tokens = 0;  ///< of all ranges
+    std::span<const Index> before{};  ///< [range], chosen tokens before it
+    Index tokens = 0;                 ///< of all ranges
+
+    /// Chosen tokens of ranks below this one.
+    [[nodiscard]] Index place_of(Index rank) const {
+      const auto after = std::partition_point(ranges.begin(), ranges.end(),
+                                              [&](const KeyRange& r) { return r.first < rank; });
+      if (after == ranges.begin()) return 0;
+      const auto last = static_cast<std::size_t>(after - ranges.begin() - 1);
+      return before[last] + std::min(ranges[last].tokens, rank - ranges[last].first);
+    }
   };
 
   Placement placement = Placement::own;
@@ -56,18 +67,25 @@ class Selection {
   void add(const Readers& readers, std::span<const KeyRange> ranges) {
     readers_.push_back(readers);
     Index tokens = 0;
-    for (const KeyRange& range : ranges) tokens += range.tokens;
+    for (const KeyRange& range : ranges) {
+      ranges_.push_back(range);
+      before_.push_back(tokens);
+      tokens += range.tokens;
+    }
     tokens_.push_back(tokens);
-    ranges_.insert(ranges_.end(), ranges.begin(), ranges.end());
     ends_.push_back(ranges_.size());
   }
   /// Forgets all choices; the memory stays, so that a selection that is filled for every token allocates nothing.
-  void clear() { readers_.clear(), tokens_.clear(), ranges_.clear(), ends_.clear(); }
+  void clear() {
+    readers_.clear(), tokens_.clear(), ranges_.clear(), before_.clear(), ends_.clear();
+  }
   [[nodiscard]] Index size() const { return std::ssize(readers_); }
   [[nodiscard]] Choice operator[](Index i) const {
     const auto at = static_cast<std::size_t>(i);
     const std::size_t first = at == 0 ? 0 : ends_[at - 1];
-    return {readers_[at], std::span(ranges_).subspan(first, ends_[at] - first), tokens_[at]};
+    const std::size_t count = ends_[at] - first;
+    return {readers_[at], std::span(ranges_).subspan(first, count),
+            std::span(before_).subspan(first, count), tokens_[at]};
   }
 
  private:
@@ -75,6 +93,7 @@ class Selection {
   std::vector<Index> tokens_;      ///< [choice]
   std::vector<std::size_t> ends_;  ///< [choice], in the ranges
   std::vector<KeyRange> ranges_;
+  std::vector<Index> before_;  ///< [range]
 };
 
 POSENC_NAMESPACE_END

@@ -4,7 +4,7 @@
 // each region of distances that needs its own, and for values that turn.
 #pragma once
 
-#include <posenc/attention/decode/call.hpp>
+#include <posenc/attention/decode/block.hpp>
 
 #include <algorithm>
 #include <optional>
@@ -21,8 +21,8 @@ class DecodeAngles {
         buffers_(buffers) {}
 
   void begin_sequence(const Rotary& rotary) { rotary_ = &rotary; }
-  void begin_block(const KeyRun& run) {
-    run_ = &run;
+  void begin_block(const DecodeBlock<U>& block) {
+    block_ = &block;
     filled_ = 0;
   }
 
@@ -34,20 +34,23 @@ class DecodeAngles {
   /// Of keys; false when all of them stand at zero and need not turn.
   bool fill_keys(int copy) {
     if ((filled_ >> copy & 1U) != 0) return true;
-    Positions positions = run_->positions;
-    if (map_) {
-      Position* const at = buffers_.key_copy;
-      map_.ask->key_positions(map_.self, copy, run_->tokens, buffers_.key, at);
-      if (std::all_of(at, at + run_->tokens, [](Position p) { return p == 0; })) return false;
-      positions = std::span<const Position>(at, static_cast<std::size_t>(run_->tokens));
+    const AngleTable& table = rotary_->region_angles(copy);
+    if (!map_) {
+      fill_own(copy, table);
+      return true;
     }
-    fill(copy, rotary_->region_angles(copy), positions);
+    Position* const at = buffers_.key_copy;
+    map_.ask->key_positions(map_.self, copy, block_->keys, buffers_.key, at);
+    if (std::all_of(at, at + block_->keys, [](Position p) { return p == 0; })) return false;
+    fill(copy, table, std::span<const Position>(at, static_cast<std::size_t>(block_->keys)), 0,
+         block_->keys);
+    filled_ |= RegionSet{1} << copy;
     return true;
   }
   /// Of values, which stand where they are; returns the copy. Without growth they are those of keys.
   int fill_values() {
     const int copy = rotary_->state.growth.size() == 0 ? 0 : copy_of_values();
-    fill(copy, rotary_->angles, run_->positions);
+    if ((filled_ >> copy & 1U) == 0) fill_own(copy, rotary_->angles);
     return copy;
   }
 
@@ -57,12 +60,17 @@ class DecodeAngles {
   [[nodiscard]] Index first_of(int copy) const {
     return copy * DecodePlan::block_keys * shape_.angle_row();
   }
-  void fill(int copy, const AngleTable& table, const Positions& positions) {
-    if ((filled_ >> copy & 1U) != 0) return;
+  /// Where the keys of the block stand.
+  void fill_own(int copy, const AngleTable& table) {
+    block_->for_runs(
+        [&](const KeyRun& run, Index at) { fill(copy, table, run.positions, at, run.tokens); });
     filled_ |= RegionSet{1} << copy;
+  }
+  void fill(int copy, const AngleTable& table, const Positions& positions, Index first,
+            Index keys) const {
     const Turn turn{.side = copy == copy_of_values() ? std::optional<Side>{} : Side::key};
-    const Index at = first_of(copy);
-    leaves_.sums->angles(*rotary_, table, turn, positions, run_->tokens, buffers_.cos + at,
+    const Index at = first_of(copy) + first * shape_.angle_row();
+    leaves_.sums->angles(*rotary_, table, turn, positions, keys, buffers_.cos + at,
                          buffers_.sin + at, shape_.angle_row());
   }
 
@@ -71,7 +79,7 @@ class DecodeAngles {
   const DecodeLeaves<U>& leaves_;
   const DecodeBuffers<U>& buffers_;
   const Rotary* rotary_ = nullptr;
-  const KeyRun* run_ = nullptr;
+  const DecodeBlock<U>* block_ = nullptr;
   RegionSet filled_ = 0;
 };
 

@@ -15,13 +15,14 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// A sequence of a call, and where its queries stand.
+/// A sequence of a call, and where its queries stand; or one choice of its keys, and who reads them.
 template <class U>
 struct DecodeSequence {
   KeySource<U> keys;
   const Rotary* rotary = nullptr;  ///< at the length of the sequence
   Index sequence = 0;              ///< of the cache
   Index first = 0, queries = 0;    ///< rows of q
+  Index head = 0, kv_head = 0;     ///< the first ones; how many, the shape of the call says
   const void* self = nullptr;
   /// Index and position of a query of the sequence.
   Position (*index)(const void* self, Index query) = nullptr;

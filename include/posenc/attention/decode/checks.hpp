@@ -84,10 +84,11 @@ POSENC_DETAIL_COLD inline void check_overwritten(Problems& problems, Index seque
   }
 }
 
-/// Reports what is wrong with the tokens of one sequence.
+/// Reports what is wrong with the tokens of one sequence. `may_forget`: keys that a mask shows need not be there.
 template <class CacheT, class T>
 POSENC_DETAIL_COLD void check_sequence(Problems& problems, const CacheT& cache, Index sequence,
-                                       const CachedSequence<T>& one, const Answers& answers) {
+                                       const CachedSequence<T>& one, const Answers& answers,
+                                       bool may_forget) {
   const RotaryState& rotary = answers.rotary().state;
   const Slots& slots = one.keys.slots();
   const Index tokens = slots.tokens();
@@ -100,7 +101,7 @@ POSENC_DETAIL_COLD void check_sequence(Problems& problems, const CacheT& cache, 
   if (one.queries > 0)
     check_known_tokens(problems, answers, sequence, {slots.index(0), slots.index(tokens - 1)});
   if (problems.sentences().size() > before) return;
-  if (!cache.is_streaming()) check_overwritten(problems, sequence, slots, one.queries, answers);
+  if (!may_forget) check_overwritten(problems, sequence, slots, one.queries, answers);
   const auto source = one.keys.source();
   for (Index q = 0; answers.relative().limited && q < one.queries; ++q)
     source.for_runs(0, tokens, tokens, [&](const KeyRun& run) {

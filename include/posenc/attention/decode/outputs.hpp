@@ -50,7 +50,8 @@ class DecodeOutputs {
       const U sum = sums.sum[row];
       if (sum != 0)  // a row that sees no key is zero already
         leaves_.sums->combine(shape_.value_row(), 1 / sum, output, U{0}, output);
-      const auto at = static_cast<std::size_t>(queries_.row_of(i) * shape_.heads + h);
+      const auto at =
+          static_cast<std::size_t>(queries_.row_of(i) * call_.q.heads + queries_.head() + h);
       if (!call_.lse.empty()) call_.lse[at] = log_sum_exp(sums.shift[row], sum);
       if (!call_.rows.entropy.empty())
         call_.rows.entropy[at] = entropy_of(sums.spread_of(row), sum);
@@ -63,7 +64,7 @@ class DecodeOutputs {
       if (in_values_)  // sums of vectors are about to take their place
         std::copy_n(output, shape_.value_dim, kept(row));
       else
-        call_.out.store(queries_.row_of(i), h, output);
+        call_.out.store(queries_.row_of(i), queries_.head() + h, output);
     });
     if (!in_values_) return;
     in_values_->sum_vectors(sums);  // which do not turn
@@ -71,7 +72,7 @@ class DecodeOutputs {
       const U factor = sums.sum[row] == 0 ? U{1} : 1 / sums.sum[row];
       const U* const vectors = sums.outputs + row * shape_.output_row();
       for (Index c = 0; c < shape_.value_dim; ++c) kept(row)[c] += vectors[c] * factor;
-      call_.out.store(queries_.row_of(i), h, kept(row));
+      call_.out.store(queries_.row_of(i), queries_.head() + h, kept(row));
     });
   }
 

@@ -25,6 +25,8 @@ struct DecodePlan {
   /// Rotated, scored and summed at a time: the memory of a head is read in pieces of so many rows,
   /// and with every piece reading starts anew.
   static constexpr Index block_keys = 512;
+  /// Of which keys lie in at most so many places: pages, chosen ranges, the two ends of a ring.
+  static constexpr Index most_runs = 64;
   /// Blocks of which a mask hides a part, or that lie in several regions, are halved down to this.
   static constexpr Index mixed_keys = 64;
   static constexpr Index least_part = 512, most_parts = 32;
@@ -32,6 +34,9 @@ struct DecodePlan {
   /// so many keys at a time.
   static constexpr Index rows_that_turn = 8, turned_keys = 16;
   static constexpr Index pad = 16;  ///< rows are padded to the longest vectors
+  /// A row of scores of a block. A product with the keys of one place writes up to a multiple of `pad`, and they need
+  /// not begin at one.
+  static constexpr Index score_row = block_keys + pad;
   /// Vectors by distance that are met at a time: as many as there are distances between a block of
   /// queries and one of keys, padded.
   static constexpr Index most_buckets = round_up(block_keys + most_queries, pad);
@@ -53,7 +58,8 @@ struct DecodePlan {
 
 /// Sizes of a call: of its widths, and of its work.
 struct DecodeShape {
-  Index heads = 0, kv_heads = 0, head_dim = 0, value_dim = 0, pairs = 0;
+  Index heads = 0, kv_heads = 0;  ///< of a task: all of them, or those of one choice of keys
+  Index head_dim = 0, value_dim = 0, pairs = 0;
   Index value_buckets = 0;  ///< of relative values
   Index sequences = 0;
   Index queries = 0;  ///< most of a sequence
@@ -154,7 +160,7 @@ struct DecodeBuffers {
   static constexpr Index block = DecodePlan::block_keys;
 
   U* queries = nullptr;              ///< [region][row][query_row], scaled and rotated
-  U* scores = nullptr;               ///< [row of a key head][key in block]
+  U* scores = nullptr;               ///< [row of a key head][score_row]
   U* blend = nullptr;                ///< the same, the second product of a mixed block
   U* sums = nullptr;                 ///< [row of a key head][value_row], of a block
   U* keys = nullptr;                 ///< [one of turned_keys][head_dim], rotated
@@ -170,8 +176,8 @@ struct DecodeBuffers {
       : relative(answers, shape, arena) {
     const Index regions = answers.map().regions();
     queries = arena.take<U>(regions * shape.rows(), shape.query_row());
-    scores = arena.take<U>(shape.group_rows(), block);
-    if (regions > 1) blend = arena.take<U>(shape.group_rows(), block);
+    scores = arena.take<U>(shape.group_rows(), DecodePlan::score_row);
+    if (regions > 1) blend = arena.take<U>(shape.group_rows(), DecodePlan::score_row);
     sums = arena.take<U>(shape.group_rows(), shape.value_row());
     if (answers.rotates()) {
       const bool values_turn = answers.facts().rotates_values;
@@ -179,8 +185,9 @@ struct DecodeBuffers {
       const Index copies = regions + (values_turn ? 1 : 0);
       keys = arena.take<U>(DecodePlan::turned_keys, shape.head_dim);
       if (values_turn) values = arena.take<U>(block, shape.value_dim);
-      cos = arena.take<U>(copies * block, shape.angle_row());
-      sin = arena.take<U>(copies * block, shape.angle_row());
+      // Products read angles up to a multiple of the padding as well.
+      cos = arena.take<U>(copies * block + DecodePlan::pad, shape.angle_row());
+      sin = arena.take<U>(copies * block + DecodePlan::pad, shape.angle_row());
     }
     query = arena.take<Position>(1, DecodePlan::most_queries);
     query_index = arena.take<Position>(1, DecodePlan::most_queries);

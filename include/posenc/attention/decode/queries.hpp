@@ -34,6 +34,8 @@ class DecodeQueries {
   [[nodiscard]] Index count() const { return count_; }
   /// Of scores, before temperature.
   [[nodiscard]] double scale() const { return scale_; }
+  /// The first query head of those that the task serves.
+  [[nodiscard]] Index head() const { return sequence_->head; }
   /// Where query i of the block stands, and which row it is.
   [[nodiscard]] Positions place(Index i) const {
     return sequence_->place(sequence_->self, first_ + i);
@@ -60,7 +62,7 @@ class DecodeQueries {
       const TensorView<U> y = heads_of(all, i);
       load(i, y);
       for (Index h = 0; answers_.relative().query_biases > 0 && h < y.heads; ++h)
-        answers_.add_query_biases(h, y.row(0, h));
+        answers_.add_query_biases(sequence_->head + h, y.row(0, h));
       if (rotary.layout) {
         const double factor = rotary.state.attention_factor;
         const Turn turn{.amplitude = factor * factor, .side = Side::query};
@@ -80,7 +82,8 @@ class DecodeQueries {
             count_ * shape_.query_row()};
   }
   void load(Index i, const TensorView<U>& y) const {
-    for (Index h = 0; h < shape_.heads; ++h) call_.q.load(row_of(i), h, y.row(0, h));
+    for (Index h = 0; h < shape_.heads; ++h)
+      call_.q.load(row_of(i), sequence_->head + h, y.row(0, h));
   }
   void scale_row(const TensorView<U>& y, Index i) const {
     const U factor = static_cast<U>(scale_ * answers_.temperature(buffers_.query[i]));

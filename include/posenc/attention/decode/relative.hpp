@@ -22,9 +22,9 @@ struct RowSums;
 template <class U>
 class DecodeRelative {
  public:
-  /// Another block of queries; `rows` are those of all heads, scaled but not rotated, where meets_queries,
-  /// and `scale` is that of the scores.
-  virtual void begin_queries(Index queries, double scale, const U* rows) = 0;
+  /// Another block of queries, of heads from `head` on; `rows` are those of all of these, scaled but not rotated, where
+  /// meets_queries, and `scale` is that of the scores.
+  virtual void begin_queries(Index head, Index queries, double scale, const U* rows) = 0;
   /// Another block of keys, with the positions of both in the buffers.
   virtual void begin_block(Index keys) = 0;
   /// Adds the products of all rows of a key head with the block to their scores. `plain_keys` are its

@@ -33,7 +33,8 @@ class DecodeRelativeTerms final : public DecodeRelative<U> {
       : DecodeRelative<U>(answers.relative()), answers_(answers), shape_(shape), leaves_(leaves),
         buffers_(buffers), own_(buffers.relative), group_(shape.heads / shape.kv_heads) {}
 
-  void begin_queries(Index queries, double scale, const U* rows) override {
+  void begin_queries(Index head, Index queries, double scale, const U* rows) override {
+    head_ = head;
     queries_ = queries;
     rows_ = rows;
     for (Index i = 0; i < queries; ++i)
@@ -67,7 +68,7 @@ class DecodeRelativeTerms final : public DecodeRelative<U> {
         if (!at_hand) multiply(table, first_head, group_, occur, products);
         const Index first = at_hand ? window.first : occur.first;
         for_pairs(p, buckets, [&](Index row, Index k, Index bucket) {
-          scores[row * block_keys + k] +=
+          scores[row * score_row + k] +=
               products[(first_head * queries_ + row) * most_buckets + bucket - first];
         });
       });
@@ -88,7 +89,7 @@ class DecodeRelativeTerms final : public DecodeRelative<U> {
     for_each_value_table([&](const RelativeTable& table, const Index* buckets) {
       for (Index row = 0; row < group_ * queries_ && table.buckets > 0; ++row) {
         U* const sums = outputs + row * shape_.output_row() + at;
-        const U* const weight = weights + row * block_keys;
+        const U* const weight = weights + row * score_row;
         const Index* const bucket = buckets + row % queries_ * block_keys;
         // Keys that follow one another in a bucket are summed by themselves first: over many keys of
         // equal weight, one running sum would round the same way each time.
@@ -125,6 +126,7 @@ class DecodeRelativeTerms final : public DecodeRelative<U> {
 
  private:
   static constexpr Index block_keys = DecodePlan::block_keys;
+  static constexpr Index score_row = DecodePlan::score_row;
   static constexpr Index most_buckets = DecodePlan::most_buckets;
   static constexpr Interval no_buckets{std::numeric_limits<Position>::max(),
                                        std::numeric_limits<Position>::min()};
@@ -199,7 +201,7 @@ class DecodeRelativeTerms final : public DecodeRelative<U> {
   /// The vectors of some buckets as numbers of U, and how far they lie apart: `row`, where given.
   std::pair<const U*, Index> vectors(const RelativeTable& table, Index head,
                                      const Interval& buckets, Index row = 0) const {
-    const float* const first = table.row(head, buckets.first);
+    const float* const first = table.row(head_ + head, buckets.first);
     if constexpr (std::is_same_v<U, float>)
       if (row == 0 || row == table.bucket_stride) return {first, table.bucket_stride};
     for (Index b = 0; b < size(buckets); ++b)
@@ -220,7 +222,7 @@ class DecodeRelativeTerms final : public DecodeRelative<U> {
     for (Index row = head * queries_; table.constants && row < (head + heads) * queries_; ++row)
       for (Index b = buckets.first; b <= buckets.last; ++b)
         products[row * most_buckets + b - buckets.first] +=
-            own_.factor[row % queries_] * static_cast<U>(table.constant(row / queries_, b));
+            own_.factor[row % queries_] * static_cast<U>(table.constant(head_ + row / queries_, b));
   }
 
   /// Products of the keys of a patch with few buckets, added to the scores of head g of the group.
@@ -236,8 +238,8 @@ class DecodeRelativeTerms final : public DecodeRelative<U> {
       for (Index k = p.key; k < p.key + p.keys; ++k) {
         const Index bucket = buckets[i * block_keys + k];
         const U product = own_.of_keys[(bucket - occur.first) * block_keys + k - p.key];
-        scores[(g * queries_ + i) * block_keys + k] +=
-            own_.factor[i] * (product + static_cast<U>(table.constant(head, bucket)));
+        scores[(g * queries_ + i) * score_row + k] +=
+            own_.factor[i] * (product + static_cast<U>(table.constant(head_ + head, bucket)));
       }
   }
 
@@ -248,6 +250,7 @@ class DecodeRelativeTerms final : public DecodeRelative<U> {
   const DecodeRelativeBuffers<U>& own_;
   Index group_;  ///< query heads per key head
 
+  Index head_ = 0;                ///< the first one; others are counted from it
   Index queries_ = 0, keys_ = 0;  ///< of the blocks
   const U* rows_ = nullptr;       ///< of queries
 };

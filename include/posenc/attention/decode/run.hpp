@@ -4,8 +4,8 @@
 // an encoding.
 #pragma once
 
-#include <posenc/attention/decode/checks.hpp>
 #include <posenc/attention/decode/relative_terms.hpp>
+#include <posenc/attention/decode/selected.hpp>
 #include <posenc/attention/decode/worker.hpp>
 #include <posenc/attention/prefill/run.hpp>
 
@@ -33,21 +33,67 @@ void run_decode(const DecodeCall<U>& call, Index workers, const AnyExecutor& exe
             [&](Index w) { return DecodeWorker<U>(call, shared, workspace + w * each); });
 }
 
+/// What a call has how much of.
+struct CallCounts {
+  Index sequences = 0;
+  Index choices = 0;       ///< of a selection
+  Index readers = 0;       ///< rows and groups of heads that have a choice each
+  Index most_queries = 0;  ///< of a sequence of many queries
+};
+
 /// The sequences of a call, in its workspace.
 template <class T>
 struct CallSequences {
   using U = arithmetic_t<T>;
   CachedSequence<T>* cached = nullptr;
-  DecodeSequence<U>* few = nullptr;  ///< those of few queries, which the decode kernel serves
+  ChosenKeys<T>* chosen = nullptr;
+  DecodeSequence<U>* few = nullptr;  ///< what the decode kernel serves
+  std::uint8_t* seen = nullptr;      ///< [reader]
   Position* index = nullptr;         ///< [query], of one sequence of many queries
   Position* place = nullptr;         ///< [axis][query]
 
-  CallSequences(Index sequences, Index most_queries, Arena& arena)
-      : cached(arena.take<CachedSequence<T>>(1, sequences)),
-        few(arena.take<DecodeSequence<U>>(1, sequences)),
-        index(arena.take<Position>(1, most_queries)),
-        place(arena.take<Position>(Positions::most_axes, most_queries)) {}
+  CallSequences(const CallCounts& counts, Arena& arena)
+      : cached(arena.take<CachedSequence<T>>(1, counts.sequences)),
+        chosen(arena.take<ChosenKeys<T>>(1, counts.choices)),
+        few(arena.take<DecodeSequence<U>>(1, std::max(counts.sequences, counts.choices))),
+        seen(arena.take<std::uint8_t>(1, counts.readers)),
+        index(arena.take<Position>(1, counts.most_queries)),
+        place(arena.take<Position>(Positions::most_axes, counts.most_queries)) {}
 };
+
+/// `of` is a CachedSequence or ChosenKeys, to be read as long as this is.
+template <class Of>
+DecodeSequence<typename Of::U> decode_sequence(const Of* of, const Rotary* rotary, Index sequence,
+                                               Index first, Index queries, Index head = 0,
+                                               Index kv_head = 0) {
+  return {of->source(),
+          rotary,
+          sequence,
+          first,
+          queries,
+          head,
+          kv_head,
+          of,
+          [](const void* self, Index query) { return static_cast<const Of*>(self)->index(query); },
+          [](const void* self, Index query) { return static_cast<const Of*>(self)->place(query); }};
+}
+
+/// What a selection makes of a call: each choice takes the place of a sequence, and tasks serve its heads.
+inline void count_selected(CallCounts& counts, DecodeShape& shape, const Selection& selection,
+                           Index rows) {
+  const Index group = shape.heads / shape.kv_heads, all = shape.heads;
+  counts.choices = selection.size();
+  if (selection.size() > 0) shape.heads = selection[0].readers.heads;
+  counts.readers = rows * (all / shape.heads);
+  shape.kv_heads = std::max<Index>(1, shape.heads / group);
+  shape.sequences = counts.choices;
+  for (Index i = 0; i < counts.choices; ++i) {
+    const Selection::Choice choice = selection[i];
+    shape.queries = std::max(shape.queries, choice.readers.queries);
+    shape.tasks +=
+        DecodePlan::blocks_of(choice.readers.queries) * DecodePlan::parts_of(choice.tokens);
+  }
+}
 
 /// How much memory a call needs of which kind.
 struct DecodeMemory {
@@ -63,13 +109,13 @@ struct DecodeMemory {
 /// `shape` is that of the decode kernel's call, `many` the queries of the longest sequence of more than
 /// these and the keys of the longest.
 template <class T>
-POSENC_DETAIL_COLD DecodeMemory decode_memory(const Answers& answers, const DecodeShape& shape,
-                                              const AttentionShape& many,
+POSENC_DETAIL_COLD DecodeMemory decode_memory(const Answers& answers, const CallCounts& counts,
+                                              const DecodeShape& shape, const AttentionShape& many,
                                               const PrefillLeaves<arithmetic_t<T>>& leaves,
                                               Index concurrency) {
   using U = arithmetic_t<T>;
   Arena measure(nullptr);
-  CallSequences<T>(shape.sequences, many.queries, measure);
+  CallSequences<T>(counts, measure);
   DecodeMemory memory{.header = measure.used()};
   if (shape.tasks > 0)
     memory.kernels =
@@ -120,13 +166,17 @@ POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCach
   Problems problems;
   check_decode(problems, q, cache, out, answers, options);
   problems.raise_if_any("posenc::decode");
+  const Selection* const selection = options.selection;
   DecodeShape shape = decode_shape(cache, answers);
-  shape.sequences = batch.sequences();
+  CallCounts counts{.sequences = batch.sequences()};
+  shape.sequences = counts.sequences;
   AttentionShape many{0, 0, shape.head_dim, shape.value_dim};
-  for (Index i = 0; i < shape.sequences; ++i) {
+  for (Index i = 0; i < counts.sequences; ++i) {
     const CachedSequence<T> one = batch[i];
-    check_sequence(problems, cache, batch.sequence(i), one, answers);
+    check_sequence(problems, cache, batch.sequence(i), one, answers,
+                   selection || cache.is_streaming());
     const Index tokens = one.keys.slots().tokens();
+    if (selection) continue;
     if (one.queries <= DecodePlan::few_queries) {
       shape.queries = std::max(shape.queries, one.queries);
       shape.tasks += DecodePlan::blocks_of(one.queries) * DecodePlan::parts_of(tokens);
@@ -135,36 +185,44 @@ POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCach
       many.keys = std::max(many.keys, tokens);
     }
   }
+  counts.most_queries = many.queries;
+  if (selection && problems.empty()) check_selection(problems, *selection, batch, answers);
+  if (selection && problems.empty()) count_selected(counts, shape, *selection, q.tokens);
   const Index concurrency = options.executor.concurrency();
-  const DecodeMemory sizes = decode_memory<T>(answers, shape, many, leaves, concurrency);
+  const DecodeMemory sizes = decode_memory<T>(answers, counts, shape, many, leaves, concurrency);
   check_workspace(problems, options.workspace, sizes.bytes());
   problems.raise_if_any("posenc::decode");
 
-  const RotaryAtLengths rotary(answers, shape.sequences, [&](Index i) {
+  const RotaryAtLengths rotary(answers, counts.sequences, [&](Index i) {
     const CachedSequence<T> one = batch[i];
     return one.queries == 0 ? 0 : one.length(cache.is_streaming());
   });
 
   const Workspace workspace(options.workspace, sizes.bytes());
   Arena header(workspace.data());
-  const CallSequences<T> memory(shape.sequences, many.queries, header);
+  const CallSequences<T> memory(counts, header);
   std::byte* const rest = workspace.data() + sizes.header;
-  for (Index i = 0; i < shape.sequences; ++i) {
+  for (Index i = 0; i < counts.sequences; ++i) {
     const CachedSequence<T>* const one = new (&memory.cached[i]) CachedSequence<T>(batch[i]);
     const Index few = one->queries <= DecodePlan::few_queries ? one->queries : 0;
-    new (&memory.few[i])
-        DecodeSequence<U>{one->keys.source(),
-                          &rotary[i],
-                          batch.sequence(i),
-                          one->first,
-                          few,
-                          one,
-                          [](const void* self, Index query) {
-                            return static_cast<const CachedSequence<T>*>(self)->index(query);
-                          },
-                          [](const void* self, Index query) {
-                            return static_cast<const CachedSequence<T>*>(self)->place(query);
-                          }};
+    if (!selection)
+      new (&memory.few[i])
+          DecodeSequence<U>(decode_sequence(one, &rotary[i], batch.sequence(i), one->first, few));
+  }
+  if (selection) {
+    check_covers(problems, *selection, q.tokens, q.heads / shape.heads, memory.seen);
+    problems.raise_if_any("posenc::decode");
+  }
+  for (Index c = 0; c < counts.choices; ++c) {
+    const Selection::Choice choice = (*selection)[c];
+    const auto& [query, queries, head, heads] = choice.readers;
+    const Index i = batch.sequence_of(query);
+    const bool moved_together = selection->placement == Placement::contiguous;
+    const auto* const one =
+        new (&memory.chosen[c]) ChosenKeys<T>{&memory.cached[i], choice, moved_together};
+    new (&memory.few[c])
+        DecodeSequence<U>(decode_sequence(one, &rotary[i], batch.sequence(i), query, queries, head,
+                                          head / (q.heads / cache.shape().kv_heads)));
   }
   const Rows<U> q_rows(q, level);
   const OutRows<U> out_rows(out, level);
@@ -175,7 +233,7 @@ POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCach
                              shape,         options.rows};
     run_decode(call, std::clamp<Index>(shape.tasks, 1, concurrency), options.executor, rest);
   }
-  for (Index i = 0; i < shape.sequences; ++i) {
+  for (Index i = 0; i < counts.sequences && !selection; ++i) {
     if (memory.cached[i].queries <= DecodePlan::few_queries) continue;
     asked.rotary = &rotary[i];
     prefill_sequence<T, U>(memory.cached[i], batch.sequence(i), q_rows, out_rows, options.lse,

@@ -7,6 +7,7 @@
 #include <posenc/attention/keys/cache_keys.hpp>
 #include <posenc/attention/options.hpp>
 #include <posenc/executor/any_executor.hpp>
+#include <posenc/select/selection.hpp>
 
 #include <algorithm>
 #include <optional>
@@ -28,6 +29,9 @@ struct DecodeOptions {
   /// Receives the natural log-sum-exp of each row, [tokens][heads].
   std::span<U> lse{};
   RowStatistics<U> rows{};
+  /// Which keys each query and head reads; null: all that the cache holds of its sequence. Rows of q are
+  /// those of the call. Borrowed.
+  const Selection* selection = nullptr;
   AnyExecutor executor{};
   /// At least decode_workspace(...) bytes, aligned to 64; empty: the call allocates them.
   std::span<std::byte> workspace{};
@@ -38,11 +42,14 @@ namespace detail {
 /// A sequence of a call to decode: its queries, and the tokens that its cache holds.
 template <class T>
 struct CachedSequence {
+  using U = arithmetic_t<T>;
+
   CacheKeys<T> keys;
   Index first = 0, queries = 0;  ///< rows of q
   bool has_positions = false;    ///< else queries are the last tokens of the cache
   Positions positions{};
 
+  [[nodiscard]] KeySource<U> source() const { return keys.source(); }
   [[nodiscard]] Index rank(Index query) const { return keys.slots().tokens() - queries + query; }
   [[nodiscard]] Position index(Index query) const {
     const Index r = rank(query);
@@ -62,6 +69,8 @@ struct CachedSequence {
 /// Which sequences a call has, and which of the queries are theirs.
 template <class CacheT, class U>
 struct DecodeBatch {
+  static constexpr KeyState state = CacheT::state;
+
   const CacheT& cache;
   const DecodeOptions<U>& options;
   Index tokens = 0;  ///< of q
@@ -75,6 +84,18 @@ struct DecodeBatch {
   [[nodiscard]] Index start(Index i) const {
     return options.starts.empty() ? i * (tokens / std::max<Index>(sequences(), 1))
                                   : options.starts[static_cast<std::size_t>(i)];
+  }
+  /// Of the call, to which a row of q belongs.
+  [[nodiscard]] Index sequence_of(Index row) const {
+    Index first = 0, last = sequences();  // the first one that ends behind the row
+    while (first < last) {
+      const Index middle = (first + last) / 2;
+      if (start(middle + 1) > row)
+        last = middle;
+      else
+        first = middle + 1;
+    }
+    return first;
   }
   [[nodiscard]] auto operator[](Index i) const {
     using T = typename CacheT::element;

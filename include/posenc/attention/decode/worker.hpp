@@ -3,8 +3,8 @@
 // The decode kernel: a few queries of each sequence against the keys that a cache holds, generic over
 // the type it computes in.
 //
-//   for each sequence, block of queries and part of its keys, in parallel:
-//     for each block of up to 512 keys and each key head:
+//   for each sequence (or choice of its keys), block of queries and part of the keys, in parallel:
+//     for each block of up to 512 keys, wherever they lie, and each key head:
 //       masks:         hidden blocks are not read; mixed ones are halved down to 64 keys
 //       distance map:  one product for a uniform block, one per region and a blend for a mixed one
 //       products with vectors by distance, biases and score maps in the order written, masks,
@@ -53,7 +53,7 @@ class DecodeWorker {
     queries_.begin(*sequence_, block * DecodePlan::most_queries);
     angles_.begin_sequence(*rotary_);
     if (relative_)
-      relative_->begin_queries(queries_.count(), queries_.scale(),
+      relative_->begin_queries(sequence_->head, queries_.count(), queries_.scale(),
                                relative_->meets_queries ? queries_.plain() : nullptr);
     sums_ = shared_.of(shape_, task);
     const Index first = part * DecodePlan::part_of(keys);
@@ -71,7 +71,7 @@ class DecodeWorker {
   }
 
  private:
-  static constexpr Index block_keys = DecodePlan::block_keys;
+  static constexpr Index score_row = DecodePlan::score_row;
 
   using Block = DecodeBlock<U>;
 
@@ -82,38 +82,51 @@ class DecodeWorker {
     skip_zeros_ = skip_zeros;
     for (Index row = 0; row < shape_.heads * queries_.count(); ++row) {
       const SoftmaxStart start =
-          part == 0 ? answers_.template softmax_start<U>(row / queries_.count()) : SoftmaxStart{};
+          part == 0 ? answers_.template softmax_start<U>(sequence_->head + row / queries_.count())
+                    : SoftmaxStart{};
       sums_.shift[row] = static_cast<U>(start.shift);
       sums_.sum[row] = static_cast<U>(start.sum);
       sums_.most[row] = RowSpread<U>{}.greatest;
       sums_.spread[row] = static_cast<U>(start.spread);
     }
     std::fill_n(sums_.outputs, shape_.heads * queries_.count() * shape_.output_row(), U{0});
-    sequence_->keys.for_runs(first, last, block_keys,
-                             [&](const KeyRun& run) { attend_block(run); });
+    while (first < last) {
+      const Index room = DecodePlan::block_keys - runs_.tokens;
+      runs_.add(sequence_->keys.find(sequence_->keys.self, first, std::min(last - first, room)));
+      first += runs_.run[size(runs_.count - 1)].tokens;
+      if (first < last && !runs_.is_full()) continue;
+      attend_block(0, runs_.tokens);
+      runs_.clear();
+    }
   }
 
-  void attend_block(const KeyRun& run) {
-    const Block block(answers_, shape_, buffers_, *sequence_, queries_.count(), run);
+  /// Some keys of the runs at hand.
+  void attend_block(Index first, Index keys) {
+    const Block block(answers_, shape_, buffers_, *sequence_, queries_.count(), runs_, first, keys);
     if (block.mask == TileClass::none) return;
-    if (run.tokens > DecodePlan::mixed_keys &&
+    if (keys > DecodePlan::mixed_keys &&
         (block.mask == TileClass::partial || !std::has_single_bit(block.regions))) {
-      const Index half = round_up(run.tokens / 2, DecodePlan::mixed_keys);
-      attend_block(sequence_->keys.some_of(run, 0, half));
-      attend_block(sequence_->keys.some_of(run, half, run.tokens - half));
+      const Index half = round_up(keys / 2, DecodePlan::mixed_keys);
+      attend_block(first, half);
+      attend_block(first + half, keys - half);
       return;
     }
     begin_block(block);
     for (Index h = 0; h < shape_.kv_heads; ++h) meet(block, h);
   }
   void begin_block(const Block& block) {
-    angles_.begin_block(block.run);
-    for (Index k = 0; k < padded(block.keys()); ++k) {
-      const Index key = std::min(k, block.keys() - 1);
-      buffers_.key[k] = block.run.positions[key];
-      buffers_.key_index[k] = block.run.index + key;
+    angles_.begin_block(block);
+    block.for_runs([&](const KeyRun& run, Index at) {
+      for (Index k = 0; k < run.tokens; ++k) {
+        buffers_.key[at + k] = run.positions[k];
+        buffers_.key_index[at + k] = run.index + k;
+      }
+    });
+    for (Index k = block.keys; k < padded(block.keys); ++k) {
+      buffers_.key[k] = buffers_.key[block.keys - 1];
+      buffers_.key_index[k] = buffers_.key_index[block.keys - 1];
     }
-    if (relative_) relative_->begin_block(block.keys());
+    if (relative_) relative_->begin_block(block.keys);
   }
 
   /// A block of keys meets all rows of a key head.
@@ -123,11 +136,11 @@ class DecodeWorker {
     if (relative_ && relative_->in_scores())
       relative_->add_to_scores(head, relative_->meets_keys ? plain_keys(block, head) : nullptr,
                                buffers_.scores);
-    const Index first_row = head * rows(), padded = this->padded(block.keys());
+    const Index first_row = head * rows(), padded = this->padded(block.keys);
     for (Index r = 0; r < rows(); ++r) {
-      U* const scores = buffers_.scores + r * block_keys;
+      U* const scores = buffers_.scores + r * score_row;
       change_scores(block, head, r, scores);
-      std::fill(scores + block.keys(), scores + padded, -std::numeric_limits<U>::infinity());
+      std::fill(scores + block.keys, scores + padded, -std::numeric_limits<U>::infinity());
       const Index row = first_row + r;
       U &shift = sums_.shift[row], &sum = sums_.sum[row];
       const U factor = call_.rows.are_wanted()
@@ -157,11 +170,10 @@ class DecodeWorker {
       const int region = std::countr_zero(set);
       score(block, head, region, buffers_.blend);
       for (Index i = 0; i < queries_.count(); ++i) {
-        map_.ask->region(map_.self, block.keys(), buffers_.query + i, 0, buffers_.key, 1,
+        map_.ask->region(map_.self, block.keys, buffers_.query + i, 0, buffers_.key, 1,
                          buffers_.region_of);
         for (Index g = 0; g < group_; ++g)
-          for (Index k = 0, at = (g * queries_.count() + i) * block_keys; k < block.keys();
-               ++k, ++at)
+          for (Index k = 0, at = (g * queries_.count() + i) * score_row; k < block.keys; ++k, ++at)
             if (buffers_.region_of[k] == region) buffers_.scores[at] = buffers_.blend[at];
       }
     }
@@ -172,17 +184,17 @@ class DecodeWorker {
     const std::span<const Stage> stages = answers_.asked();
     const Index i = r % queries_.count();
     const Position query = buffers_.query[i], index = buffers_.query_index[i];
-    const KeyRow row{.keys = padded(block.keys()),
+    const KeyRow row{.keys = padded(block.keys),
                      .query = query,
                      .query_index = index,
-                     .head = head * group_ + r / queries_.count(),
+                     .head = sequence_->head + head * group_ + r / queries_.count(),
                      .key = buffers_.key,
                      .key_index = buffers_.key_index,
                      .where = {{query, query},
                                block.where.key,
                                {index, index},
                                block.where.key_index,
-                               Block::heads_of(head, group_),
+                               block.heads_of(head, group_),
                                sequence_->sequence}};
     const auto loops = [&](std::size_t stage) -> const ScoreLoops<U>& {
       return call_.asked.loops[stage](leaves_.level);
@@ -193,70 +205,80 @@ class DecodeWorker {
       if (const auto hide = loops(s).hide_row) hide(stages[s].self, row, scores);
   }
 
-  /// Keys and values of a head of a block, as they are stored.
-  [[nodiscard]] const std::byte* stored_keys(const Block& block, Index head) const {
-    return block.run.keys + sequence_->keys.keys.bytes_before(head);
+  /// Keys and values of a head, as they are stored.
+  [[nodiscard]] const std::byte* stored_keys(const KeyRun& run, Index head) const {
+    return run.keys + sequence_->keys.keys.bytes_before(sequence_->kv_head + head);
   }
-  [[nodiscard]] const std::byte* stored_values(const Block& block, Index head) const {
-    return block.run.values + sequence_->keys.values.bytes_before(head);
+  [[nodiscard]] const std::byte* stored_values(const KeyRun& run, Index head) const {
+    return run.values + sequence_->keys.values.bytes_before(sequence_->kv_head + head);
   }
   /// Keys as numbers without gaps, where they are or in a buffer.
   [[nodiscard]] const U* plain_keys(const Block& block, Index head) const {
     const Storage<U>& storage = *sequence_->keys.keys.storage;
-    const std::byte* const from = stored_keys(block, head);
-    if (storage.is_plain) return reinterpret_cast<const U*>(from);
-    storage.load(block.keys() * shape_.head_dim, from, buffers_.relative.plain);
-    return buffers_.relative.plain;
+    const U* keys = buffers_.relative.plain;
+    block.for_runs([&](const KeyRun& run, Index at) {
+      const std::byte* const from = stored_keys(run, head);
+      if (storage.is_plain && run.tokens == block.keys)
+        keys = reinterpret_cast<const U*>(from);
+      else
+        storage.load(run.tokens * shape_.head_dim, from,
+                     buffers_.relative.plain + at * shape_.head_dim);
+    });
+    return keys;
   }
 
   void score(const Block& block, Index head, int region, U* scores) {
     const U* const q = queries_.of_region(region) + head * rows() * shape_.query_row();
-    const std::byte* const k = stored_keys(block, head);
-    const simd::ReadNext next{stored_values(block, head)};
-    if (const int copy = turns_ ? map_.key_copy(region) : 0; turns_ && angles_.fill_keys(copy)) {
-      if (leaves_.rotated_dots && rows() <= DecodePlan::rows_that_turn) {
-        const AngleRows<U> at = angles_.rows(copy);
-        const RotaryBlock turned = rotary_->block();
-        return leaves_.rotated_dots(rows(), block.keys(), shape_.head_dim, q, shape_.query_row(), k,
-                                    {at.cos, at.sin, at.row, turned.offset, turned.pairs}, scores,
-                                    block_keys, next);
-      }
-      return score_turned(block, k, angles_.rows(copy), q, scores, next);
-    }
-    leaves_.stored_dots(rows(), block.keys(), shape_.head_dim, q, shape_.query_row(), k,
-                        shape_.head_dim, scores, block_keys, next);
+    const int copy = turns_ ? map_.key_copy(region) : 0;
+    const bool turned = turns_ && angles_.fill_keys(copy);
+    block.for_runs([&](const KeyRun& run, Index at) {
+      const std::byte* const k = stored_keys(run, head);
+      const simd::ReadNext next{stored_values(run, head)};
+      if (!turned)
+        return leaves_.stored_dots(rows(), run.tokens, shape_.head_dim, q, shape_.query_row(), k,
+                                   shape_.head_dim, scores + at, score_row, next);
+      const AngleRows<U> angles = angles_.rows(copy).from(at);
+      if (!leaves_.rotated_dots || rows() > DecodePlan::rows_that_turn)
+        return score_turned(run.tokens, k, angles, q, scores + at, next);
+      const RotaryBlock channels = rotary_->block();
+      leaves_.rotated_dots(rows(), run.tokens, shape_.head_dim, q, shape_.query_row(), k,
+                           {angles.cos, angles.sin, angles.row, channels.offset, channels.pairs},
+                           scores + at, score_row, next);
+    });
   }
 
   /// Some keys at a time turn into a buffer of the first-level cache, and meet all rows there.
-  void score_turned(const Block& block, const std::byte* k, const AngleRows<U>& angles, const U* q,
+  void score_turned(Index keys, const std::byte* k, const AngleRows<U>& angles, const U* q,
                     U* scores, const simd::ReadNext& next) {
     const Rows<U>& stored = sequence_->keys.keys;
     const Index row_bytes = shape_.head_dim * stored.storage->bytes;
-    for (Index first = 0; first < block.keys(); first += DecodePlan::turned_keys) {
-      const Index n = std::min(DecodePlan::turned_keys, block.keys() - first), after = first + n;
+    for (Index first = 0; first < keys; first += DecodePlan::turned_keys) {
+      const Index n = std::min(DecodePlan::turned_keys, keys - first), after = first + n;
       turn(stored, k + first * row_bytes, n, shape_.head_dim, angles.from(first), buffers_.keys);
       leaves_.plain_dots(rows(), n, shape_.head_dim, q, shape_.query_row(), buffers_.keys,
-                         shape_.head_dim, scores + first, block_keys,
-                         after < block.keys() ? simd::ReadNext{k + after * row_bytes} : next);
+                         shape_.head_dim, scores + first, score_row,
+                         after < keys ? simd::ReadNext{k + after * row_bytes} : next);
     }
   }
 
   void add_values(const Block& block, Index head, U* sums) {
-    const std::byte* const v = stored_values(block, head);
-    const Rows<U>& keys = sequence_->keys.keys;
-    const simd::ReadNext next{head + 1 < shape_.kv_heads
-                                  ? stored_keys(block, head + 1)
-                                  : block.run.keys +
-                                        block.keys() * shape_.head_dim * keys.storage->bytes};
-    const auto add = [&](const ValueLeaves<U>& leaves, const void* values) {
-      (skip_zeros_ ? leaves.add_skipping_zeros : leaves.add)(rows(), block.keys(), shape_.value_dim,
-                                                             buffers_.scores, block_keys, values,
-                                                             sums, shape_.value_row(), next);
-    };
-    if (!turns_ || !answers_.facts().rotates_values) return add(*leaves_.stored_values, v);
-    turn(sequence_->keys.values, v, block.keys(), shape_.value_dim,
-         angles_.rows(angles_.fill_values()), buffers_.values);
-    add(*leaves_.plain_values, buffers_.values);
+    const bool turned = turns_ && answers_.facts().rotates_values;
+    const int copy = turned ? angles_.fill_values() : 0;
+    const Index key_bytes = shape_.head_dim * sequence_->keys.keys.storage->bytes;
+    const ValueLeaves<U>& leaves = turned ? *leaves_.plain_values : *leaves_.stored_values;
+    block.for_runs([&](const KeyRun& run, Index at) {
+      const void* values = stored_values(run, head);
+      const simd::ReadNext next{head + 1 < shape_.kv_heads ? stored_keys(run, head + 1)
+                                                           : run.keys + run.tokens * key_bytes};
+      if (turned) {
+        turn(sequence_->keys.values, stored_values(run, head), run.tokens, shape_.value_dim,
+             angles_.rows(copy).from(at), buffers_.values);
+        values = buffers_.values;
+      }
+      (skip_zeros_ ? leaves.add_skipping_zeros
+                   : leaves.add)(rows(), run.tokens, shape_.value_dim, buffers_.scores + at,
+                                 score_row, values, sums, shape_.value_row(), next);
+    });
   }
 
   /// Stored rows as numbers, rotated.
@@ -284,6 +306,7 @@ class DecodeWorker {
   DecodeOutputs<U> outputs_;
 
   const DecodeSequence<U>* sequence_ = nullptr;
+  KeyRuns runs_{};  ///< where the keys lie that are met now
   const Rotary* rotary_ = nullptr;
   bool turns_ = false;  ///< keys are rotated on their way out of the cache
   bool skip_zeros_ = false;
