@@ -182,7 +182,7 @@ void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bo
   }
   const Rotary &own = from.answers().rotary(), &next = to.answers().rotary();
   const RotaryState &a = own.state, &b = next.state;
-  const detail::Slots& slots = cache.slots("rebase", sequence);
+  detail::Slots& slots = cache.change("rebase", sequence);
   Problems problems;
   problems.require(from.answers().rotates() && to.answers().rotates(),
                    "rebase rotates keys from one rotary encoding to another, so both need a rotary "
@@ -229,6 +229,7 @@ void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bo
       });
     });
   }
+  slots.rewrite();
   cache.set_rotated_by(sequence, to.answers());
 }
 

@@ -8,7 +8,7 @@
 #pragma once
 
 #include <posenc/core/element.hpp>
-#include <posenc/core/memory.hpp>
+#include <posenc/core/large_memory.hpp>
 #include <posenc/core/positions.hpp>
 #include <posenc/core/view.hpp>
 
@@ -16,10 +16,6 @@
 #include <new>
 #include <span>
 #include <vector>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 POSENC_NAMESPACE_BEGIN
 
@@ -157,20 +153,11 @@ class CacheRows {
   }
 
  private:
-  static constexpr std::size_t small_alignment = 64, huge_page = std::size_t{2} << 20;
-
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
   static bool allocate(Index rows, Index width, Memory& memory) {
     Index count = 0, bytes = 0;
     if (!multiply(rows, width, count) || !multiply(count, Index{sizeof(T)}, bytes)) return false;
-    const std::size_t alignment = size(bytes) < 2 * huge_page ? small_alignment : huge_page;
-    memory = Memory(size(bytes), alignment);
-#if defined(__linux__)
-    // Reading a long cache takes a tenth longer from small pages. Only advice: a system that has no
-    // huge pages to give does nothing.
-    if (alignment == huge_page)
-      static_cast<void>(madvise(memory.data(), size(bytes), MADV_HUGEPAGE));
-#endif
+    memory = large_memory(size(bytes));
     return true;
   }
   [[nodiscard]] Index page(Index sequence, Index slot) const {

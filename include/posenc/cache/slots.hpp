@@ -18,6 +18,7 @@
 //                                                  ranks   0 1 2 | 6 7 3 4 5
 #pragma once
 
+#include <posenc/cache/edits.hpp>
 #include <posenc/core/positions.hpp>
 
 #include <algorithm>
@@ -110,6 +111,9 @@ class Slots {
     }
   }
 
+  /// What has changed, by rank; see cache/edits.hpp.
+  [[nodiscard]] const Edits& edits() const { return edits_; }
+
   // --- Changes: their callers have checked that they are possible -------------------------------
 
   /// Gives the next token its slot, in a full ring that of the oldest.
@@ -118,6 +122,7 @@ class Slots {
     if (tokens_ < capacity_) {
       ++tokens_;
     } else {
+      edits_.add(sinks_);
       oldest_ = (oldest_ + 1) % (capacity_ - sinks_);
       if (greatest_of(at) + 1 == length_) {  // ids may go down again
         for (int axis = 0; axis < axes_; ++axis)
@@ -149,6 +154,7 @@ class Slots {
     if (gone == 0) return;
     const bool takes_last = last == next_index_ && (kept.empty() || kept.back() + 1 != last);
     Index to = rank_of(first);
+    edits_.add(to);
     auto next = kept.begin();
     for (Index from = to; from < tokens_; ++from) {
       const Position index = this->index(from);
@@ -181,6 +187,7 @@ class Slots {
   /// are the last.
   void shift(Position first, Position last, Position by) {
     const Index from = rank_of(first), to = rank_of(last);
+    edits_.add(from);
     for (Index rank = from; rank < to; ++rank)
       for (int axis = 0; axis < axes_; ++axis) position_[size(axis * capacity_ + slot(rank))] += by;
     if (first < last && last == next_index_) next_position_ += by;
@@ -188,9 +195,14 @@ class Slots {
   }
   /// What `other` holds of its tokens up to an index, in the same slots; both have the same capacity.
   void copy(const Slots& other, Position end) {
+    const Edits own = edits_;
     *this = other;
+    edits_ = own;
+    rewrite();
     truncate(end);
   }
+  /// All that lies in the slots was written anew.
+  void rewrite() { edits_.add(0); }
 
  private:
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
@@ -235,6 +247,7 @@ class Slots {
   Position next_index_ = 0, next_position_ = 0, length_ = 0;
   std::vector<Position> index_;     ///< [slot]
   std::vector<Position> position_;  ///< [axis][slot]
+  Edits edits_;
 };
 
 }  // namespace detail

@@ -143,4 +143,32 @@ T narrow(arithmetic_t<T> value) {
   }
 }
 
+/// Which element stands for a number that none of them is.
+enum class Rounding {
+  nearest,
+  up,   ///< the least that is not below it
+  down  ///< the greatest that is not above it
+};
+
+/// The element that stands for a number; NaN stays NaN.
+template <Element T>
+T narrow(arithmetic_t<T> value, Rounding rounding) {
+  const T nearest = narrow<T>(value);
+  if constexpr (sizeof(T) == 2) {
+    const float held = widen(nearest);
+    const bool moves =
+        (rounding == Rounding::up && held < value) || (rounding == Rounding::down && held > value);
+    if (!moves) return nearest;
+    // Neighbours have neighbouring bits, and the way out of zero leads through its own sign.
+    const auto bits = std::bit_cast<std::uint16_t>(nearest);
+    const bool up = rounding == Rounding::up, is_zero = (bits & 0x7fffU) == 0;
+    const bool grows = is_zero || up == ((bits & 0x8000U) == 0);
+    const unsigned sign = is_zero && !up ? 0x8000U : is_zero ? 0U : bits & 0x8000U;
+    const unsigned magnitude = (bits & 0x7fffU) + (grows ? 1U : ~0U);
+    return std::bit_cast<T>(static_cast<std::uint16_t>(sign | (magnitude & 0x7fffU)));
+  } else {
+    return nearest;
+  }
+}
+
 POSENC_NAMESPACE_END

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+//
+// Edits: from which token on a sequence has changed since somebody last looked.
+//
+// Who keeps something beside a cache that follows from its keys (select/summaries.hpp) must know what to compute
+// anew after truncate, evict, keep_path, fork, shift, rebase or a ring that has overwritten its oldest. Every such
+// edit has a number, one more than the last, and the rank from which on tokens may be others than before. A look
+// remembers the number of the last edit; what has changed since is the least rank of the edits that followed.
+//
+//   const Index same = std::min(tokens_then, edits.first_since(last_then));   ranks below are what they were
+//
+// Tokens that are appended behind the last one change nothing that anybody saw, so they are no edits.
+//
+// Of two edits the earlier one matters only where its rank is lower, so those that are kept have rising ranks.
+// There is room for `most` of them; when it is used up, neighbours among the older half become one, of the later number
+// and the lower rank: who has not looked for long may be told a lower rank than needed, never a higher one.
+#pragma once
+
+#include <posenc/core/types.hpp>
+
+#include <array>
+#include <cstdint>
+#include <limits>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+class Edits {
+ public:
+  using Number = std::uint64_t;
+  static constexpr Index none = std::numeric_limits<Index>::max();
+
+  /// Of the last edit; 0 when there was none.
+  [[nodiscard]] Number last() const { return last_; }
+  /// The least rank that edits after this number have changed; `none` when there were none.
+  [[nodiscard]] Index first_since(Number number) const {
+    for (std::size_t i = 0; i < count_; ++i)
+      if (kept_[i].number > number) return kept_[i].first;
+    return none;
+  }
+  /// Tokens from this rank on may have changed.
+  void add(Index first) {
+    ++last_;
+    while (count_ > 0 && kept_[count_ - 1].first >= first) --count_;
+    if (count_ == most) thin();
+    kept_[count_++] = {last_, first};
+  }
+
+ private:
+  static constexpr std::size_t most = 32;
+  struct Edit {
+    Number number = 0;
+    Index first = 0;
+  };
+
+  void thin() {
+    std::size_t to = 0;
+    for (std::size_t i = 0; i < most / 2; i += 2)
+      kept_[to++] = {kept_[i + 1].number, kept_[i].first};
+    for (std::size_t i = most / 2; i < most; ++i) kept_[to++] = kept_[i];
+    count_ = to;
+  }
+
+  Number last_ = 0;
+  std::size_t count_ = 0;
+  std::array<Edit, most> kept_{};  ///< numbers and ranks rise
+};
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END

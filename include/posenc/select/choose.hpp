@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+//
+// The blocks of greatest score, and blocks as ranges of tokens.
+//
+// Of equal scores the earlier block comes first. NaN comes before all numbers, as in torch.topk: keys that are broken show
+// in what is computed of them, as they do when all keys are read.
+#pragma once
+
+#include <posenc/select/selection.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <functional>
+
+POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// Score and block as one number: the greater one is chosen first. There are less than 2^32 blocks.
+inline std::uint64_t rank_block(float score, Index block) {
+  constexpr std::uint32_t sign = 0x80000000U;
+  auto bits = std::bit_cast<std::uint32_t>(score);
+  if (score != score)
+    bits = ~0U;
+  else if (bits == sign)  // -0 equals 0
+    bits = sign;
+  else
+    bits = (bits & sign) != 0 ? ~bits : bits | sign;
+  return std::uint64_t{bits} << 32 | (~0U - static_cast<std::uint32_t>(block));
+}
+inline Index block_of(std::uint64_t rank) {
+  return static_cast<Index>(~0U - static_cast<std::uint32_t>(rank));
+}
+
+/// Moves the `top` blocks of greatest score of [first, last) to the front of `room`, in rising order of blocks; there is
+/// room for 2 top numbers. scores[b] is that of block b, and there are more than `top` blocks.
+inline void choose_blocks(const float* scores, Index first, Index last, Index top,
+                          std::uint64_t* room) {
+  // Those that may be among the chosen gather until there are twice as many as needed; then the lower half goes,
+  // and what is not above the least that is left has no chance any more. So most scores cost a comparison.
+  Index held = 0;
+  float least = 0;
+  bool is_full = false;
+  const auto halve = [&] {
+    std::nth_element(room, room + top - 1, room + held, std::greater{});
+    held = top;
+    least = scores[block_of(room[top - 1])];
+    is_full = true;
+  };
+  for (Index b = first; b < last && top > 0; ++b) {
+    // An equal score comes later, so it comes behind.
+    if (is_full && scores[b] <= least) continue;
+    room[held++] = rank_block(scores[b], b);
+    if (held == 2 * top) halve();
+  }
+  if (held > top) halve();
+  std::sort(room, room + top,
+            [](std::uint64_t a, std::uint64_t b) { return block_of(a) < block_of(b); });
+}
+
+/// Ranges of tokens of blocks that come in rising order.
+class BlockRanges {
+ public:
+  BlockRanges(Index block, Index tokens, KeyRange* to) : block_(block), tokens_(tokens), to_(to) {}
+
+  /// Blocks [first, last), as far as there are tokens.
+  void add(Index first, Index last) {
+    const Index from = first * block_, end = std::min(last * block_, tokens_);
+    if (from >= end) return;
+    if (count_ > 0 && to_[count_ - 1].first + to_[count_ - 1].tokens == from)
+      to_[count_ - 1].tokens += end - from;
+    else
+      to_[count_++] = {from, end - from};
+  }
+  [[nodiscard]] Index count() const { return count_; }
+
+ private:
+  Index block_, tokens_;
+  KeyRange* to_;
+  Index count_ = 0;
+};
+
+}  // namespace detail
+
+POSENC_NAMESPACE_END
