@@ -26,6 +26,7 @@
 #include <posenc/cache/key_value_cache.hpp>
 #include <posenc/core/large_memory.hpp>
 #include <posenc/executor/tasks.hpp>
+#include <posenc/select/key_selector.hpp>
 #include <posenc/select/summary_block.hpp>
 
 #include <limits>
