@@ -133,3 +133,7 @@
 #include <posenc/bind/compiled_components.hpp>
 
 #include <posenc/cache/rerotate.hpp>
+#include <posenc/select/moba.hpp>
+#include <posenc/select/nsa_selection.hpp>
+#include <posenc/select/quest.hpp>
+#include <posenc/select/select.hpp>

@@ -96,6 +96,9 @@ TEST_CASE("summaries that are not of what the cache holds") {
   shift(cache, 0, 36, 40, 1, bound);
   says(choose(), "was changed since its summaries were made");
   summaries.update(cache, 0, bound);
+  const auto next = bind(RoPE<HalfSplit>{.head_dim = 8, .base = 100} | Causal{}, two_heads);
+  says(sentence([&] { select(query, cache, summaries, next, chosen); }),
+       "as another encoding rotates them");
 
   auto other = KeyValueCache<KeyState::raw>::contiguous(shape);
   says(sentence([&] { summaries.update(other, 0, bound); }), "of another cache");

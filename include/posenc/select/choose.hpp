@@ -23,9 +23,7 @@ inline std::uint64_t rank_block(float score, Index block) {
   auto bits = std::bit_cast<std::uint32_t>(score);
   if (score != score)
     bits = ~0U;
-  else if (bits == sign)  // -0 equals 0
-    bits = sign;
-  else
+  else if (bits != sign)  // the bits of -0, which equals 0, are what those of 0 become
     bits = (bits & sign) != 0 ? ~bits : bits | sign;
   return std::uint64_t{bits} << 32 | (~0U - static_cast<std::uint32_t>(block));
 }

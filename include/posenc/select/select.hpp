@@ -139,28 +139,29 @@ template <KeyState State, class C, KeySelector S, Element T, class E>
   return static_cast<std::size_t>(bytes);
 }
 
-/// Fills `out` with the choice of every query; what it held before is gone. See the head of this file.
-/// Throws Error for shapes that do not fit together, and for summaries that are not of what the cache holds.
-template <class Q, KeyState State, class C, KeySelector S, Element T, class E>
-void select(TensorView<Q> q, const KeyValueCache<State, C>& cache, const Summaries<S, T>& summaries,
-            const Bound<E>& bound, Selection& out, const SelectOptions& options = {}) {
+namespace detail {
+
+template <class Q, KeyState State, class C, class S, Element T, class E>
+void select_cached(const TensorView<Q>& q, const KeyValueCache<State, C>& cache,
+                   const Summaries<S, T>& summaries, const Bound<E>& bound, Selection& out,
+                   const SelectOptions& options) {
   using A = arithmetic_t<std::remove_const_t<Q>>;
   using U = arithmetic_t<C>;
   using LayoutT = typename Bound<E>::layout;
-  const detail::Answers& answers = bound.answers();
-  const std::size_t level = detail::level_index();
+  const Answers& answers = bound.answers();
+  const std::size_t level = level_index();
   Problems problems;
   summaries.check(problems, cache, answers);
   problems.raise_if_any("posenc::select");
-  detail::check_select(problems, q, cache, answers, options);
+  check_select(problems, q, cache, answers, options);
   problems.raise_if_any("posenc::select");
 
   const DecodeOptions<U> as_decoded{.sequences = options.sequences,
                                     .starts = options.starts,
                                     .query_positions = options.query_positions};
-  const detail::DecodeBatch<KeyValueCache<State, C>, U> batch{cache, as_decoded, q.tokens};
+  const DecodeBatch<KeyValueCache<State, C>, U> batch{cache, as_decoded, q.tokens};
   const Index sequences = batch.sequences();
-  detail::SelectShape shape = detail::select_shape(cache, summaries, answers);
+  SelectShape shape = select_shape(cache, summaries, answers);
   Index tasks = 0;
   const auto tasks_of = [&](Index queries) {
     return (queries + shape.most_queries - 1) / shape.most_queries *
@@ -168,49 +169,48 @@ void select(TensorView<Q> q, const KeyValueCache<State, C>& cache, const Summari
   };
   for (Index i = 0; i < sequences; ++i) {
     const auto one = batch[i];
-    const detail::Slots& slots = one.keys.slots();
+    const Slots& slots = one.keys.slots();
     problems.require(one.queries <= slots.tokens(), "sequence ", batch.sequence(i), " holds ",
                      slots.tokens(), " tokens but has ", one.queries,
                      " queries: append their keys and values before select().");
     cache.check_rotated_by(problems, batch.sequence(i), answers);
-    summaries.check_current(problems, batch.sequence(i), slots);
+    summaries.check_current(problems, cache, batch.sequence(i), answers);
     shape.queries = std::max(shape.queries, one.queries);
     shape.blocks =
         std::max(shape.blocks, slots.tokens() == 0 ? 0 : (slots.tokens() - 1) / shape.block + 1);
     tasks += tasks_of(one.queries);
   }
   const Index workers = std::clamp<Index>(tasks, 1, options.executor.concurrency());
-  const Index bytes = detail::SelectMemory<C>::bytes(shape, sequences, q.tokens, workers);
-  detail::check_workspace(problems, options.workspace, bytes);
+  const Index bytes = SelectMemory<C>::bytes(shape, sequences, q.tokens, workers);
+  check_workspace(problems, options.workspace, bytes);
   problems.raise_if_any("posenc::select");
 
-  const detail::RotaryAtLengths rotary(answers, sequences, [&](Index i) {
-    return batch[i].length(cache.is_streaming());
-  });
-  const detail::Workspace workspace(options.workspace, bytes);
-  detail::Arena arena(workspace.data());
-  const detail::SelectMemory<C> memory(shape, sequences, q.tokens, workers, arena);
+  const RotaryAtLengths rotary(answers, sequences,
+                               [&](Index i) { return batch[i].length(cache.is_streaming()); });
+  const Workspace workspace(options.workspace, bytes);
+  Arena arena(workspace.data());
+  const SelectMemory<C> memory(shape, sequences, q.tokens, workers, arena);
   for (Index i = 0, first_task = 0; i < sequences; ++i) {
     const auto* const one = new (&memory.sequences[i])
-        detail::SelectSequence<C>{batch[i], &rotary[i], batch.sequence(i), first_task};
+        SelectSequence<C>{batch[i], &rotary[i], batch.sequence(i), first_task};
     first_task += tasks_of(one->cached.queries);
   }
-  detail::SelectCall<S, T, C, A> call{summaries,
-                                      answers,
-                                      detail::Rows<A>(q, level),
-                                      nullptr,
-                                      detail::dots_leaves<T>()[level],
-                                      shape,
-                                      {memory.sequences, static_cast<std::size_t>(sequences)},
-                                      memory.results};
+  SelectCall<S, T, C, A> call{summaries,
+                              answers,
+                              Rows<A>(q, level),
+                              nullptr,
+                              dots_leaves<T>()[level],
+                              shape,
+                              {memory.sequences, static_cast<std::size_t>(sequences)},
+                              memory.results};
   if constexpr (S::rotated)
-    if (answers.rotates()) call.rotate = detail::rotation_leaves<LayoutT, float>()[level];
-  detail::run_tasks(options.executor, workers, tasks, [&](Index w) {
-    return detail::SelectWorker<S, T, C, A>(call, memory.rooms + w * memory.each);
+    if (answers.rotates()) call.rotate = rotation_leaves<LayoutT, float>()[level];
+  run_tasks(options.executor, workers, tasks, [&](Index w) {
+    return SelectWorker<S, T, C, A>(call, memory.rooms + w * memory.each);
   });
 
   out.clear();
-  out.placement = detail::placement_of<S>;
+  out.placement = placement_of<S>;
   const Index heads = shape.heads / shape.choices();
   for (Index row = 0; row < q.tokens; ++row)
     for (Index c = 0; c < shape.choices(); ++c) {
@@ -219,6 +219,24 @@ void select(TensorView<Q> q, const KeyValueCache<State, C>& cache, const Summari
               {memory.results.ranges + at * shape.ranges(),
                static_cast<std::size_t>(memory.results.count[at])});
     }
+}
+
+}  // namespace detail
+
+/// Fills `out` with the choice of every query; what it held before is gone. See the head of this file.
+/// Throws Error for shapes that do not fit together, and for summaries that are not of what the cache holds.
+template <KeyState State, class C, KeySelector S, Element T, class E>
+void select(std::type_identity_t<TensorView<const arithmetic_t<C>>> q,
+            const KeyValueCache<State, C>& cache, const Summaries<S, T>& summaries,
+            const Bound<E>& bound, Selection& out, const SelectOptions& options = {}) {
+  detail::select_cached(q, cache, summaries, bound, out, options);
+}
+/// The same for queries of another element.
+template <class Q, KeyState State, class C, KeySelector S, Element T, class E>
+  requires(!std::same_as<std::remove_const_t<Q>, arithmetic_t<C>>)
+void select(TensorView<Q> q, const KeyValueCache<State, C>& cache, const Summaries<S, T>& summaries,
+            const Bound<E>& bound, Selection& out, const SelectOptions& options = {}) {
+  detail::select_cached(q, cache, summaries, bound, out, options);
 }
 
 POSENC_NAMESPACE_END

@@ -97,14 +97,21 @@ class Summaries {
   void update(const KeyValueCache<State, C>& cache, Index sequence, const Bound<E>& bound,
               const SummaryOptions& options = {});
 
-  /// Reports summaries that are not of the keys that the cache holds now.
-  POSENC_DETAIL_COLD void check_current(Problems& problems, Index sequence,
-                                        const detail::Slots& slots) const {
+  /// Reports summaries that are not of the keys that the cache holds now, as this encoding rotates them.
+  template <KeyState State, class C>
+  POSENC_DETAIL_COLD void check_current(Problems& problems, const KeyValueCache<State, C>& cache,
+                                        Index sequence, const detail::Answers& answers) const {
     const Seen& seen = seen_[index(sequence)];
-    problems.require(seen.tokens <= slots.tokens() &&
-                         slots.edits().first_since(seen.edit) >= seen.tokens,
+    const detail::Slots& slots = cache.slots("slots", sequence);
+    const Index tokens = slots.tokens();
+    const bool is_whole = seen.tokens % selector_.block == 0;
+    problems.require(slots.edits().first_since(seen.edit) >= seen.tokens &&
+                         (is_whole ? seen.tokens <= tokens : seen.tokens == tokens),
                      "sequence ", sequence,
                      " of the cache was changed since its summaries were made: update() them.");
+    problems.require(seen.tokens == 0 || !turns<State> || seen.rotated_by.matches(answers),
+                     "the summaries of sequence ", sequence,
+                     " are of keys as another encoding rotates them: update() them.");
   }
   /// Reports what summaries of this method cannot be made of.
   template <KeyState State, class C>
@@ -125,11 +132,15 @@ class Summaries {
   [[nodiscard]] Index blocks_of(Index tokens) const {
     return tokens == 0 ? 0 : (tokens - 1) / selector_.block + 1;
   }
-  /// Of so many tokens, those whose blocks have a summary. Where the block of a query's own token is read in any case,
-  /// so is the last one, which is complete once tokens behind it ask for it.
-  [[nodiscard]] Index summarised(Index tokens) const {
-    const bool last_is_read = selector_.forced(blocks_of(tokens)).last > 0;
-    return last_is_read ? tokens / selector_.block * selector_.block : tokens;
+  /// Are keys rotated for their summary?
+  template <KeyState State>
+  static constexpr bool turns = S::rotated && State == KeyState::raw;
+  /// Of the first `wanted` tokens of so many, those whose blocks have a summary. The last block has one before it is complete
+  /// only where it competes: in most methods the block of a query's own token is read in any case.
+  [[nodiscard]] Index summarised(Index wanted, Index held) const {
+    const Index tokens = std::min(wanted, held);
+    const bool whole = tokens < held || selector_.forced(blocks_of(tokens)).last > 0;
+    return whole ? tokens / selector_.block * selector_.block : tokens;
   }
   void store(const float* summary, T* to) const {
     for (Index i = 0; i < width_; ++i)
@@ -160,6 +171,9 @@ void Summaries<S, T>::check(Problems& problems, const KeyValueCache<State, C>& c
   problems.require(shape.sequences == cache_.sequences && shape.capacity == cache_.capacity &&
                        shape.kv_heads == cache_.kv_heads && shape.head_dim == cache_.head_dim,
                    "these summaries are of a cache of another shape.");
+  problems.require(!detail::needs_mass<S> || heads_ == 0 || heads_ == answers.shape().num_heads,
+                   "these summaries are of ", heads_, " query heads, but the encoding is bound to ",
+                   answers.shape().num_heads, ".");
   problems.require(
       !cache.is_ring(),
       "a ring overwrites its oldest tokens and so moves all blocks with every one that "
@@ -185,29 +199,25 @@ void Summaries<S, T>::update(const KeyValueCache<State, C>& cache, Index sequenc
                              const Bound<E>& bound, const SummaryOptions& options) {
   const detail::Answers& answers = bound.answers();
   const detail::Slots& slots = cache.slots("slots", sequence);
-  const Index query_heads = answers.shape().num_heads;
   Problems problems;
   check(problems, cache, answers);
   cache.check_rotated_by(problems, sequence, answers);
   problems.require(options.tokens >= 0, "tokens must not be negative, got ", options.tokens, ".");
-  problems.require(
-      !detail::needs_mass<S> ||
-          (heads_ == query_heads && std::ssize(options.mass) == slots.tokens() * query_heads),
-      S::name, " needs the attention mass of ", slots.tokens(), " tokens and ", heads_,
-      " query heads, got ", options.mass.size(), " numbers for ", query_heads, " heads.");
+  problems.require(!detail::needs_mass<S> || std::ssize(options.mass) == slots.tokens() * heads_,
+                   S::name, " needs the attention mass of ", slots.tokens(), " tokens and ", heads_,
+                   " query heads, got ", options.mass.size(), " numbers.");
   Seen& seen = seen_[index(sequence)];
   problems.require(seen.edit <= slots.edits().last(), "these summaries are of another cache.");
   problems.raise_if_any("posenc::Summaries::update");
 
-  constexpr bool turns = S::rotated && State == KeyState::raw;
-  const bool turns_anew = turns && !seen.rotated_by.matches(answers);
+  const bool turns_anew = turns<State> && !seen.rotated_by.matches(answers);
   const Index same = turns_anew ? 0 : std::min(seen.tokens, slots.edits().first_since(seen.edit));
-  const Index now = summarised(std::min(options.tokens, slots.tokens()));
+  const Index now = summarised(options.tokens, slots.tokens());
   const bool is_same = now == seen.tokens && same == now;
   if (is_same) return void(seen.edit = slots.edits().last());
   const detail::BlockReader<C> reader(cache.rows(), slots, sequence, answers,
-                                      detail::block_turn<turns, E>(answers));
-  if (turns) {
+                                      detail::block_turn<turns<State>, E>(answers));
+  if (turns<State>) {
     reader.check_growth(problems, std::min(same, now), now);
     problems.raise_if_any("posenc::Summaries::update");
   }
@@ -216,7 +226,7 @@ void Summaries<S, T>::update(const KeyValueCache<State, C>& cache, Index sequenc
   const auto room_of = [&](std::byte* memory, Index& bytes) {
     detail::Arena arena(memory);
     const detail::BlockRoom room(selector_.block, cache_.head_dim, width_,
-                                 turns ? answers.rotary().pairs() : 0, arena);
+                                 turns<State> ? answers.rotary().pairs() : 0, arena);
     bytes = arena.used();
     return room;
   };
