@@ -5,7 +5,8 @@
 
 Quest: evaluation/quest_attention.py, whose local_heavy_hitter_mask takes the pages; its bounds are the lines of forward()
 before that call. The last page is read in any case, as quest/utils/controller.py and the kernels have it: its bound
-becomes infinite. MoBA: moba/moba_naive.py; a value that names its chunk shows which chunks a query has attended to. NSA:
+becomes infinite. The budget is theirs too: forward() lowers it to the number of tokens, and so leaves out a page of a sequence
+that is within its budget and does not end with one. MoBA: moba/moba_naive.py; a value that names its chunk shows which chunks a query has attended to. NSA:
 fla/ops/nsa/naive.py of fla-core. Inputs are exact in float32, drawn by splitmix64 from the seed of the case, queries
 first; cases in which float32 could choose otherwise are drawn anew.
 """
@@ -64,7 +65,7 @@ def quest(mask_of, q, k, block, budget):
     forced = bounds.clone()
     forced[:, :, -1] = np.inf
     weights = forced.repeat_interleave(block, dim=-1)[None, :, :, :tokens]
-    mask = mask_of(weights, min(tokens, budget), block)[0, :, 0]
+    mask = mask_of(weights, budget, block)[0, :, 0]
     chosen, least = [], np.inf
     for h in range(q.shape[1]):
         is_chosen = mask[h].numpy()[::block]

@@ -20,7 +20,7 @@ template <class S>
 void check_case(const nlohmann::json& one, const S& selector) {
   const Index tokens = one["tokens"], heads = one["heads"], kv_heads = one["kv_heads"],
               width = one["width"];
-  Random random(one["seed"]);
+  Random random(one["seed"].get<std::uint64_t>());
   const std::vector<float> q = drawn(tokens * heads * width, random),
                            k = drawn(tokens * kv_heads * width, random);
   const auto bound = without_positions(heads, kv_heads);

@@ -128,7 +128,10 @@ void run_session(const S& selector, const B& a, const B& b, unsigned seed) {
       session.step(a, b);
       if (session.random.chance(0.4)) continue;  // several edits before the next look
       const Index s = session.random.integer(0, sequences - 1);
-      const B& bound = session.encoding[size(s)] == 0 ? a : b;
+      // Raw keys may be read by either encoding.
+      const bool first =
+          State == KeyState::raw ? session.random.chance(0.8) : session.encoding[size(s)] == 0;
+      const B& bound = first ? a : b;
       INFO("paged " << paged << ", step " << step);
       SummaryOptions options;
       if (session.random.chance(0.2)) options.tokens = session.random.integer(0, 60);

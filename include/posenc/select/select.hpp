@@ -19,7 +19,7 @@
 // A query reads no token behind its own, so the queries of a draft may choose differently: its own token is the
 // one of its rank, as for decode(). Masks and biases do not take part in choosing; masks hold for what is chosen.
 //
-// Results are the same whatever the executor. With a workspace, and a Selection that has been filled before,
+// Results are the same whatever the executor. With a workspace, and a Selection that has had as many ranges before,
 // nothing is allocated.
 #pragma once
 
