@@ -116,7 +116,7 @@ TEST_CASE("summaries that are not of what the cache holds") {
   says(sentence([&] {
          select(TensorView<const float>(wide.data(), 50, 2, 8), cache, summaries, bound, chosen);
        }),
-       "holds 47 tokens but has 50 queries");
+       "holds 40 tokens but has 50 queries");
   says(sentence([&] {
          select(TensorView<const float>(wide.data(), 1, 4, 8), cache, summaries, bound, chosen);
        }),
