@@ -11,6 +11,8 @@
 // Tang et al., "Quest: Query-Aware Sparsity for Efficient Long-Context LLM Inference" (arXiv 2406.10774), section 3.2;
 // github.com/mit-han-lab/Quest, evaluation/quest_attention.py (budget) and quest/utils/controller.py (last page). As
 // published every query head chooses for itself; the layers 0 and 1 of a model and its prompt are left dense.
+// Where the two disagree this follows the kernels: the script does not force the last page, and lowers the budget to
+// the number of tokens, which loses a page of a sequence within its budget that does not end with a page.
 //
 // ChoicePer::key_head reads the keys of a group once. Bounds are added there, and not their greatest taken: a softmax
 // does not change when all scores of a head grow by the same amount, and neither does the order of the sums.
