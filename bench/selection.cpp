@@ -7,6 +7,10 @@
 //     read_GB/s    reading the same memory and nothing else, on as many threads, in turns with it
 //     share        the ratio of the two
 //   update/<method>/...    a token is appended and the summaries are brought up to date; the time is that of both
+//   decode/<method>/...    a step on the budget, select() and decode(), over values of 128 channels
+//     of_full      its time over that of decode() with all keys, in turns
+//     chosen_GB/s  keys and values that were chosen, over the time of decode() with the selection alone
+//     read_GB/s    as above, of so much memory in one piece for each key head
 //
 //   bench_selection --benchmark_filter=Quest
 #include "support/limits.hpp"
@@ -33,7 +37,7 @@ using namespace posenc;
 using namespace bench;
 using Cache = KeyValueCache<KeyState::rotated, Eigen::bfloat16>;
 
-constexpr Index heads = 32, kv_heads = 8, width = 128, value_width = 16;
+constexpr Index heads = 32, kv_heads = 8, width = 128;
 const auto& encoding() {
   static const auto bound = bind(RoPE<HalfSplit>{.head_dim = width} | Causal{},
                                  {.num_heads = heads, .num_kv_heads = kv_heads});
@@ -46,12 +50,13 @@ std::vector<float> noise(Index n, std::uint64_t seed) {
   return all;
 }
 void append(Cache& cache, Index tokens, std::uint64_t seed) {
+  const Index value_width = cache.shape().value_dim;
   const std::vector<float> k = noise(tokens * kv_heads * width, seed),
                            v = noise(tokens * kv_heads * value_width, seed);
   cache.append(0, TensorView<const float>(k.data(), tokens, kv_heads, width),
                TensorView<const float>(v.data(), tokens, kv_heads, value_width), encoding());
 }
-Cache filled(Index keys) {
+Cache filled(Index keys, Index value_width = 16) {
   Cache cache = Cache::contiguous({.kv_heads = kv_heads,
                                    .head_dim = width,
                                    .value_dim = value_width,
@@ -93,6 +98,7 @@ void update_row(benchmark::State& state, const S& selector, Index keys) {
   Cache cache = filled(keys);
   Summaries<S, T> summaries(selector, cache, encoding());
   summaries.update(cache, 0, encoding());
+  const Index value_width = cache.shape().value_dim;
   const std::vector<float> k = noise(kv_heads * width, 3), v = noise(kv_heads * value_width, 4);
   for (auto _ : state) {
     if (cache.tokens(0) == keys + 4'096) cache.truncate(0, keys);
@@ -102,9 +108,54 @@ void update_row(benchmark::State& state, const S& selector, Index keys) {
   }
 }
 
+template <class S, class T>
+void decode_row(benchmark::State& state, const S& selector, Index keys, int threads) {
+  Team team(threads);
+  Cache cache = filled(keys, width);
+  Summaries<S, T> summaries(selector, cache, encoding());
+  summaries.update(cache, 0, encoding(), {.executor = team.executor()});
+  const std::vector<float> q = noise(heads * width, 1);
+  std::vector<float> out(q.size());
+  const TensorView<const float> queries(q.data(), 1, heads, width);
+  const TensorView<float> outputs(out.data(), 1, heads, width);
+  Selection chosen;
+  const auto choose = [&] {
+    select(queries, cache, summaries, encoding(), chosen, {.executor = team.executor()});
+  };
+  const auto read_chosen = [&] {
+    decode(queries, cache, outputs, encoding(),
+           {.selection = &chosen, .executor = team.executor()});
+  };
+  const auto step = [&] { choose(), read_chosen(); };
+  const auto full = [&] {
+    decode(queries, cache, outputs, encoding(), {.executor = team.executor()});
+  };
+  choose();
+  double bytes = 0;
+  for (Index i = 0; i < chosen.size(); ++i)
+    bytes += static_cast<double>(chosen[i].tokens * 2 * width * Index{sizeof(Eigen::bfloat16)});
+  const Index floats = static_cast<Index>(bytes) / 4 / kv_heads;
+  auto* const first =
+      reinterpret_cast<float*>(const_cast<Eigen::bfloat16*>(cache.key(0, 0, 0).data()));
+  const auto limit = sum_limit({first, kv_heads, floats, (keys + 4'096) * width / 2}, team);
+  const auto [time, chosen_time, full_time, limit_time] =
+      once_in_turns(state, step, read_chosen, full, limit);
+  state.counters["of_full"] = time / full_time;
+  state.counters["chosen_GB/s"] = bytes / chosen_time * 1e-9;
+  state.counters["read_GB/s"] = limit.work() / limit_time * 1e-9;
+}
+
 template <class T, class S>
 void add(const std::string& name, const S& selector) {
   const Index keys = 131'072;
+  for (const int threads : {1, 2})
+    benchmark::RegisterBenchmark(
+        ("decode/" + name + "/keys:" + std::to_string(keys) + "/threads:" + std::to_string(threads))
+            .c_str(),
+        [=](benchmark::State& state) { decode_row<S, T>(state, selector, keys, threads); })
+        ->Iterations(1)
+        ->UseManualTime()
+        ->Unit(benchmark::kMillisecond);
   for (const int threads : {1, 2})
     benchmark::RegisterBenchmark(
         ("select/" + name + "/keys:" + std::to_string(keys) + "/threads:" + std::to_string(threads))
@@ -126,7 +177,9 @@ const bool added = [] {
   add<bfloat16>("Quest/bfloat16/query_head", Quest{});
   add<bfloat16>("Quest/bfloat16/key_head", Quest{.per = ChoicePer::key_head});
   add<bfloat16>("MoBA/bfloat16/query_head", MoBA{.block = 256, .topk = 8});
-  add<bfloat16>("NSASelection/bfloat16/key_head", NSASelection{});
+  add<bfloat16>("MoBA/bfloat16/key_head",
+                MoBA{.block = 256, .topk = 8, .per = ChoicePer::key_head});
+  add<bfloat16>("NSASelection/bfloat16/key_head", NSASelection{.blocks = 32});
   return true;
 }();
 

@@ -115,6 +115,12 @@ class SelectWorker {
   }
 
  private:
+  /// Rows of a group that meet its summaries: one where their scores are added and are products as they are, since a sum of
+  /// products with one summary is the product of the sum.
+  [[nodiscard]] Index rows_of_group() const {
+    const bool as_they_are = !WeighsScores<S> && shape_.summary_heads == shape_.kv_heads;
+    return room_.sums && as_they_are ? 1 : shape_.group();
+  }
   [[nodiscard]] float* scores(Index head_of_group, Index query) const {
     return room_.scores + (head_of_group * count_ + query) * shape_.score_row();
   }
@@ -147,11 +153,14 @@ class SelectWorker {
         float* const to = room_.met + (g * count_ + i) * shape_.query_row();
         std::fill(to + shape_.summary_width, to + shape_.query_row(), 0.0F);
         selector_.meet(room_.query + g * width, width, to);
+        float* const sum = room_.met + i * shape_.query_row();
+        for (Index c = 0; g > 0 && rows_of_group() == 1 && c < shape_.summary_width; ++c)
+          sum[c] += to[c];
       }
     }
     // The last query sees the most blocks.
     const Index most = met(count_ - 1), heads = shape_.summary_heads / shape_.kv_heads,
-                rows = group / heads * count_;
+                rows = rows_of_group() / heads * count_;
     for (Index h = 0; h < heads && most > 0; ++h)
       call_.dots(rows, most, shape_.summary_width, room_.met + h * rows * shape_.query_row(),
                  shape_.query_row(), call_.summaries.row(sequence_->sequence, kv_head * heads + h),
@@ -175,7 +184,7 @@ class SelectWorker {
     }
   }
   void add() {
-    for (Index g = 0; g < shape_.group(); ++g)
+    for (Index g = 0; g < rows_of_group(); ++g)
       for (Index i = 0; i < count_; ++i) {
         float* const sum = room_.sums + i * shape_.score_row();
         const float* const row = scores(g, i);

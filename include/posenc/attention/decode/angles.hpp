@@ -62,8 +62,9 @@ class DecodeAngles {
   }
   /// Where the keys of the block stand.
   void fill_own(int copy, const AngleTable& table) {
-    block_->for_runs(
-        [&](const KeyRun& run, Index at) { fill(copy, table, run.positions, at, run.tokens); });
+    block_->for_runs([&](const KeyRun& run, Index at, const KeyRun*) {
+      fill(copy, table, run.positions, at, run.tokens);
+    });
     filled_ |= RegionSet{1} << copy;
   }
   void fill(int copy, const AngleTable& table, const Positions& positions, Index first,

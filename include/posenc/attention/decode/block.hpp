@@ -49,7 +49,7 @@ struct DecodeBlock {
         where{bounds(buffers.query, queries),       {},
               bounds(buffers.query_index, queries), {},
               {of.head, of.head + shape.heads - 1}, of.sequence} {
-    for_runs([&](const KeyRun& run, Index at) {
+    for_runs([&](const KeyRun& run, Index at, const KeyRun*) {
       const Interval places = bounds(run.positions, 0, run.tokens);
       const Interval index{run.index, run.index + run.tokens - 1};
       where.key = at == 0 ? places : hull(where.key, places);
@@ -65,7 +65,7 @@ struct DecodeBlock {
         mask = TileClass::partial;
   }
 
-  /// Calls f(run, place of its first key in the block) for each place in memory.
+  /// Calls f(run, place of its first key in the block, the run behind it or null) for each place in memory.
   template <class F>
   void for_runs(const F& f) const {
     Index at = 0;  // of the runs
@@ -74,9 +74,10 @@ struct DecodeBlock {
       const Index begin = std::max(first, at), end = std::min(first + keys, at + run.tokens);
       if (begin < end) {
         if (end - begin == run.tokens)
-          f(run, begin - first);
+          f(run, begin - first, end < first + keys ? &run + 1 : nullptr);
         else
-          f(sequence.keys.some_of(run, begin - at, end - begin), begin - first);
+          f(sequence.keys.some_of(run, begin - at, end - begin), begin - first,
+            end < first + keys ? &run + 1 : nullptr);
       }
       at += run.tokens;
     }

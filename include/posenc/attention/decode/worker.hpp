@@ -116,7 +116,7 @@ class DecodeWorker {
   }
   void begin_block(const Block& block) {
     angles_.begin_block(block);
-    block.for_runs([&](const KeyRun& run, Index at) {
+    block.for_runs([&](const KeyRun& run, Index at, const KeyRun*) {
       for (Index k = 0; k < run.tokens; ++k) {
         buffers_.key[at + k] = run.positions[k];
         buffers_.key_index[at + k] = run.index + k;
@@ -216,7 +216,7 @@ class DecodeWorker {
   [[nodiscard]] const U* plain_keys(const Block& block, Index head) const {
     const Storage<U>& storage = *sequence_->keys.keys.storage;
     const U* keys = buffers_.relative.plain;
-    block.for_runs([&](const KeyRun& run, Index at) {
+    block.for_runs([&](const KeyRun& run, Index at, const KeyRun*) {
       const std::byte* const from = stored_keys(run, head);
       if (storage.is_plain && run.tokens == block.keys)
         keys = reinterpret_cast<const U*>(from);
@@ -231,9 +231,11 @@ class DecodeWorker {
     const U* const q = queries_.of_region(region) + head * rows() * shape_.query_row();
     const int copy = turns_ ? map_.key_copy(region) : 0;
     const bool turned = turns_ && angles_.fill_keys(copy);
-    block.for_runs([&](const KeyRun& run, Index at) {
+    const KeyRun& front = runs_.run.front();
+    block.for_runs([&](const KeyRun& run, Index at, const KeyRun* behind) {
       const std::byte* const k = stored_keys(run, head);
-      const simd::ReadNext next{stored_values(run, head)};
+      const simd::ReadNext next{behind ? stored_keys(*behind, head)
+                                       : stored_values(runs_.count == 1 ? run : front, head)};
       if (!turned)
         return leaves_.stored_dots(rows(), run.tokens, shape_.head_dim, q, shape_.query_row(), k,
                                    shape_.head_dim, scores + at, score_row, next);
@@ -266,10 +268,13 @@ class DecodeWorker {
     const int copy = turned ? angles_.fill_values() : 0;
     const Index key_bytes = shape_.head_dim * sequence_->keys.keys.storage->bytes;
     const ValueLeaves<U>& leaves = turned ? *leaves_.plain_values : *leaves_.stored_values;
-    block.for_runs([&](const KeyRun& run, Index at) {
+    block.for_runs([&](const KeyRun& run, Index at, const KeyRun* behind) {
       const void* values = stored_values(run, head);
-      const simd::ReadNext next{head + 1 < shape_.kv_heads ? stored_keys(run, head + 1)
-                                                           : run.keys + run.tokens * key_bytes};
+      const simd::ReadNext next{
+          behind ? stored_values(*behind, head)
+          : head + 1 < shape_.kv_heads
+              ? stored_keys(runs_.count == 1 ? run : runs_.run.front(), head + 1)
+              : run.keys + run.tokens * key_bytes};
       if (turned) {
         turn(sequence_->keys.values, stored_values(run, head), run.tokens, shape_.value_dim,
              angles_.rows(copy).from(at), buffers_.values);
