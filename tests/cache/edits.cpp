@@ -35,7 +35,7 @@ TEST_CASE("the least rank that has changed since a look") {
       for (std::size_t since = 0; since < all.size(); ++since) {
         const Index got = edits.first_since(since), wanted = exact(since);
         REQUIRE(got <= wanted);
-        if (all.size() - since <= 16) REQUIRE(got == wanted);
+        if (all.size() <= 32) REQUIRE(got == wanted);
         // What is told instead is what a look further back would be told, no more than some times as far.
         const std::size_t age = all.size() - since;
         REQUIRE(got >= exact(all.size() - std::min(all.size(), 4 * age)));

@@ -12,8 +12,9 @@
 // Tokens that are appended behind the last one change nothing that anybody saw, so they are no edits.
 //
 // Of two edits the earlier one matters only where its rank is lower, so those that are kept have rising ranks.
-// There is room for `most` of them; when it is used up, neighbours among the older half become one, of the later number
-// and the lower rank: who has not looked for long may be told a lower rank than needed, never a higher one.
+// There is room for `most` of them. When it is used up two neighbours become one, of the later number and the lower rank, so
+// who has not looked for long may be told a lower rank than needed, never a higher one: as if he had not looked for somewhat
+// longer.
 #pragma once
 
 #include <posenc/core/types.hpp>
@@ -43,7 +44,7 @@ class Edits {
   void add(Index first) {
     ++last_;
     while (count_ > 0 && kept_[count_ - 1].first >= first) --count_;
-    if (count_ == most) thin();
+    if (count_ == most) merge();
     kept_[count_++] = {last_, first};
   }
 
@@ -54,12 +55,20 @@ class Edits {
     Index first = 0;
   };
 
-  void thin() {
-    std::size_t to = 0;
-    for (std::size_t i = 0; i < most / 2; i += 2)
-      kept_[to++] = {kept_[i + 1].number, kept_[i].first};
-    for (std::size_t i = most / 2; i < most; ++i) kept_[to++] = kept_[i];
-    count_ = to;
+  /// Who looked between two neighbours that become one is told what a look before both of them would be told. Of all pairs
+  /// it is the one for which that is the least further back, as a share of how long ago it was.
+  void merge() {
+    std::size_t best = 0;
+    double least = std::numeric_limits<double>::infinity();
+    for (std::size_t i = 0; i + 1 < most; ++i) {
+      const Number before = i == 0 ? 0 : kept_[i - 1].number, after = kept_[i + 1].number;
+      const double further =
+          static_cast<double>(after - before) / static_cast<double>(last_ - after);
+      if (further < least) best = i, least = further;
+    }
+    kept_[best + 1].first = kept_[best].first;
+    for (std::size_t i = best; i + 1 < most; ++i) kept_[i] = kept_[i + 1];
+    --count_;
   }
 
   Number last_ = 0;
