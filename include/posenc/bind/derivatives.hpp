@@ -88,31 +88,31 @@ T derivative_by(const S& map, Index parameter, T given, const Score& at) {
 template <class Level, class S, class T>
 void differentiate(const void* component, const ScoreTile& tile, const T* x, T* gradient,
                    T* by_query) noexcept {
-  const S& map = *static_cast<const S*>(component);
+  const LoopCopy<S> map(component);
   const ScoreTile at = tile;  // a copy that no store to the gradients can change
   if constexpr (MapParameterDerivative<S>)
     if (by_query)  // in one loop, where what both compute is computed once
       return Level::multiply_by(
           at.keys, at.width, x, gradient,
-          [&](T given, Index k, Index j) {
+          [=](T given, Index k, Index j) {
             const Score score = at.score(k, j);
-            return std::array{derivative_of(map, given, score),
-                              derivative_by(map, 0, given, score)};
+            return std::array{derivative_of(*map, given, score),
+                              derivative_by(*map, 0, given, score)};
           },
           by_query);
-  Level::multiply_by(at.keys, at.width, x, gradient, [&](T given, Index k, Index j) {
-    return std::array{derivative_of(map, given, at.score(k, j))};
+  Level::multiply_by(at.keys, at.width, x, gradient, [=](T given, Index k, Index j) {
+    return std::array{derivative_of(*map, given, at.score(k, j))};
   });
 }
 template <class Level, class S, class T>
 void differentiate_by(const void* component, Index parameter, const ScoreTile& tile, const T* x,
                       const T* gradient, T* by_query) noexcept {
-  const S& map = *static_cast<const S*>(component);
+  const LoopCopy<S> map(component);
   const ScoreTile at = tile;
   Level::add_multiplied(
       at.keys, at.width, x, gradient,
-      [&](T given, Index k, Index j) {
-        return std::array{derivative_by(map, parameter, given, at.score(k, j))};
+      [=](T given, Index k, Index j) {
+        return std::array{derivative_by(*map, parameter, given, at.score(k, j))};
       },
       by_query);
 }

@@ -10,6 +10,7 @@
 #include <posenc/simd/dispatch.hpp>
 
 #include <limits>
+#include <type_traits>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -27,37 +28,64 @@ struct ScoreLoops {
   void (*hide_row)(const void* component, const KeyRow& row, T* scores) noexcept = nullptr;
 };
 
+/// A component as loops hold it, by value where it is small: no store to the scores can change their own copy, so what
+/// follows from it alone, as SoftCap's 1 / cap, is computed once.
+template <class S>
+class LoopCopy {
+ public:
+  explicit LoopCopy(const void* component) : own_(of(static_cast<const S*>(component))) {}
+  const S& operator*() const {
+    if constexpr (is_copied)
+      return own_;
+    else
+      return *own_;
+  }
+  const S* operator->() const { return &**this; }
+
+ private:
+  static constexpr bool is_copied = std::is_trivially_copyable_v<S> && sizeof(S) <= 64;
+  using Own = std::conditional_t<is_copied, S, const S*>;
+  static Own of(const S* component) {
+    if constexpr (is_copied)
+      return *component;
+    else
+      return component;
+  }
+  Own own_;
+};
+
 template <class Level, class S, class T>
 void change_scores(const void* component, const ScoreTile& tile, T* scores) noexcept {
-  const S& stage = *static_cast<const S*>(component);
+  const LoopCopy<S> stage(component);
   const ScoreTile at = tile;  // a copy that no store to the scores can change
   const auto each = [&](const auto& f) { Level::map(at.keys, at.width, scores, f); };
   if constexpr (ScoreBias<S> && !RelativeBias<S>) {
     bool by_tile = false;
     if constexpr (TiledBias<S>) by_tile = at.consecutive;
     if (!by_tile)
-      each([&](T x, Index k, Index j) {
-        return x + static_cast<T>(stage.score_bias(at.score(k, j)));
+      each([=](T x, Index k, Index j) {
+        return x + static_cast<T>(stage->score_bias(at.score(k, j)));
       });
     if constexpr (TiledBias<S>) {
       if (by_tile)
-        stage.tile_bias(at.consecutive_tile(), at.head, [&](const auto& bias) {
-          each([&](T x, Index k, Index j) {
+        stage->tile_bias(at.consecutive_tile(), at.head, [&](const auto& bias) {
+          each([=](T x, Index k, Index j) {
             return x + static_cast<T>(bias(at.consecutive_score(k, j)));
           });
         });
     }
   }
   if constexpr (ScoreMap<S>)
-    each([&](T x, Index k, Index j) { return static_cast<T>(stage.map_score(x, at.score(k, j))); });
+    each(
+        [=](T x, Index k, Index j) { return static_cast<T>(stage->map_score(x, at.score(k, j))); });
 }
 
 template <class Level, class S, class T>
 void hide_scores(const void* component, const ScoreTile& tile, T* scores) noexcept {
-  const S& stage = *static_cast<const S*>(component);
+  const LoopCopy<S> stage(component);
   const ScoreTile at = tile;
-  Level::map(at.keys, at.width, scores, [&](T x, Index k, Index j) {
-    return stage.visible(at.score(k, j)) ? x : -std::numeric_limits<T>::infinity();
+  Level::map(at.keys, at.width, scores, [=](T x, Index k, Index j) {
+    return stage->visible(at.score(k, j)) ? x : -std::numeric_limits<T>::infinity();
   });
 }
 
@@ -76,29 +104,29 @@ void map_row(const KeyRow& row, T* scores, const F& f) {
 
 template <class Level, class S, class T>
 void change_row(const void* component, const KeyRow& row, T* scores) noexcept {
-  const S& stage = *static_cast<const S*>(component);
+  const LoopCopy<S> stage(component);
   if constexpr (TiledBias<S>)
-    stage.tile_bias(row.where, row.head, [&](const auto& bias) {
+    stage->tile_bias(row.where, row.head, [&](const auto& bias) {
       map_row<Level>(row, scores,
                      [=](T x, const Score& at) { return x + static_cast<T>(bias(at)); });
     });
   else if constexpr (RelativeBias<S>)
-    map_row<Level>(row, scores, [&](T x, const Score& at) {
-      return x + static_cast<T>(stage.relative_bias(at.head, at.query - at.key));
+    map_row<Level>(row, scores, [=](T x, const Score& at) {
+      return x + static_cast<T>(stage->relative_bias(at.head, at.query - at.key));
     });
   else if constexpr (ScoreBias<S>)
     map_row<Level>(row, scores,
-                   [&](T x, const Score& at) { return x + static_cast<T>(stage.score_bias(at)); });
+                   [=](T x, const Score& at) { return x + static_cast<T>(stage->score_bias(at)); });
   if constexpr (ScoreMap<S>)
     map_row<Level>(row, scores,
-                   [&](T x, const Score& at) { return static_cast<T>(stage.map_score(x, at)); });
+                   [=](T x, const Score& at) { return static_cast<T>(stage->map_score(x, at)); });
 }
 
 template <class Level, class S, class T>
 void hide_row(const void* component, const KeyRow& row, T* scores) noexcept {
-  const S& stage = *static_cast<const S*>(component);
-  map_row<Level>(row, scores, [&](T x, const Score& at) {
-    return stage.visible(at) ? x : -std::numeric_limits<T>::infinity();
+  const LoopCopy<S> stage(component);
+  map_row<Level>(row, scores, [=](T x, const Score& at) {
+    return stage->visible(at) ? x : -std::numeric_limits<T>::infinity();
   });
 }
 

@@ -8,14 +8,16 @@ struct GradientLeaves {
   __attribute__((flatten)) static void multiply_by(Index keys, Index width, const T* x, T* gradient,
                                                    const F& f) {
     for_slopes<T, 1>(keys, width, x, gradient, f,
-                     [=](Index at, Index, const auto& slopes) { copy(slopes[0], gradient + at); });
+                     [=](Index at, Index, const auto& slopes) {
+                       AttentionLeaves::copy_step(slopes[0], gradient + at);
+                     });
   }
   /// The same, and sum += gradient times slope besides, of two slopes that f returns.
   template <class T, class F>
   __attribute__((flatten)) static void multiply_by(Index keys, Index width, const T* x, T* gradient,
                                                    const F& f, T* sum) {
     for_slopes<T, 2>(keys, width, x, gradient, f, [=](Index at, Index j, const auto& slopes) {
-      copy(slopes[0], gradient + at);
+      AttentionLeaves::copy_step(slopes[0], gradient + at);
       add(slopes[1], sum + j);
     });
   }
@@ -60,20 +62,20 @@ struct GradientLeaves {
   }
 
  private:
-  /// use(place, query, products of gradients and slopes), where f(x, key, query) returns an array of slopes. All
-  /// is written as loops of a fixed length over numbers, not with vectors: a compiler has to assume that what
-  /// is stored as a vector changes what f reads.
+  /// use(place, query, products of gradients and slopes), where f(x, key, query) returns an array of slopes. It is
+  /// asked in loops of a fixed length over numbers, which become vectors; what is stored as a vector, and so may
+  /// change anything that f reads, is stored behind them.
   template <class T, std::size_t count, class F, class Use>
   static void for_slopes(Index keys, Index width, const T* x, const T* gradient, const F& f,
                          const Use& use) {
+    const F own = f;
     AttentionLeaves::for_steps<T>(keys, width,
                                   [&]<Index n>(std::integral_constant<Index, n>, Index k, Index j) {
                                     const Index at = k * width + j;
-                                    T score[n], d[n], slopes[count][n];
-                                    for (Index i = 0; i < n; ++i) score[i] = x[at + i];
-                                    for (Index i = 0; i < n; ++i) d[i] = gradient[at + i];
+                                    const T* const d = gradient + at;
+                                    T slopes[count][n];
                                     for (Index i = 0; i < n; ++i) {
-                                      const std::array<T, count> all = f(score[i], k, j + i);
+                                      const std::array<T, count> all = own(x[at + i], k, j + i);
                                       for (std::size_t c = 0; c < count; ++c) slopes[c][i] = all[c];
                                     }
                                     for (std::size_t c = 0; c < count; ++c) {
@@ -85,10 +87,6 @@ struct GradientLeaves {
                                     }
                                     use(at, j, slopes);
                                   });
-  }
-  template <class T, std::size_t n>
-  static void copy(const T (&x)[n], T* y) {
-    for (std::size_t i = 0; i < n; ++i) y[i] = x[i];
   }
   template <class T, std::size_t n>
   static void add(const T (&x)[n], T* y) {
