@@ -184,9 +184,7 @@ class BackwardWorker {
       const T* gradient = buffers_.gradient;
       if (is_mixed) {
         std::fill_n(buffers_.masked, tile.keys * tile.width, T{0});
-        scores_.for_region(tile, region, [&](Index at, bool is_here) {
-          if (is_here) buffers_.masked[at] = buffers_.gradient[at];
-        });
+        scores_.take_region(tile, region, buffers_.gradient, buffers_.masked);
         gradient = buffers_.masked;
       }
       add_to_keys(p, rows_.queries(p, region, g), plan_.width, gradient, key_gradient(region, c));

@@ -52,6 +52,7 @@ struct TileLeaves {
                          T* spread) = nullptr;
   void (*scale_rows)(Index rows, Index width, T* x, const T* factor) = nullptr;
   bool (*copy_finite)(Index n, const T* x, T* y) = nullptr;
+  void (*choose)(Index n, const std::uint8_t* kind, std::uint8_t which, const T* x, T* y) = nullptr;
 };
 
 template <class T>
@@ -68,6 +69,7 @@ const simd::ByLevel<TileLeaves<T>>& tile_leaves() {
         &Level::template softmax_spread<T>,
         &Level::template scale_rows<T>,
         &Level::template copy_finite<T>,
+        &Level::template choose<T>,
     };
   });
   return table;

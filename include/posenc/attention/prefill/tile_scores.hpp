@@ -26,14 +26,19 @@ class TileScores {
   /// region that occurs, each pair taking its own region's.
   void products(const Panel& p, Index g, Index c, const ScoreTile& tile, const TileHalves& halves) {
     RegionSet set = map_.occurring(tile.where);
+    if ((set & (set - 1)) != 0) find_regions(tile);
     product(std::countr_zero(set), p, g, c, tile, halves, buffers_.scores);
     for (set &= set - 1; set != 0; set &= set - 1) {
       const int region = std::countr_zero(set);
       product(region, p, g, c, tile, halves, buffers_.blend);
-      for_region(tile, region, [&](Index at, bool is_here) {
-        if (is_here) buffers_.scores[at] = buffers_.blend[at];
-      });
+      take_region(tile, region, buffers_.blend, buffers_.scores);
     }
+  }
+  /// to = from for the pairs of the tile that are in a region, where several occur. Of the tile whose products were
+  /// the last.
+  void take_region(const ScoreTile& tile, int region, const T* from, T* to) const {
+    call_.leaves.tile->choose(tile.keys * tile.width, buffers_.region_of,
+                              static_cast<std::uint8_t>(region), from, to);
   }
 
   /// Biases and score maps in the order written. before(i) is called when stage i is next.
@@ -61,17 +66,14 @@ class TileScores {
     return call_.asked.loops[stage](call_.leaves.level);
   }
 
-  /// Calls f(place in the tile, whether that pair is in the region) for all pairs.
-  template <class F>
-  void for_region(const ScoreTile& tile, int region, const F& f) const {
-    for (Index r = 0; r < tile.keys; ++r) {
-      map_.ask->region(map_.self, tile.queries, tile.query, 1, tile.key + r, 0, buffers_.region_of);
-      for (Index j = 0; j < tile.queries; ++j)
-        f(r * tile.width + j, buffers_.region_of[j] == region);
-    }
+ private:
+  /// The region of each pair.
+  void find_regions(const ScoreTile& tile) const {
+    for (Index r = 0; r < tile.keys; ++r)
+      map_.ask->region(map_.self, tile.width, tile.query, 1, tile.key + r, 0,
+                       buffers_.region_of + r * tile.width);
   }
 
- private:
   void product(int region, const Panel& p, Index g, Index c, const ScoreTile& tile,
                const TileHalves& halves, T* scores) {
     const T* const queries = packing_.queries(p, region, g);

@@ -242,6 +242,15 @@ struct AttentionLeaves {
     for (std::size_t i = 0; i < n; i += lanes<T>) store(to + i, load(from + i));
   }
 
+  /// y = x where `kind` is `which`; n numbers, whole vectors.
+  template <class T>
+  static void choose(Index n, const std::uint8_t* kind, std::uint8_t which, const T* x, T* y) {
+    map(1, n, y, [=](T old, Index, Index i) {
+      const T other = x[i];  // read in any case: compilers make no vectors of loads that a condition might skip
+      return kind[i] == which ? other : old;
+    });
+  }
+
   /// f(number of queries, key, first query) for all of a tile: a cache line at a time, and then a vector.
   template <class T, class F>
   static void for_steps(Index keys, Index width, const F& f) {
