@@ -6,6 +6,7 @@
 #include <posenc/attention/backward/ragged.hpp>
 #include <posenc/bias/alibi.hpp>
 #include <posenc/bias/bias.hpp>
+#include <posenc/bias/forget_gate.hpp>
 #include <posenc/bias/t5_bias.hpp>
 #include <posenc/frequency/dynamic_ntk.hpp>
 #include <posenc/mask/causal.hpp>
@@ -14,6 +15,7 @@
 
 #include "../support/allocations.hpp"
 #include "../support/backwards.hpp"
+#include "../support/gates.hpp"
 
 namespace ragged_cases {
 
@@ -74,6 +76,7 @@ struct Batch {
       own.k = part(x.k, keys.start(i), own.n.keys, 32);
       own.v = part(x.v, keys.start(i), own.n.keys, 32);
       AttentionOptions<T> at{.key_offset = keys.offset(i)};
+      at.sequence = i;
       at.query_offset =
           queries.offsets.empty() ? keys.offset(i) + own.n.keys - own.n.queries : queries.offset(i);
       const Gradients<T> one = own.kernel(bound, at, learned);
@@ -112,6 +115,15 @@ TEST_CASE("gradients: a ragged batch is a call for each sequence, with any numbe
   check(bind(rope | ALiBi{} | T5Bias{.table = noise<float>(128, 3U)} | SinkLogit{} | Causal{},
              heads),
         {});
+  // As many gates as there are tokens, learned beside a table that all sequences share.
+  GateSums sums(4, 90, 6);
+  for (std::size_t i = 0; i < 6; ++i) {
+    const std::vector<double> gates =
+        posenc_test::log_gates(starts[i + 1] - starts[i], 4, static_cast<unsigned>(i));
+    sums.append(static_cast<Index>(i), std::span<const double>(gates));
+  }
+  check(bind(rope | ForgetGate{sums} | T5Bias{.table = noise<float>(128, 3U)} | Causal{}, heads),
+        {.frequencies = true});
   check(bind(rope | DynamicNTK{.original_context = 20} | Causal{}, heads), {.frequencies = true});
   check(bind(AnyEncoding(rope) | ALiBi{}, heads), {.frequencies = true});
 }

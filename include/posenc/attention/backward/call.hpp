@@ -26,7 +26,9 @@ struct BackwardCall {
   /// Of all stages, one behind another, and then of the frequencies; empty: not wanted.
   std::span<double> parameters{};
   bool learns_frequencies = false;
-  double* tokens = nullptr;  ///< [token learner][head][query, then key], see token_sums.hpp
+  /// [token learner][head][query, then key], see token_sums.hpp. Who gives memory for them learns from them, and
+  /// then `parameters` are those of all other stages.
+  double* tokens = nullptr;
 
   [[nodiscard]] const Answers& answers() const { return forward.answers(); }
 };

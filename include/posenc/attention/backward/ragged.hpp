@@ -18,19 +18,26 @@ POSENC_NAMESPACE_BEGIN
 namespace detail {
 
 /// How a call over a ragged batch is divided, and its memory: sums of parameters of the sequences that
-/// run at the same time, then the workspace of each thread.
+/// run at the same time, sums by token of all of them, then the workspace of each thread. What is learned with each
+/// token is as much as all sequences have, so it is learned from the sums by token in the end.
 struct RaggedBackwardPlan {
-  Index parameters = 0;  ///< learned
+  Index parameters = 0;  ///< learned, but for those of tokens
+  Index each_token = 0;  ///< sums of each query and each key
   bool many = false;     ///< sequences at a time
   Index sums = 0;        ///< bytes
-  Index bytes = 0;       ///< of all; -1: it does not fit in memory
+  Index bytes = -1;      ///< of all; -1: it does not fit in memory
 
   template <class T>
   RaggedBackwardPlan(const RaggedPairs& pairs, const Asked<T>& asked,
                      const BackwardLeaves<T>& leaves, Index head_dim, Index value_dim,
                      Index concurrency, bool learns, bool frequencies) {
-    for (const Stage& stage : asked.answers->asked())
-      if (learns) parameters += num_parameters(stage);
+    for (const Stage& stage : asked.answers->asked()) {
+      if (!learns) continue;
+      if (stage.ask->token_bias_gradient)
+        each_token += asked.answers->shape().num_heads;
+      else
+        parameters += num_parameters(stage);
+    }
     if (frequencies) parameters += asked.answers->rotary().pairs();
     const auto bytes_of_workers = [&](bool at_the_same_time) {
       return ragged_workspace_bytes(pairs, at_the_same_time, head_dim, value_dim, concurrency,
@@ -51,8 +58,39 @@ struct RaggedBackwardPlan {
       workers = bytes_of_workers(many);
     }
     const Index own = (many ? pairs.sequences() : 1) * parameters;
-    sums = round_up(own * static_cast<Index>(sizeof(double)), workspace_alignment);
-    bytes = workers < 0 ? -1 : sums + workers;
+    Index by_token = 0;
+    if (workers < 0 || !multiply(each_token, first_token(pairs, pairs.sequences()), by_token) ||
+        by_token > most_bytes_of_any / static_cast<Index>(sizeof(double)) - own)
+      return;
+    sums = round_up((own + by_token) * static_cast<Index>(sizeof(double)), workspace_alignment);
+    bytes = sums + workers;
+  }
+
+  /// Where the sums by token of a sequence begin.
+  [[nodiscard]] double* tokens(double* all, const RaggedPairs& pairs, Index i) const {
+    if (each_token == 0) return nullptr;
+    return all + (many ? pairs.sequences() : 1) * parameters + each_token * first_token(pairs, i);
+  }
+  /// Adds what a sequence learned to the parameters of all.
+  void add(const Answers& answers, const double* own, const SumsByToken* tokens,
+           std::span<double> to) const {
+    Index token_learner = 0;
+    for (const Stage& stage : answers.asked()) {
+      const auto count = static_cast<std::size_t>(num_parameters(stage));
+      if (stage.ask->token_bias_gradient)
+        tokens->learn(token_learner++, stage, to.first(count));
+      else
+        for (double& x : to.first(count)) x += *own++;
+      to = to.subspan(count);
+    }
+    for (double& frequency : to) frequency += *own++;
+  }
+
+ private:
+  static constexpr Index most_bytes_of_any = Index{1} << 60;
+  /// Queries and keys before a sequence.
+  static Index first_token(const RaggedPairs& pairs, Index i) {
+    return pairs.queries.start(i) + pairs.keys.start(i);
   }
 };
 
@@ -85,37 +123,45 @@ void differentiate_ragged(const AttentionForward<T>& f, const TensorView<const T
   const Workspace workspace(options.workspace, plan.bytes);
   double* const sums = reinterpret_cast<double*>(workspace.data());
   const Index each = (plan.bytes - plan.sums) / (plan.many ? concurrency : 1);
-  const auto add = [&](const double* from) {
-    for (double& to : parameters) to += *from++;
+  // Of the sequences that run at the same time, as their own sums of parameters are.
+  const auto place = [&](Index i) { return plan.many ? i : 0; };
+  std::vector<SumsByToken> by_token(
+      size(plan.each_token == 0 ? 0 : place(pairs.sequences() - 1) + 1));
+  const auto sums_of = [&](Index i) { return sums + place(i) * plan.parameters; };
+  const auto add = [&](Index i) {
+    if (learns) plan.add(answers, sums_of(i), by_token.data() + place(i), parameters);
   };
-  run_sequences(
-      pairs, plan.many, concurrency, options.executor,
-      [&](Index i, Index worker, Index threads, const AnyExecutor& executor) {
-        const Index first = pairs.queries.start(i), queries = pairs.queries.tokens_of(i);
-        const auto of_queries = [&](const auto& x) { return tokens_of(x, first, queries); };
-        const auto of_keys = [&](const auto& x) {
-          return tokens_of(x, pairs.keys.start(i), pairs.keys.tokens_of(i));
-        };
-        const AttentionForward<T> own{
-            of_queries(f.q), of_keys(f.k), of_keys(f.v), of_queries(f.out),
-            f.lse.subspan(size(first * f.q.heads), size(queries * f.q.heads))};
-        const TensorKeys<T> source(Rows<T>(own.k, leaves.forward.level),
-                                   Rows<T>(own.v, leaves.forward.level), KeyState::raw,
-                                   at[size(i)]);
-        BackwardCall<T> call =
-            backward_call(own, of_queries(d_out),
-                          {of_queries(d.q), of_keys(d.k), of_keys(d.v), d.parameters}, source,
-                          at[size(i)], i, &rotary[i], asked, leaves);
-        if (learns) {
-          call.parameters = {sums + (plan.many ? i : 0) * plan.parameters, parameters.size()};
-          std::fill(call.parameters.begin(), call.parameters.end(), 0.0);
-        }
-        const BackwardWork work(call, threads, learns);
-        assert(work.bytes <= each);
-        run_backward(call, work, workspace.data() + plan.sums + worker * each, executor);
-        if (!plan.many) add(call.parameters.data());
-      });
-  for (Index i = 0; plan.many && i < pairs.sequences(); ++i) add(sums + i * plan.parameters);
+  run_sequences(pairs, plan.many, concurrency, options.executor,
+                [&](Index i, Index worker, Index threads, const AnyExecutor& executor) {
+                  const Index first = pairs.queries.start(i), queries = pairs.queries.tokens_of(i);
+                  const auto of_queries = [&](const auto& x) {
+                    return tokens_of(x, first, queries);
+                  };
+                  const auto of_keys = [&](const auto& x) {
+                    return tokens_of(x, pairs.keys.start(i), pairs.keys.tokens_of(i));
+                  };
+                  const AttentionForward<T> own{
+                      of_queries(f.q), of_keys(f.k), of_keys(f.v), of_queries(f.out),
+                      f.lse.subspan(size(first * f.q.heads), size(queries * f.q.heads))};
+                  const TensorKeys<T> source(Rows<T>(own.k, leaves.forward.level),
+                                             Rows<T>(own.v, leaves.forward.level), KeyState::raw,
+                                             at[size(i)]);
+                  BackwardCall<T> call =
+                      backward_call(own, of_queries(d_out),
+                                    {of_queries(d.q), of_keys(d.k), of_keys(d.v), d.parameters},
+                                    source, at[size(i)], i, &rotary[i], asked, leaves);
+                  if (learns) {
+                    call.parameters = {sums_of(i), size(plan.parameters)};
+                    std::fill(call.parameters.begin(), call.parameters.end(), 0.0);
+                    call.tokens = plan.tokens(sums, pairs, i);
+                    if (call.tokens) by_token[size(place(i))] = sums_by_token(call);
+                  }
+                  const BackwardWork work(call, threads, learns);
+                  assert(work.bytes <= each);
+                  run_backward(call, work, workspace.data() + plan.sums + worker * each, executor);
+                  if (!plan.many) add(i);
+                });
+  for (Index i = 0; plan.many && i < pairs.sequences(); ++i) add(i);
 }
 
 #if defined(POSENC_DETAIL_FLOAT)

@@ -153,9 +153,11 @@ void add_output_frequencies(const BackwardCall<T>& call, double* sums) {
             sums);
 }
 
-/// From all sums, which are those of the first set by now, to the parameters.
+/// From all sums, which are those of the first set by now, to the parameters; those of tokens are kept where whoever
+/// calls learns from them.
 template <class T>
-void learn(const BackwardCall<T>& call, const BackwardPlan& plan, const BackwardMemory<T>& memory) {
+void learn(const BackwardCall<T>& call, const BackwardPlan& plan, const BackwardMemory<T>& memory,
+           bool keeps_tokens) {
   add_sink_gradients(call, memory.delta, memory.sums);
   if (plan.frequencies > 0 && call.answers().facts().rotates_values && call.out.tokens > 0)
     add_output_frequencies(call, memory.sums + plan.sums);
@@ -167,8 +169,9 @@ void learn(const BackwardCall<T>& call, const BackwardPlan& plan, const Backward
   for_each_learner(call.answers(), memory.sums, [&](const Stage& stage, std::span<double> sums) {
     const auto& [self, ask] = stage;
     const Index count = num_parameters(stage);
+    if (ask->token_bias_gradient && keeps_tokens) return;
     if (ask->token_bias_gradient) {
-      TokenSums<T>::learn(call, token_learner++, stage, {to, static_cast<std::size_t>(count)});
+      sums_by_token(call).learn(token_learner++, stage, {to, static_cast<std::size_t>(count)});
       to += count;
       return;
     }
@@ -185,7 +188,8 @@ void run_backward(BackwardCall<T> call, const BackwardWork& work, std::byte* wor
   const BackwardPlan& plan = *work.plan;
   Arena arena(workspace);
   const BackwardMemory<T> memory(call, plan, work.each_worker, arena);
-  call.tokens = memory.tokens;
+  const bool keeps_tokens = call.tokens != nullptr;
+  if (!keeps_tokens) call.tokens = memory.tokens;
   const auto for_rows = [&](const auto& f) {  // f(first, last)
     constexpr Index step = 256;
     const Index tokens = std::max(call.forward.q.tokens, call.forward.keys.tokens),
@@ -197,8 +201,7 @@ void run_backward(BackwardCall<T> call, const BackwardWork& work, std::byte* wor
   for_rows([&](Index first, Index last) { begin_rows(call, memory.delta, first, last); });
   const Index n = plan.all_sums();
   std::fill_n(memory.sums, plan.sets() * n, 0.0);
-  std::fill_n(memory.tokens, plan.token_learners * call.forward.q.heads * tokens_of_both(call),
-              0.0);
+  std::fill_n(call.tokens, plan.token_learners * call.forward.q.heads * tokens_of_both(call), 0.0);
   for (Index i = 0; i < plan.pairs(); ++i) new (&memory.done[i]) Turns::Done(call.forward.q.tokens);
   run_tasks(executor, plan.workers(), plan.tasks(), [&](Index w) {
     return [&, pairs = Pairs(plan.kv_heads, plan.blocks, plan.block, plan.chunks, plan.tiles.chunk),
@@ -218,7 +221,7 @@ void run_backward(BackwardCall<T> call, const BackwardWork& work, std::byte* wor
   if (n + plan.token_learners == 0 || plan.sets() == 0) return;
   for (Index set = 1; set < plan.sets(); ++set)
     for (Index i = 0; i < n; ++i) memory.sums[i] += memory.sums[set * n + i];
-  learn(call, plan, memory);
+  learn(call, plan, memory, keeps_tokens);
 }
 
 #if defined(POSENC_DETAIL_FLOAT)

@@ -12,12 +12,45 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Calls f(number, stage) for the stages that learn so.
-template <class F>
-void for_each_token_learner(const Answers& answers, const F& f) {
-  Index n = 0;
-  for (const Stage& stage : answers.asked())
-    if (stage.ask->token_bias_gradient) f(n++, stage);
+/// Those of a call, and where its tokens stand.
+struct SumsByToken {
+  const double* sums = nullptr;  ///< [learner][head][query, then key]
+  Index heads = 0, queries = 0, keys = 0;
+  Index sequence = 0;
+  Position query_index = 0, key_index = 0;  ///< of the first
+
+  /// How many numbers these are.
+  static Index count(Index learners, Index heads, Index queries, Index keys) {
+    return learners * heads * (queries + keys);
+  }
+
+  /// To the parameters of the nth learner.
+  void learn(Index n, const Stage& stage, std::span<double> parameters) const {
+    if (queries == 0 || keys == 0) return;
+    for (Index head = 0; head < heads; ++head) {
+      const double* const of = sums + count(1, n * heads + head, queries, keys);
+      stage.ask->token_bias_gradient(stage.self,
+                                     {.sequence = sequence,
+                                      .head = head,
+                                      .query_index = query_index,
+                                      .key_index = key_index,
+                                      .by_query = {of, static_cast<std::size_t>(queries)},
+                                      .by_key = {of + queries, static_cast<std::size_t>(keys)}},
+                                     parameters);
+    }
+  }
+};
+
+/// What a call has summed, or will have.
+template <class T>
+SumsByToken sums_by_token(const BackwardCall<T>& call) {
+  const PrefillCall<T>& forward = call.forward;
+  SumsByToken sums{
+      call.tokens, forward.q.heads, forward.q.tokens, forward.keys.tokens, forward.sequence, 0, 0};
+  if (sums.queries == 0 || sums.keys == 0) return sums;
+  sums.query_index = forward.query_index[0];
+  forward.keys.for_runs(0, 1, 1, [&](const KeyRun& run) { sums.key_index = run.index; });
+  return sums;
 }
 
 template <class T>
@@ -63,27 +96,6 @@ class TokenSums {
         for (Index k = 0; k < keys; ++k)
           of(call_, n, kv_head * tiles_.group + g)[call_.forward.q.tokens + first + k] +=
               buffers_.by_key[(n * tiles_.group + g) * tiles_.chunk + k];
-  }
-
-  /// From the sums of all queries and keys to the parameters of the nth learner.
-  static void learn(const BackwardCall<T>& call, Index n, const Stage& stage,
-                    std::span<double> parameters) {
-    const auto size = [](Index count) { return static_cast<std::size_t>(count); };
-    const Index queries = call.forward.q.tokens, keys = call.forward.keys.tokens;
-    if (queries == 0 || keys == 0) return;
-    Position first_key = 0;
-    call.forward.keys.for_runs(0, 1, 1, [&](const KeyRun& run) { first_key = run.index; });
-    for (Index head = 0; head < call.forward.q.heads; ++head) {
-      const double* const sums = of(call, n, head);
-      stage.ask->token_bias_gradient(stage.self,
-                                     {.sequence = call.forward.sequence,
-                                      .head = head,
-                                      .query_index = call.forward.query_index[0],
-                                      .key_index = first_key,
-                                      .by_query = {sums, size(queries)},
-                                      .by_key = {sums + queries, size(keys)}},
-                                     parameters);
-    }
   }
 
  private:
