@@ -111,6 +111,43 @@ TEST_CASE("ForgetGate: decode refuses tokens whose gates were not appended") {
                                       "its first 19 alone"));
 }
 
+TEST_CASE("ForgetGate: a ring keeps the last tokens, and gates of all of them") {
+  // The reference sees all tokens, and a window of those that the ring holds.
+  constexpr Index capacity = 150;
+  const Sequence<float> sequence(tokens, heads, kv_heads, width, width);
+  const std::vector<double> gates = log_gates(tokens, heads, 7);
+  for (const double least : {-1e300, -4.0}) {
+    GateSums sums(heads, tokens);
+    const auto bound = bind(rope | ForgetGate{sums, least} | Causal{}, options);
+    const ForgetGate all{posenc_test::sums_of(gates, heads), least};
+    CacheShape shape = shape_for(sequence);
+    shape.capacity = capacity;
+    posenc_test::at_every_level([&] {
+      sums.clear(0);
+      Holder<KeyState::raw, float> cache(Kind::ring, shape);
+      Index held = 0;
+      for (const Index last : {1, 100, 150, 151, 299, 450, 700}) {
+        for (Index t = held; t < last; t += 50) {
+          const Index end = std::min(last, t + 50);
+          append(*cache, 0, sequence, t, end, bound);
+          sums.append(0, some(gates, t, end));
+        }
+        held = last;
+        const Index first = std::max<Index>(last - capacity, 0);
+        const auto windowed = bind(rope | all | mask([first](const Score& at) {
+                                     return at.key_index >= first;
+                                   }) | Causal{},
+                                   options);
+        for (const Index queries : {Index{1}, Index{3}, std::min<Index>(last, 40)}) {
+          if (queries > last) continue;
+          const auto call = sequence.last(queries, last);
+          CHECK(ratio(decoded(call.q, *cache, bound), call, windowed) <= 1);
+        }
+      }
+    });
+  }
+}
+
 TEST_CASE("ForgetGate: evicted tokens leave their gates behind") {
   const Sequence<float> sequence(60, heads, kv_heads, width, width);
   const std::vector<double> gates = log_gates(60, heads, 3);

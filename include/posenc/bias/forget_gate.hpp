@@ -56,14 +56,9 @@ struct ForgetGate {
   }
   template <class Use>
   void tile_bias(const Tile& tile, Index head, const Use& use) const {
+    // Lanes beyond the last query, of which a tile has fewer than the padding, read that.
     const double* const s = sums.of(tile.sequence, head);
-    const Position last = sums.capacity() + GateSums::padding - 1;
-    if (tile.query_index.last <= last)
-      use([s](const Score& at) { return s[at.query_index] - s[at.key_index]; });
-    else
-      use([s, last](const Score& at) {
-        return s[std::min(at.query_index, last)] - s[at.key_index];
-      });
+    use([s](const Score& at) { return s[at.query_index] - s[at.key_index]; });
   }
 
   [[nodiscard]] bool visible(const Score& at) const { return !(score_bias(at) < least_bias); }
