@@ -73,7 +73,8 @@ struct TokenGradients {
   std::span<const double> by_query{}, by_key{};  ///< by token from there on
 };
 /// token_bias_gradient(d, gradient): adds what score_bias_gradient() adds for all the scores of a head. Asked
-/// once per head and call instead of it, by attention_backward.
+/// once per head and call instead of it, by attention_backward. It adds to the gradients of parameters
+/// themselves, so it does not go with gradient_of_sums().
 template <class T>
 concept TokenBiasGradient = ScoreBiasGradient<T> && requires(const T c, const TokenGradients& d,
                                                              std::span<double> gradient) {

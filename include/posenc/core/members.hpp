@@ -136,6 +136,11 @@ struct Members {
       "posenc: this component has num_sums(), so it needs num_parameters() and a const member "
       "gradient_of_sums(std::span<const double> sums, std::span<double> gradient) "
       "(core/gradients.hpp).");
+  static_assert(
+      !(TokenBiasGradient<T> && GradientSums<T>),
+      "posenc: this component has token_bias_gradient(), which adds to the gradients of parameters "
+      "themselves, and gradient_of_sums(), which takes sums of its own: give it one of the two "
+      "(core/gradients.hpp).");
 
   static constexpr bool are_answers = true;
 };
