@@ -36,8 +36,7 @@ class BackwardResults {
       simd::from_panel(p.queries, width, p.width, buffers_.d_q + region * tiles_.panel * width,
                        buffers_.ones, panel, plan_.width.stride, 1);
       const TensorView<T> rows(panel, p.queries, 1, width, plan_.width.stride, 0);
-      if (plan_.turns_last) add(rows, buffers_.factor, call_.d_q, first, head);
-      if (turns_now(sums)) {
+      add_turned(rows, buffers_.factor, call_.d_q, first, head, turns_now(sums), [&] {
         Positions at = forward_.query.subspan(size(first), size(p.queries));
         if (map_) {
           map_.ask->query_positions(map_.self, region, p.queries, buffers_.tiles.query + p.first,
@@ -56,9 +55,8 @@ class BackwardResults {
                                       .origin = origin(key, region),
                                       .step = step(region)},
                                      sums + plan_.sums);
-      }
+      });
       add_query_bias_gradients(rows, head, sums);
-      if (!plan_.turns_last) add(rows, buffers_.factor, call_.d_q, first, head);
     }
     if (has_relative_)
       add({buffers_.relative.d_q, p.queries, 1, width, plan_.width.stride, 0}, buffers_.factor,
@@ -80,8 +78,7 @@ class BackwardResults {
       const int region = std::countr_zero(regions);
       each_run(buffers_.d_k + region * tiles_.chunk * plan_.width.stride, width, plan_.width.stride,
                [&](const KeyRun& run, const TensorView<T>& rows) {
-                 if (plan_.turns_last) add(rows, nullptr, call_.d_k, run.rank, kv_head);
-                 if (turns_now(sums)) {
+                 add_turned(rows, nullptr, call_.d_k, run.rank, kv_head, turns_now(sums), [&] {
                    Positions at = run.positions;
                    if (map_) {
                      Position* const copy = buffers_.tiles.key_copy + (run.rank - key);
@@ -100,8 +97,7 @@ class BackwardResults {
                           .origin = origin(key, region),
                           .step = step(region)},
                          sums + plan_.sums);
-                 }
-                 if (!plan_.turns_last) add(rows, nullptr, call_.d_k, run.rank, kv_head);
+                 });
                });
     }
     if (has_relative_)
@@ -111,8 +107,8 @@ class BackwardResults {
                });
     each_run(buffers_.d_v, call_.d_out.width, plan_.value_width.stride,
              [&](const KeyRun& run, const TensorView<T>& rows) {
-               if (plan_.turns_last) add(rows, nullptr, call_.d_v, run.rank, kv_head);
-               if (answers_.facts().rotates_values && turns_now(sums)) {
+               const bool turns = answers_.facts().rotates_values && turns_now(sums);
+               add_turned(rows, nullptr, call_.d_v, run.rank, kv_head, turns, [&] {
                  forward_.leaves.rotate(rotary_, rotary_.angles, turn_of_value_gradient(),
                                         run.positions, rows, rows);
                  if (learns_frequencies(sums))
@@ -123,12 +119,19 @@ class BackwardResults {
                         .at = run.positions,
                         .origin = origin_of(rotary_, call_.key, 0)},
                        sums + plan_.sums);
-               }
-               if (!plan_.turns_last) add(rows, nullptr, call_.d_v, run.rank, kv_head);
+               });
              });
   }
 
  private:
+  /// Adds rows that turn() rotates back, before; or behind, for the frequencies alone, where results turn last.
+  template <class F>
+  void add_turned(const TensorView<T>& rows, const T* factor, const TensorView<T>& to, Index first,
+                  Index head, bool turns, const F& turn) {
+    if (turns && !plan_.turns_last) turn();
+    add(rows, factor, to, first, head);
+    if (turns && plan_.turns_last) turn();
+  }
   /// to += rows, each times its factor where there are factors.
   void add(const TensorView<T>& rows, const T* factor, const TensorView<T>& to, Index first,
            Index head) {
