@@ -158,6 +158,31 @@ TEST_CASE("row statistics: scores as far away as numbers go") {
   }
 }
 
+TEST_CASE("row statistics: a row that sees NaN or a score of plus infinity has NaN") {
+  constexpr Index tokens = 150, bad = 70;
+  for (const double what : {std::numeric_limits<double>::quiet_NaN(), HUGE_VAL}) {
+    const Inputs<float> in(tokens, tokens, heads, kv_heads, width, width);
+    const auto bound =
+        bind(bias([what](const Score& at) { return at.key_index == bad ? what : 0.0; }) |
+                 SinkLogit{} | SlidingWindow{.left = 40},
+             options);
+    const ReferenceResult expected =
+        reference_attention(in.call().q, in.call().k, in.call().v, bound);
+    posenc_test::at_every_level([&] {
+      const Statistics<float> got(in.call(), bound);
+      for (Index t = 0; t < tokens; ++t)
+        for (Index h = 0; h < heads; ++h) {
+          const std::size_t row = size(t * heads + h);
+          const bool sees = t >= bad && t <= bad + 40;
+          REQUIRE(std::isnan(got.entropy[row]) == sees);
+          REQUIRE(std::isnan(got.greatest[row]) == sees);
+          REQUIRE(std::isnan(expected.entropy[row]) == sees);
+          REQUIRE(std::isnan(expected.greatest[row]) == sees);
+        }
+    });
+  }
+}
+
 TEST_CASE("row statistics: one of them, a ragged batch, and wrong sizes") {
   constexpr Index tokens = 90;
   const Inputs<float> in(tokens, tokens, heads, kv_heads, width, width);

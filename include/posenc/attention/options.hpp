@@ -14,7 +14,8 @@
 POSENC_NAMESPACE_BEGIN
 
 /// How a row of weights is spread, on request; where a span is empty nothing is computed. A SinkLogit is one more
-/// weight of its row. A row that sees nothing has 0 of both.
+/// weight of its row. A row that sees nothing has 0 of both; one that sees NaN, or a score of plus
+/// infinity, has NaN.
 template <class T>
 struct RowStatistics {
   std::span<T> entropy{};   ///< -sum w ln w of the weights, nats, [query tokens][query heads]

@@ -288,9 +288,10 @@ T Call<T>::attend(Index r, Index h, const std::vector<BackwardRotation>& rotatio
   }
   T entropy = 0, greatest = 0;
   for (std::size_t i = 0; i < weights.size(); ++i) {
-    if (weights[i] > 0) entropy -= weights[i] * std::log(weights[i]);
+    if (weights[i] != 0) entropy -= weights[i] * std::log(weights[i]);
     if (i < keys.size()) greatest = std::max(greatest, weights[i]);
   }
+  if (std::isnan(entropy)) greatest = entropy;  // some weight is
   result.entropy.push_back(entropy);
   result.greatest.push_back(greatest);
   return lse;
