@@ -52,6 +52,11 @@ struct WeightsResults {
   Index head = 0;
   bool is_matrix = false;  ///< of one head; otherwise sums of all heads
 
+  /// Who was called.
+  [[nodiscard]] const char* caller() const {
+    return is_matrix ? "posenc::head_weights" : "posenc::key_weights";
+  }
+
   void check(Problems& problems, Index queries, Index keys, Index heads) const {
     if (!is_matrix) {
       problems.require(block > 0, "block must be positive, got ", block, ".");
@@ -107,7 +112,7 @@ POSENC_DETAIL_COLD void weigh(const TensorView<Q>& q, const TensorView<K>& k,
   const Coordinates at = coordinates(problems, q.tokens, k.tokens, options, answers.rotary().state);
   DistanceCheck(answers, at, options.sequence)(problems, q.tokens, k.tokens);
   results.check(problems, q.tokens, k.tokens, q.heads);
-  problems.raise_if_any("posenc::key_weights");
+  problems.raise_if_any(results.caller());
 
   const RotaryAtLength rotary(answers, [&] { return context_length(at, q.tokens, k.tokens); });
   const Rows<U> keys(k, leaves.level);
@@ -141,12 +146,12 @@ POSENC_DETAIL_COLD void weigh_cached(const TensorView<Q>& q, const KeyValueCache
                    ".");
   problems.require(q.width == cache.shape().head_dim, "q is ", ShapeText(q),
                    " but keys of the cache have ", cache.shape().head_dim, " channels.");
-  problems.raise_if_any("posenc::key_weights");
+  problems.raise_if_any(results.caller());
   const CachedSequence<T> one{CacheKeys<T>(cache, sequence, leaves.level), 0, q.tokens};
   check_sequence(problems, cache, sequence, one, answers, cache.is_streaming());
   const KeySource<U> source = one.keys.source();
   results.check(problems, q.tokens, source.tokens, q.heads);
-  problems.raise_if_any("posenc::key_weights");
+  problems.raise_if_any(results.caller());
 
   const RotaryAtLength rotary(answers, [&] { return one.length(cache.is_streaming()); });
   const int axes = q.tokens == 0 ? 1 : one.place(0).axes();

@@ -174,7 +174,7 @@ POSENC_DETAIL_COLD void run_weights(const WeightsCall<T>& call, const AnyExecuto
   Problems problems;
   problems.require(measure.used() >= 0 && multiply(measure.used(), workers, bytes), "buffers for ",
                    call.keys(), " keys do not fit in memory.");
-  problems.raise_if_any("posenc::key_weights");
+  problems.raise_if_any(call.matrix ? "posenc::head_weights" : "posenc::key_weights");
   const Workspace workspace({}, bytes);
   run_tasks(executor, workers, plan.tasks, [&](Index w) {
     return WeightsWorker<T>(call, plan, workspace.data() + w * measure.used());
