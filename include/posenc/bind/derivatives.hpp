@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Derivatives of score maps over a tile of scores: f'(x, at), by dual numbers or as the component says; and
-// the sums by which biases of scores learn from a tile. With score_loops.hpp, what a component type brings a
+// Score maps over a tile of scores with their derivatives f'(x, at), by dual numbers or as the component says,
+// which are found beside the score: going back is a product then. And the sums by which biases of scores learn
+// from a tile. With score_loops.hpp, what a component type brings a
 // copy of for each SIMD level; compiled only for encodings that are asked for gradients.
 #pragma once
 
@@ -9,6 +10,7 @@
 #include <posenc/core/dual.hpp>
 #include <posenc/core/gradients.hpp>
 
+#include <algorithm>
 #include <array>
 
 POSENC_NAMESPACE_BEGIN
@@ -35,20 +37,19 @@ concept SaysDifferentiable = requires { requires S::differentiable; };
 template <class S>
 concept LearnsByTile = TiledBiasGradient<S> && !RelativeBias<S> && SaysDifferentiable<S>;
 
-/// Sums are of parameters, or by query.
 template <class T>
 struct Derivative {
-  // f'(x, at); null for components that are no score maps.
-  /// Gradients of what the component returned become those of what it was given, `x`. Unless it is null,
-  /// `by_query` is added what they are times the derivative by the first parameter of the map.
-  void (*tile)(const void* component, const ScoreTile& tile, const T* x, T* gradient,
-               T* by_query) noexcept = nullptr;
+  // Null for components that are no score maps.
+  /// What ScoreLoops::change does, and f'(x, at) of the map to `slopes`. Unless it is null, `by` gets the derivatives
+  /// by the first parameter of the map.
+  void (*change)(const void* component, const ScoreTile& tile, T* scores, T* slopes,
+                 T* by) noexcept = nullptr;
   T (*one)(const void* component, T x, const Score& at) = nullptr;
 
   // By a parameter of the map; null where it has none.
-  /// Adds gradients of what the component returned, times the derivative.
-  void (*tile_by)(const void* component, Index parameter, const ScoreTile& tile, const T* x,
-                  const T* gradient, T* by_query) noexcept = nullptr;
+  /// The scores are those that the component is given.
+  void (*change_by)(const void* component, Index parameter, const ScoreTile& tile, const T* scores,
+                    T* by) noexcept = nullptr;
   T (*one_by)(const void* component, Index parameter, T x, const Score& at) = nullptr;
 
   /// Adds what a bias of scores learns from the gradients of a tile whose queries are consecutive; null
@@ -59,62 +60,62 @@ struct Derivative {
 template <class T>
 using FindDerivative = Derivative<T> (*)(std::size_t level) noexcept;
 
-/// What the map of a component was given, where the component has a bias before it.
+/// What the map of a component is given, where the component has a bias before it, in full or but for a relative bias,
+/// which a tile gets from a table.
 template <class S, class T>
-T behind_bias(const S& stage, T x, const Score& at) {
+T behind_bias(const S& stage, T x, const Score& at, bool has_relative = false) {
   if constexpr (RelativeBias<S>)
-    x += static_cast<T>(stage.relative_bias(at.head, at.query - at.key));
+    return has_relative ? x : x + static_cast<T>(stage.relative_bias(at.head, at.query - at.key));
   else if constexpr (ScoreBias<S>)
     x += static_cast<T>(stage.score_bias(at));
   return x;
 }
 
+/// f(x, at) and f'(x, at) of a map.
 template <class S, class T>
-T derivative_of(const S& map, T given, const Score& at) {
-  const T x = behind_bias(map, given, at);
-  if constexpr (StatesDerivative<S, T>)
-    return static_cast<T>(map.map_score_derivative(x, at));
-  else
-    return map.map_score(Dual<T>(x, 1), at).derivative;
+std::array<T, 2> with_slope(const S& map, T x, const Score& at) {
+  if constexpr (StatesDerivative<S, T>) {
+    return {static_cast<T>(map.map_score(x, at)), static_cast<T>(map.map_score_derivative(x, at))};
+  } else {
+    const Dual<T> y = map.map_score(Dual<T>(x, 1), at);
+    return {y.value, y.derivative};
+  }
 }
-
 template <class S, class T>
-T derivative_by(const S& map, Index parameter, T given, const Score& at) {
-  return static_cast<T>(map.map_parameter_derivative(parameter, behind_bias(map, given, at), at));
+T slope_by(const S& map, Index parameter, T x, const Score& at) {
+  return static_cast<T>(map.map_parameter_derivative(parameter, x, at));
 }
-
-// What has no gradient gives none, whatever a map says of a score that is not finite.
 
 template <class Level, class S, class T>
-void differentiate(const void* component, const ScoreTile& tile, const T* x, T* gradient,
-                   T* by_query) noexcept {
-  const LoopCopy<S> map(component);
-  const ScoreTile at = tile;  // a copy that no store to the gradients can change
-  if constexpr (MapParameterDerivative<S>)
-    if (by_query)  // in one loop, where what both compute is computed once
-      return Level::multiply_by(
-          at.keys, at.width, x, gradient,
-          [=](T given, Index k, Index j) {
-            const Score score = at.score(k, j);
-            return std::array{derivative_of(*map, given, score),
-                              derivative_by(*map, 0, given, score)};
-          },
-          by_query);
-  Level::multiply_by(at.keys, at.width, x, gradient, [=](T given, Index k, Index j) {
-    return std::array{derivative_of(*map, given, at.score(k, j))};
-  });
-}
-template <class Level, class S, class T>
-void differentiate_by(const void* component, Index parameter, const ScoreTile& tile, const T* x,
-                      const T* gradient, T* by_query) noexcept {
+void change_with_slopes(const void* component, const ScoreTile& tile, T* scores, T* slopes,
+                        T* by) noexcept {
   const LoopCopy<S> map(component);
   const ScoreTile at = tile;
-  Level::add_multiplied(
-      at.keys, at.width, x, gradient,
-      [=](T given, Index k, Index j) {
-        return std::array{derivative_by(*map, parameter, given, at.score(k, j))};
-      },
-      by_query);
+  if constexpr (MapParameterDerivative<S>)
+    if (by)  // in one loop, where what all compute is computed once
+      return Level::map_with_slopes(at.keys, at.width, scores, std::array{slopes, by},
+                                    [=](T given, Index k, Index j) {
+                                      const Score score = at.score(k, j);
+                                      const T x = behind_bias(*map, given, score, true);
+                                      const auto [y, slope] = with_slope(*map, x, score);
+                                      return std::array{y, slope, slope_by(*map, 0, x, score)};
+                                    });
+  Level::map_with_slopes(at.keys, at.width, scores, std::array{slopes},
+                         [=](T given, Index k, Index j) {
+                           const Score score = at.score(k, j);
+                           return with_slope(*map, behind_bias(*map, given, score, true), score);
+                         });
+}
+template <class Level, class S, class T>
+void change_by(const void* component, Index parameter, const ScoreTile& tile, const T* scores,
+               T* by) noexcept {
+  const LoopCopy<S> map(component);
+  const ScoreTile at = tile;
+  std::copy_n(scores, at.keys * at.width, by);
+  Level::map(at.keys, at.width, by, [=](T given, Index k, Index j) {
+    const Score score = at.score(k, j);
+    return slope_by(*map, parameter, behind_bias(*map, given, score, true), score);
+  });
 }
 template <class Level, class S, class T>
 void learn_by_tile(const void* component, const ScoreTile& tile, const T* gradient,
@@ -140,17 +141,19 @@ Derivative<T> derivative(std::size_t level) noexcept {
                   "posenc: this score map has no derivative: write it for any number type "
                   "(auto x), or give it map_score_derivative(x, at).");
     static constexpr auto table =
-        simd::by_level<T>([]<class Level>(Level) { return &differentiate<Level, S, T>; });
-    of.tile = table[level];
+        simd::by_level<T>([]<class Level>(Level) { return &change_with_slopes<Level, S, T>; });
+    of.change = table[level];
     of.one = [](const void* component, T x, const Score& at) {
-      return derivative_of(*static_cast<const S*>(component), x, at);
+      const S& map = *static_cast<const S*>(component);
+      return with_slope(map, behind_bias(map, x, at), at)[1];
     };
     if constexpr (MapParameterDerivative<S>) {
       static constexpr auto table_by =
-          simd::by_level<T>([]<class Level>(Level) { return &differentiate_by<Level, S, T>; });
-      of.tile_by = table_by[level];
+          simd::by_level<T>([]<class Level>(Level) { return &change_by<Level, S, T>; });
+      of.change_by = table_by[level];
       of.one_by = [](const void* component, Index parameter, T x, const Score& at) {
-        return derivative_by(*static_cast<const S*>(component), parameter, x, at);
+        const S& map = *static_cast<const S*>(component);
+        return slope_by(map, parameter, behind_bias(map, x, at), at);
       };
     }
   }

@@ -53,6 +53,12 @@ inline Index sums_of_chunk(const Stage& stage) {
   return stage.ask->token_bias_gradient ? 0 : num_sums(stage);
 }
 
+/// By how many parameters of a score map derivatives are needed.
+template <class T>
+Index slopes_by_parameter(const Stage& stage, const Derivative<T>& of, bool learns) {
+  return learns && of.change_by ? sums_of_chunk(stage) : 0;
+}
+
 /// Calls f(stage, its sums) for each stage; `sums` are those of all of them, one behind another, or null
 /// where none are wanted.
 template <class F>
@@ -104,8 +110,8 @@ struct BackwardPlan {
   PaddedRow width{}, value_width{};  ///< of queries and keys, of values
   Index sums = 0;                    ///< by which stages learn
   Index frequencies = 0;             ///< behind them
-  Index maps = 0;                    ///< stages with a derivative
-  Index token_learners = 0;          ///< stages that learn with each token
+  Index slopes = 0;          ///< derivatives of score maps, by the score and by what they learn
+  Index token_learners = 0;  ///< stages that learn with each token
   bool learns_temperatures = false;
   /// Results are sums of rotated rows, which are rotated back in the end: where nothing is added to them that is
   /// not rotated alike.
@@ -139,7 +145,7 @@ struct BackwardPlan {
     for (std::size_t i = 0; i < call.answers().asked().size(); ++i) {
       const Stage& stage = call.answers().asked()[i];
       const auto of = call.derivatives[i] ? call.derivatives[i](level) : Derivative<T>{};
-      maps += of.tile != nullptr;
+      slopes += of.change ? 1 + slopes_by_parameter(stage, of, learns) : 0;
       if (!learns) continue;
       sums += sums_of_chunk(stage);
       token_learners += stage.ask->token_bias_gradient != nullptr;
@@ -226,7 +232,7 @@ struct BackwardBuffers {
   T* d_panel = nullptr;        ///< [value_dim][panel]
   T* gradient = nullptr;       ///< [key in tile][panel], of scores
   T* masked = nullptr;         ///< the same, of one region
-  T* saved = nullptr;          ///< [map][key in tile][panel], scores that a map was given
+  T* slopes = nullptr;         ///< [slope][key in tile][panel], of score maps
   T* products = nullptr;       ///< [key in tile][panel], scores before all stages
   double* by_query = nullptr;  ///< [panel], gradients times products
   double* by_token = nullptr;  ///< [token learner][panel], gradients
@@ -259,7 +265,7 @@ struct BackwardBuffers {
     d_panel = arena.take<T>(std::max<Index>(shape.value_dim, 1), t.panel);
     gradient = arena.take<T>(t.tile, t.panel);
     if (regions > 1) masked = arena.take<T>(t.tile, t.panel);
-    if (plan.maps > 0) saved = arena.take<T>(plan.maps * t.tile, t.panel);
+    if (plan.slopes > 0) slopes = arena.take<T>(plan.slopes * t.tile, t.panel);
     if (plan.learns_temperatures) {
       products = arena.take<T>(t.tile, t.panel);
       by_query = arena.take<double>(1, t.panel);

@@ -16,6 +16,7 @@ struct GradientLeaves {
   void (*softmax_backward)(Index keys, Index width, T* scores, T* gradient, const T* lse,
                            const T* delta) = nullptr;
   void (*add_rows)(Index rows, Index width, const T* x, T* sum) = nullptr;
+  void (*multiply)(Index n, const T* slope, T* gradient) = nullptr;
   void (*add_products)(Index keys, Index width, const T* x, const T* gradient, T* sum) = nullptr;
   void (*add_by_distance)(Index keys, Index queries, Index width, const T* gradient,
                           const Position* key, Position first, Position least, T* sum) = nullptr;
@@ -29,13 +30,10 @@ struct GradientLeaves {
 template <class T>
 const GradientLeaves<T>& gradient_leaves(std::size_t level) {
   static constexpr auto table = simd::by_level<T>([]<class Level>(Level) {
-    return GradientLeaves<T>{&Level::template softmax_backward<T>,
-                             &Level::template add_rows<T>,
-                             &Level::template add_products<T>,
-                             &Level::template add_by_distance<T>,
-                             &Level::template dot<T>,
-                             &Level::template add_scaled<T>,
-                             &Level::template add_turns<T>,
+    return GradientLeaves<T>{&Level::template softmax_backward<T>, &Level::template add_rows<T>,
+                             &Level::template multiply<T>,         &Level::template add_products<T>,
+                             &Level::template add_by_distance<T>,  &Level::template dot<T>,
+                             &Level::template add_scaled<T>,       &Level::template add_turns<T>,
                              &Level::template weights<T>};
   });
   return table[level];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Stages: biases and score maps of a tile, gone through from the last to the first. Score maps need what
-// they were given; biases that learn need the gradients of the scores as they left them, temperatures the
+// Stages: biases and score maps of a tile, gone through from the last to the first. Score maps need their
+// slopes, which they say when they change the scores; biases that learn need the gradients of the scores as they left them, temperatures the
 // products of queries and keys.
 #pragma once
 
@@ -31,15 +31,22 @@ class BackwardStages {
   }
   /// Scores as products made them, before any stage.
   void begin_tile(const ScoreTile& tile) {
-    saved_ = buffers_.saved;
+    slopes_ = buffers_.slopes;
     if (buffers_.products)
       std::copy_n(buffers_.tiles.scores, tile.keys * tile.width, buffers_.products);
   }
-  /// Keeps the scores of a tile as a stage is about to change them.
-  void save(std::size_t stage, const ScoreTile& tile) {
-    if (!derivative(stage).tile) return;
-    std::copy_n(buffers_.tiles.scores, tile.keys * tile.width, saved_);
-    saved_ += tiles_.tile * tiles_.panel;
+  /// What a score map does to the scores of a tile, whose slopes are kept. False: the stage is none.
+  bool change(std::size_t stage, const ScoreTile& tile) {
+    const Derivative<T> of = derivative(stage);
+    if (!of.change) return false;
+    const Stage& map = answers_.asked()[stage];
+    const Index parameters = slopes_by_parameter(map, of, plan_.sums > 0);
+    T* const by = slopes_ + slope_size();
+    for (Index i = 1; i < parameters; ++i)
+      of.change_by(map.self, i, tile, buffers_.tiles.scores, by + i * slope_size());
+    of.change(map.self, tile, buffers_.tiles.scores, slopes_, parameters > 0 ? by : nullptr);
+    slopes_ = by + parameters * slope_size();
+    return true;
   }
 
   /// From the gradient of what the softmax read to that of the products.
@@ -53,10 +60,7 @@ class BackwardStages {
       sums -= count;
       const std::span<double> to(sums, count);
       const Derivative<T> of = derivative(i);
-      if (of.tile) {
-        saved_ -= tiles_.tile * tiles_.panel;
-        differentiate(of, self, tile, to);
-      }
+      if (of.change) go_through(stages[i], of, tile, to);
       if (ask->token_bias_gradient && token_learner > 0) tokens_.add(--token_learner, tile);
       if (count == 0) continue;
       if (ask->relative_bias_gradient) add_by_distance(stages[i], tile, to);
@@ -109,18 +113,20 @@ class BackwardStages {
   }
 
   /// Through a score map. Its parameters need the sum of the gradients times its derivative by each.
-  void differentiate(const Derivative<T>& of, const void* self, const ScoreTile& tile,
-                     std::span<double> parameters) {
-    const auto learn = [&](Index i, const auto& add) {
-      const Lanes sums = by_query(add);
-      parameters[size(i)] += std::accumulate(sums.data(), sums.data() + tile.queries, 0.0);
-    };
-    if (!of.tile_by || parameters.empty())
-      return of.tile(self, tile, saved_, buffers_.gradient, nullptr);
-    for (Index i = 1; i < std::ssize(parameters); ++i)
-      learn(i, [&](T* sums) { of.tile_by(self, i, tile, saved_, buffers_.gradient, sums); });
-    learn(0, [&](T* sums) { of.tile(self, tile, saved_, buffers_.gradient, sums); });
+  void go_through(const Stage& map, const Derivative<T>& of, const ScoreTile& tile,
+                  std::span<double> to) {
+    const Index parameters = slopes_by_parameter(map, of, plan_.sums > 0);
+    slopes_ -= (1 + parameters) * slope_size();
+    for (Index i = 0; i < parameters; ++i) {
+      const Lanes sums = by_query([&](T* sum) {
+        leaves().add_products(tile.keys, tile.width, slopes_ + (1 + i) * slope_size(),
+                              buffers_.gradient, sum);
+      });
+      to[size(i)] += std::accumulate(sums.data(), sums.data() + tile.queries, 0.0);
+    }
+    leaves().multiply(tile.keys * tile.width, slopes_, buffers_.gradient);
   }
+  [[nodiscard]] Index slope_size() const { return tiles_.tile * tiles_.panel; }
 
   /// A bias of scores needs every gradient.
   void add_by_score(const Stage& stage, const Derivative<T>& of, const ScoreTile& tile,
@@ -164,7 +170,7 @@ class BackwardStages {
   const Plan& tiles_;
   const BackwardBuffers<T>& buffers_;
   TokenSums<T> tokens_;
-  T* saved_ = nullptr;  ///< behind what is kept
+  T* slopes_ = nullptr;  ///< behind those that are kept
 };
 
 }  // namespace detail

@@ -3,7 +3,7 @@
 // The gradients of one block of queries and one chunk of keys:
 //
 //   for each panel of queries, from the last to the first, for each query head of the group, for each tile of keys:
-//     x   scores, as attention computes them; what score maps were given is kept
+//     x   scores, as attention computes them; slopes of score maps are kept
 //     P   = exp(x - lse)                    weights
 //     dP  = d_out v                         of the weights
 //     dx  = P (dP - delta), delta = <d_out, out>
@@ -155,7 +155,7 @@ class BackwardWorker {
     scores_.products(p, g, c, scores, halves_);
     if (in_scores_) relative_->add_to_scores(p, g, c, scores, buffers_.tiles.scores);
     stages_.begin_tile(scores);
-    scores_.change(scores, g, [&](std::size_t stage) { stages_.save(stage, scores); });
+    scores_.change(scores, g, [&](std::size_t stage) { return stages_.change(stage, scores); });
     if (mask == TileClass::partial) scores_.hide(scores);
 
     const auto values = packing_.values(c, count);

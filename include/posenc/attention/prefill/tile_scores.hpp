@@ -41,19 +41,20 @@ class TileScores {
                               static_cast<std::uint8_t>(region), from, to);
   }
 
-  /// Biases and score maps in the order written. before(i) is called when stage i is next.
-  template <class Before>
-  void change(const ScoreTile& tile, Index g, const Before& before) const {
+  /// Biases and score maps in the order written. instead(i) may be what stage i does besides adding a relative bias, and
+  /// says whether it was.
+  template <class Instead>
+  void change(const ScoreTile& tile, Index g, const Instead& instead) const {
     Index relative_biases = 0;
     for (std::size_t i = 0; i < stages_.size(); ++i) {
-      before(i);
       if (stages_[i].ask->relative_bias)
         bias_tables_.add(stages_[i], relative_biases++, g, tile, buffers_.scores);
+      if (instead(i)) continue;
       if (const auto change = loops(i).change) change(stages_[i].self, tile, buffers_.scores);
     }
   }
   void change(const ScoreTile& tile, Index g) const {
-    change(tile, g, [](std::size_t) {});
+    change(tile, g, [](std::size_t) { return false; });
   }
 
   /// Masks, where they hide a part of the tile.

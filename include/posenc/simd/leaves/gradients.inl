@@ -2,31 +2,32 @@
 // behind attention.inl. Sums are by query: over the keys of a tile, in their order.
 
 struct GradientLeaves {
-  /// Multiplies gradients by the slopes f(x, key, query), which are computed as in AttentionLeaves::map(). A
-  /// gradient of zero stays zero, whatever the slope.
-  template <class T, class F>
-  __attribute__((flatten)) static void multiply_by(Index keys, Index width, const T* x, T* gradient,
-                                                   const F& f) {
-    for_slopes<T, 1>(keys, width, x, gradient, f,
-                     [=](Index at, Index, const auto& slopes) {
-                       AttentionLeaves::copy_step(slopes[0], gradient + at);
-                     });
+  /// Replaces each score x of a tile by the first number that f(x, key, query) returns, and writes the others to
+  /// `slopes`, one array for each; computed as in AttentionLeaves::map().
+  template <class T, std::size_t count, class F>
+  __attribute__((flatten)) static void map_with_slopes(Index keys, Index width, T* scores,
+                                                       const std::array<T*, count>& slopes,
+                                                       const F& f) {
+    const F own = f;
+    const std::array<T*, count> to = slopes;
+    AttentionLeaves::for_steps<T>(
+        keys, width, [&]<Index n>(std::integral_constant<Index, n>, Index k, Index j) {
+          const Index at = k * width + j;
+          T results[count + 1][n];
+          for (Index i = 0; i < n; ++i) {
+            const std::array<T, count + 1> all = own(scores[at + i], k, j + i);
+            for (std::size_t c = 0; c <= count; ++c) results[c][i] = all[c];
+          }
+          for (std::size_t c = 0; c < count; ++c)
+            AttentionLeaves::copy_step(results[c + 1], to[c] + at);
+          AttentionLeaves::copy_step(results[0], scores + at);
+        });
   }
-  /// The same, and sum += gradient times slope besides, of two slopes that f returns.
-  template <class T, class F>
-  __attribute__((flatten)) static void multiply_by(Index keys, Index width, const T* x, T* gradient,
-                                                   const F& f, T* sum) {
-    for_slopes<T, 2>(keys, width, x, gradient, f, [=](Index at, Index j, const auto& slopes) {
-      AttentionLeaves::copy_step(slopes[0], gradient + at);
-      add(slopes[1], sum + j);
-    });
-  }
-  /// sum += gradient f(x, key, query).
-  template <class T, class F>
-  __attribute__((flatten)) static void add_multiplied(Index keys, Index width, const T* x,
-                                                      const T* gradient, const F& f, T* sum) {
-    for_slopes<T, 1>(keys, width, x, gradient, f,
-                     [=](Index, Index j, const auto& slopes) { add(slopes[0], sum + j); });
+  /// gradient *= slope, of n numbers, whole vectors. A gradient of zero stays zero, whatever the slope.
+  template <class T>
+  static void multiply(Index n, const T* slope, T* gradient) {
+    for (Index i = 0; i < n; i += lanes<T>)
+      store(gradient + i, times(load(gradient + i), load(slope + i)));
   }
   /// sum += gradient x.
   template <class T>
@@ -62,36 +63,6 @@ struct GradientLeaves {
   }
 
  private:
-  /// use(place, query, products of gradients and slopes), where f(x, key, query) returns an array of slopes. It is
-  /// asked in loops of a fixed length over numbers, which become vectors; what is stored as a vector, and so may
-  /// change anything that f reads, is stored behind them.
-  template <class T, std::size_t count, class F, class Use>
-  static void for_slopes(Index keys, Index width, const T* x, const T* gradient, const F& f,
-                         const Use& use) {
-    const F own = f;
-    AttentionLeaves::for_steps<T>(keys, width,
-                                  [&]<Index n>(std::integral_constant<Index, n>, Index k, Index j) {
-                                    const Index at = k * width + j;
-                                    const T* const d = gradient + at;
-                                    T slopes[count][n];
-                                    for (Index i = 0; i < n; ++i) {
-                                      const std::array<T, count> all = own(x[at + i], k, j + i);
-                                      for (std::size_t c = 0; c < count; ++c) slopes[c][i] = all[c];
-                                    }
-                                    for (std::size_t c = 0; c < count; ++c) {
-                                      T product[n];
-                                      for (Index i = 0; i < n; ++i)
-                                        product[i] = d[i] * slopes[c][i];
-                                      for (Index i = 0; i < n; ++i)
-                                        slopes[c][i] = d[i] != 0 ? product[i] : d[i];
-                                    }
-                                    use(at, j, slopes);
-                                  });
-  }
-  template <class T, std::size_t n>
-  static void add(const T (&x)[n], T* y) {
-    for (std::size_t i = 0; i < n; ++i) y[i] += x[i];
-  }
   /// A gradient of zero hides what it is multiplied by.
   template <class V>
   static V times(V gradient, V slope) {
