@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Score maps over a tile of scores with their derivatives f'(x, at), by dual numbers or as the component says,
-// which are found beside the score: going back is a product then. And the sums by which biases of scores learn
-// from a tile. With score_loops.hpp, what a component type brings a
-// copy of for each SIMD level; compiled only for encodings that are asked for gradients.
+// Score maps over a tile of scores with their derivatives f'(x, at), by dual numbers or as the component says: both
+// are found at once, and going back is a product then. And the sums by which biases of scores learn from a tile. With
+// score_loops.hpp, what a component type brings a copy of for each SIMD level; compiled only for encodings that are
+// asked for gradients.
 #pragma once
 
 #include <posenc/bind/score_loops.hpp>
@@ -63,7 +63,7 @@ using FindDerivative = Derivative<T> (*)(std::size_t level) noexcept;
 /// What the map of a component is given, where the component has a bias before it, in full or but for a relative bias,
 /// which a tile gets from a table.
 template <class S, class T>
-T behind_bias(const S& stage, T x, const Score& at, bool has_relative = false) {
+T behind_bias(const S& stage, T x, const Score& at, [[maybe_unused]] bool has_relative = false) {
   if constexpr (RelativeBias<S>)
     return has_relative ? x : x + static_cast<T>(stage.relative_bias(at.head, at.query - at.key));
   else if constexpr (ScoreBias<S>)
