@@ -90,7 +90,7 @@ struct RaggedBackwardPlan {
   static constexpr Index most_bytes_of_any = Index{1} << 60;
   /// Queries and keys before a sequence.
   static Index first_token(const RaggedPairs& pairs, Index i) {
-    return pairs.queries.start(i) + pairs.keys.start(i);
+    return i == 0 ? 0 : pairs.queries.start(i) + pairs.keys.start(i);
   }
 };
 
