@@ -34,7 +34,7 @@ struct MapQuestions {
                         Position* out) = nullptr;
   /// The region of n pairs; the steps are 0 or 1.
   void (*region)(const void* self, Index n, const Position* query, Index query_step,
-                 const Position* key, Index key_step, std::uint8_t* out) = nullptr;
+                 const Position* key, Index key_step, std::int32_t* out) = nullptr;
 };
 
 /// What any component answers. `self` is what it was prepared to.
@@ -128,10 +128,9 @@ constexpr MapQuestions make_map_questions() {
     for (Index i = 0; i < n; ++i) out[i] = as<M>(self).key_position(region, key[i]);
   };
   ask.region = [](const void* self, Index n, const Position* query, Index query_step,
-                  const Position* key, Index key_step, std::uint8_t* out) {
+                  const Position* key, Index key_step, std::int32_t* out) {
     for (Index i = 0; i < n; ++i)
-      out[i] =
-          static_cast<std::uint8_t>(as<M>(self).region(query[i * query_step], key[i * key_step]));
+      out[i] = static_cast<int>(as<M>(self).region(query[i * query_step], key[i * key_step]));
   };
   return ask;
 }

@@ -169,7 +169,7 @@ struct DecodeBuffers {
   Position *query = nullptr, *query_index = nullptr;  ///< [query in block]
   Position *key = nullptr, *key_index = nullptr;      ///< [key in block], padded
   Position* key_copy = nullptr;                       ///< [key in block], positions of a region
-  std::uint8_t* region_of = nullptr;                  ///< [key in block]
+  std::int32_t* region_of = nullptr;                  ///< [key in block]
   DecodeRelativeBuffers<U> relative;
 
   POSENC_DETAIL_COLD DecodeBuffers(const Answers& answers, const DecodeShape& shape, Arena& arena)
@@ -195,7 +195,7 @@ struct DecodeBuffers {
     key_index = arena.take<Position>(1, block);
     if (answers.map()) {
       key_copy = arena.take<Position>(1, block);
-      region_of = arena.take<std::uint8_t>(1, block);
+      region_of = arena.take<std::int32_t>(1, block);
     }
   }
 };

@@ -110,7 +110,7 @@ struct PrefillBuffers {
   Position* key_index = nullptr;      ///< the same, places in the sequence
   Position* key_copy = nullptr;       ///< [key in chunk], positions of a region
   double* query_copy = nullptr;       ///< [query in panel], positions of a region
-  std::uint8_t* region_of = nullptr;  ///< [key in tile][panel]
+  std::int32_t* region_of = nullptr;  ///< [key in tile][panel]
   RelativeBuffers<T> relative;        ///< what RelativeLeaves::take took
 
   /// The scores of a panel and of keys [c, c + count) of the chunk, which stand at `where`.
@@ -148,7 +148,7 @@ struct PrefillBuffers {
     if (answers.map()) {
       key_copy = arena.take<Position>(1, plan.chunk);
       query_copy = arena.take<double>(1, plan.panel);
-      region_of = arena.take<std::uint8_t>(plan.tile, plan.panel);
+      region_of = arena.take<std::int32_t>(plan.tile, plan.panel);
     }
     Index biases = 0;
     for (const Stage& stage : answers.asked()) biases += stage.ask->relative_bias ? 1 : 0;

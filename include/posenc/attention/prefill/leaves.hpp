@@ -52,7 +52,7 @@ struct TileLeaves {
                          T* spread) = nullptr;
   void (*scale_rows)(Index rows, Index width, T* x, const T* factor) = nullptr;
   bool (*copy_finite)(Index n, const T* x, T* y) = nullptr;
-  void (*choose)(Index n, const std::uint8_t* kind, std::uint8_t which, const T* x, T* y) = nullptr;
+  void (*choose)(Index n, const std::int32_t* kind, std::int32_t which, const T* x, T* y) = nullptr;
 };
 
 template <class T>

@@ -37,8 +37,7 @@ class TileScores {
   /// to = from for the pairs of the tile that are in a region, where several occur. Of the tile whose products were
   /// the last.
   void take_region(const ScoreTile& tile, int region, const T* from, T* to) const {
-    call_.leaves.tile->choose(tile.keys * tile.width, buffers_.region_of,
-                              static_cast<std::uint8_t>(region), from, to);
+    call_.leaves.tile->choose(tile.keys * tile.width, buffers_.region_of, region, from, to);
   }
 
   /// Biases and score maps in the order written. instead(i) may be what stage i does besides adding a relative bias, and

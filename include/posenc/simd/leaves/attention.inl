@@ -244,7 +244,7 @@ struct AttentionLeaves {
 
   /// y = x where `kind` is `which`; n numbers, whole vectors.
   template <class T>
-  static void choose(Index n, const std::uint8_t* kind, std::uint8_t which, const T* x, T* y) {
+  static void choose(Index n, const std::int32_t* kind, std::int32_t which, const T* x, T* y) {
     map(1, n, y, [=](T old, Index, Index i) {
       const T other = x[i];  // read in any case: compilers make no vectors of loads that a condition might skip
       return kind[i] == which ? other : old;
