@@ -3,9 +3,10 @@
 // What a tile of scores adds to the gradients that FIRE learns by.
 //
 // Queries are taken a few at a time, side by side, with a sum each that runs over the keys: of dx, of dx psi(D)
-// and of dx d psi(D) / d |c|. Where their scores lie on several pieces of the network, keys are taken a few at a
-// time too, which leaves most of these blocks on one piece, and the others add to each piece by itself: no
-// score needs a search. Loops of a fixed length become vectors.
+// and of dx d psi(D) / d |c|. These are sums of at most a tile's keys, and of numbers of T, so they are numbers of T
+// too. Where the scores lie on several pieces of the network, keys are taken a few at a time, which leaves most of
+// these blocks on one piece, and the others add to each piece by itself, as doubles, which pieces are told apart by:
+// no score needs a search. Loops of a fixed length become vectors.
 #pragma once
 
 #include <posenc/bias/fire/input.hpp>
@@ -43,6 +44,12 @@ class FireTileGradient {
       for (Index i = 0; i < step; ++i)
         psi_by_c_[d + i] = input_.psi_by_c(std::abs(first + static_cast<double>(i)));
     }
+    const double* const psi = input_.psi_table() + least_;
+    for (Position d = 0; d < distances; ++d) {
+      psi_as_t_[static_cast<std::size_t>(d)] = static_cast<T>(psi[d]);
+      psi_by_c_as_t_[static_cast<std::size_t>(d)] =
+          static_cast<T>(psi_by_c_[static_cast<std::size_t>(d)]);
+    }
   }
 
   void add() const {
@@ -70,8 +77,7 @@ class FireTileGradient {
     const Interval queries{query, query + count - 1};
     const auto [first, last] = pieces({queries, tile_.key, {}, {}});
     if (first == last) {
-      add_piece<whole>(j, count, 0, std::ssize(keys_), first, terms,
-                       [](double, double d) { return d; });
+      add_one_piece<whole>(j, count, 0, std::ssize(keys_), first, terms);
     } else {
       constexpr Index some = 8;
       for (Index k = 0; k < std::ssize(keys_); k += some)
@@ -89,11 +95,33 @@ class FireTileGradient {
     sums_[sums_.size() - 1] += sum(of_threshold);
   }
 
+  /// Scores of `count` queries with some keys, all on one piece.
+  template <bool whole>
+  void add_one_piece(Index j, Index count, Index first_key, Index keys, std::size_t piece,
+                     Terms& terms) const {
+    std::array<T, step> of_one{}, of_psi{}, of_c{};
+    const auto add = [&](Index n, const T* dx, const T* psi, const T* by_c) {
+      for (Index i = 0; i < n; ++i) {
+        const auto to = static_cast<std::size_t>(i);
+        of_one[to] += dx[i];
+        of_psi[to] += dx[i] * psi[i];
+        of_c[to] += dx[i] * by_c[i];
+      }
+    };
+    for (Index k = first_key; k < first_key + keys; ++k) {
+      const Position at = tile_.query.first + j - keys_[static_cast<std::size_t>(k)] - least_;
+      add(whole ? step : count, dx_ + k * stride_ + j, psi_as_t_.data() + at,
+          psi_by_c_as_t_.data() + at);
+    }
+    add_sums(piece, of_one, of_psi, of_c, terms);
+  }
+
   template <bool whole>
   void add_block(Index j, Index count, Index k, Index keys, const Interval& queries,
                  Terms& terms) const {
     const auto [least, greatest] = std::minmax_element(keys_.data() + k, keys_.data() + k + keys);
     const auto [first, last] = pieces({queries, {*least, *greatest}, {}, {}});
+    if (first == last) return add_one_piece<whole>(j, count, k, keys, first, terms);
     constexpr double infinity = std::numeric_limits<double>::infinity();
     for (std::size_t piece = first; piece <= last; ++piece) {
       // No search: the first and the last take the rest.
@@ -135,15 +163,25 @@ class FireTileGradient {
         add(some_dx.data(), some_psi.data(), some_by_c.data());
       }
     }
+    add_sums(piece, of_one, of_psi, of_c, terms);
+  }
+  /// What the scores of some queries on a piece sum to.
+  template <class U>
+  void add_sums(std::size_t piece, const std::array<U, step>& of_one,
+                const std::array<U, step>& of_psi, const std::array<U, step>& of_c,
+                Terms& terms) const {
     const double slope = lines_.lines(head_)[piece].slope;
+    Lanes of_u, of_all;
     for (std::size_t i = 0; i < step; ++i) {
-      terms.psi[i] += slope * of_psi[i];
-      terms.psi_by_c[i] += slope * of_c[i];
-      of_psi[i] *= share[i];
+      const auto psi = static_cast<double>(of_psi[i]);
+      terms.psi[i] += slope * psi;
+      terms.psi_by_c[i] += slope * static_cast<double>(of_c[i]);
+      of_u[i] = psi * terms.share[i];
+      of_all[i] = static_cast<double>(of_one[i]);
     }
     double* const line = lines_.sums(sums_, head_, piece);
-    line[0] += sum(of_psi);
-    line[1] += sum(of_one);
+    line[0] += sum(of_u);
+    line[1] += sum(of_all);
   }
 
   [[nodiscard]] std::pair<std::size_t, std::size_t> pieces(const Tile& tile) const {
@@ -165,7 +203,9 @@ class FireTileGradient {
   Index stride_;
   std::span<double> sums_;
   Position least_;
-  std::array<double, most_distances + step> psi_by_c_;  ///< by distance from the least on
+  // By distance from the least on.
+  std::array<double, most_distances + step> psi_by_c_;
+  std::array<T, most_distances + step> psi_as_t_{}, psi_by_c_as_t_{};
 };
 
 }  // namespace detail
