@@ -6,3 +6,5 @@
 #define POSENC_DETAIL_MIXERS
 
 #include <posenc/mixers/operators.hpp>
+#include <posenc/mixers/rwkv4.hpp>
+#include <posenc/mixers/token_shift.hpp>

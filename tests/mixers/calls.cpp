@@ -143,6 +143,7 @@ void check_elements(const Entry& entry) {
       .q = view(q, call.q.view()), .k = view(k, call.k.view()), .v = view(v, call.v.view())};
   if (entry.mixer.recurrence().decays_by_token()) in.decay = view(decay, call.decay.view());
   if (entry.mixer.recurrence().delta) in.beta = call.beta.view();
+  if (call.removes()) in.removal = call.removal.view();
   std::vector<T> out(v.size());
   mixers::State state = call.state(3);
   mixers::chunked(in,

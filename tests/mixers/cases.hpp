@@ -22,7 +22,7 @@ using posenc_test::Tensor;
 /// What stands in the tensors of a call, for one head.
 struct Raw {
   Index head, tokens;
-  TensorView<const float> q, k, v, decay, beta;
+  TensorView<const float> q, k, v, decay, beta, removal;
   Index key_head;
 
   /// Tokens as rows of `width` numbers, each changed by f(token, channel, number).
@@ -154,6 +154,18 @@ inline Formula formula(const mixers::KDA& of, const Raw& raw) {
   return to;
 }
 
+inline Formula formula(const mixers::RWKV7& of, const Raw& raw) {
+  Formula to{raw.plain(1)};
+  raw.decays(to.head, [&](Index t, Index c) {
+    const Real x = raw.decay(t, raw.head, c);
+    return of.logits ? -std::exp(Real{-0.5L}) / (1 + std::exp(-x)) : x;
+  });
+  const auto same = [](Index, Index, Real x) { return x; };
+  to.head.beta = raw.rows(raw.beta, raw.head, same);
+  to.head.removal = raw.rows(raw.removal, raw.key_head, same);
+  return to;
+}
+
 // --- Calls ----------------------------------------------------------------------------------------------------------
 
 /// A mixer of the gallery with its type forgotten, so that tests are compiled once for all.
@@ -177,7 +189,7 @@ inline std::vector<Entry> gallery(const mixers::GallerySetting& at) {
 struct Call {
   const Entry& entry;
   Index tokens;
-  Tensor<float> q, k, v, decay, beta;
+  Tensor<float> q, k, v, decay, beta, removal;
 
   Call(const Entry& of, Index n, unsigned seed,
        Tensor<float>::Memory memory = Tensor<float>::token_major)
@@ -185,29 +197,33 @@ struct Call {
         k(n, shape().key_heads, shape().key_dim, memory),
         v(n, shape().heads, shape().value_dim, memory),
         decay(n, shape().heads, std::max<Index>(1, of.mixer.recurrence().decay_width()), memory),
-        beta(n, shape().heads, 1, memory) {
+        beta(n, shape().heads, removes() ? shape().key_dim : 1, memory),
+        removal(n, shape().key_heads, shape().key_dim, memory) {
     const double low = of.info.is_positive ? 0.125 : -1;
     draw(q.view(), seed, low, 1), draw(k.view(), seed + 1, low, 1), draw(v.view(), seed + 2, -1, 1);
     draw(decay.view(), seed + 3, of.info.decay_low, of.info.decay_high);
     draw(beta.view(), seed + 4, 0, 1);
+    draw(removal.view(), seed + 5, -1, 1);
     if (!of.mixer.recurrence().delta) return;
-    for (Index t = 0; t < n; ++t)  // keys of length 1
+    const TensorView<float> x = removes() ? removal.view() : k.view();
+    for (Index t = 0; t < n; ++t)  // of length 1
       for (Index h = 0; h < shape().key_heads; ++h) {
         double squares = 0;
+        for (Index c = 0; c < shape().key_dim; ++c) squares += x(t, h, c) * x(t, h, c);
         for (Index c = 0; c < shape().key_dim; ++c)
-          squares += k.view()(t, h, c) * k.view()(t, h, c);
-        for (Index c = 0; c < shape().key_dim; ++c)
-          k.view()(t, h, c) = static_cast<float>(k.view()(t, h, c) / std::sqrt(squares));
+          x(t, h, c) = static_cast<float>(x(t, h, c) / std::sqrt(squares));
       }
   }
 
   [[nodiscard]] const mixers::Shape& shape() const { return entry.mixer.shape(); }
+  [[nodiscard]] bool removes() const { return entry.mixer.recurrence().removal; }
   [[nodiscard]] mixers::Inputs inputs(Index first, Index count) const {
     mixers::Inputs in{.q = q.view().slice(first, count),
                       .k = k.view().slice(first, count),
                       .v = v.view().slice(first, count)};
     if (entry.mixer.recurrence().decays_by_token()) in.decay = decay.view().slice(first, count);
     if (entry.mixer.recurrence().delta) in.beta = beta.view().slice(first, count);
+    if (removes()) in.removal = removal.view().slice(first, count);
     return in;
   }
   [[nodiscard]] mixers::Inputs inputs() const { return inputs(0, tokens); }
@@ -224,7 +240,7 @@ struct Call {
   /// What the formula says of a head.
   [[nodiscard]] Formula formula(Index head, const mixers::State& state) const {
     Formula to = entry.formula(
-        {head, tokens, q, k, v, decay, beta, head / (shape().heads / shape().key_heads)});
+        {head, tokens, q, k, v, decay, beta, removal, head / (shape().heads / shape().key_heads)});
     auto& mutable_state = const_cast<mixers::State&>(state);
     for (Index c = 0; c < shape().key_dim; ++c) {
       for (Index j = 0; j < shape().value_dim; ++j)

@@ -100,7 +100,7 @@ TEST_CASE("mixers: what comes later has no effect", "[mixers]") {
       Tensor<float> before = call.outputs(), after = call.outputs();
       mixers::State state = call.state(1), again = state;
       mixers::chunked(call.inputs(), before.view(), entry.mixer, state);
-      for (Tensor<float>* x : {&call.q, &call.k, &call.v, &call.decay, &call.beta})
+      for (Tensor<float>* x : {&call.q, &call.k, &call.v, &call.decay, &call.beta, &call.removal})
         for (Index h = 0; h < x->view().heads; ++h) x->view()(change, h, 0) = -0.75F;
       mixers::chunked(call.inputs(), after.view(), entry.mixer, again);
       bool same = true, all_same = true;

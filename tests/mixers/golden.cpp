@@ -5,8 +5,8 @@
 #if __has_include(<nlohmann/json.hpp>)
 
 #include <posenc/mixers/mixers.hpp>
-#include <posenc/schedule/random.hpp>
 
+#include "draw.hpp"
 #include "support/catch.hpp"
 
 #include <nlohmann/json.hpp>
@@ -20,22 +20,7 @@ namespace mixers_test::golden_cases {
 
 using namespace posenc;
 using namespace posenc::mixers;
-
-/// Multiples of 2^-19 within [-1, 1), changed by factor x + offset, which is exact.
-class Draw {
- public:
-  explicit Draw(std::uint64_t seed) : random_(seed) {}
-  std::vector<float> operator()(Index n, double factor = 1, double offset = 0) {
-    std::vector<float> all;
-    for (Index i = 0; i < n; ++i)
-      all.push_back(static_cast<float>(
-          factor * (static_cast<double>(random_.bits() >> 44) * 0x1p-19 - 1) + offset));
-    return all;
-  }
-
- private:
-  SeededRandom random_;
-};
+using mixers_test::Draw;
 
 struct Case {
   Mixer mixer;

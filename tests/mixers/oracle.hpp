@@ -30,6 +30,7 @@ struct Head {
   std::vector<Real> log_decay{};    ///< [tokens][keys]
   std::vector<Real> bonus{};        ///< [keys], or empty
   std::vector<Real> beta{};         ///< [tokens] with the delta rule, otherwise empty
+  std::vector<Real> removal{};      ///< [tokens][keys] with a removal vector, and then so is beta
   Real skip = 0;
   std::vector<Real> state{};  ///< [keys][values], before the first token
   std::vector<Real> sum{};    ///< [keys]
@@ -81,7 +82,12 @@ inline Outputs recurrent(const Head& head) {
     std::vector<Sum> out(size(V));
     Sum sum;
     std::vector<Real> written(v, v + V);
-    if (!head.beta.empty())
+    std::vector<Real> removed(size(V));
+    if (!head.removal.empty()) {
+      for (Index c = 0; c < K; ++c)
+        for (Index j = 0; j < V; ++j)
+          removed[size(j)] += head.removal[size(t * K + c)] * s[size(c * V + j)].value;
+    } else if (!head.beta.empty())
       for (Index j = 0; j < V; ++j) {
         for (Index c = 0; c < K; ++c)
           written[size(j)] -=
@@ -101,6 +107,9 @@ inline Outputs recurrent(const Head& head) {
         Sum& x = s[size(c * V + j)];
         x.decay(head.log_decay[size(t * K + c)]);
         x.add(k[c], exact(written[size(j)]));
+        if (!head.removal.empty())
+          x.add(-head.beta[size(t * K + c)] * head.removal[size(t * K + c)],
+                exact(removed[size(j)]));
         if (!before) out[size(j)].add(q[c], x);
       }
     }
@@ -117,8 +126,11 @@ inline Outputs recurrent(const Head& head) {
 /// The values of the outputs, unrolled: each token with all before it, by decays between them that are summed anew.
 inline std::vector<Real> dense(const Head& head) {
   const Index K = head.keys, V = head.values;
-  const bool before = !head.bonus.empty();
-  std::vector<Real> all, v = head.v;
+  const bool before = !head.bonus.empty(), removes = !head.removal.empty();
+  std::vector<Real> all, v = head.v, removed(size(head.tokens * V));
+  const auto erased = [&](Index at) {
+    return removes ? head.beta[size(at)] * head.removal[size(at)] : 0;
+  };
   // sign times what row x of token t reads of tokens first to last, added to `to`. Token -1 is the state before all.
   const auto read = [&](Real sign, const Real* x, Index t, Index last, bool reads_before,
                         Real* to) {
@@ -130,13 +142,16 @@ inline std::vector<Real> dense(const Head& head) {
         Real weight = sign * x[c] * std::exp(g);
         if (reads_before && m == t) weight = sign * x[c] * head.bonus[size(c)];
         for (Index j = 0; j < V; ++j)
-          to[j] += weight * (m >= 0               ? head.k[size(m * K + c)] * v[size(m * V + j)]
+          to[j] += weight * (m >= 0 ? head.k[size(m * K + c)] * v[size(m * V + j)] +
+                                          erased(m * K + c) * removed[size(m * V + j)]
                              : head.state.empty() ? 0
                                                   : head.state[size(c * V + j)]);
       }
   };
   for (Index t = 0; t < head.tokens; ++t) {
-    if (!head.beta.empty()) {
+    if (removes) {
+      read(-1, &head.removal[size(t * K)], t, t - 1, true, &removed[size(t * V)]);
+    } else if (!head.beta.empty()) {
       read(-1, &head.k[size(t * K)], t, t - 1, false, &v[size(t * V)]);
       for (Index j = 0; j < V; ++j) v[size(t * V + j)] *= head.beta[size(t)];
     }

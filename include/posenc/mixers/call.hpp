@@ -19,7 +19,7 @@ namespace detail {
 inline constexpr Index mixer_chunk = 64, mixer_block = 16;
 
 struct MixerCall {
-  Rows<float> q, k, v, decay, beta;
+  Rows<float> q, k, v, decay, beta, removal;
   OutRows<float> out;
   const mixers::Mixer& mixer;
   mixers::State& state;
@@ -43,8 +43,8 @@ struct MixerCall {
   MixerCall(const mixers::Inputs& in, const mixers::Result& result, const mixers::Mixer& mixer_,
             mixers::State& state_, std::span<const Index> slots_, std::size_t level)
       : q(in.q.rows(level)), k(in.k.rows(level)), v(in.v.rows(level)), decay(in.decay.rows(level)),
-        beta(in.beta.rows(level)), out(result.rows(level)), mixer(mixer_), state(state_),
-        leaves(mixers::leaves()), slots(slots_) {}
+        beta(in.beta.rows(level)), removal(in.removal.rows(level)), out(result.rows(level)),
+        mixer(mixer_), state(state_), leaves(mixers::leaves()), slots(slots_) {}
 };
 
 /// The numbers of some tokens of one head as they are computed with, and the buffers of one worker. Rows are padded
@@ -58,8 +58,11 @@ struct MixerBuffers {
   float* k_to;             ///< [block][keys], and a row more
   float *v, *out;          ///< [chunk][values]
   float *scores, *w;       ///< [chunk][chunk]
-  float *k_scores, *k_w;   ///< of keys that read
-  float *keep, *change;    ///< [keys]; decays in two parts
+  float *k_scores, *k_w;   ///< of what reads by the delta rule
+  float *removal, *erased, *erased_across,
+      *u;                            ///< with a removal vector: z, beta o z, what it reads
+  float *erased_w, *k_erased_w;      ///< weights of what is erased; [chunk][chunk]
+  float *keep, *change;              ///< [keys]; decays in two parts
   float *write, *own, *sums, *beta;  ///< [chunk]
   float *to_end, *from_start, *ones;
 
@@ -70,6 +73,10 @@ struct MixerBuffers {
     take(arena, mixer_chunk * mixer_chunk, scores, w, k_scores, k_w);
     take(arena, keys, keep, change);
     take(arena, mixer_chunk, write, own, sums, beta, to_end, from_start, ones);
+    const Index more = mixer.recurrence().removal ? mixer_chunk : 0;
+    take(arena, more * keys, removal, erased, erased_across);
+    take(arena, more * values, u);
+    take(arena, more * mixer_chunk, erased_w, k_erased_w);
   }
 
  private:
@@ -80,6 +87,14 @@ struct MixerBuffers {
     ((pointers = next()), ...);
   }
 };
+
+/// The rows of some channels.
+template <class R>
+R channels_of(R rows, Index first, Index count) {
+  if (rows.storage) rows.data += first * rows.channel_stride * rows.storage->bytes;
+  rows.width = count;
+  return rows;
+}
 
 /// Tokens [first, first + tokens) of a head as rows of floats, padded with zeros.
 inline void load_rows(const mixers::Leaves& leaves, const Rows<float>& from, Index first,

@@ -33,6 +33,41 @@ POSENC_DETAIL_COLD void check_tensor(Problems& problems, const char* name, const
   });
 }
 
+/// Which sequences of a state a call of `sequences` sequences continues.
+POSENC_DETAIL_COLD inline void check_slots(Problems& problems, const mixers::State& state,
+                                           Index sequences, std::span<const Index> slots) {
+  if (slots.empty()) {
+    problems.require(state.sequences() == sequences, "the state is of ", state.sequences(),
+                     " sequences, but the call has ", sequences,
+                     ": give slots to continue some of them.");
+    return;
+  }
+  problems.require(std::ssize(slots) == sequences, "got ", slots.size(), " slots for ", sequences,
+                   " sequences.");
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    if (slots[i] < 0 || slots[i] >= state.sequences())
+      return problems.add("slot ", slots[i], " is not among the ", state.sequences(),
+                          " sequences of the state.");
+    for (std::size_t j = 0; j < i; ++j)
+      if (slots[i] == slots[j])
+        return problems.add("two sequences cannot continue slot ", slots[i], " in one call.");
+  }
+}
+
+/// A result that may lie over none of the tensors that are read while it is written.
+POSENC_DETAIL_COLD inline void check_apart(
+    Problems& problems, const char* name, const mixers::Result& out,
+    std::initializer_list<std::pair<const char*, const mixers::Operand*>> inputs) {
+  out.with_view([&](const auto& result) {
+    check_result(problems, name, result);
+    for (const auto& [input, x] : inputs)
+      if (x->is_given())
+        x->with_view([&, input = input](const auto& view) {
+          problems.require(!overlap(result, view), name, " must not overlap ", input, ".");
+        });
+  });
+}
+
 /// Tensors, state and slots of `sequences` sequences.
 POSENC_DETAIL_COLD inline void check_mixer_call(Problems& problems, const mixers::Inputs& in,
                                                 const mixers::Result& out,
@@ -52,42 +87,29 @@ POSENC_DETAIL_COLD inline void check_mixer_call(Problems& problems, const mixers
     problems.require(!in.decay.is_given(), mixer.name(),
                      " takes no decay by token: its decays are parameters, if it has any.");
   if (of.delta)
-    check_tensor(problems, "beta", in.beta, tokens, heads, 1);
+    check_tensor(problems, "beta", in.beta, tokens, heads, of.removal ? key_dim : 1);
   else
     problems.require(!in.beta.is_given(), mixer.name(), " takes no beta: it has no delta rule.");
+  if (of.removal)
+    check_tensor(problems, "removal", in.removal, tokens, key_heads, key_dim);
+  else
+    problems.require(!in.removal.is_given(), mixer.name(),
+                     " takes no removal vector: what it removes, if anything, is found by keys.");
   if (problems.empty())
-    out.with_view([&](const auto& result) {
-      check_result(problems, "out", result);
-      const std::pair<const char*, const mixers::Operand*> inputs[] = {
-          {"q", &in.q}, {"k", &in.k}, {"v", &in.v}, {"decay", &in.decay}, {"beta", &in.beta}};
-      for (const auto& [name, x] : inputs)
-        if (x->is_given())
-          x->with_view([&, name = name](const auto& view) {
-            problems.require(!overlap(result, view), "out must not overlap ", name, ".");
-          });
-    });
+    check_apart(problems, "out", out,
+                {{"q", &in.q},
+                 {"k", &in.k},
+                 {"v", &in.v},
+                 {"decay", &in.decay},
+                 {"beta", &in.beta},
+                 {"removal", &in.removal}});
   const mixers::Shape& its = state.shape();
   problems.require(its == of.shape && state.keeps_sum() == of.keeps_sum, "the state is of ",
                    its.heads, " heads of [", its.key_dim, ", ", its.value_dim, "]",
                    state.keeps_sum() ? " with sums" : "", " but ", mixer.name(), " has ", heads,
                    " heads of [", key_dim, ", ", value_dim, "]", of.keeps_sum ? " with sums" : "",
                    ", over ", key_heads, " of keys.");
-  if (slots.empty()) {
-    problems.require(state.sequences() == sequences, "the state is of ", state.sequences(),
-                     " sequences, but the call has ", sequences,
-                     ": give slots to continue some of them.");
-    return;
-  }
-  problems.require(std::ssize(slots) == sequences, "got ", slots.size(), " slots for ", sequences,
-                   " sequences.");
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    if (slots[i] < 0 || slots[i] >= state.sequences())
-      return problems.add("slot ", slots[i], " is not among the ", state.sequences(),
-                          " sequences of the state.");
-    for (std::size_t j = 0; j < i; ++j)
-      if (slots[i] == slots[j])
-        return problems.add("two sequences cannot continue slot ", slots[i], " in one call.");
-  }
+  check_slots(problems, state, sequences, slots);
 }
 
 }  // namespace detail

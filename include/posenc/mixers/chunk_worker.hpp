@@ -4,25 +4,16 @@
 //
 // Within a chunk a token's output is a sum over the tokens before it, and over the state before the chunk:
 //
-//   O = W V + (Q decayed from the start) S,   W = Q K^T with decays, zero for later tokens
+//   O = W V + (Q decayed from the start) S,   W = Q K^T with decays, zero for later tokens (chunk_weights.hpp)
 //   S = (decay of the chunk) S + (K decayed to the end)^T V
 //
-// which are four products of matrices. Decays are exponentials of sums of log decays, all of one sign, so none
-// overflows and no sum cancels. Where a head has one decay, each score has its own: exp of the sum from m to t. Where
-// it has one for each channel, it stands between q and k within their product, so a chunk is cut into blocks of 16:
-// queries decay from the start of their block, keys to the end of theirs and through the blocks between, and pairs
-// within a block are multiplied out, the query decaying token by token on its way back (leaves.inl).
-//
-// With the delta rule keys read as queries do, and V is what tokens write, U, which depends on what those before them
-// wrote: U = beta (V - (K decayed from the start) S - (K K^T with decays, below the diagonal) U), solved row after row.
+// which are four products of matrices. With the delta rule keys read as queries do, and V is what tokens write, U, which
+// depends on what those before them wrote: U = beta (V - (K decayed from the start) S - (K K^T with decays, below the
+// diagonal) U), solved row after row. With a removal vector Z that is a second list of rows that are written, with
+// values U = -(Z decayed from the start) S - (Z K^T with decays) V - (Z (beta o Z)^T with decays) U.
 #pragma once
 
-#include <posenc/mixers/call.hpp>
-#include <posenc/mixers/fetch.hpp>
-#include <posenc/simd/panels.hpp>
-
-#include <array>
-#include <span>
+#include <posenc/mixers/chunk_weights.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -32,9 +23,7 @@ class ChunkWorker {
  public:
   ChunkWorker(const MixerCall& call, std::byte* memory)
       : call_(call), of_(call.of()), leaves_(call.leaves), arena_(memory), at_(call.mixer, arena_),
-        soon_(call) {
-    std::fill_n(at_.ones, mixer_chunk, 1.0F);
-  }
+        weights_(call, at_), soon_(call) {}
 
   static Index bytes(const mixers::Mixer& mixer) {
     Arena arena(nullptr);
@@ -55,48 +44,18 @@ class ChunkWorker {
         const Index next = is_last ? head : h + 1, from = is_last ? first_ + tokens_ : first_;
         soon_.begin(first_, tokens_, h, from, std::min(mixer_chunk, first + tokens - from), next,
                     is_last || call_.key_head(next) != call_.key_head(h));
-        if (h == head || call_.key_head(h) != call_.key_head(h - 1)) load_keys(call_.key_head(h));
+        if (h == head || call_.key_head(h) != call_.key_head(h - 1))
+          weights_.load_keys(first_, tokens_, call_.key_head(h));
         head_of_chunk(slot, h);
       }
     }
   }
 
  private:
-  /// Rows that read the state and the tokens before them: queries, and with the delta rule keys.
-  struct Reader {
-    const float* rows;
-    float *from, *scores, *w;
-  };
-  [[nodiscard]] std::span<const Reader> readers() const {
-    return {readers_.data(), of_.delta ? 2U : 1U};
-  }
-
-  void load_keys(Index key_head) {
-    load_rows(leaves_, call_.q, first_, tokens_, key_head, at_.q, at_.keys);
-    load_rows(leaves_, call_.k, first_, tokens_, key_head, at_.k, at_.keys);
-    if (of_.query_scale != 1) {
-      std::fill_n(at_.own, tokens_, static_cast<float>(of_.query_scale));
-      leaves_.scale_rows(tokens_, at_.keys, at_.q, at_.keys, at_.own);
-    }
-    if (of_.decay != mixers::Decay::channel) score();
-  }
-
-  /// Plain scores of the chunk, for all heads that share the key.
-  void score() {
-    simd::to_panel(tokens_, at_.keys, mixer_chunk, at_.k, at_.keys, at_.ones, at_.k_across);
-    for (const Reader& reader : readers())
-      for (Index t = 0; t < tokens_; t += mixer_block)
-        leaves_.product(false, std::min(mixer_block, tokens_ - t), at_.keys, t + mixer_block,
-                        reader.rows + t * at_.keys, at_.keys, 1, at_.k_across,
-                        reader.scores + t * mixer_chunk, mixer_chunk);
-  }
-
   void head_of_chunk(Index slot, Index head) {
     const bool by_channel = of_.decay == mixers::Decay::channel;
     load_rows(leaves_, call_.v, first_, tokens_, head, at_.v, at_.values);
-    decays(head, by_channel);
-    if (of_.reads_before()) own_terms(head);
-    by_channel ? weights_by_channel() : weights_of_head();
+    weights_.of_head(head, soon_);
     float* const s = call_.state.matrix(slot, head);
     if (of_.keeps_sum) sums(call_.state.sum(slot, head));
     if (of_.delta) solve(head, s);
@@ -104,12 +63,15 @@ class ChunkWorker {
       for (Index t = 0; t < tokens_; ++t)
         at_.w[t * mixer_chunk + t] += of_.skip[static_cast<std::size_t>(head)];
 
+    const auto writers = weights_.writers();
     const Index keys = call_.shape().key_dim;
     for (Index t = 0; t < tokens_; t += mixer_block) {
       const Index rows = std::min(mixer_block, tokens_ - t);
       float* const out = at_.out + t * at_.values;
-      leaves_.product(false, rows, std::min(t + mixer_block, tokens_), at_.values,
-                      at_.w + t * mixer_chunk, mixer_chunk, 1, at_.v, out, at_.values);
+      for (std::size_t i = 0; i < writers.size(); ++i)
+        leaves_.product(i > 0, rows, std::min(t + mixer_block, tokens_), at_.values,
+                        weights_.weights(0, i) + t * mixer_chunk, mixer_chunk, 1, writers[i].values,
+                        out, at_.values);
       soon_.some(by_channel ? 4 : 8);
       leaves_.product(true, rows, keys, at_.values, at_.q_from + t * at_.keys, at_.keys, 1, s, out,
                       at_.values);
@@ -117,108 +79,38 @@ class ChunkWorker {
     }
     leaves_.decay_state(keys, at_.values, at_.keep, at_.change, s, at_.values);
     if (!by_channel) leaves_.scale_rows(tokens_, at_.values, at_.v, at_.values, at_.to_end);
-    leaves_.product(true, keys, tokens_, at_.values, at_.k_across, mixer_chunk, 1, at_.v, s,
-                    at_.values);
+    for (const ChunkWeights::Writer& writer : writers)
+      leaves_.product(true, keys, tokens_, at_.values, writer.across, mixer_chunk, 1, writer.values,
+                      s, at_.values);
     store(head);
   }
 
-  /// Log decays and, by channel, decays: a row for each token, or one for all where they are constant.
-  void decays(Index head, bool by_channel) {
-    load_decays(call_, first_, tokens_, head, at_.decay, by_channel ? at_.keys : 1, at_.write);
-    if (!by_channel) return;
-    decay_row_ = of_.decays_by_token() ? at_.keys : 0;
-    leaves_.exponentials(decay_row_ == 0 ? at_.keys : tokens_ * at_.keys, at_.decay, at_.decays);
-  }
-
-  /// What tokens are for themselves where they read the state before them.
-  void own_terms(Index head) {
-    const float* const bonus = call_.mixer.bonus(head);
-    for (Index t = 0; t < tokens_; ++t)
-      at_.own[t] =
-          at_.write[t] * leaves_.dot3(at_.keys, at_.q + t * at_.keys, bonus, at_.k + t * at_.keys);
-  }
-
-  /// One decay for all channels: w, q_from, to_end (which the values are multiplied by), keep and change.
-  void weights_of_head() {
-    float total = 0;
-    if (of_.decay == mixers::Decay::none) {
-      for (const Reader& reader : readers())
-        leaves_.mask_scores(tokens_, mixer_chunk, reader.scores, at_.write, reader.w);
-      if (of_.reads_before())
-        for (Index t = 0; t < tokens_; ++t) at_.w[t * mixer_chunk + t] = at_.own[t];
-      std::fill_n(at_.to_end, mixer_chunk, 0.0F);
-      std::fill_n(at_.from_start, mixer_chunk, 0.0F);
-    } else {
-      for (const Reader& reader : readers())
-        leaves_.decay_scores(of_.reads_before(), tokens_, mixer_chunk, reader.scores, at_.decay,
-                             at_.write, at_.own, reader.w, at_.to_end, at_.from_start);
-      for (Index t = 0; t < tokens_; ++t) total += at_.decay[t];
-    }
-    const Index padded = round_up(tokens_, 16);
-    std::fill(at_.from_start + tokens_, at_.from_start + padded, 0.0F);
-    leaves_.exponentials(padded, at_.from_start, at_.from_start);
-    leaves_.exponentials(padded, at_.to_end, at_.to_end);
-    for (Index t = 0; t < tokens_; ++t) at_.to_end[t] *= at_.write[t];
-    for (const Reader& reader : readers()) {
-      std::copy_n(reader.rows, tokens_ * at_.keys, reader.from);
-      leaves_.scale_rows(tokens_, at_.keys, reader.from, at_.keys, at_.from_start);
-    }
-    std::fill_n(at_.keep, at_.keys, total);
-    leaves_.decay_parts(at_.keys, at_.keep, at_.keep, at_.change);
-  }
-
-  /// A decay for each channel: the same, but k_across holds keys decayed to the end.
-  void weights_by_channel() {
-    const bool before = of_.reads_before();
-    const Index keys = at_.keys;
-    float *const since = at_.keep, *const block =
-                                       at_.change;  // log decays from the start, and of a block
-    if (of_.rule) leaves_.scale_rows(tokens_, keys, at_.k, keys, at_.write);
-    std::fill_n(since, keys, 0.0F);
-    for (Index t = 0; t < tokens_; t += mixer_block) {
-      const Index n = std::min(mixer_block, tokens_ - t), at = t * keys;
-      const float* const decays = at_.decays + t * decay_row_;
-      float* const factors = at_.k_to + mixer_block * keys;
-      for (const Reader& reader : readers()) {
-        float* const w = reader.w + t * mixer_chunk;
-        leaves_.block_decays(before, n, keys, reader.rows + at, at_.k + at,
-                             at_.decay + t * decay_row_, decays, decay_row_, reader.from + at,
-                             at_.k_to, block);
-        leaves_.block_scores(before, n, keys, reader.rows + at, at_.k + at, decays, decay_row_,
-                             at_.own + t, w + t, mixer_chunk);
-        if (t == 0) continue;
-        leaves_.product(false, n, keys, t, reader.from + at, keys, 1, at_.k_across, w, mixer_chunk);
-        leaves_.exponentials(keys, since, factors);
-        leaves_.multiply_rows(n, keys, reader.from + at, factors, reader.from + at, keys);
-      }
-      if (t > 0) {
-        leaves_.exponentials(keys, block, factors);
-        leaves_.scale_rows(keys, t, at_.k_across, mixer_chunk, factors);
-      }
-      std::fill(at_.k_to + n * keys, at_.k_to + mixer_block * keys, 0.0F);
-      for (Index r = 0; r < mixer_block; r += 4)
-        for (Index c = 0; c < keys; c += 4)
-          simd::transpose_square<float>(at_.k_to + r * keys + c, keys, nullptr,
-                                        at_.k_across + c * mixer_chunk + t + r, mixer_chunk,
-                                        nullptr);
-      for (Index c = 0; c < keys; ++c) since[c] += block[c];
-      soon_.some(8);
-    }
-    leaves_.decay_parts(keys, since, at_.keep, at_.change);
-  }
-
-  /// What tokens write by the delta rule, in place of their values.
+  /// The values of the last writer, by the delta rule: what differs of the values they are, or, with a removal vector,
+  /// minus what it reads, of the state and of what is written.
   void solve(Index head, const float* s) {
-    load_rows(leaves_, call_.beta, first_, tokens_, head, at_.beta, 1);
+    const auto writers = weights_.writers();
+    const std::size_t last = writers.size() - 1;
+    float* const u = writers[last].values;
+    const float* beta = at_.ones;
+    if (of_.removal) {
+      std::fill_n(u, tokens_ * at_.values, 0.0F);
+    } else {
+      load_rows(leaves_, call_.beta, first_, tokens_, head, at_.beta, 1);
+      beta = at_.beta;
+    }
     leaves_.product(false, tokens_, call_.shape().key_dim, at_.values, at_.k_from, at_.keys, 1, s,
                     at_.out, at_.values);
     for (Index t = 0; t < tokens_; t += mixer_block) {
       const Index n = std::min(mixer_block, tokens_ - t);
-      float *const w = at_.k_w + t * mixer_chunk, *const read = at_.out + t * at_.values;
-      if (t > 0)
-        leaves_.product(true, n, t, at_.values, w, mixer_chunk, 1, at_.v, read, at_.values);
-      leaves_.solve(n, at_.values, w + t, mixer_chunk, at_.beta + t, read, at_.v + t * at_.values,
-                    at_.values);
+      float* const read = at_.out + t * at_.values;
+      for (std::size_t i = 0; i <= last; ++i) {
+        const Index before = i < last ? std::min(t + mixer_block, tokens_) : t;
+        if (before > 0)
+          leaves_.product(true, n, before, at_.values, weights_.weights(1, i) + t * mixer_chunk,
+                          mixer_chunk, 1, writers[i].values, read, at_.values);
+      }
+      leaves_.solve(n, at_.values, weights_.weights(1, last) + t * mixer_chunk + t, mixer_chunk,
+                    beta + t, read, u + t * at_.values, at_.values);
     }
   }
 
@@ -252,12 +144,10 @@ class ChunkWorker {
   const mixers::Leaves& leaves_;
   Arena arena_;
   MixerBuffers at_;
-  std::array<Reader, 2> readers_{
-      {{at_.q, at_.q_from, at_.scores, at_.w}, {at_.k, at_.k_from, at_.k_scores, at_.k_w}}};
+  ChunkWeights weights_;
   SoonRows soon_;
   Index first_ = 0, tokens_ = 0;
   Position seen_ = 0;
-  Index decay_row_ = 0;
 };
 
 }  // namespace detail

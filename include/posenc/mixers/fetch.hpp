@@ -28,7 +28,9 @@ class SoonRows {
     prefetch<true>(call_.out, out_, rows, out_.head);
     prefetch(call_.v, next_, rows, next_.head);
     if (call_.of().decays_by_token()) prefetch(call_.decay, next_, rows, next_.head);
+    if (call_.of().removal) prefetch(call_.beta, next_, rows, next_.head);
     if (with_keys_) {
+      if (call_.of().removal) prefetch(call_.removal, next_, rows, call_.key_head(next_.head));
       prefetch(call_.q, next_, rows, call_.key_head(next_.head));
       prefetch(call_.k, next_, rows, call_.key_head(next_.head));
     }

@@ -52,6 +52,9 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   gated.num_key_heads = H % 2 == 0 ? H / 2 : H;
   visit(GalleryEntry{"GatedDeltaNet", "2412.06464", -2, 0}, gated);
   visit(GalleryEntry{"KDA", "2510.26692", -2, 0}, KDA{H, K, V});
+  visit(GalleryEntry{"RWKV7", "2503.14456", -6, 6}, RWKV7{H, K});
+  visit(GalleryEntry{"RWKV7, log", "2503.14456", -3, 0},
+        RWKV7{.num_heads = H, .head_size = K, .logits = false});
 }
 
 }  // namespace mixers

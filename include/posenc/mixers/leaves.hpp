@@ -18,20 +18,28 @@ struct Leaves {
   void (*exponentials)(Index n, const float* x, float* y);
   void (*decay_parts)(Index n, const float* x, float* keep, float* change);
   void (*minus_exponentials)(Index n, const float* x, float* y);
+  void (*sigmoid)(Index n, float factor, const float* x, float* y);
   void (*softplus)(Index n, float sign, float factor, const float* x, float* y);
   void (*copy_rows)(Index rows, Index width, const float* x, Index x_row, float* y, Index row);
   void (*fill)(Index n, float x, float* y);
   void (*scale_rows)(Index rows, Index width, float* x, Index row, const float* factor);
   void (*multiply_rows)(Index rows, Index width, const float* x, const float* factors, float* y,
                         Index row);
+  void (*multiply)(Index n, const float* x, const float* y, float* z);
+  void (*divide)(Index n, const float* x, const float* y, float* z);
+  void (*decay_products)(Index tokens, Index row, const float* log_decay, float* decay,
+                         Index decay_row, float* total);
   void (*decay_state)(Index rows, Index width, const float* keep, const float* change, float* s,
                       Index row);
   void (*step)(bool before, Index rows, Index width, const float* keep, const float* change,
-               const float* q, const float* k, const float* v, float* s, Index row, float* o);
+               const float* q, const float* k, const float* v, const float* erased, const float* u,
+               float* s, Index row, float* o);
   void (*erase)(Index rows, Index width, const float* keep, const float* change, const float* k,
                 float beta, const float* v, const float* s, Index row, float* u);
   void (*solve)(Index tokens, Index width, const float* w, Index w_row, const float* beta,
                 const float* read, float* v, Index row);
+  void (*wkv)(Index n, const float* k, const float* v, const float* w, const float* u, float* state,
+              Index row, float* y);
   void (*decay_scores)(bool before, Index tokens, Index row, const float* scores,
                        const float* log_decay, const float* write, const float* own, float* w,
                        float* to_end, float* from_start);

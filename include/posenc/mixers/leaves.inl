@@ -42,6 +42,15 @@ struct MixerLeaves {
     }
   }
 
+  /// y = factor / (1 + exp(-x)); y may be x. Below -80 it is that of -80, some e-35.
+  static void sigmoid(Index n, float factor, const float* x, float* y) {
+    const Vec<float> most = broadcast(80.0F), one = broadcast(1.0F);
+    for (Index i = 0; i < n; i += lanes<float>) {
+      const Vec<float> v = broadcast(0.0F) - load(x + i);
+      store(y + i, broadcast(factor) / (one + exponential(blend(v, most, greater(v, most)))));
+    }
+  }
+
   /// y = factor log(1 + exp(sign x)), within 5e-7 relative to it; y may be x.
   ///
   /// max(x, 0) + log(1 + u) with u = exp(-|x|), and log(1 + u) is u times the polynomial of degree 8 whose greatest
@@ -96,6 +105,28 @@ struct MixerLeaves {
         store(y + r * row + j, load(x + r * row + j) * load(factors + j));
   }
 
+  /// z = x y and z = x / y, number by number; z may be either.
+  static void multiply(Index n, const float* x, const float* y, float* z) {
+    for (Index i = 0; i < n; i += lanes<float>) store(z + i, load(x + i) * load(y + i));
+  }
+  static void divide(Index n, const float* x, const float* y, float* z) {
+    for (Index i = 0; i < n; i += lanes<float>) store(z + i, load(x + i) / load(y + i));
+  }
+  /// Decays of tokens become their products from the first on, rows `row` apart; they and their logarithms, whose sum
+  /// `total` becomes, are `decay_row` apart.
+  static void decay_products(Index tokens, Index row, const float* log_decay, float* decay,
+                             Index decay_row, float* total) {
+    for (Index c = 0; c < row; c += lanes<float>) {
+      Vec<float> sum = broadcast(0.0F), product = broadcast(1.0F);
+      for (Index t = 0; t < tokens; ++t) {
+        sum = sum + load(log_decay + t * decay_row + c);
+        product = product * load(decay + t * decay_row + c);
+        store(decay + t * row + c, product);
+      }
+      store(total + c, sum);
+    }
+  }
+
   /// S = keep S + change S, with a number each for each row of a state.
   static void decay_state(Index rows, Index width, const float* keep, const float* change, float* s,
                           Index row) {
@@ -109,45 +140,83 @@ struct MixerLeaves {
     }
   }
 
-  /// One token: S = (keep + change) S + k v^T, and o = q^T S; with `before` o is that of S as it was. A state whose
-  /// rows are all kept, or none, takes an operation less for each number, as much as there is time for between reading
-  /// and writing it.
+  /// One token: S = (keep + change) S + k v^T, and o = q^T S; with `before` o is that of S as it was. Where something is
+  /// erased S also gets erased u^T, otherwise `erased` is null. A state whose rows are all kept, or none, takes an
+  /// operation less for each number, as much as there is time for between reading and writing it.
   static void step(bool before, Index rows, Index width, const float* keep, const float* change,
-                   const float* q, const float* k, const float* v, float* s, Index row, float* o) {
+                   const float* q, const float* k, const float* v, const float* erased,
+                   const float* u, float* s, Index row, float* o) {
     const Index padded = (rows + 15) / 16 * 16;
     const auto kept = static_cast<Index>(sum(padded, keep));
+    const auto with = [&]<int Keep>(std::integral_constant<int, Keep>) {
+      panels<(spare_registers >= 16 ? 4 : 2)>(erased ? width : 0, [&]<int V>(Lanes<V>, Index j) {
+        step_panel<V, Keep, Own::erases>(rows, keep, change, q, k, v + j, erased, u + j, s + j, row,
+                                         o + j);
+      });
+      panels<4>(erased ? 0 : width, [&]<int V>(Lanes<V>, Index j) {
+        before ? step_panel<V, Keep, Own::is_later>(rows, keep, change, q, k, v + j, erased, u,
+                                                    s + j, row, o + j)
+               : step_panel<V, Keep, Own::is_read>(rows, keep, change, q, k, v + j, erased, u,
+                                                   s + j, row, o + j);
+      });
+    };
     if (kept == padded)
-      step_of<1>(before, rows, width, keep, change, q, k, v, s, row, o);
-    else if (kept == 0)
-      step_of<0>(before, rows, width, keep, change, q, k, v, s, row, o);
+      with(std::integral_constant<int, 1>{});
+    else if (kept == 0 && !erased)
+      with(std::integral_constant<int, 0>{});
     else
-      step_of<-1>(before, rows, width, keep, change, q, k, v, s, row, o);
+      with(std::integral_constant<int, -1>{});
   }
 
-  /// v = beta (v - k^T (keep + change) S): what a token writes by the delta rule.
+  /// u = beta (v - k^T (keep + change) S): what a token writes by the delta rule. Without `keep` nothing decays.
   static void erase(Index rows, Index width, const float* keep, const float* change, const float* k,
                     float beta, const float* v, const float* s, Index row, float* u) {
-    for (Index j = 0; j < width; j += lanes<float>) {
-      Vec<float> kept = broadcast(0.0F), changed = kept;
-      for (Index c = 0; c < rows; ++c) {
-        const Vec<float> x = load(s + c * row + j);
-        kept = fma(broadcast(keep[c] * k[c]), x, kept);
-        changed = fma(broadcast(change[c] * k[c]), x, changed);
-      }
-      store(u + j, broadcast(beta) * (load(v + j) - (kept + changed)));
-    }
+    panels<4>(width, [&]<int V>(Lanes<V>, Index j) {
+      keep ? erase_panel<V, true>(rows, keep, change, k, beta, v + j, s + j, row, u + j)
+           : erase_panel<V, false>(rows, keep, change, k, beta, v + j, s + j, row, u + j);
+    });
   }
 
   /// Rows of a block of the delta rule, one after another: v = beta (v - read - w v), where w holds what rows before are
   /// for this one. Rows of w are `w_row` apart, others `row`.
   static void solve(Index tokens, Index width, const float* w, Index w_row, const float* beta,
                     const float* read, float* v, Index row) {
-    for (Index j = 0; j < width; j += lanes<float>)
-      for (Index t = 0; t < tokens; ++t) {
-        Vec<float> x = load(v + t * row + j) - load(read + t * row + j);
-        for (Index m = 0; m < t; ++m) x = x - broadcast(w[t * w_row + m]) * load(v + m * row + j);
-        store(v + t * row + j, x * broadcast(beta[t]));
-      }
+    panels<4>(width, [&]<int V>(Lanes<V>, Index j) {
+      solve_panel<V>(tokens, w, w_row, beta, read + j, v + j, row);
+    });
+  }
+
+  /// A token of RWKV-4, for n channels, a multiple of 16: y, and the rows p, q, o and what o lacks of the state, `row`
+  /// apart (rwkv4.hpp). Where q is 0 nothing was seen.
+  static void wkv(Index n, const float* k, const float* v, const float* w, const float* u,
+                  float* state, Index row, float* y) {
+    const Vec<float> zero = broadcast(0.0F), one = broadcast(1.0F);
+    float *const numerator = state, *const denominator = state + row,
+                 *const exponent = state + 2 * row, *const rest = state + 3 * row;
+    for (Index i = 0; i < n; i += lanes<float>) {
+      const Vec<float> key = load(k + i), value = load(v + i), slower = load(w + i);
+      const Vec<float> p = load(numerator + i), q = load(denominator + i);
+      const Vec<float> o = blend(broadcast(-1e38F), load(exponent + i), is_not_zero(q));
+
+      // The greater of two weights counts as 1, the other as e^-|difference|.
+      const Vec<float> lead = o - (key + load(u + i)) + load(rest + i);
+      const Vec<float> is_old = greater(lead, zero);
+      const Vec<float> less = exponential(blend(lead, zero - lead, is_old));
+      const Vec<float> of_old = blend(less, one, is_old), of_new = blend(one, less, is_old);
+      const Vec<float> all = fma(of_old, q, of_new);
+      store(y + i, blend(zero, fma(of_old, p, of_new * value) / all, is_not_zero(all)));
+
+      // o + w as a sum and what its rounding took
+      const Vec<float> sum = o + slower, taken = sum - o;
+      const Vec<float> lacks = (o - (sum - taken)) + (slower - taken) + load(rest + i);
+      const Vec<float> next_lead = sum - key + lacks, stays = greater(next_lead, zero);
+      const Vec<float> other = exponential(blend(next_lead, zero - next_lead, stays));
+      const Vec<float> keeps = blend(other, one, stays), adds = blend(one, other, stays);
+      store(numerator + i, fma(keeps, p, adds * value));
+      store(denominator + i, fma(keeps, q, adds));
+      store(exponent + i, blend(key, sum, stays));
+      store(rest + i, blend(zero, lacks, stays));
+    }
   }
 
   /// Weights of the tokens of a chunk for one another, where a head has one decay for all channels:
@@ -282,28 +351,29 @@ struct MixerLeaves {
     for (; i < n; ++i) y[i] += x;
   }
 
-  template <int Keep>
-  static void step_of(bool before, Index rows, Index width, const float* keep, const float* change,
-                      const float* q, const float* k, const float* v, float* s, Index row,
-                      float* o) {
+  /// Calls f(Lanes<V>, first) for all numbers of a row, with panels of Vectors vectors and then of one.
+  template <int V>
+  using Lanes = std::integral_constant<int, V>;
+  template <int Vectors, class F>
+  static void panels(Index width, const F& f) {
     Index j = 0;
-    const auto panels_of = [&]<int Vectors>(std::integral_constant<int, Vectors>) {
-      for (; j + Vectors * lanes<float> <= width; j += Vectors * lanes<float>)
-        before
-            ? step_panel<Vectors, Keep, true>(rows, keep, change, q, k, v + j, s + j, row, o + j)
-            : step_panel<Vectors, Keep, false>(rows, keep, change, q, k, v + j, s + j, row, o + j);
-    };
-    panels_of(std::integral_constant<int, 4>{});
-    panels_of(std::integral_constant<int, 1>{});
+    for (; j + Vectors * lanes<float> <= width; j += Vectors * lanes<float>) f(Lanes<Vectors>{}, j);
+    for (; j < width; j += lanes<float>) f(Lanes<1>{}, j);
   }
+
+  /// What a token of a step does with what it writes: reads it, will have it read by later ones, or erases as well.
+  enum class Own { is_read, is_later, erases };
+
   /// Keep: 1 or 0 for all rows, or -1 for what each says.
-  template <int Vectors, int Keep, bool Before>
+  template <int Vectors, int Keep, Own With>
   static void step_panel(Index rows, const float* keep, const float* change, const float* q,
-                         const float* k, const float* v, float* s, Index row, float* o) {
-    Vec<float> value[Vectors], out[Vectors];
+                         const float* k, const float* v, const float* erased, const float* u,
+                         float* s, Index row, float* o) {
+    Vec<float> value[Vectors], less[Vectors], out[Vectors];
 #pragma GCC unroll 4
     for (int i = 0; i < Vectors; ++i) {
       value[i] = load(v + i * lanes<float>);
+      if constexpr (With == Own::erases) less[i] = load(u + i * lanes<float>);
       out[i] = broadcast(0.0F);
     }
     for (Index c = 0; c < rows; ++c, s += row) {
@@ -318,12 +388,56 @@ struct MixerLeaves {
           now = fma(old, goes, key * value[i]);
         else
           now = fma(old, goes, fma(old, broadcast(keep[c]), key * value[i]));
+        if constexpr (With == Own::erases) now = fma(broadcast(erased[c]), less[i], now);
         store(s + i * lanes<float>, now);
-        out[i] = fma(query, Before ? old : now, out[i]);
+        out[i] = fma(query, With == Own::is_later ? old : now, out[i]);
       }
     }
 #pragma GCC unroll 4
     for (int i = 0; i < Vectors; ++i) store(o + i * lanes<float>, out[i]);
+  }
+
+  template <int Vectors, bool Decays>
+  static void erase_panel(Index rows, const float* keep, const float* change, const float* k,
+                          float beta, const float* v, const float* s, Index row, float* u) {
+    Vec<float> kept[Vectors], changed[Vectors];
+#pragma GCC unroll 4
+    for (int i = 0; i < Vectors; ++i) kept[i] = changed[i] = broadcast(0.0F);
+    for (Index c = 0; c < rows; ++c, s += row) {
+      const Vec<float> stays = broadcast(Decays ? keep[c] * k[c] : k[c]);
+      const Vec<float> goes = broadcast(Decays ? change[c] * k[c] : 0.0F);
+#pragma GCC unroll 4
+      for (int i = 0; i < Vectors; ++i) {
+        const Vec<float> x = load(s + i * lanes<float>);
+        kept[i] = fma(stays, x, kept[i]);
+        if constexpr (Decays) changed[i] = fma(goes, x, changed[i]);
+      }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < Vectors; ++i)
+      store(u + i * lanes<float>,
+            broadcast(beta) * (load(v + i * lanes<float>) - (kept[i] + changed[i])));
+  }
+
+  template <int Vectors>
+  static void solve_panel(Index tokens, const float* w, Index w_row, const float* beta,
+                          const float* read, float* v, Index row) {
+    for (Index t = 0; t < tokens; ++t) {
+      Vec<float> known[Vectors];
+#pragma GCC unroll 4
+      for (int i = 0; i < Vectors; ++i) known[i] = load(read + t * row + i * lanes<float>);
+      for (Index m = 0; m < t; ++m) {
+        const Vec<float> weight = broadcast(w[t * w_row + m]);
+#pragma GCC unroll 4
+        for (int i = 0; i < Vectors; ++i)
+          known[i] = fma(weight, load(v + m * row + i * lanes<float>), known[i]);
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < Vectors; ++i) {
+        float* const at = v + t * row + i * lanes<float>;
+        store(at, (load(at) - known[i]) * broadcast(beta[t]));
+      }
+    }
   }
 
   /// sums[i][m] += the products of some channels of token t + i with each m up to it, for one or two tokens. A query

@@ -41,11 +41,31 @@ namespace mixers {
 
 template <class L>
 constexpr Leaves leaves_of() {
-  return {L::product,       L::exponentials, L::decay_parts, L::minus_exponentials,
-          L::softplus,      L::copy_rows,    L::fill,        L::scale_rows,
-          L::multiply_rows, L::decay_state,  L::step,        L::erase,
-          L::solve,         L::decay_scores, L::mask_scores, L::block_decays,
-          L::block_scores,  L::dot,          L::dot3,        L::sum,
+  return {L::product,
+          L::exponentials,
+          L::decay_parts,
+          L::minus_exponentials,
+          L::sigmoid,
+          L::softplus,
+          L::copy_rows,
+          L::fill,
+          L::scale_rows,
+          L::multiply_rows,
+          L::multiply,
+          L::divide,
+          L::decay_products,
+          L::decay_state,
+          L::step,
+          L::erase,
+          L::solve,
+          L::wkv,
+          L::decay_scores,
+          L::mask_scores,
+          L::block_decays,
+          L::block_scores,
+          L::dot,
+          L::dot3,
+          L::sum,
           L::add_scaled};
 }
 template <class Level>

@@ -5,6 +5,7 @@
 
 #include <posenc/mixers/mixer.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 POSENC_NAMESPACE_BEGIN
@@ -33,6 +34,9 @@ POSENC_DETAIL_MIXERS void Mixer::finish() {
   problems.require(!recurrence_.delta || (recurrence_.bonus.empty() && recurrence_.skip.empty() &&
                                           !recurrence_.keeps_sum),
                    "the delta rule goes with no bonus, skip or sum.");
+  problems.require(!recurrence_.removal ||
+                       (recurrence_.delta && recurrence_.decay == Decay::channel),
+                   "a removal vector goes with the delta rule and decays by channel.");
   size("the skip", std::ssize(recurrence_.skip), heads);
   for (const double x : recurrence_.log_decay)
     if (!(x <= 0)) {
@@ -47,6 +51,8 @@ POSENC_DETAIL_MIXERS void Mixer::finish() {
       }
   problems.raise_if_any(who(name_));
   for (const double x : recurrence_.log_decay) log_decays_.push_back(static_cast<float>(x));
+  if (!recurrence_.log_decay.empty())
+    recurrence_.least_log_decay = *std::ranges::min_element(recurrence_.log_decay);
   const Index row = (key_dim + 15) / 16 * 16;
   if (!recurrence_.decays_by_token()) {
     const Index width = recurrence_.decay_width();

@@ -4,6 +4,7 @@
 // docs/mixers.md says which formula each computes and what it costs.
 #pragma once
 
+#include <posenc/mixers/channel_mix.hpp>
 #include <posenc/mixers/delta.hpp>
 #include <posenc/mixers/gla.hpp>
 #include <posenc/mixers/head_norm.hpp>
@@ -12,3 +13,6 @@
 #include <posenc/mixers/operators.hpp>
 #include <posenc/mixers/retnet.hpp>
 #include <posenc/mixers/rwkv.hpp>
+#include <posenc/mixers/rwkv4.hpp>
+#include <posenc/mixers/rwkv7.hpp>
+#include <posenc/mixers/token_shift.hpp>

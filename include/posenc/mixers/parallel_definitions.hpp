@@ -5,7 +5,8 @@
 //   o_t = sum over m <= t of (q_t o exp(g_{m+1} + ... + g_t)) . k_m  v_m  +  (q_t o exp(g_0 + ... + g_t))^T S
 //
 // with g the log decays, up to g_{t-1} and with u in place of the exponential for m = t where tokens read the state
-// before them. No chunk, no state from token to token, no product that is shared: T^2 terms, each as it is written.
+// before them. With the delta rule v_m is what token m writes, computed first; with a removal vector there is a second sum
+// of the same kind, over what is erased. No chunk, no state from token to token, no product that is shared: T^2 terms, each as it is written.
 #pragma once
 
 #include <posenc/mixers/call.hpp>
@@ -25,9 +26,14 @@ class ParallelHead {
         values_(call.shape().value_dim),
         channels_(call.of().decay == mixers::Decay::channel ? keys_ : 1) {
     q_ = rows(call.q, call.key_head(head));
-    k_ = rows(call.k, call.key_head(head));
-    v_ = rows(call.v, head);
+    written_.push_back({rows(call.k, call.key_head(head)), rows(call.v, head)});
     log_decays();
+    if (call.of().removal) {
+      removal_ = rows(call.removal, call.key_head(head));
+      written_.push_back(
+          {rows(call.beta, head), std::vector<double>(size(tokens_ * values_), 0.0)});
+      for (Index i = 0; i < tokens_ * keys_; ++i) written_[1].k[size(i)] *= removal_[size(i)];
+    }
     for (double& x : q_) x *= call.of().query_scale;
   }
 
@@ -40,16 +46,20 @@ class ParallelHead {
     std::vector<float> row(size(values_));
     const bool before = of.reads_before();
     for (Index t = 0; t < tokens_; ++t) {
+      if (of.removal) read(-1, &removal_[size(t * keys_)], t, state, since, sums, value(1, t));
       if (!before) pass(t, since, sums);
-      if (of.delta) write_difference(t, state, since, sums);
+      if (of.delta && !of.removal) write_difference(t, state, since, sums);
       double sum = 0;
       std::fill(out.begin(), out.end(), 0.0);
       for (Index m = 0; m <= t; ++m) {
-        const double w =
-            m < t || !before ? weight(&q_[size(t * keys_)], m, &sums[size(m * channels_)]) : own(t);
+        const double w = m < t || !before
+                             ? weight(0, &q_[size(t * keys_)], m, &sums[size(m * channels_)])
+                             : own(t);
         sum += w;
-        add(w + (m == t && !of.skip.empty() ? of.skip[size(head_)] : 0), &v_[size(m * values_)],
-            out);
+        add(w + (m == t && !of.skip.empty() ? of.skip[size(head_)] : 0), value(0, m), out.data());
+        if (of.removal)
+          add(weight(1, &q_[size(t * keys_)], m, &sums[size(m * channels_)]), value(1, m),
+              out.data());
       }
       for (Index c = 0; c < keys_; ++c) {
         const double q = q_[size(t * keys_ + c)] * std::exp(since[size(c % channels_)]);
@@ -96,7 +106,7 @@ class ParallelHead {
     if (!call_.of().log_decay.empty())
       for (Index i = 0; i < tokens_ * channels_; ++i)
         decay_[size(i)] = call_.of().log_decay[size(head_ * channels_ + i % channels_)];
-    for (Index i = 0; i < tokens_ * keys_; ++i) k_[size(i)] *= write[size(i / keys_)];
+    for (Index i = 0; i < tokens_ * keys_; ++i) written_[0].k[size(i)] *= write[size(i / keys_)];
   }
 
   /// Token t decays all that was before it.
@@ -107,58 +117,67 @@ class ParallelHead {
       for (Index m = 0; m < t; ++m) sums[size(m * channels_ + c)] += g;
     }
   }
-  [[nodiscard]] double weight(const double* q, Index m, const double* sums) const {
+  /// The product of x with key m of one of the lists that are written, decayed since.
+  [[nodiscard]] double weight(std::size_t list, const double* x, Index m,
+                              const double* sums) const {
+    const double* const k = &written_[list].k[size(m * keys_)];
     double w = 0;
     if (channels_ == 1) {
-      for (Index c = 0; c < keys_; ++c) w += q[c] * k_[size(m * keys_ + c)];
+      for (Index c = 0; c < keys_; ++c) w += x[c] * k[c];
       return w * std::exp(*sums);
     }
-    for (Index c = 0; c < keys_; ++c) w += q[c] * k_[size(m * keys_ + c)] * std::exp(sums[c]);
+    for (Index c = 0; c < keys_; ++c) w += x[c] * k[c] * std::exp(sums[c]);
     return w;
+  }
+  double* value(std::size_t list, Index m) { return &written_[list].v[size(m * values_)]; }
+
+  /// Adds to a row sign times what x reads of the tokens before t and of the state before all.
+  void read(double sign, const double* x, Index t, const State& state,
+            const std::vector<double>& since, const std::vector<double>& sums, double* row) {
+    for (std::size_t list = 0; list < written_.size(); ++list)
+      for (Index m = 0; m < t; ++m)
+        add(sign * weight(list, x, m, &sums[size(m * channels_)]), value(list, m), row);
+    for (Index c = 0; c < keys_; ++c) {
+      const double w = sign * x[c] * std::exp(since[size(c % channels_)]);
+      for (Index j = 0; j < values_; ++j)
+        row[j] += w * static_cast<double>(state.matrix[c * state.row + j]);
+    }
   }
   /// The delta rule: v_t becomes beta_t times what it differs by from what k_t reads.
   void write_difference(Index t, const State& state, const std::vector<double>& since,
                         const std::vector<double>& sums) {
     float beta = 0;
     call_.beta.load(t, head_, &beta);
-    double* const v = &v_[size(t * values_)];
-    const double* const k = &k_[size(t * keys_)];
-    for (Index m = 0; m < t; ++m) {
-      const double w = weight(k, m, &sums[size(m * channels_)]);
-      for (Index j = 0; j < values_; ++j) v[j] -= w * v_[size(m * values_ + j)];
-    }
-    for (Index c = 0; c < keys_; ++c) {
-      const double w = k[c] * std::exp(since[size(c % channels_)]);
-      for (Index j = 0; j < values_; ++j)
-        v[j] -= w * static_cast<double>(state.matrix[c * state.row + j]);
-    }
+    double* const v = value(0, t);
+    read(-1, &written_[0].k[size(t * keys_)], t, state, since, sums, v);
     for (Index j = 0; j < values_; ++j) v[j] *= static_cast<double>(beta);
   }
   [[nodiscard]] double own(Index t) const {
     double w = 0;
     for (Index c = 0; c < keys_; ++c)
-      w += q_[size(t * keys_ + c)] * k_[size(t * keys_ + c)] *
+      w += q_[size(t * keys_ + c)] * written_[0].k[size(t * keys_ + c)] *
            call_.of().bonus[size(head_ * keys_ + c)];
     return w;
   }
-  void add(double w, const double* v, std::vector<double>& out) const {
-    for (Index j = 0; j < values_; ++j) out[size(j)] += w * v[j];
+  void add(double w, const double* v, double* out) const {
+    for (Index j = 0; j < values_; ++j) out[j] += w * v[j];
   }
 
   /// S = exp(all g) S + sum of exp(g after m) k_m v_m^T
   void advance(const State& state, const std::vector<double>& since,
-               const std::vector<double>& sums) const {
+               const std::vector<double>& sums) {
     std::vector<double> row(size(values_));
     for (Index c = 0; c < keys_; ++c) {
       const double decay = std::exp(since[size(c % channels_)]);
       double sum = call_.of().keeps_sum ? decay * state.sum[c] : 0;
       for (Index j = 0; j < values_; ++j) row[size(j)] = decay * state.matrix[c * state.row + j];
-      for (Index m = 0; m < tokens_; ++m) {
-        const double k =
-            k_[size(m * keys_ + c)] * std::exp(sums[size(m * channels_ + c % channels_)]);
-        sum += k;
-        add(k, &v_[size(m * values_)], row);
-      }
+      for (std::size_t list = 0; list < written_.size(); ++list)
+        for (Index m = 0; m < tokens_; ++m) {
+          const double k = written_[list].k[size(m * keys_ + c)] *
+                           std::exp(sums[size(m * channels_ + c % channels_)]);
+          sum += k;
+          add(k, value(list, m), row.data());
+        }
       for (Index j = 0; j < values_; ++j)
         state.matrix[c * state.row + j] = static_cast<float>(row[size(j)]);
       if (call_.of().keeps_sum) state.sum[c] = static_cast<float>(sum);
@@ -167,7 +186,11 @@ class ParallelHead {
 
   const MixerCall& call_;
   Index head_, tokens_, keys_, values_, channels_;  ///< channels of the decay
-  std::vector<double> q_, k_, v_, decay_;
+  struct Written {
+    std::vector<double> k, v;
+  };
+  std::vector<Written> written_;  ///< keys with values, and what is erased
+  std::vector<double> q_, removal_, decay_;
 };
 
 }  // namespace detail

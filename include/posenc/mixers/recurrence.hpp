@@ -9,6 +9,10 @@
 //
 //   S_t = diag(a_t) S_{t-1} + beta_t k_t (v_t - (diag(a_t) S_{t-1})^T k_t)^T
 //
+// or, where what is removed is found by a vector of its own, z_t, before the decay, and beta goes by channel:
+//
+//   S_t = diag(a_t) S_{t-1} - (beta_t o z_t) (S_{t-1}^T z_t)^T + k_t v_t^T
+//
 // A mixer (LinearAttention, RetNet, ...) is a plain value type that answers two questions: check(), what is wrong
 // with its parameters, and recurrence(), which place in this frame it takes. The operators know no mixer by name,
 // so all of them share one set of kernels, and a further mixer is one header.
@@ -20,6 +24,7 @@
 #include <posenc/core/types.hpp>
 
 #include <concepts>
+#include <limits>
 #include <string_view>
 #include <vector>
 
@@ -67,13 +72,21 @@ struct Recurrence {
   std::vector<float> biases{};
   std::vector<float> bonus{};  ///< u [heads][key_dim]; then a token reads the state before it
   std::vector<float> skip{};   ///< D [heads]: o_t += D v_t
-  bool delta = false;          ///< the delta rule; beta comes by token
-  double query_scale = 1;      ///< of q, on its way in
-  bool keeps_sum = false;      ///< z, for the normaliser
+  /// What no log decay is below, by what the rule does to them. Where that is near 0, as `whole_chunks` says, the
+  /// decays of a chunk are divided by one another, and its weights are plain products of matrices.
+  double least_log_decay = -std::numeric_limits<double>::infinity();
+  bool delta = false;      ///< the delta rule; beta comes by token
+  bool removal = false;    ///< its second form: z comes by token, and beta for each channel
+  double query_scale = 1;  ///< of q, on its way in
+  bool keeps_sum = false;  ///< z, for the normaliser
   NormaliserRule normaliser = nullptr;
 
   [[nodiscard]] bool decays_by_token() const { return decay != Decay::none && log_decay.empty(); }
   [[nodiscard]] bool reads_before() const { return !bonus.empty(); }
+  /// Decays by channel of which 64 multiply to no less than e^-40: neither that nor its reciprocal leaves the floats.
+  [[nodiscard]] bool whole_chunks() const {
+    return decay == Decay::channel && least_log_decay >= -0.625;
+  }
   /// Numbers in the decay of a head and a token.
   [[nodiscard]] Index decay_width() const {
     return decay == Decay::none ? 0 : decay == Decay::head ? 1 : shape.key_dim;

@@ -22,7 +22,10 @@ namespace mixers {
 class State {
  public:
   /// Empty sequences. Throws Error when they do not fit in memory.
-  explicit State(const Mixer& mixer, Index sequences = 1);
+  explicit State(const Mixer& mixer, Index sequences = 1)
+      : State(mixer.shape(), sequences, mixer.recurrence().keeps_sum) {}
+  /// Of anything that remembers some rows of numbers, as WKV does.
+  explicit State(const Shape& shape, Index sequences = 1, bool keeps_sum = false);
   State(const State& other);
   State(State&&) noexcept = default;
   State& operator=(State other) noexcept {

@@ -11,8 +11,8 @@ POSENC_NAMESPACE_BEGIN
 
 namespace mixers {
 
-POSENC_DETAIL_MIXERS State::State(const Mixer& mixer, Index sequences)
-    : shape_(mixer.shape()), keeps_sum_(mixer.recurrence().keeps_sum) {
+POSENC_DETAIL_MIXERS State::State(const Shape& shape, Index sequences, bool keeps_sum)
+    : shape_(shape), keeps_sum_(keeps_sum) {
   // The sum of all products below fits when this one does, with its rows of 16 and the sums beside them.
   Index rows = 0, floats = 0, bytes = 0;
   const bool fits = sequences >= 0 && multiply(shape_.heads, shape_.key_dim, rows) &&

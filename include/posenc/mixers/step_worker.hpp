@@ -17,9 +17,9 @@ class StepWorker {
       : call_(call), of_(call.of()), leaves_(call.leaves),
         keys_(round_up(call.shape().key_dim, 16)), values_(round_up(call.shape().value_dim, 16)) {
     float* at = reinterpret_cast<float*>(memory);  // a worker of chunks has 64 rows of each
-    for (float** const row : {&q_, &k_, &k_write_, &decay_, &keep_, &change_})
+    for (float** const row : {&q_, &k_, &k_write_, &decay_, &keep_, &change_, &removal_, &erased_})
       *row = std::exchange(at, at + keys_);
-    for (float** const row : {&v_, &out_}) *row = std::exchange(at, at + values_);
+    for (float** const row : {&v_, &out_, &u_}) *row = std::exchange(at, at + values_);
   }
 
   /// Token `sequence` of the tensors.
@@ -46,15 +46,18 @@ class StepWorker {
       keep = call_.mixer.keep(head);
       change = call_.mixer.change(head);
     }
-    if (of_.delta) {
+    float* const s = call_.state.matrix(slot, head);
+    const float* erased = nullptr;
+    if (of_.removal) {
+      erased = erase(sequence, head, s);
+    } else if (of_.delta) {
       float beta = 0;
       call_.beta.load(sequence, head, &beta);
-      leaves_.erase(call_.shape().key_dim, values_, keep, change, k, beta, v,
-                    call_.state.matrix(slot, head), values_, v_);
+      leaves_.erase(call_.shape().key_dim, values_, keep, change, k, beta, v, s, values_, v_);
       v = v_;
     }
     leaves_.step(of_.reads_before(), call_.shape().key_dim, values_, keep, change, q_at_, k, v,
-                 call_.state.matrix(slot, head), values_, out);
+                 erased, u_, s, values_, out);
     float own = of_.skip.empty() ? 0 : of_.skip[static_cast<std::size_t>(head)];
     if (of_.reads_before()) own += leaves_.dot3(keys_, q_at_, call_.mixer.bonus(head), k);
     if (own != 0) leaves_.add_scaled(values_, own, v, out);
@@ -99,11 +102,23 @@ class StepWorker {
     return k_write_;
   }
 
+  /// What a removal vector reads, negative, becomes u; returns that which is written with it.
+  const float* erase(Index sequence, Index head, const float* s) {
+    const float* const removal =
+        row_of(call_.removal, sequence, call_.key_head(head), removal_, keys_);
+    load_rows(leaves_, call_.beta, sequence, 1, head, erased_, keys_);
+    leaves_.multiply(keys_, erased_, removal, erased_);
+    leaves_.fill(values_, 0, u_);
+    leaves_.erase(call_.shape().key_dim, values_, nullptr, nullptr, removal, 1, u_, s, values_, u_);
+    return erased_;
+  }
+
   const MixerCall& call_;
   const mixers::Recurrence& of_;
   const mixers::Leaves& leaves_;
   Index keys_, values_;
-  float *q_, *k_, *k_write_, *decay_, *keep_, *change_, *v_, *out_;
+  float *q_, *k_, *k_write_, *decay_, *keep_, *change_, *removal_, *erased_;
+  float *v_, *out_, *u_;
   const float *q_at_ = nullptr, *k_at_ = nullptr;
   Index sequence_ = -1, key_head_ = -1;
 };

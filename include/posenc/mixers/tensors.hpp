@@ -86,8 +86,10 @@ struct Inputs {
   Operand k;        ///< [tokens, key_heads, key_dim]; B of Mamba-2
   Operand v;        ///< [tokens, heads, value_dim]; x of Mamba-2
   Operand decay{};  ///< [tokens, heads, 1 or key_dim], for mixers whose decay comes by token
-  Operand
-      beta{};  ///< [tokens, heads, 1], for the delta rule: how much of the difference is written, 0 to 1
+  /// [tokens, heads, 1], for the delta rule: how much of the difference is written, 0 to 1. With a removal vector
+  /// [tokens, heads, key_dim]: how much of what it reads is removed (a of RWKV-7).
+  Operand beta{};
+  Operand removal{};  ///< [tokens, key_heads, key_dim], of length 1; kk of RWKV-7
 };
 
 }  // namespace mixers
