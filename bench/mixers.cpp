@@ -5,10 +5,12 @@
 // mixer's own shape is another.
 //
 //   chunked/<mixer>/keys:<n>/values:<n>/threads:<n>     2,048 tokens of prefill
-//     GFLOP/s      Q (N + P) + 4 N P operations a token and head: chunks of Q = 64, keys of N, values of P channels
+//     GFLOP/s      operations of a token and head, in chunks of Q = 64, keys of N and values of P channels:
+//                  R W Q (N + P) + 2 (R + W) N P, where R rows read and W are written for each token: R = W = 1, with the
+//                  delta rule R = 2, with a removal vector W = 2 as well
 //     of_eigen     of the rate of Eigen's four products of a chunk, compiled for this machine
 //     of_step, of_loop, of_plain_loop    times as fast as step(), as the token loop at -O3 for this machine, and as
-//                  the token loop as this program is compiled
+//                  the token loop as this program is compiled; that of a delta rule reads the state first
 //   step/<mixer>/.../threads:<n>     a token
 //     of_copy      of the rate at which the state is copied
 //     bytes        of the state
@@ -52,7 +54,7 @@ std::vector<float> noise(Index n, double low, double high, std::uint64_t seed) {
 struct Layer {
   mixers::Mixer mixer;
   Index tokens;
-  std::vector<float> q, k, v, decay, beta, out;
+  std::vector<float> q, k, v, decay, beta, removal, out;
 
   template <class M>
   Layer(const M& of, double low, double high, Index n) : mixer(of), tokens(n) {
@@ -61,12 +63,15 @@ struct Layer {
     k = noise(n * s.key_heads * s.key_dim, 0.125, 1, 2);
     v = noise(n * s.heads * s.value_dim, -1, 1, 3), out = v;
     decay = noise(n * s.heads * std::max<Index>(mixer.recurrence().decay_width(), 1), low, high, 4);
-    beta = noise(n * s.heads, 0, 1, 5);
-    if (mixer.recurrence().delta)  // keys of length 1
-      for (auto row = k.begin(); row != k.end(); row += s.key_dim) {
+    const bool removes = mixer.recurrence().removal;
+    beta = noise(n * s.heads * (removes ? s.key_dim : 1), 0, 1, 5);
+    removal = k;
+    if (mixer.recurrence().delta)  // what erases is of length 1
+      for (auto row = removal.begin(); row != removal.end(); row += s.key_dim) {
         const float length = std::sqrt(std::inner_product(row, row + s.key_dim, row, 0.0F));
         std::for_each(row, row + s.key_dim, [=](float& x) { x /= length; });
       }
+    if (!removes) k = removal;
   }
   [[nodiscard]] mixers::Inputs inputs(Index first, Index count) const {
     const mixers::Shape& s = mixer.shape();
@@ -78,7 +83,9 @@ struct Layer {
                       .v = view(v, s.heads, s.value_dim)};
     if (mixer.recurrence().decays_by_token())
       in.decay = view(decay, s.heads, mixer.recurrence().decay_width());
-    if (mixer.recurrence().delta) in.beta = view(beta, s.heads, 1);
+    const bool removes = mixer.recurrence().removal;
+    if (mixer.recurrence().delta) in.beta = view(beta, s.heads, removes ? s.key_dim : 1);
+    if (removes) in.removal = view(removal, s.key_heads, s.key_dim);
     return in;
   }
   [[nodiscard]] TensorView<float> outputs(Index first, Index count) {
@@ -113,8 +120,11 @@ void chunked(benchmark::State& state, const MakeLayer& make, int threads) {
                      v = noise(few * heads * P, -1, 1, 6), out = v,
                      decay = noise(few * heads * N, 0.9, 1, 7),
                      s(static_cast<std::size_t>(heads * N * P));
-  const TokenLoop loop{few,      heads,        N,        P,         q.data(), k.data(),
-                       v.data(), decay.data(), s.data(), out.data()};
+  const mixers::Recurrence& of = layer.mixer.recurrence();
+  TokenLoop loop{few,      heads,        N,        P,         q.data(), k.data(),
+                 v.data(), decay.data(), s.data(), out.data()};
+  const std::vector<float> erased = noise(few * heads * N, 0, 0.01, 8);
+  if (of.delta) loop.removal = erased.data(), loop.erased = erased.data();
   const auto heads_of = [&, heads = heads](auto run) {
     team.run(threads, [&](Index i) { run(i * heads / threads, (i + 1) * heads / threads); });
   };
@@ -143,10 +153,12 @@ void chunked(benchmark::State& state, const MakeLayer& make, int threads) {
       [&] { heads_of([&](Index first, Index last) { token_loop_plain(loop, first, last); }); });
   const auto all = static_cast<double>(tokens * heads), some = static_cast<double>(few * heads);
   const auto shared = static_cast<double>(4 * N * P), scores = static_cast<double>(chunk * (N + P));
+  const double readers = of.delta ? 2 : 1, writers = of.removal ? 2 : 1,
+               operations = readers * writers * scores + (readers + writers) / 2 * shared;
   state.counters["ns"] = prefill / all * 1e9;
-  state.counters["GFLOP/s"] = (shared + scores) * all / prefill * 1e-9;
+  state.counters["GFLOP/s"] = operations * all / prefill * 1e-9;
   state.counters["eigen_GFLOP/s"] = (shared + 2 * scores) * all / eigen * 1e-9;
-  state.counters["of_eigen"] = (shared + scores) / prefill / ((shared + 2 * scores) / eigen);
+  state.counters["of_eigen"] = operations / prefill / ((shared + 2 * scores) / eigen);
   state.counters["of_step"] = step / some / (prefill / all);
   state.counters["of_loop"] = native / some / (prefill / all);
   state.counters["of_plain_loop"] = plain / some / (prefill / all);

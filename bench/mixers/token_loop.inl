@@ -8,6 +8,24 @@ static void token_loop(const bench::TokenLoop& at, long first_head, long last_he
       const float* const a = at.decay + (t * at.heads + h) * K;
       const float* __restrict const v = at.v + (t * at.heads + h) * V;
       float* __restrict const out = at.out + (t * at.heads + h) * V;
+      if (at.removal) {
+        const float* const z = at.removal + (t * at.heads + h) * K;
+        const float* const b = at.erased + (t * at.heads + h) * K;
+        float read[256];  // V is at most that
+        for (long j = 0; j < V; ++j) read[j] = out[j] = 0;
+        for (long c = 0; c < K; ++c) {
+          const float* __restrict const s = at.s + (h * K + c) * V;
+          for (long j = 0; j < V; ++j) read[j] += z[c] * s[j];
+        }
+        for (long c = 0; c < K; ++c) {
+          float* __restrict const s = at.s + (h * K + c) * V;
+          for (long j = 0; j < V; ++j) {
+            s[j] = s[j] * a[c] + k[c] * v[j] - b[c] * read[j];
+            out[j] += q[c] * s[j];
+          }
+        }
+        continue;
+      }
       for (long j = 0; j < V; ++j) out[j] = 0;
       for (long c = 0; c < K; ++c) {
         float* __restrict const s = at.s + (h * K + c) * V;
