@@ -14,6 +14,8 @@
 //   step/<mixer>/.../threads:<n>     a token
 //     of_copy      of the rate at which the state is copied
 //     bytes        of the state
+//   wkv/channels:<n>/threads:<n>     512 tokens of RWKV-4's prefill; ns of a token and channel. The
+//                  loops beside it have one thread.
 //   lengths/<what>/threads:<n>       512 to 131,072 tokens: ns_<length> is the time of a token and head, the exponent
 //                  that of the time of a sequence in its length, by least squares of logarithms. Attention: to 32,768.
 //
@@ -162,6 +164,40 @@ void chunked(benchmark::State& state, const MakeLayer& make, int threads) {
   state.counters["of_step"] = step / some / (prefill / all);
   state.counters["of_loop"] = native / some / (prefill / all);
   state.counters["of_plain_loop"] = plain / some / (prefill / all);
+}
+
+void wkv(benchmark::State& state, int threads) {
+  constexpr Index tokens = 512, channels = 768;
+  const mixers::WKV wkv(mixers::RWKV4::initial(channels, 3, 12));
+  Team team(threads);
+  const AnyExecutor executor = team.executor();
+  const Scratch scratch(mixers::workspace_bytes(wkv, executor));
+  const mixers::Options options{.executor = executor, .workspace = scratch.aligned};
+  const std::vector<float> k = noise(tokens * channels, -3, 3, 1),
+                           v = noise(tokens * channels, -1, 1, 2);
+  std::vector<float> out(v.size()), s(3 * channels);
+  mixers::State prefilled = wkv.state(), stepped = wkv.state();
+  const auto view = [](auto& x, Index first, Index count) {
+    return TensorView(x.data() + first * channels, count, 1, channels);
+  };
+  const WKVLoop loop{tokens,      channels,    k.data(), v.data(),
+                     wkv.decay(), wkv.bonus(), s.data(), out.data()};
+  const auto [prefill, step, native, plain] = in_turns(
+      state,
+      [&] {
+        mixers::prefill({.q = {}, .k = view(k, 0, tokens), .v = view(v, 0, tokens)},
+                        view(out, 0, tokens), wkv, prefilled, options);
+      },
+      [&] {
+        for (Index t = 0; t < tokens; ++t)
+          mixers::step({.q = {}, .k = view(k, t, 1), .v = view(v, t, 1)}, view(out, t, 1), wkv,
+                       stepped, options);
+      },
+      [&] { wkv_loop_native(loop); }, [&] { wkv_loop_plain(loop); });
+  state.counters["ns"] = prefill / (tokens * channels) * 1e9;
+  state.counters["of_step"] = step / prefill;
+  state.counters["of_loop"] = native / prefill;
+  state.counters["of_plain_loop"] = plain / prefill;
 }
 
 void step(benchmark::State& state, const MakeLayer& make, int threads) {
@@ -332,6 +368,7 @@ const bool registered = [] {
             [=](benchmark::State& state, int threads) { step_lengths(state, make, threads); },
             true);
       });
+  add("wkv/channels:768", wkv, false);
   add("lengths/prefill/attention", attention_lengths, true);
   add("lengths/step/attention", decode_lengths, true);
   return true;

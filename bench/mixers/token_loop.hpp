@@ -12,9 +12,17 @@ struct TokenLoop {
   float *s, *out;
   const float *removal = nullptr, *erased = nullptr;
 };
+/// RWKV-4 likewise: k, v and out are [tokens][channels], the state is [3][channels].
+struct WKVLoop {
+  long tokens, channels;
+  const float *k, *v, *w, *u;
+  float *s, *out;
+};
 /// Compiled for the instruction set of this machine at -O3.
+void wkv_loop_native(const WKVLoop &at);
 void token_loop_native(const TokenLoop &at, long first_head, long last_head);
 /// Compiled as the program is.
+void wkv_loop_plain(const WKVLoop &at);
 void token_loop_plain(const TokenLoop &at, long first_head, long last_head);
 
 }  // namespace bench

@@ -36,3 +36,17 @@ static void token_loop(const bench::TokenLoop& at, long first_head, long last_he
       }
     }
 }
+
+static void wkv_loop(const bench::WKVLoop& at) {
+  for (long t = 0; t < at.tokens; ++t)
+    for (long c = 0; c < at.channels; ++c) {
+      float &p = at.s[c], &q = at.s[at.channels + c], &o = at.s[2 * at.channels + c];
+      const float k = at.k[t * at.channels + c], v = at.v[t * at.channels + c];
+      float most = std::max(o, at.u[c] + k);
+      float old = std::exp(o - most), now = std::exp(at.u[c] + k - most);
+      at.out[t * at.channels + c] = (old * p + now * v) / (old * q + now);
+      most = std::max(at.w[c] + o, k);
+      old = std::exp(at.w[c] + o - most), now = std::exp(k - most);
+      p = old * p + now * v, q = old * q + now, o = most;
+    }
+}

@@ -164,8 +164,13 @@ TEST_CASE("rwkv4: 131,072 tokens, decays from e^-1e-6 on", "[mixers]") {
   const Index tokens = posenc_test::percent_of_cases() < 100 ? 16'384 : 131'072;
   RWKV4 mixer{.channels = 6, .time_decay = {-14, -11, -9, -7, -3, 2}};
   mixer.time_first.assign(6, 0.5F);
-  for (const double gain : {0.25, 8.0}) {
-    const Layer layer(mixer, tokens, gain);
+  for (const double gain : {0.25, 8.0, 0.0625}) {
+    Layer layer(mixer, tokens, gain);
+    if (gain == 0.0625)  // the first token weighs much, and its weight decays for long
+      for (Index c = 0; c < 6; ++c) {
+        for (Index t = 0; t < tokens; ++t) layer.v.view()(t, 0, c) = t == 0 ? 1.0F : -1.0F;
+        layer.k.view()(0, 0, c) = 8;
+      }
     Tensor<float> out = layer.outputs();
     State state = layer.wkv.state();
     prefill(layer.inputs(0, tokens), out.view(), layer.wkv, state);

@@ -64,7 +64,7 @@ class ChunkWorker {
         at_.w[t * mixer_chunk + t] += of_.skip[static_cast<std::size_t>(head)];
 
     const auto writers = weights_.writers();
-    const Index keys = call_.shape().key_dim;
+    const Index keys = call_.shape().key_dim, soon = by_channel && !of_.whole_chunks() ? 4 : 8;
     for (Index t = 0; t < tokens_; t += mixer_block) {
       const Index rows = std::min(mixer_block, tokens_ - t);
       float* const out = at_.out + t * at_.values;
@@ -72,10 +72,10 @@ class ChunkWorker {
         leaves_.product(i > 0, rows, std::min(t + mixer_block, tokens_), at_.values,
                         weights_.weights(0, i) + t * mixer_chunk, mixer_chunk, 1, writers[i].values,
                         out, at_.values);
-      soon_.some(by_channel ? 4 : 8);
+      soon_.some(soon);
       leaves_.product(true, rows, keys, at_.values, at_.q_from + t * at_.keys, at_.keys, 1, s, out,
                       at_.values);
-      soon_.some(by_channel ? 4 : 8);
+      soon_.some(soon);
     }
     leaves_.decay_state(keys, at_.values, at_.keep, at_.change, s, at_.values);
     if (!by_channel) leaves_.scale_rows(tokens_, at_.values, at_.v, at_.values, at_.to_end);
