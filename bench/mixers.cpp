@@ -7,7 +7,7 @@
 //   chunked/<mixer>/keys:<n>/values:<n>/threads:<n>     2,048 tokens of prefill
 //     GFLOP/s      operations of a token and head, in chunks of Q = 64, keys of N and values of P channels:
 //                  R W Q (N + P) + 2 (R + W) N P, where R rows read and W are written for each token: R = W = 1, with the
-//                  delta rule R = 2, with a removal vector W = 2 as well
+//                  delta rule R = 2 and Q = 32, with a removal vector W = 2 as well
 //     of_eigen     of the rate of Eigen's four products of a chunk, compiled for this machine
 //     of_step, of_loop, of_plain_loop    times as fast as step(), as the token loop at -O3 for this machine, and as
 //                  the token loop as this program is compiled; that of a delta rule reads the state first
@@ -156,7 +156,8 @@ void chunked(benchmark::State& state, const MakeLayer& make, int threads) {
   const auto all = static_cast<double>(tokens * heads), some = static_cast<double>(few * heads);
   const auto shared = static_cast<double>(4 * N * P), scores = static_cast<double>(chunk * (N + P));
   const double readers = of.delta ? 2 : 1, writers = of.removal ? 2 : 1,
-               operations = readers * writers * scores + (readers + writers) / 2 * shared;
+               own_scores = of.delta ? scores / 2 : scores,
+               operations = readers * writers * own_scores + (readers + writers) / 2 * shared;
   state.counters["ns"] = prefill / all * 1e9;
   state.counters["GFLOP/s"] = operations * all / prefill * 1e-9;
   state.counters["eigen_GFLOP/s"] = (shared + 2 * scores) * all / eigen * 1e-9;

@@ -31,7 +31,7 @@ TEST_CASE("mixers: three forms agree with the formula at every length and from a
   posenc_test::Sample sample;
   for (const Widths& at : {Widths{16, 16}, Widths{20, 33}, Widths{40, 4}, Widths{2, 1}})
     for (const Entry& entry : gallery({.heads = 2, .key_dim = at.keys, .value_dim = at.values})) {
-      for (const Index tokens : {1, 2, 15, 16, 17, 63, 64, 65, 80, 129}) {
+      for (const Index tokens : {1, 2, 15, 16, 17, 33, 63, 64, 65, 80, 129}) {
         if (!sample.next()) continue;
         INFO(entry.name << ", " << tokens << " tokens of [" << at.keys << ", " << at.values << "]");
         const Call call(entry, tokens, static_cast<unsigned>(7 * tokens));

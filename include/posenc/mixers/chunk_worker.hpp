@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The prefill of a mixer: one thread, one sequence, some heads that share a key, chunk after chunk of 64 tokens.
+// The prefill of a mixer: one thread, one sequence, some heads that share a key, chunk after chunk of 64 tokens, or of
+// 32 with the delta rule.
 //
 // Within a chunk a token's output is a sum over the tokens before it, and over the state before the chunk:
 //
@@ -35,14 +36,16 @@ class ChunkWorker {
   /// takes the next, so that memory is read nearly as it lies.
   void run(Index sequence, Index first, Index tokens, Index head, Index heads) {
     const Index slot = call_.slot(sequence);
-    for (Index done = 0; done < tokens; done += mixer_chunk) {
+    // The delta rule has two or four matrices of weights to compute: shorter chunks take fewer operations.
+    const Index chunk = of_.delta ? mixer_chunk / 2 : mixer_chunk;
+    for (Index done = 0; done < tokens; done += chunk) {
       first_ = first + done;
-      tokens_ = std::min(mixer_chunk, tokens - done);
+      tokens_ = std::min(chunk, tokens - done);
       seen_ = call_.state.tokens(slot) + done;
       for (Index h = head; h < head + heads; ++h) {
         const bool is_last = h + 1 == head + heads;
         const Index next = is_last ? head : h + 1, from = is_last ? first_ + tokens_ : first_;
-        soon_.begin(first_, tokens_, h, from, std::min(mixer_chunk, first + tokens - from), next,
+        soon_.begin(first_, tokens_, h, from, std::min(chunk, first + tokens - from), next,
                     is_last || call_.key_head(next) != call_.key_head(h));
         if (h == head || call_.key_head(h) != call_.key_head(h - 1))
           weights_.load_keys(first_, tokens_, call_.key_head(h));
