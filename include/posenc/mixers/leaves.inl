@@ -351,9 +351,9 @@ struct MixerLeaves {
     for (; i < n; ++i) y[i] += x;
   }
 
-  /// Calls f(Lanes<V>, first) for all numbers of a row, with panels of Vectors vectors and then of one.
   template <int V>
   using Lanes = std::integral_constant<int, V>;
+  /// Calls f(Lanes<V>, first) for all numbers of a row, with panels of Vectors vectors and then of one.
   template <int Vectors, class F>
   static void panels(Index width, const F& f) {
     Index j = 0;
