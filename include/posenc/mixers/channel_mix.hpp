@@ -2,7 +2,7 @@
 //
 // What stands between the projections of RWKV's channel mixing, and the receptance of its time mixing.
 //
-//   Peng et al., arXiv 2305.13048, equations 14 and 15; BlinkDL/RWKV-LM, RWKV-v4/src/model.py, RWKV-v7/rwkv_v7_numpy.py.
+//   Peng et al., arXiv 2305.13048; BlinkDL/RWKV-LM, RWKV-v4/src/model.py, RWKV-v7/rwkv_v7_numpy.py.
 //
 //   k = squared_relu(W_k x_k)    out = W_v k,  and up to RWKV-6  out = sigmoid(W_r x_r) o W_v k
 //

@@ -2,7 +2,7 @@
 //
 // RWKV-4, the recurrence of its time mixing: an average of values whose weights decay, by channel.
 //
-//   Peng et al., RWKV: Reinventing RNNs for the Transformer Era, arXiv 2305.13048, equations 16 to 19 and appendix D;
+//   Peng et al., RWKV: Reinventing RNNs for the Transformer Era, arXiv 2305.13048;
 //   BlinkDL/RWKV-LM, RWKV-v4/cuda/wkv_cuda.cu; Hugging Face transformers, models/rwkv/modeling_rwkv.py.
 //
 //   wkv_t = (sum over i < t of e^((t-1-i) w + k_i) v_i + e^(u + k_t) v_t) / (the same without v),  w = -exp(time_decay)

@@ -2,7 +2,7 @@
 //
 // Token shift: what every projection of an RWKV block reads is a mixture of its token and the one before.
 //
-//   Peng et al., arXiv 2305.13048, section 3; BlinkDL/RWKV-LM, RWKV-v4/src/model.py to RWKV-v7.
+//   Peng et al., arXiv 2305.13048; BlinkDL/RWKV-LM, RWKV-v4/src/model.py to RWKV-v7.
 //
 //   x'_t = mix o x_t + (1 - mix) o x_{t-1}          by channel, with a mix of its own for each projection; x_{-1} = 0
 //
