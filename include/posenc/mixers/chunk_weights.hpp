@@ -4,7 +4,7 @@
 // chunk_worker.hpp multiplies values by.
 //
 // Some rows read, queries and with the delta rule what it erases by; some are written, keys and with a removal vector
-// what is erased. For each pair of them there is a matrix of weights W[t][m] = sum of x_t k_m (decays from m to t), zero
+// what is erased. For each pair of them there is a matrix of weights, W[t][m] = sum of x_t k_m (decays from m to t), zero
 // for later tokens. Decays are exponentials of sums of log decays, all of one sign, so none overflows and no sum
 // cancels. Where a head has one decay, each score has its own: exp of the sum from m to t. Where it has one for each
 // channel, it stands between x and k within their product, and a chunk is cut into blocks of 16: readers decay from the

@@ -6,7 +6,8 @@
 //
 // with g the log decays, up to g_{t-1} and with u in place of the exponential for m = t where tokens read the state
 // before them. With the delta rule v_m is what token m writes, computed first; with a removal vector there is a second sum
-// of the same kind, over what is erased. No chunk, no state from token to token, no product that is shared: T^2 terms, each as it is written.
+// of the same kind, over what is erased. No chunk, no state from token to token, no product that is shared: T^2 terms,
+// each as it is written.
 #pragma once
 
 #include <posenc/mixers/call.hpp>

@@ -15,9 +15,9 @@
 //   p = e^(w+o-m) p + e^(k-m) v,  q = e^(w+o-m) q + e^(k-m),  o = m,  m = max(w + o, k)
 //
 // One of the two weights is 1 each time, so a token takes two exponentials. The exponent takes a sum for each token, and
-// is kept as two floats: in one, roundings of many small decays add up, to 3e-4 of an output after 60,000 tokens. A key of minus
-// infinity weighs nothing, and a token that has nothing to read gives 0. NaN stays in its channel until the state is
-// cleared, and so does a key of plus infinity, which makes NaN of it.
+// is kept as two floats: in one, roundings of many small decays add up, to 3e-4 of an output after 60,000 tokens. A key of
+// minus infinity weighs nothing, and a token that has nothing to read gives 0. NaN stays in its channel until the state
+// is cleared, and so does a key of plus infinity, which makes NaN of it.
 #pragma once
 
 #include <posenc/mixers/operators.hpp>
