@@ -8,3 +8,5 @@
 #include <posenc/mixers/operators.hpp>
 #include <posenc/mixers/rwkv4.hpp>
 #include <posenc/mixers/token_shift.hpp>
+#include <posenc/mixers/selective_scan.hpp>
+#include <posenc/mixers/short_convolution.hpp>

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <posenc/core/arena.hpp>
+#include <posenc/core/ragged_batch.hpp>
 #include <posenc/mixers/state.hpp>
 #include <posenc/mixers/tensors.hpp>
 
@@ -66,6 +67,13 @@ POSENC_DETAIL_COLD inline void check_apart(
           problems.require(!overlap(result, view), name, " must not overlap ", input, ".");
         });
   });
+}
+
+POSENC_DETAIL_COLD inline void check_mixer_batch(Problems& problems, const RaggedBatch& batch,
+                                                 Index tokens) {
+  batch.check(problems, tokens);
+  problems.require(batch.offsets.empty(),
+                   "a state knows where its sequence stands, so the batch must have no offsets.");
 }
 
 /// Tensors, state and slots of `sequences` sequences.

@@ -11,6 +11,18 @@ POSENC_NAMESPACE_BEGIN
 
 namespace mixers {
 
+/// See mixers/scan.inl.
+struct ScanLeaves {
+  void (*prepare)(Index tokens, Index row, bool softplus, const float* bias, const float* least,
+                  const float* skip, float* dt, float* u, float* y);
+  void (*scan)(Index tokens, Index states, const float* a, const float* dt, const float* write,
+               Index row, const float* b, const float* c, Index state_row, float* h, float* y);
+  void (*gate)(Index n, const float* x, const float* z, float* y);
+  void (*activate)(Index n, float* y);
+  void (*convolve)(Index tokens, Index row, Index width, const float* weight, Index weight_row,
+                   const float* bias, const float* x, float* y);
+};
+
 /// See mixers/leaves.inl.
 struct Leaves {
   void (*product)(bool add, Index rows, Index inner, Index width, const float* a, Index a_row,
@@ -54,6 +66,7 @@ struct Leaves {
   float (*dot3)(Index n, const float* x, const float* u, const float* y);
   float (*sum)(Index n, const float* x);
   void (*add_scaled)(Index n, float factor, const float* x, float* y);
+  ScanLeaves scan;
 };
 
 /// Those of the level that runs. Throws Error when a level was asked for that this machine or program lacks.

@@ -14,11 +14,13 @@ namespace simd {
 
 namespace scalar {
 #include <posenc/mixers/leaves.inl>
-}
+#include <posenc/mixers/scan.inl>
+}  // namespace scalar
 #if defined(POSENC_DETAIL_LEVEL_AVX2)
 namespace avx2 {
 POSENC_REGION_BEGIN("avx2,fma,f16c")
 #include <posenc/mixers/leaves.inl>
+#include <posenc/mixers/scan.inl>
 POSENC_REGION_END
 }  // namespace avx2
 #endif
@@ -26,20 +28,22 @@ POSENC_REGION_END
 namespace avx512 {
 POSENC_REGION_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
 #include <posenc/mixers/leaves.inl>
+#include <posenc/mixers/scan.inl>
 POSENC_REGION_END
 }  // namespace avx512
 #endif
 #if defined(POSENC_DETAIL_LEVEL_NEON)
 namespace neon {
 #include <posenc/mixers/leaves.inl>
-}
+#include <posenc/mixers/scan.inl>
+}  // namespace neon
 #endif
 
 }  // namespace simd
 
 namespace mixers {
 
-template <class L>
+template <class L, class S>
 constexpr Leaves leaves_of() {
   return {L::product,
           L::exponentials,
@@ -66,20 +70,25 @@ constexpr Leaves leaves_of() {
           L::dot,
           L::dot3,
           L::sum,
-          L::add_scaled};
+          L::add_scaled,
+          {S::prepare, S::scan, S::gate, S::activate, S::convolve}};
 }
 template <class Level>
 constexpr Leaves leaves_at() {
 #if defined(POSENC_DETAIL_LEVEL_AVX512)
-  if constexpr (std::is_same_v<Level, simd::Avx512>) return leaves_of<simd::avx512::MixerLeaves>();
+  if constexpr (std::is_same_v<Level, simd::Avx512>)
+    return leaves_of<simd::avx512::MixerLeaves, simd::avx512::ScanLoops>();
 #endif
 #if defined(POSENC_DETAIL_LEVEL_AVX2)
-  if constexpr (std::is_same_v<Level, simd::Avx2>) return leaves_of<simd::avx2::MixerLeaves>();
+  if constexpr (std::is_same_v<Level, simd::Avx2>)
+    return leaves_of<simd::avx2::MixerLeaves, simd::avx2::ScanLoops>();
 #endif
 #if defined(POSENC_DETAIL_LEVEL_NEON)
-  if constexpr (std::is_same_v<Level, simd::Neon>) return leaves_of<simd::neon::MixerLeaves>();
+  if constexpr (std::is_same_v<Level, simd::Neon>)
+    return leaves_of<simd::neon::MixerLeaves, simd::neon::ScanLoops>();
 #endif
-  if constexpr (std::is_same_v<Level, simd::Scalar>) return leaves_of<simd::scalar::MixerLeaves>();
+  if constexpr (std::is_same_v<Level, simd::Scalar>)
+    return leaves_of<simd::scalar::MixerLeaves, simd::scalar::ScanLoops>();
 }
 
 POSENC_DETAIL_MIXERS const Leaves& leaves() {

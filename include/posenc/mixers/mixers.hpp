@@ -9,6 +9,7 @@
 #include <posenc/mixers/gla.hpp>
 #include <posenc/mixers/head_norm.hpp>
 #include <posenc/mixers/linear_attention.hpp>
+#include <posenc/mixers/mamba.hpp>
 #include <posenc/mixers/mamba2.hpp>
 #include <posenc/mixers/operators.hpp>
 #include <posenc/mixers/retnet.hpp>
@@ -16,3 +17,5 @@
 #include <posenc/mixers/rwkv4.hpp>
 #include <posenc/mixers/rwkv7.hpp>
 #include <posenc/mixers/token_shift.hpp>
+#include <posenc/mixers/selective_scan.hpp>
+#include <posenc/mixers/short_convolution.hpp>

@@ -23,14 +23,30 @@ inline Index mixer_workspace(const mixers::Mixer& mixer, Index workers) {
   return one >= 0 && multiply(one, workers, bytes) ? bytes : -1;
 }
 
-/// Calls run(i, memory) for i in [0, n), n at most the number of threads, each with the memory of a worker.
+/// Calls run(i, memory) for i in [0, n), n at most the number of threads, each with `one` bytes for a worker.
 template <class Run>
-void run_with_memory(const MixerCall& call, const mixers::Options& options, Index n,
-                     const Run& run) {
-  const Index one = ChunkWorker::bytes(call.mixer);
+void run_with_memory(Index one, const mixers::Options& options, Index n, const Run& run) {
   const Workspace workspace(options.workspace, one * n);
   const auto task = [&](Index i) { run(i, workspace.data() + i * one); };
   n == 1 ? task(0) : options.executor(n, task);
+}
+
+/// Calls run(worker, sequence, first, last) for ranges [first, last) of the parts (heads) of each sequence. There are as
+/// many tasks as threads have use for: a sequence is one, unless there are too few of them.
+template <class Make, class Run>
+void run_sequences(Index one, const mixers::Options& options, Index sequences, Index parts,
+                   const Make& make, const Run& run) {
+  const Index threads = options.executor.concurrency();
+  const Index ranges = std::min(parts, (threads + sequences - 1) / std::max<Index>(sequences, 1));
+  const Index tasks = sequences * ranges;
+  std::atomic<Index> next{0};
+  run_with_memory(one, options, std::clamp<Index>(tasks, 1, threads),
+                  [&](Index, std::byte* memory) {
+                    auto worker = make(memory);
+                    for (Index task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
+                      run(worker, task / ranges, task % ranges * parts / ranges,
+                          (task % ranges + 1) * parts / ranges);
+                  });
 }
 
 inline void check_mixer_workspace(Problems& problems, const mixers::Mixer& mixer,
@@ -65,11 +81,13 @@ POSENC_DETAIL_MIXERS void step(const Inputs& in, const Result& out, const Mixer&
               bytes = static_cast<Index>(state.bytes()) / std::max<Index>(state.sequences(), 1);
   const Index ranges =
       std::clamp<Index>(items * (bytes / heads) / least_bytes, 1, options.executor.concurrency());
-  posenc::detail::run_with_memory(call, options, ranges, [&](Index range, std::byte* memory) {
-    posenc::detail::StepWorker worker(call, memory);
-    for (Index i = range * items / ranges; i < (range + 1) * items / ranges; ++i)
-      worker.run(i / heads, i % heads);
-  });
+  posenc::detail::run_with_memory(posenc::detail::ChunkWorker::bytes(mixer), options, ranges,
+                                  [&](Index range, std::byte* memory) {
+                                    posenc::detail::StepWorker worker(call, memory);
+                                    for (Index i = range * items / ranges;
+                                         i < (range + 1) * items / ranges; ++i)
+                                      worker.run(i / heads, i % heads);
+                                  });
   for (Index i = 0; i < sequences; ++i)
     state.set_tokens(call.slot(i), state.tokens(call.slot(i)) + 1);
 }
@@ -77,29 +95,17 @@ POSENC_DETAIL_MIXERS void step(const Inputs& in, const Result& out, const Mixer&
 POSENC_DETAIL_MIXERS void chunked(const Inputs& in, const Result& out, const RaggedBatch& batch,
                                   const Mixer& mixer, State& state, const Options& options) {
   Problems problems;
-  batch.check(problems, in.v.tokens());
-  problems.require(batch.offsets.empty(),
-                   "a state knows where its sequence stands, so the batch must have no offsets.");
+  posenc::detail::check_mixer_batch(problems, batch, in.v.tokens());
   posenc::detail::check_mixer_call(problems, in, out, mixer, state, batch.sequences(),
                                    options.slots);
   posenc::detail::check_mixer_workspace(problems, mixer, options);
   problems.raise_if_any("posenc::mixers::chunked");
   const posenc::detail::MixerCall call(in, out, mixer, state, options.slots);
-  // As many tasks as threads have use for: a sequence is one, unless there are too few of them.
-  const Index sequences = batch.sequences(), threads = options.executor.concurrency(),
-              heads = mixer.shape().heads;
-  const Index parts =
-      std::min(heads, (1 * threads + sequences - 1) / std::max<Index>(sequences, 1));
-  const Index tasks = sequences * parts;
-  std::atomic<Index> next{0};
-  posenc::detail::run_with_memory(
-      call, options, std::clamp<Index>(tasks, 1, threads), [&](Index, std::byte* memory) {
-        posenc::detail::ChunkWorker worker(call, memory);
-        for (Index task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) {
-          const Index sequence = task / parts, part = task % parts;
-          const Index head = part * heads / parts, last = (part + 1) * heads / parts;
-          worker.run(sequence, batch.start(sequence), batch.tokens_of(sequence), head, last - head);
-        }
+  posenc::detail::run_sequences(
+      posenc::detail::ChunkWorker::bytes(mixer), options, batch.sequences(), mixer.shape().heads,
+      [&](std::byte* memory) { return posenc::detail::ChunkWorker(call, memory); },
+      [&](auto& worker, Index sequence, Index head, Index last) {
+        worker.run(sequence, batch.start(sequence), batch.tokens_of(sequence), head, last - head);
       });
   for (Index i = 0; i < batch.sequences(); ++i)
     state.set_tokens(call.slot(i), state.tokens(call.slot(i)) + batch.tokens_of(i));

@@ -38,6 +38,7 @@ class AnyView {
   [[nodiscard]] Index tokens() const { return bytes_.tokens; }
   [[nodiscard]] Index heads() const { return bytes_.heads; }
   [[nodiscard]] Index width() const { return bytes_.width; }
+  [[nodiscard]] Index element_bytes() const { return element_bytes_; }
   [[nodiscard]] bool is_given() const { return storage_ != nullptr; }
 
   /// As kernels read it, at a level.
