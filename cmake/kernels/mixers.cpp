@@ -4,7 +4,10 @@
 // core/abi.hpp.
 #define POSENC_KERNELS_SOURCE
 #define POSENC_DETAIL_MIXERS
+#define POSENC_DETAIL_FLOAT extern template
+#define POSENC_DETAIL_DOUBLE extern template
 
+#include <posenc/mixers/mamba3.hpp>
 #include <posenc/mixers/operators.hpp>
 #include <posenc/mixers/rwkv4.hpp>
 #include <posenc/mixers/token_shift.hpp>

@@ -58,6 +58,8 @@
 #include <posenc/rotary/rope.hpp>
 #include <posenc/rotary/rotate_values.hpp>
 #include <posenc/rotary/xpos.hpp>
+#include <posenc/rotate/angle_sums.hpp>
+#include <posenc/rotate/angles_view.hpp>
 #include <posenc/rotate/backward.hpp>
 #include <posenc/rotate/ragged.hpp>
 #include <posenc/rotate/rotations.hpp>

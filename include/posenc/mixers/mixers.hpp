@@ -11,6 +11,7 @@
 #include <posenc/mixers/linear_attention.hpp>
 #include <posenc/mixers/mamba.hpp>
 #include <posenc/mixers/mamba2.hpp>
+#include <posenc/mixers/mamba3.hpp>
 #include <posenc/mixers/operators.hpp>
 #include <posenc/mixers/retnet.hpp>
 #include <posenc/mixers/rwkv.hpp>

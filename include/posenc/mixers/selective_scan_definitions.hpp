@@ -95,6 +95,7 @@ class ScanWorker {
     load(call_.dt, at_.dt);
     leaves.prepare(tokens, row, call_.of.softplus(), call_.of.bias() + channel,
                    call_.of.least() + channel, call_.of.skip() + channel, at_.dt, at_.u, at_.y);
+    prefetch(first, tokens, channel + row, row);
     for (Index i = 0; i < blocks; ++i)
       leaves.scan(tokens, call_.of.d_state(), call_.of.rates(block + i), at_.dt + i * size,
                   at_.u + i * size, row, at_.b, at_.c, at_.states,
@@ -105,6 +106,15 @@ class ScanWorker {
     }
     const OutRows<float> out = channels_of(call_.out, channel, count);
     for (Index t = 0; t < tokens; ++t) out.store(first + t, 0, at_.y + t * row);
+  }
+
+  /// Asks for what the next channels of these tokens read and write: rows lie a token apart, which no processor foresees.
+  void prefetch(Index first, Index tokens, Index channel, Index channels) const {
+    const Index count = std::min(channels, call_.of.channels() - channel);
+    if (count <= 0) return;
+    for (const Rows<float>* const rows : {&call_.u, &call_.dt, &call_.z})
+      if (rows->storage) prefetch_rows(channels_of(*rows, channel, count), first, tokens, 0);
+    prefetch_rows<true>(channels_of(call_.out, channel, count), first, tokens, 0);
   }
 
   const ScanCall& call_;

@@ -178,6 +178,10 @@ struct RotateKernel {
   /// Tokens [t, t + tokens) by angles at hand, which begin with those of token t.
   static void by_angles(const RotateTensors<T, N>& tensors, Index t, Index tokens,
                         const Rotary& rotary, const AngleRows<arithmetic_t<T>>& angles);
+  /// The same for pairs [first, first + count), at most most_angle_pairs, by angles that begin with those of pair first.
+  static void pairs_by_angles(const RotateTensors<T, N>& tensors, Index t, Index tokens,
+                              const Rotary& rotary, Index first, Index count,
+                              const AngleRows<arithmetic_t<T>>& angles);
 };
 
 template <class LayoutT, class T, std::size_t N>
@@ -197,6 +201,15 @@ void RotateKernel<LayoutT, T, N>::by_angles(const RotateTensors<T, N>& tensors, 
     rotate_some(leaves, tensors, t, tokens, rotary, first, count,
                 {angles.cos + first, angles.sin + first, angles.row});
   });
+}
+
+template <class LayoutT, class T, std::size_t N>
+void RotateKernel<LayoutT, T, N>::pairs_by_angles(const RotateTensors<T, N>& tensors, Index t,
+                                                  Index tokens, const Rotary& rotary, Index first,
+                                                  Index count,
+                                                  const AngleRows<arithmetic_t<T>>& angles) {
+  rotate_some(rotate_leaves_at_level<LayoutT, T, T>(), tensors, t, tokens, rotary, first, count,
+              angles);
 }
 
 #if defined(POSENC_DETAIL_FLOAT)
