@@ -7,7 +7,7 @@
 #include <posenc/executor/chunks.hpp>
 #include <posenc/mixers/call.hpp>
 #include <posenc/mixers/checks.hpp>
-#include <posenc/mixers/mamba3.hpp>
+#include <posenc/mixers/mamba3_state.hpp>
 #include <posenc/rotate/angles_view.hpp>
 
 #include <algorithm>
