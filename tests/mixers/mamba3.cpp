@@ -159,7 +159,7 @@ double worst_ratio(const Call& call, Parts& start, const TensorView<const float>
     }
     for (Index j = 0; j < P; ++j) compare(end.x.view()(0, h, j), x[size(j)], 1e-30L);
     for (Index i = 0; i < of.pairs(); ++i)
-      compare(std::remainder(end.theta.view()(0, h, i) - theta[size(i)], 2 * M_PIl), 0, 1e-14L);
+      compare(std::remainder(end.theta.view()(0, h, i) - theta[size(i)], 2 * M_PIl), 0, 1e-13L);
   }
   return worst;
 }
@@ -308,12 +308,10 @@ TEST_CASE("mamba3: numbers to begin with, and what is wrong", "[mixers]") {
         "  - B_bias must have 12 numbers, got 1.\n"
         "  - D must be finite.");
   const Call call(parameters(2, 1, 8, 6, 0.5), 3, 3);
-  const mixers::Mamba3State two(call.scan, 2);
   mixers::Mamba3State state(call.scan, 2);
   Tensor<float> out = call.outputs();
   mixers::Mamba3Inputs in = call.inputs();
   in.trap = {}, in.angles = call.x.view();
-  std::vector<std::byte> few(64 + 1);
   CHECK(
       error_of([&] {
         mixers::chunked(in, TensorView<float>(const_cast<float*>(call.z.view().data), 3, 2, 6),

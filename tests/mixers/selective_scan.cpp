@@ -294,7 +294,7 @@ TEST_CASE("selective scan: Delta from 0 to infinity", "[mixers]") {
     for (Index n = 0; n < 3; ++n) {  // channel 0 has A = -1 for all states
       const Real wanted = std::exp(1.0L) * start.matrices()(n, 0, 0) -
                           static_cast<Real>(call.u.view()(0, 0, 0)) * call.B.view()(0, 0, n);
-      CHECK(std::abs(state.matrices()(n, 0, 0) - wanted) <= 1e-6L);
+      CHECK(std::abs(state.matrices()(n, 0, 0) - wanted) <= 2e-6L);
     }
   }
 }
@@ -478,7 +478,6 @@ TEST_CASE("selective scan: what is wrong is said in sentences", "[mixers]") {
         "SelectiveScan::state().");
   const std::vector<Index> starts{0, 3}, slots{2};
   const std::vector<Position> offsets{4};
-  std::vector<std::byte> bytes(64);
   const std::string few = error_of([&] {
     mixers::scan(call.inputs(), out.view(), RaggedBatch{.starts = starts, .offsets = offsets},
                  call.scan, state, {.slots = slots});

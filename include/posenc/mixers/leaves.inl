@@ -59,7 +59,7 @@ struct MixerLeaves {
     const Vec<float> zero = broadcast(0.0F);
     for (Index i = 0; i < n; i += lanes<float>) {
       const Vec<float> v = load(x + i) * broadcast(sign), positive = maximum(zero, v);
-      const Vec<float> u = exponential(v - positive - positive);
+      const Vec<float> u = exponential(zero - maximum(v, zero - v));
       Vec<float> p = broadcast(0x1.5f96b0p-8F);
       p = fma(p, u, broadcast(-0x1.ec98f4p-6F));
       p = fma(p, u, broadcast(0x1.446beep-4F));
