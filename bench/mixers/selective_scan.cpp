@@ -13,6 +13,7 @@
 #include "support/paired.hpp"
 #include "support/team.hpp"
 
+#include <posenc/mixers/leaves.hpp>
 #include <posenc/mixers/selective_scan.hpp>
 #include <posenc/schedule/random.hpp>
 

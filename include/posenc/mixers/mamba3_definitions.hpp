@@ -33,7 +33,8 @@ POSENC_DETAIL_MIXERS void Mamba3::check(Problems& problems) const {
                    "the number of heads must be a multiple of that of groups, got ", nheads,
                    " and ", ngroups, ".");
   Index biases = 0;
-  problems.require(headdim >= 1 && d_state >= 1 && multiply(nheads, d_state, biases),
+  const bool fits = multiply(nheads, d_state, biases);
+  problems.require(fits && headdim >= 1 && d_state >= 1,
                    "headdim and d_state must be at least 1, got ", headdim, " and ", d_state, ".");
   const auto size = [&](const char* what, const std::vector<float>& values, Index wanted) {
     problems.require(values.empty() || std::ssize(values) == wanted, what, " must have ", wanted,
