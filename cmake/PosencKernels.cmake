@@ -11,7 +11,8 @@ function(posenc_add_kernels folder)
   endif()
   add_library(posenc_kernels STATIC EXCLUDE_FROM_ALL
     "${folder}/float.cpp" "${folder}/double.cpp" "${folder}/bfloat16.cpp" "${folder}/float16.cpp"
-    "${folder}/components.cpp" "${folder}/definitions.cpp" "${folder}/mixers.cpp")
+    "${folder}/components.cpp" "${folder}/definitions.cpp" "${folder}/mixers.cpp"
+    "${folder}/convolution.cpp")
   add_library(posenc::kernels ALIAS posenc_kernels)
   target_link_libraries(posenc_kernels PUBLIC posenc::posenc)
   # The sources define different macros before they include the same headers, so they cannot be joined.
