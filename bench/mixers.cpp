@@ -221,17 +221,6 @@ void step(benchmark::State& state, const MakeLayer& make, int threads) {
   state.counters["bytes"] = static_cast<double>(memory.bytes());
 }
 
-/// The exponent of y = c x^e.
-double exponent(const std::vector<double>& x, const std::vector<double>& y) {
-  double sx = 0, sy = 0, sxx = 0, sxy = 0;
-  const auto n = static_cast<double>(x.size());
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const double a = std::log(x[i]), b = std::log(y[i]);
-    sx += a, sy += b, sxx += a * a, sxy += a * b;
-  }
-  return (n * sxy - sx * sy) / (n * sxx - sx * sx);
-}
-
 /// seconds_of(tokens) are those of a sequence, of `heads` heads.
 void lengths(benchmark::State& state, Index longest, Index heads,
              const std::function<double(Index)>& seconds_of) {

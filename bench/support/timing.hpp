@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -59,6 +60,17 @@ auto fastest(const Ways& ways, const Time& time) {
   for (std::size_t i = 1; i < times.size(); ++i)
     if (median(times[i]) < median(times[best])) best = i;
   return ways[best];
+}
+
+/// The exponent of y = c x^e.
+inline double exponent(const std::vector<double>& x, const std::vector<double>& y) {
+  double sx = 0, sy = 0, sxx = 0, sxy = 0;
+  const auto n = static_cast<double>(x.size());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double a = std::log(x[i]), b = std::log(y[i]);
+    sx += a, sy += b, sxx += a * a, sxy += a * b;
+  }
+  return (n * sxy - sx * sy) / (n * sxx - sx * sx);
 }
 
 }  // namespace bench

@@ -4,84 +4,15 @@
 #pragma once
 
 #include <posenc/executor/tasks.hpp>
-#include <posenc/mixers/convolution/columns.hpp>
-#include <posenc/mixers/convolution/fft.hpp>
-#include <posenc/mixers/convolution/leaves.hpp>
-#include <posenc/mixers/convolution/long_convolution.hpp>
+#include <posenc/mixers/convolution/plan.hpp>
 
+#include <algorithm>
 #include <array>
-#include <cmath>
-#include <limits>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
 
 namespace detail {
-
-/// How a call goes about a sequence.
-struct ConvolutionPlan {
-  Index tokens, first;  ///< of the sequence, and that of the first output
-  Index taps,
-      length;  ///< that a block transforms: those of the filters, or fewer in a short sequence
-  Index step;  ///< outputs of a block
-  bool keeps;  ///< the transforms that were made with the filters serve
-  bool direct;
-
-  ConvolutionPlan(const mixers::LongConvolution& by, Index tokens_, Index outputs)
-      : tokens(tokens_), first(tokens_ - outputs), taps(std::min(tokens_, by.taps())),
-        length(transform_length(2 * taps - 1)), step(0), keeps(3 * length > 2 * by.length()),
-        direct(false) {
-    if (keeps) taps = by.taps(), length = by.length();
-    step = length - taps + 1;
-    direct = prefers_direct(by, outputs);
-  }
-  [[nodiscard]] mixers::ConvolutionForm form() const {
-    return direct ? mixers::ConvolutionForm::direct : mixers::ConvolutionForm::transforms;
-  }
-  /// The first token that a call reads.
-  [[nodiscard]] Index reads_from() const { return std::max<Index>(0, first - taps + 1); }
-
- private:
-  /// Products of the direct form against those of transforms, by what either takes on the machine of docs/mixers.md.
-  [[nodiscard]] bool prefers_direct(const mixers::LongConvolution& by, Index outputs) const {
-    const auto count = [](Index n) { return static_cast<double>(n); };
-    const Index growing =
-        std::clamp<Index>(by.taps() - first, 0, outputs);  // outputs of fewer taps
-    const double products = count(growing) * (count(first) + (count(growing) + 1) / 2) +
-                            count(outputs - growing) * count(std::min(by.taps(), tokens));
-    const Index blocks = (outputs + step - 1) / step;
-    const double transforms = (keeps ? 2.0 : 3.0) * count(blocks) * count(length) *
-                              std::log2(count(length)) * 1.9 * count(convolution_leaves().lanes);
-    return products < transforms;
-  }
-};
-
-struct ConvolutionCall {
-  Rows<float> in;
-  OutRows<float> out;
-  const mixers::LongConvolution& by;
-  ConvolutionPlan plan;
-};
-
-/// Which channels of a group are NaN from which token on.
-struct NotFinite {
-  std::array<Index, group_channels> from;
-
-  NotFinite() { from.fill(std::numeric_limits<Index>::max()); }
-  /// Notes what is not finite among the numbers of a token, and takes it for 0.
-  void note(Index token, Index count, float* row) {
-    for (Index c = 0; c < count; ++c)
-      if (!std::isfinite(row[c])) {
-        row[c] = 0;
-        from[static_cast<std::size_t>(c)] = std::min(from[static_cast<std::size_t>(c)], token);
-      }
-  }
-  void spoil(Index token, Index count, float* row) const {
-    for (Index c = 0; c < count; ++c)
-      if (token >= from[static_cast<std::size_t>(c)])
-        row[c] = std::numeric_limits<float>::quiet_NaN();
-  }
-};
 
 /// Transforms in U, one thread at a time.
 template <class U>
