@@ -231,13 +231,15 @@ TEST_CASE("Hyena: memory, long sequences and what is not finite", "[convolution]
   const auto whole = y;
   state.clear();
   hyena(in_of(in, of, 0, 398), out_of(y, of, 0, 398), by, state, options);
-  hyena(in_of(in, of, 398, 1), out_of(y, of, 398, 1), by, state, options);
-  state.set_tokens(398);  // once more: the last two tokens are no longer those, the memory is
+  HyenaState copy = state;
+  hyena(in_of(in, of, 398, 1), out_of(y, of, 398, 1), by, copy, options);
   const std::size_t before = posenc_test::allocations();
   hyena(in_of(in, of, 398, 1), out_of(y, of, 398, 1), by, state, options);
   CHECK(posenc_test::allocations() == before);
   hyena(in_of(in, of, 399, 1), out_of(y, of, 399, 1), by, state, options);
-  CHECK(std::abs(y[399 * 2] - whole[399 * 2]) <= 1e-3F * static_cast<float>(1 + greatest(whole)));
+  CHECK(worst(std::vector<float>(y.begin(), y.begin() + 800),
+              std::vector<float>(whole.begin(), whole.begin() + 800)) <=
+        1e-6 * (1 + greatest(whole)));
 
   // A NaN spoils its channel from there on, and nothing before or beside it.
   in[50 * 6 + 3] = std::numeric_limits<float>::quiet_NaN();  // x_1 of channel 1

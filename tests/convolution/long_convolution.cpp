@@ -6,7 +6,7 @@
 #include "support/backwards.hpp"
 #include "support/bits.hpp"
 
-#include <posenc/core/element.hpp>
+#include <posenc/eigen.hpp>
 #include <posenc/mixers/convolution/long_convolution.hpp>
 
 #include <limits>
@@ -100,7 +100,8 @@ TEST_CASE("long convolution: threads do not change a bit, and scratch is allocat
     }
     // Channels are independent of their neighbours.
     const Index c = heads * width - 1;
-    const LongConvolution alone(std::span(h).last(static_cast<std::size_t>(tokens)), 1);
+    const LongConvolution alone(std::span<const double>(h).last(static_cast<std::size_t>(tokens)),
+                                1);
     std::vector<float> u_c, y_c(static_cast<std::size_t>(tokens)), expected;
     for (Index t = 0; t < tokens; ++t) {
       u_c.push_back(u[static_cast<std::size_t>(t * heads * width + c)]);
@@ -116,13 +117,13 @@ TEST_CASE("long convolution: any strides and 16-bit elements", "[convolution]") 
   const auto h = draw<double>(channels * tokens, 3);
   const LongConvolution by(h, channels);
   const auto numbers = draw<float>(channels * tokens, 4);
-  std::vector<bfloat16> brief;
+  std::vector<Eigen::bfloat16> brief;
   std::vector<float> u;
   for (const float x : numbers)
-    brief.push_back(narrow<bfloat16>(x)), u.push_back(widen(brief.back()));
+    brief.push_back(narrow<Eigen::bfloat16>(x)), u.push_back(widen(brief.back()));
   const auto expected = toeplitz(h, u, channels);
   // Head by head, and channels backwards in the output.
-  std::vector<bfloat16> by_head(brief.size());
+  std::vector<Eigen::bfloat16> by_head(brief.size());
   for (Index t = 0; t < tokens; ++t)
     for (Index i = 0; i < heads; ++i)
       for (Index c = 0; c < width; ++c)
@@ -131,8 +132,8 @@ TEST_CASE("long convolution: any strides and 16-bit elements", "[convolution]") 
   for (const ConvolutionForm form : forms) {
     std::vector<float> y(u.size());
     const TensorView<float> out(y.data() + width - 1, tokens, heads, width, channels, width, -1);
-    convolve(TensorView<const bfloat16>::head_major(by_head.data(), heads, tokens, width), out, by,
-             {.form = form});
+    convolve(TensorView<const Eigen::bfloat16>::head_major(by_head.data(), heads, tokens, width),
+             out, by, {.form = form});
     double most = 0;
     for (Index t = 0; t < tokens; ++t)
       for (Index i = 0; i < channels; ++i)
@@ -140,9 +141,9 @@ TEST_CASE("long convolution: any strides and 16-bit elements", "[convolution]") 
                                   std::abs(out(t, i / width, i % width) -
                                            expected[static_cast<std::size_t>(t * channels + i)])));
     CHECK(most <= 4e-6);
-    std::vector<bfloat16> rounded(u.size());
-    convolve(TensorView<const bfloat16>::head_major(by_head.data(), heads, tokens, width),
-             TensorView<bfloat16>(rounded.data(), tokens, heads, width), by, {.form = form});
+    std::vector<Eigen::bfloat16> rounded(u.size());
+    convolve(TensorView<const Eigen::bfloat16>::head_major(by_head.data(), heads, tokens, width),
+             TensorView<Eigen::bfloat16>(rounded.data(), tokens, heads, width), by, {.form = form});
     for (std::size_t i = 0; i < rounded.size(); ++i) {
       const auto exact = static_cast<double>(expected[i]);
       if (std::abs(static_cast<double>(widen(rounded[i])) - exact) >

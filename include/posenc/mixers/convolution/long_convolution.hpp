@@ -46,8 +46,8 @@ struct FilterOptions {
 
 class LongConvolution {
  public:
-  /// Filters [channels][taps]. Keeps 8 bytes for each tap, and 16 or, in float, 8 for each half of a transform's
-  /// length, which is 2 taps - 1 or a little more.
+  /// Filters [channels][taps]. Keeps 8 bytes for each tap of groups of 16 channels, and 8 or, in float, 4 for each
+  /// number of length(), which is 2 taps - 1 or a little more, of each channel.
   /// Throws Error for filters that are missing, too many or not finite.
   LongConvolution(std::span<const double> filters, Index channels,
                   const FilterOptions& options = {});
