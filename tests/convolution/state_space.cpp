@@ -428,7 +428,7 @@ TEST_CASE("state spaces: what is wrong is said in one sentence each", "[convolut
         "one.");
   CHECK(error_of([&] { recurrent(in, out, by, other, 1); }) ==
         "posenc::mixers::recurrent: 2 problems\n"
-        "  - the state is of 3 channels with 2 pairs, but S4D has 2 channels with 2 pairs.\n"
+        "  - the state is of 3 channels with 2 pairs, but S4D has 2 channels with 2.\n"
         "  - sequence 1 is not among the 1 sequences of the state.");
   CHECK(error_of([&] { recurrent(in, TensorView<float>(x.data() + 1, 2, 1, 2), by, state); }) ==
         "posenc::mixers::recurrent: out is [2, 1, 2] but must be [3, 1, 2].");
