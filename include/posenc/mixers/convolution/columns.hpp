@@ -26,8 +26,9 @@ struct Group {
   template <class Byte, class F>
   void for_pieces(const Rows<float, Byte>& x, Index token, const F& f) const {
     for (Index i = 0; i < count;) {
-      const Index head = (first + i) / x.width, channel = (first + i) % x.width,
-                  n = std::min(count - i, x.width - channel);
+      // Most tensors have one head, and a division would take as long as the piece.
+      const Index head = x.heads == 1 ? 0 : (first + i) / x.width,
+                  channel = first + i - head * x.width, n = std::min(count - i, x.width - channel);
       f(x.row(token, head) + channel * x.channel_stride * x.storage->bytes, n, i);
       i += n;
     }
