@@ -118,7 +118,7 @@ TEST_CASE("ForgetGate: a ring keeps the last tokens, and gates of all of them") 
   const std::vector<double> gates = log_gates(tokens, heads, 7);
   for (const double least : {-1e300, -4.0}) {
     GateSums sums(heads, tokens);
-    const auto bound = bind(rope | ForgetGate{sums, least} | Causal{}, options);
+    const auto keys = bind(rope, options);  // which append() turns not, since they are kept raw
     const ForgetGate all{posenc_test::sums_of(gates, heads), least};
     CacheShape shape = shape_for(sequence);
     shape.capacity = capacity;
@@ -129,15 +129,14 @@ TEST_CASE("ForgetGate: a ring keeps the last tokens, and gates of all of them") 
       for (const Index last : {1, 100, 150, 151, 299, 450, 700}) {
         for (Index t = held; t < last; t += 50) {
           const Index end = std::min(last, t + 50);
-          append(*cache, 0, sequence, t, end, bound);
+          append(*cache, 0, sequence, t, end, keys);
           sums.append(0, some(gates, t, end));
         }
         held = last;
         const Index first = std::max<Index>(last - capacity, 0);
-        const auto windowed = bind(rope | all | mask([first](const Score& at) {
-                                     return at.key_index >= first;
-                                   }) | Causal{},
-                                   options);
+        const auto held_keys = mask([first](const Score& at) { return at.key_index >= first; });
+        const auto windowed = bind(rope | all | held_keys | Causal{}, options);
+        const auto bound = bind(rope | ForgetGate{sums, least} | held_keys | Causal{}, options);
         for (const Index queries : {Index{1}, Index{3}, std::min<Index>(last, 40)}) {
           if (queries > last) continue;
           const auto call = sequence.last(queries, last);
