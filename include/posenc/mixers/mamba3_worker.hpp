@@ -63,7 +63,7 @@ POSENC_DETAIL_COLD inline void check_mamba3_call(Problems& problems, const mixer
   if (in.z.is_given()) check_tensor(problems, "z", in.z, tokens, its.nheads, its.headdim);
   check_tensor(problems, "out", out, tokens, its.nheads, its.headdim);
   if (problems.empty())
-    check_apart(problems, out,
+    check_apart(problems, "out", out,
                 {{"x", &in.x},
                  {"B", &in.B},
                  {"C", &in.C},
