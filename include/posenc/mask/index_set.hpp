@@ -16,6 +16,13 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
+/// Bits of a row of words below bit i. before[w] are those of the words before word w, and there is a word of i.
+inline Position count_below(const std::uint64_t* bits, const std::uint32_t* before, Position i) {
+  const auto w = static_cast<std::size_t>(i) / 64;
+  const std::uint64_t lower = (std::uint64_t{1} << (i & 63)) - 1;
+  return Position{before[w]} + std::popcount(bits[w] & lower);
+}
+
 class IndexSet {
  public:
   static constexpr Position limit = Position{1} << 28;  ///< of what it may hold: 48 MiB
@@ -50,8 +57,7 @@ class IndexSet {
   }
   [[nodiscard]] Position below(Position i) const {
     const std::size_t w = word(i);
-    const std::uint64_t lower = (std::uint64_t{1} << (i & 63)) - 1;
-    return Position{before_[w]} + std::popcount(bits_[w] & lower);
+    return count_below(bits_.data() + w, before_.data() + w, i & 63);
   }
 
   std::vector<std::uint64_t> bits_;
