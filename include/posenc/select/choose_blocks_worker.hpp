@@ -28,12 +28,6 @@ inline Index choices_of(ChoicePer per, const HeadShape& shape) {
                                       : 1;
 }
 
-/// Queries of all heads of a method rotate at one position, and keys not at all (InfLLM).
-template <class S>
-concept TurnsQueriesAlike = requires(const S& s) {
-  { s.query_position() } -> std::same_as<Position>;
-};
-
 /// Reports encodings whose rotations a method cannot choose by.
 template <class S>
 POSENC_DETAIL_COLD void check_chooser(Problems& problems, const Answers& answers) {
@@ -184,12 +178,14 @@ class BlockChooser {
   void load(Index row, Index tokens, Index kv_head) {
     call_.load(call_.q, row, tokens, kv_head * group_, group_, queries_.data());
     if (!call_.rotate) return;
-    const auto n = static_cast<std::size_t>(tokens);
     if constexpr (TurnsQueriesAlike<S>) {
-      const std::vector<Position> alike(n, selector_.query_position());
-      call_.turn(Side::query, Positions(alike), queries_.data(), tokens, group_);
+      for (Index t = 0; t < tokens; ++t)
+        call_.turn(Side::query, Positions(selector_.query_position()),
+                   queries_.data() + t * group_ * call_.k.width, 1, group_);
     } else if constexpr (S::rotated) {
-      call_.turn(Side::query, call_.at.query.subspan(static_cast<std::size_t>(row), n),
+      call_.turn(Side::query,
+                 call_.at.query.subspan(static_cast<std::size_t>(row),
+                                        static_cast<std::size_t>(tokens)),
                  queries_.data(), tokens, group_);
     }
   }

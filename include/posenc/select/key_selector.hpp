@@ -13,6 +13,7 @@
 //
 //   static constexpr bool needs_mass    summaries are per query head, and KeyBlock::mass is what update() was given
 //   static constexpr Placement placement   where chosen keys stand (select/selection.hpp)
+//   Position query_position()           queries rotate at this one position when they meet summaries of raw keys
 //   Rounding rounding(Index i, Index n)    how number i of a summary of keys of n channels becomes a 16-bit element
 //   void weigh(std::span<float> scores, double scale)   what becomes of the scores of a row before rows are added;
 //                                       `scale` is what attention multiplies the scores of that query by
@@ -86,6 +87,11 @@ template <class S>
   requires requires { S::placement; }
 inline constexpr Placement placement_of<S> = S::placement;
 
+/// Queries of all tokens rotate at one position, and keys not at all.
+template <class S>
+concept TurnsQueriesAlike = requires(const S& s) {
+  { s.query_position() } -> std::same_as<Position>;
+};
 template <class S>
 concept RoundsSummaries = requires(const S& s, Index i) {
   { s.rounding(i, i) } -> std::same_as<Rounding>;

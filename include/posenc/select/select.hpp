@@ -203,7 +203,7 @@ void select_cached(const TensorView<Q>& q, const KeyValueCache<State, C>& cache,
                               shape,
                               {memory.sequences, static_cast<std::size_t>(sequences)},
                               memory.results};
-  if constexpr (S::rotated)
+  if constexpr (S::rotated || TurnsQueriesAlike<S>)
     if (answers.rotates()) call.rotate = rotation_leaves<LayoutT, float>()[level];
   run_tasks(options.executor, workers, tasks, [&](Index w) {
     return SelectWorker<S, T, C, A>(call, memory.rooms + w * memory.each);

@@ -147,7 +147,7 @@ class SelectWorker {
         const double factor = rotary.state.attention_factor;
         const TensorView<float> y(room_.query, 1, group, width, 0, width);
         call_.rotate(rotary, rotary.angles, {.amplitude = factor * factor, .side = Side::query},
-                     sequence_->cached.place(first_ + i), TensorView<const float>(y), y);
+                     place(i), TensorView<const float>(y), y);
       }
       for (Index g = 0; g < group; ++g) {
         float* const to = room_.met + (g * count_ + i) * shape_.query_row();
@@ -173,6 +173,13 @@ class SelectWorker {
         for (Index g = 0; g < group; ++g)
           selector_.weigh({scores(g, i), static_cast<std::size_t>(met(i))}, scale);
       }
+  }
+  /// Where a query of the task stands when it meets summaries.
+  [[nodiscard]] Positions place(Index query) const {
+    if constexpr (TurnsQueriesAlike<S>)
+      return Positions(selector_.query_position());
+    else
+      return sequence_->cached.place(first_ + query);
   }
   void load(Index row, Index head, float* to) const {
     if constexpr (std::is_same_v<A, float>) {
