@@ -37,6 +37,9 @@ class AttentionMass {
     problems.require(num_heads > 0 && num_heads % kv_heads_ == 0,
                      "the number of query heads must be a multiple of the cache's ", kv_heads_,
                      " key heads, got ", num_heads, ".");
+    problems.require(!cache.is_ring(),
+                     "a ring drops its oldest tokens by itself, whatever attention they receive: "
+                     "keep tokens in a contiguous or paged cache.");
     problems.raise_if_any("posenc::AttentionMass");
     held_.resize(static_cast<std::size_t>(cache.shape().sequences));
   }

@@ -74,15 +74,12 @@ void keep_tokens(const M& method, AttentionMass& mass, const KeyValueCache<State
 }
 
 /// Takes all tokens but those that are kept out of a sequence of the cache, by the sums over all heads, and returns how
-/// many were taken out. Positions of the others stay. Throws Error for wrong parameters, and for rings.
+/// many were taken out. Positions of the others stay. Throws Error for wrong parameters.
 template <TokenKeeper M, KeyState State, class C>
 Index evict_tokens(const M& method, AttentionMass& mass, KeyValueCache<State, C>& cache,
                    Index sequence) {
   Problems problems;
   method.check(problems);
-  problems.require(!cache.is_ring(),
-                   "a ring drops its oldest tokens by itself: keep tokens in a contiguous or paged "
-                   "cache.");
   problems.raise_if_any("posenc::evict_tokens");
   detail::ScoredChoice choice;
   std::vector<Position> kept;

@@ -12,8 +12,8 @@
 //   choose_tokens(LightningIndexer{}, {q, w, k}, heads, chosen);      then decode(..., {.selection = &chosen})
 //   const ChosenBlocks seen = choose_token_mask(LightningIndexer{}, {q, w, k});      for a prompt, with Causal
 //
-// DeepSeek-AI, "DeepSeek-V3.2: Pushing the Frontier of Open Large Language Models" (arXiv 2512.02556), section 2.1; fla-org/flash-linear-attention,
-// fla/ops/dsa/naive.py. 64 heads of 128 channels and 2,048 tokens in DeepSeek-V3.2.
+// DeepSeek-AI, DeepSeek-V3.2-Exp (report in github.com/deepseek-ai/DeepSeek-V3.2-Exp), equation 1;
+// fla-org/flash-linear-attention, fla/ops/dsa/naive.py. DeepSeek-V3.2 has 64 indexer heads of 128 channels.
 //
 // Errata. The indexer rotates its channels as two halves, the model's attention interleaved ones: the
 // first official code took one for the other.
