@@ -107,7 +107,7 @@ TEST_CASE("AttentionMass: tokens that go, and tokens that move") {
   CHECK(of(a, 1) == rows(0, 12));
   CHECK(of(a) == before);
   // An edit in place.
-  a.mass.in_place(a.cache, 0, [&] { shift(a.cache, 0, 10, 30, 5, a.bound); });
+  a.mass.in_place(a.cache, 0, [&] { shift(a.cache, 0, 10, 30, 5); });
   CHECK(a.cache.position(0, 10) == 15);
   CHECK(of(a) == before);
   // Tokens from the middle.

@@ -9,6 +9,7 @@
 #include "../support/sequence.hpp"
 
 #include <numeric>
+#include <tuple>
 
 using namespace posenc;
 
