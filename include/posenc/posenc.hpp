@@ -82,6 +82,7 @@
 #include <posenc/frequency/yarn.hpp>
 
 #include <posenc/distance/dual_chunk.hpp>
+#include <posenc/distance/focused_transformer.hpp>
 #include <posenc/distance/leaky_rerope.hpp>
 #include <posenc/distance/lm_infinite.hpp>
 #include <posenc/distance/rerope.hpp>
@@ -106,6 +107,7 @@
 #include <posenc/mask/a_shape.hpp>
 #include <posenc/mask/any_of.hpp>
 #include <posenc/mask/causal.hpp>
+#include <posenc/mask/chosen_blocks.hpp>
 #include <posenc/mask/chunked_causal.hpp>
 #include <posenc/mask/documents.hpp>
 #include <posenc/mask/duo_attention.hpp>
@@ -135,6 +137,11 @@
 #include <posenc/bind/compiled_components.hpp>
 
 #include <posenc/cache/rerotate.hpp>
+#include <posenc/select/choose_blocks.hpp>
+#include <posenc/select/inf_llm.hpp>
+#include <posenc/select/kept_tokens.hpp>
+#include <posenc/select/lightning_indexer.hpp>
+#include <posenc/select/long_heads.hpp>
 #include <posenc/select/moba.hpp>
 #include <posenc/select/nsa_selection.hpp>
 #include <posenc/select/quest.hpp>
