@@ -90,6 +90,7 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   visit(GalleryEntry{"STRING", distance, "2410.18745"}, rope | STRING::of_length(std::max<Position>(4, L)) | causal);
   visit(GalleryEntry{"StreamingLLM", distance, "2309.17453"}, rope | StreamingLLM{.sinks = 4, .recent = window});
   visit(GalleryEntry{"LMInfinite", distance, "2308.16137"}, rope | LMInfinite{.window = std::max<Position>(1, L), .sinks = 10});
+  visit(GalleryEntry{"FocusedTransformer", distance, "2307.03170"}, rope | FocusedTransformer{.window = std::max<Position>(1, L)} | causal);
 
   visit(GalleryEntry{"ALiBi", bias, "2108.12409"}, ALiBi{} | causal);
   visit(GalleryEntry{"T5Bias", bias, "1910.10683"}, gallery::example_t5_bias(H) | causal);
@@ -113,6 +114,7 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   visit(GalleryEntry{"AShape", mask, "2407.02490"}, rope | gallery::example_a_shape(H, window));
   visit(GalleryEntry{"DuoAttention", mask, "2410.10819"}, rope | gallery::example_duo_attention(H, window));
   visit(GalleryEntry{"VerticalSlash", mask, "2407.02490"}, rope | gallery::example_vertical_slash(H, window, at.target));
+  visit(GalleryEntry{"ChosenBlocks", mask, "2502.13189"}, rope | causal | gallery::example_chosen_blocks(H, window, at.target));
 
   visit(GalleryEntry{"SoftCap", score, "Gemma 2"}, rope | SoftCap{50} | causal);
   visit(GalleryEntry{"LogN", score, "kexue.fm/archives/8823"}, rope | LogN{.base_length = L, .clipped = true} | causal);

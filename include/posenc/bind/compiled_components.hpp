@@ -13,6 +13,7 @@
 #include <posenc/bias/t5_bias.hpp>
 #include <posenc/bind/any.hpp>
 #include <posenc/distance/dual_chunk.hpp>
+#include <posenc/distance/focused_transformer.hpp>
 #include <posenc/distance/leaky_rerope.hpp>
 #include <posenc/distance/lm_infinite.hpp>
 #include <posenc/distance/rerope.hpp>
@@ -36,6 +37,7 @@
 #include <posenc/frequency/yarn.hpp>
 #include <posenc/mask/a_shape.hpp>
 #include <posenc/mask/causal.hpp>
+#include <posenc/mask/chosen_blocks.hpp>
 #include <posenc/mask/chunked_causal.hpp>
 #include <posenc/mask/documents.hpp>
 #include <posenc/mask/duo_attention.hpp>
@@ -79,6 +81,7 @@ POSENC_DETAIL_COMPONENT(KerplePower)
 POSENC_DETAIL_COMPONENT(Sandwich)
 POSENC_DETAIL_COMPONENT(T5Bias)
 POSENC_DETAIL_COMPONENT(DualChunk)
+POSENC_DETAIL_COMPONENT(FocusedTransformer)
 POSENC_DETAIL_COMPONENT(LeakyReRoPE)
 POSENC_DETAIL_COMPONENT(LMInfinite)
 POSENC_DETAIL_COMPONENT(ReRoPE)
@@ -104,6 +107,7 @@ POSENC_DETAIL_COMPONENT(TruncatedBasis)
 POSENC_DETAIL_COMPONENT(YaRN)
 POSENC_DETAIL_COMPONENT(AShape)
 POSENC_DETAIL_COMPONENT(Causal)
+POSENC_DETAIL_COMPONENT(ChosenBlocks)
 POSENC_DETAIL_COMPONENT(ChunkedCausal)
 POSENC_DETAIL_COMPONENT(Documents)
 // Of DuoAttention bind() makes what it makes of AShape.

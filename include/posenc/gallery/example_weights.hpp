@@ -11,6 +11,7 @@
 #include <posenc/bias/t5_bias.hpp>
 #include <posenc/core/types.hpp>
 #include <posenc/mask/a_shape.hpp>
+#include <posenc/mask/chosen_blocks.hpp>
 #include <posenc/mask/duo_attention.hpp>
 #include <posenc/mask/vertical_slash.hpp>
 #include <posenc/relative/deberta.hpp>
@@ -127,6 +128,23 @@ inline VerticalSlash example_vertical_slash(Index heads, Position window, Positi
     pattern.heads.push_back(std::move(head));
   }
   return pattern;
+}
+
+/// ChosenBlocks of 64 queries and keys: the first block, the own one, and some before it, others for each head.
+inline ChosenBlocks example_chosen_blocks(Index heads, Position window, Position tokens) {
+  const Index block = std::clamp<Index>(window / 16, 1, 64), blocks = tokens / block + 1;
+  BlockSets sets({.queries = blocks * block,
+                  .query_block = block,
+                  .block = block,
+                  .blocks = blocks,
+                  .choices = heads});
+  for (Index h = 0; h < heads; ++h)
+    for (Index g = 0; g < blocks; ++g) {
+      sets.add(h, g, 0, 1);
+      sets.add(h, g, g, g + 1);
+      for (Index b = (g + h) % 5; b < g; b += 5) sets.add(h, g, b, b + 1);
+    }
+  return ChosenBlocks(std::move(sets));
 }
 
 }  // namespace gallery
