@@ -8,6 +8,7 @@
 #include <posenc/select/inf_llm.hpp>
 #include <posenc/select/select.hpp>
 
+#include "../support/catch.hpp"
 #include "../support/sentences.hpp"
 #include "../support/sequence.hpp"
 

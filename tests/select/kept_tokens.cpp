@@ -5,6 +5,7 @@
 #include <posenc/mask/causal.hpp>
 #include <posenc/select/kept_tokens.hpp>
 
+#include "../support/catch.hpp"
 #include "../support/sentences.hpp"
 #include "../support/sequence.hpp"
 

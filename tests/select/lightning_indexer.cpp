@@ -5,6 +5,7 @@
 #include <posenc/select/lightning_indexer.hpp>
 
 #include "../support/backwards.hpp"
+#include "../support/catch.hpp"
 #include "../support/levels.hpp"
 #include "../support/sequence.hpp"
 

@@ -3,6 +3,7 @@
 // LongHeads: features and choices by the formulas, in double.
 #include <posenc/select/long_heads.hpp>
 
+#include "../support/catch.hpp"
 #include "../support/sentences.hpp"
 #include "../support/sequence.hpp"
 

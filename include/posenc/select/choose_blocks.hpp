@@ -18,6 +18,7 @@
 // Tiles of attention are computed as a whole, so groups of 64 queries and more save what they do not see.
 #pragma once
 
+#include <posenc/core/overlap.hpp>
 #include <posenc/mask/chosen_blocks.hpp>
 #include <posenc/select/choose_blocks_worker.hpp>
 

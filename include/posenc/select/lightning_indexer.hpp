@@ -25,6 +25,7 @@
 #include <posenc/attention/decode/leaves.hpp>
 #include <posenc/attention/decode/plan.hpp>
 #include <posenc/attention/keys/storage.hpp>
+#include <posenc/core/overlap.hpp>
 #include <posenc/executor/tasks.hpp>
 #include <posenc/mask/chosen_blocks.hpp>
 #include <posenc/select/scored_choice.hpp>
