@@ -9,8 +9,8 @@
 #include "../support/levels.hpp"
 #include "../support/sequence.hpp"
 
+#include <array>
 #include <numeric>
-#include <tuple>
 
 using namespace posenc;
 
@@ -62,8 +62,9 @@ struct Inputs {
 };
 
 TEST_CASE("LightningIndexer: the best tokens of every query, as ranges and as a mask") {
-  for (const auto& [queries, keys, top] :
-       std::vector<std::tuple<Index, Index, Index>>{{60, 60, 9}, {13, 700, 40}, {1, 1300, 1}}) {
+  for (const auto& sizes :
+       std::vector<std::array<Index, 3>>{{60, 60, 9}, {13, 700, 40}, {1, 1300, 1}}) {
+    const Index queries = sizes[0], keys = sizes[1], top = sizes[2];
     const Inputs inputs(queries, keys);
     const LightningIndexer indexer{.top = top};
     posenc_test::at_every_level([&] {
