@@ -23,6 +23,7 @@
 #pragma once
 
 #include <posenc/attention/decode/leaves.hpp>
+#include <posenc/bind/length.hpp>
 #include <posenc/cache/key_value_cache.hpp>
 #include <posenc/core/large_memory.hpp>
 #include <posenc/executor/tasks.hpp>

@@ -9,6 +9,7 @@
 #include <posenc/cache/rows.hpp>
 #include <posenc/cache/slots.hpp>
 #include <posenc/core/arena.hpp>
+#include <posenc/rotate/tokens.hpp>
 
 #include <algorithm>
 

@@ -5,8 +5,8 @@
 
 #include <posenc/mixers/convolution/columns.hpp>
 #include <posenc/mixers/convolution/fft.hpp>
+#include <posenc/mixers/convolution/filters.hpp>
 #include <posenc/mixers/convolution/leaves.hpp>
-#include <posenc/mixers/convolution/long_convolution.hpp>
 
 #include <algorithm>
 #include <array>

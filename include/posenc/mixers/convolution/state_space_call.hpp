@@ -6,7 +6,7 @@
 #include <posenc/mixers/checks.hpp>
 #include <posenc/mixers/convolution/columns.hpp>
 #include <posenc/mixers/convolution/leaves.hpp>
-#include <posenc/mixers/convolution/state_space.hpp>
+#include <posenc/mixers/convolution/state_space_state.hpp>
 
 #include <array>
 #include <cmath>
