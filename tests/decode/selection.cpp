@@ -6,19 +6,20 @@
 #include "../support/backwards.hpp"
 #include "../support/bind_any.hpp"
 #include "../support/cases.hpp"
+#include "../support/chosen.hpp"
 #include "calls.hpp"
 
 #include <posenc/gallery.hpp>
 
 #include <Eigen/Core>
 
-#include <memory>
 #include <string>
 
 namespace selection_cases {
 
 using namespace decode_test;
 using posenc_test::bind_any;
+using posenc_test::Chosen;
 
 constexpr Index heads = 4, kv_heads = 2, width = 16;
 
@@ -52,48 +53,6 @@ Selection random_selection(Random& random, Index rows, Index of_heads, Index tog
       selection.add({row, std::min(together, rows - row), head, of_heads},
                     random_ranges(random, tokens, share, longest));
   return selection;
-}
-
-/// The same as a mask of the last `rows` tokens: a component of a user.
-struct Chosen {
-  std::shared_ptr<const std::vector<char>> seen;  // [row][head][key]
-  Index rows, tokens;
-
-  Chosen(const Selection& selection, Index rows_, Index tokens_) : rows(rows_), tokens(tokens_) {
-    auto all = std::make_shared<std::vector<char>>(size(rows * heads * tokens));
-    for (Index i = 0; i < selection.size(); ++i) {
-      const auto [readers, ranges, before, count] = selection[i];
-      for (Index row = readers.query; row < readers.query + readers.queries; ++row)
-        for (Index h = readers.head; h < readers.head + readers.heads; ++h)
-          for (const KeyRange& range : ranges)
-            for (Index k = range.first; k < range.first + range.tokens; ++k)
-              (*all)[size((row * heads + h) * tokens + k)] = 1;
-    }
-    seen = all;
-  }
-  bool operator()(const Score& at) const {
-    const Index row = at.query_index - (tokens - rows);
-    return (*seen)[size((row * heads + at.head) * tokens + at.key_index)] != 0;
-  }
-};
-
-/// What decode() gives with a selection against the reference with its mask.
-template <KeyState State, class T>
-void check(const std::string& name, const AnyEncoding& encoding, Kind kind, Index tokens,
-           Index rows, const Selection& selection) {
-  INFO(name << ", keys " << static_cast<int>(State) << ", cache " << static_cast<int>(kind)
-            << ", heads of a choice " << selection[0].readers.heads);
-  const BindOptions options{.num_heads = heads, .num_kv_heads = kv_heads};
-  const AnyBound bound = bind(encoding, options).at_length(tokens);
-  AnyEncoding masked = encoding;
-  masked |= mask(Chosen(selection, rows, tokens));
-  const AnyBound dense = bind(masked, options).at_length(tokens);
-  const Sequence<T> sequence(tokens, heads, kv_heads, width, width);
-  Holder<State, T> cache(kind, shape_for(sequence));
-  append(*cache, 0, sequence, 0, tokens, bound);
-  const auto call = sequence.last(rows);
-  const auto result = decoded(call.q, *cache, bound, {.selection = &selection});
-  CHECK(ratio(result, call, dense) <= 1);
 }
 
 bool same(const Output<float>& a, const Output<float>& b) {
