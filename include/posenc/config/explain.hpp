@@ -16,6 +16,7 @@
 #pragma once
 
 #include <posenc/config/model.hpp>
+#include <posenc/core/runs.hpp>
 
 #include <cmath>
 #include <iomanip>
@@ -38,18 +39,6 @@ inline const char* treatment(double lambda, const Rotation& rotary) {
   if (is(1)) return "kept";
   if (rotary.factor != 1 && is(rotary.factor)) return "interpolated";
   return rotary.type == "yarn" || rotary.type == "llama3" ? "blended" : "rescaled";
-}
-
-/// "0-4 6-10" for 0 1 2 3 4 6 7 8 9 10.
-inline std::string runs(const std::vector<Index>& numbers) {
-  std::ostringstream text;
-  for (std::size_t i = 0; i < numbers.size(); ++i) {
-    const std::size_t first = i;
-    while (i + 1 < numbers.size() && numbers[i + 1] == numbers[i] + 1) ++i;
-    text << (first == 0 ? "" : " ") << numbers[first];
-    if (i != first) text << "-" << numbers[i];
-  }
-  return std::move(text).str();
 }
 
 /// The coordinate of each pair, t, h or w.
@@ -105,7 +94,7 @@ inline void explain_layer(std::ostream& out, const LayerKind& layer,
   if (layer.layers.empty())
     out << "every layer\n";
   else
-    out << layer.layers.size() << " layers (" << runs(layer.layers) << ")\n";
+    out << layer.layers.size() << " layers (" << posenc::detail::runs(layer.layers) << ")\n";
   if (!layer.attends) {
     out << "  does not attend: no positions to encode\n";
     return;
