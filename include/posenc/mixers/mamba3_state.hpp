@@ -72,6 +72,14 @@ class Mamba3State {
 
   [[nodiscard]] Index sequences() const { return matrices_.sequences(); }
   [[nodiscard]] Position tokens(Index sequence = 0) const { return matrices_.tokens(sequence); }
+  /// Bytes of all sequences: R, and what is kept of their last tokens.
+  [[nodiscard]] std::size_t bytes() const {
+    std::size_t all = matrices_.bytes();
+    for (const Last& last : last_)
+      all += last.theta.bytes() + sizeof(float) * (last.k.size() + last.x.size() +
+                                                   last.gamma.size() + last.log_alpha.size());
+    return all;
+  }
   void clear(Index sequence);
   /// Makes a sequence that of another state of the same shape, or of this one.
   void copy(const Mamba3State& from, Index from_sequence, Index to_sequence);

@@ -104,6 +104,7 @@ class AngleSums {
     sum.reduce();
     sums_[at(head, pair)] = sum;
   }
+  [[nodiscard]] std::size_t bytes() const { return sums_.size() * sizeof(detail::TwoDoubles); }
   void clear() { sums_.assign(static_cast<std::size_t>(heads_ * pairs_), {}); }
 
  private:
