@@ -6,6 +6,7 @@
 //   const BoundLayers layers = schedule.bind({.num_heads = 16, .num_kv_heads = 4});
 //   attention(q, k, v, out, layers[i]);
 //
+// Layers that mix tokens without attention are those of schedule/hybrid_schedule.hpp, with the same members.
 // Presets are in schedule/layer_presets.hpp; a model's configuration gives its own, layer_schedule(model) in
 // schedule/of_model.hpp.
 #pragma once
@@ -30,25 +31,34 @@ inline std::size_t kind_of_layer(const std::vector<std::size_t>& of_layer, Index
 }
 }  // namespace detail
 
-/// The bound encodings of a model's layers, one for each kind.
-class BoundLayers {
+/// The layers of a model, bound, one for each kind.
+template <class BoundLayer>
+class BasicBoundLayers {
  public:
-  BoundLayers(std::vector<AnyBound> kinds, std::vector<std::size_t> of_layer)
+  BasicBoundLayers(std::vector<BoundLayer> kinds, std::vector<std::size_t> of_layer)
       : kinds_(std::move(kinds)), of_layer_(std::move(of_layer)) {}
 
   [[nodiscard]] Index size() const { return std::ssize(of_layer_); }
   /// Throws Error where there is no such layer.
-  [[nodiscard]] const AnyBound& operator[](Index layer) const {
+  [[nodiscard]] const BoundLayer& operator[](Index layer) const {
     return kinds_[detail::kind_of_layer(of_layer_, layer, "posenc::BoundLayers")];
   }
 
  private:
-  std::vector<AnyBound> kinds_;
+  std::vector<BoundLayer> kinds_;
   std::vector<std::size_t> of_layer_;
 };
 
-struct LayerSchedule {
-  std::vector<AnyEncoding> kinds{};
+/// What a layer of a schedule is bound to: an overload for each type of layers.
+[[nodiscard]] inline AnyBound bind_layer(const AnyEncoding& encoding, const BindOptions& options) {
+  return bind(encoding, options);
+}
+
+template <class Layer>
+struct BasicLayerSchedule {
+  using BoundLayer = decltype(bind_layer(std::declval<const Layer&>(), BindOptions{}));
+
+  std::vector<Layer> kinds{};
   std::vector<std::size_t> of_layer{};  ///< the kind of each layer, by its index
 
   /// Throws Error with every problem. (Other members do so, too.)
@@ -62,19 +72,19 @@ struct LayerSchedule {
   }
 
   [[nodiscard]] Index size() const { return std::ssize(of_layer); }
-  [[nodiscard]] const AnyEncoding& at(Index layer) const {
+  [[nodiscard]] const Layer& at(Index layer) const {
     check();
     return kinds[detail::kind_of_layer(of_layer, layer, "posenc::LayerSchedule")];
   }
 
   /// Each kind bound once, to heads that all layers have. Throws Error with every problem of every kind.
-  [[nodiscard]] BoundLayers bind(const BindOptions& options) const {
+  [[nodiscard]] BasicBoundLayers<BoundLayer> bind(const BindOptions& options) const {
     check();
     Problems problems;
-    std::vector<AnyBound> bound;
+    std::vector<BoundLayer> bound;
     for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
       try {
-        bound.push_back(posenc::bind(kinds[kind], options));
+        bound.push_back(bind_layer(kinds[kind], options));
       } catch (const Error& error) {
         for (const std::string& problem : error.problems())
           problems.add("layers of kind ", kind, ": ", problem);
@@ -85,25 +95,28 @@ struct LayerSchedule {
   }
 
   /// All layers alike.
-  [[nodiscard]] static LayerSchedule uniform(Index layers, const AnyEncoding& encoding) {
+  [[nodiscard]] static BasicLayerSchedule uniform(Index layers, const Layer& layer) {
     Problems problems;
     problems.require(layers > 0, "a schedule needs at least one layer, got ", layers, ".");
     problems.raise_if_any("posenc::LayerSchedule::uniform");
-    return {{encoding}, std::vector<std::size_t>(static_cast<std::size_t>(layers))};
+    return {{layer}, std::vector<std::size_t>(static_cast<std::size_t>(layers))};
   }
   /// Layers with (index + 1) mod period == 0 are `exception`, the others `regular`.
-  [[nodiscard]] static LayerSchedule every(Index layers, Index period, const AnyEncoding& regular,
-                                           const AnyEncoding& exception) {
+  [[nodiscard]] static BasicLayerSchedule every(Index layers, Index period, const Layer& regular,
+                                                const Layer& exception) {
     Problems problems;
     problems.require(layers > 0, "a schedule needs at least one layer, got ", layers, ".");
     problems.require(period > 0 && period <= layers, "the period must lie within [1, ", layers,
                      " layers], got ", period, ".");
     problems.raise_if_any("posenc::LayerSchedule::every");
-    LayerSchedule schedule{.kinds = {regular, exception}};
+    BasicLayerSchedule schedule{.kinds = {regular, exception}};
     for (Index layer = 0; layer < layers; ++layer)
       schedule.of_layer.push_back((layer + 1) % period == 0 ? 1 : 0);
     return schedule;
   }
 };
+
+using LayerSchedule = BasicLayerSchedule<AnyEncoding>;
+using BoundLayers = BasicBoundLayers<AnyBound>;
 
 POSENC_NAMESPACE_END

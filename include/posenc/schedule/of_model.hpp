@@ -32,7 +32,8 @@ POSENC_NAMESPACE_BEGIN
   }
   const Index idle = std::count(schedule.of_layer.begin(), schedule.of_layer.end(), none);
   problems.require(idle == 0, idle, " of the ", model.num_layers,
-                   " layers do not attend, and a LayerSchedule has an encoding for each.");
+                   " layers do not attend, and a LayerSchedule has an encoding for each: see "
+                   "hybrid_schedule in schedule/hybrid_of_model.hpp.");
   problems.raise_if_any("posenc::layer_schedule");
   return schedule;
 }
