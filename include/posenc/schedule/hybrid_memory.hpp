@@ -112,36 +112,45 @@ inline HybridMemory memory_of_layer(Problems& problems, const HybridLayer& layer
   return memory;
 }
 
-}  // namespace detail
-
-/// Of a sequence of `tokens` tokens. Throws Error where the schedule or the options are wrong.
-[[nodiscard]] inline HybridMemory memory(const HybridSchedule& schedule, Index tokens,
-                                         const HybridMemoryOptions& options) {
-  Problems problems;
-  problems.require(tokens >= 0 && tokens <= greatest_position,
-                   "tokens must lie within [0, 2^52], got ", tokens, ".");
+inline void check(Problems& problems, const HybridMemoryOptions& options) {
   problems.require(options.cached_numbers > 0,
                    "cached_numbers, that attention caches of a token, must be positive, got ",
                    options.cached_numbers, ".");
   problems.require(options.element_bytes >= 1 && options.element_bytes <= 8,
                    "element_bytes must lie within [1, 8], got ", options.element_bytes, ".");
-  problems.raise_if_any("posenc::memory");
-  const BoundHybridLayers layers = schedule.bind(options.heads);
+}
+
+/// Of all layers, bound.
+inline HybridMemory memory_of(const HybridSchedule& schedule, const BoundHybridLayers& bound,
+                              Index tokens, const HybridMemoryOptions& options) {
+  Problems problems;
+  check(problems, options);
+  problems.require(tokens >= 0 && tokens <= greatest_position,
+                   "tokens must lie within [0, 2^52], got ", tokens, ".");
   HybridMemory all;
   for (Index layer = 0; layer < schedule.size(); ++layer) {
-    const HybridMemory one =
-        detail::memory_of_layer(problems, schedule.at(layer), layers[layer], tokens, options);
     problems.raise_if_any("posenc::memory");
+    const HybridMemory one =
+        memory_of_layer(problems, schedule.at(layer), bound[layer], tokens, options);
     all.states += one.states, all.caches += one.caches, all.attention += one.attention;
   }
+  problems.raise_if_any("posenc::memory");
   return all;
+}
+
+}  // namespace detail
+
+/// Of a sequence of `tokens` tokens. Throws Error where the schedule or the options are wrong.
+[[nodiscard]] inline HybridMemory memory(const HybridSchedule& schedule, Index tokens,
+                                         const HybridMemoryOptions& options) {
+  return detail::memory_of(schedule, schedule.bind(options.heads), tokens, options);
 }
 
 /// Which layers are what, and the memory of a sequence for each of some lengths. Throws Error as memory() does.
 [[nodiscard]] inline std::string explain(const HybridSchedule& schedule,
                                          std::span<const Index> lengths,
                                          const HybridMemoryOptions& options) {
-  schedule.check();
+  const BoundHybridLayers bound = schedule.bind(options.heads);
   std::vector<std::pair<std::string, std::vector<Index>>> groups;  // in the order of first layers
   for (Index layer = 0; layer < schedule.size(); ++layer) {
     const std::string name = detail::name_of(schedule.at(layer));
@@ -160,7 +169,7 @@ inline HybridMemory memory_of_layer(Problems& problems, const HybridLayer& layer
   };
   line("tokens", "states", "caches", "in all", "by attention");
   for (const Index tokens : lengths) {
-    const HybridMemory at = memory(schedule, tokens, options);
+    const HybridMemory at = detail::memory_of(schedule, bound, tokens, options);
     line(tokens, detail::in_bytes(at.states), detail::in_bytes(at.caches),
          detail::in_bytes(at.total()), detail::in_bytes(at.attention));
   }
