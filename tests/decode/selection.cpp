@@ -246,6 +246,43 @@ TEST_CASE("a ring may have overwritten what nobody chose") {
   CHECK(ratio(result, sequence.last(1), masked) <= 1);
 }
 
+TEST_CASE("distances and magnitudes count where chosen keys stand") {
+  const BindOptions shape{.num_heads = heads, .num_kv_heads = kv_heads};
+  const Index tokens = 100;
+  TransformerXL xl{.head_dim = width};  // of the distances 0 to 7
+  xl.rows.assign(size(8 * heads * width), 0.25F);
+  const auto vectors = bind(xl | Causal{}, shape);
+  const auto growing =
+      bind(RoPE<HalfSplit>{.head_dim = width} | XPos{.scale_base = 0.25} | Causal{}, shape);
+  const Sequence<float> sequence(tokens, heads, kv_heads, width, width);
+  const auto q = sequence.last(1).q;
+  // All at one place, at the greatest distances, and a few at the end.
+  const std::vector<Position> near(size(tokens), 5);
+  std::vector<Position> far(size(tokens));
+  std::iota(far.begin(), far.end(), -tokens * 20);
+  const std::vector<KeyRange> all{{0, tokens}}, ends{{0, 3}, {97, 3}}, last{{95, 5}};
+  const auto told = [&](const auto& bound, const std::vector<Position>& at, Placement placement,
+                        const std::vector<KeyRange>& ranges) {
+    Holder<KeyState::raw, float> cache(Kind::contiguous, shape_for(sequence));
+    append(*cache, 0, sequence, 0, tokens, bound, {.positions = Positions(at)});
+    Selection selection;
+    selection.placement = placement;
+    selection.add({0, 1, 0, heads}, ranges);
+    return error_of([&] { decoded(q, *cache, bound, {.selection = &selection}); });
+  };
+  const auto vectors_are_missing = ContainsSubstring("vectors for distances 0 to 7");
+  CHECK(told(vectors, near, Placement::own, all) == "no error");
+  CHECK_THAT(told(vectors, near, Placement::contiguous, all), vectors_are_missing);
+  CHECK(told(vectors, far, Placement::contiguous, ends) == "no error");
+  CHECK_THAT(told(vectors, far, Placement::own, ends), vectors_are_missing);
+  CHECK(told(vectors, far, Placement::own, last) == "no error");
+
+  CHECK(told(growing, near, Placement::own, all) == "no error");
+  CHECK_THAT(told(growing, near, Placement::contiguous, all), ContainsSubstring("from the centre"));
+  CHECK(told(growing, far, Placement::contiguous, ends) == "no error");
+  CHECK_THAT(told(growing, far, Placement::own, ends), ContainsSubstring("from the centre"));
+}
+
 TEST_CASE("what a selection must not be is a sentence") {
   const BindOptions shape{.num_heads = heads, .num_kv_heads = kv_heads};
   const auto bound = bind(RoPE<HalfSplit>{.head_dim = width} | Causal{}, shape);

@@ -148,7 +148,7 @@ POSENC_DETAIL_COLD void weigh_cached(const TensorView<Q>& q, const KeyValueCache
                    " but keys of the cache have ", cache.shape().head_dim, " channels.");
   problems.raise_if_any(results.caller());
   const CachedSequence<T> one{CacheKeys<T>(cache, sequence, leaves.level), 0, q.tokens};
-  check_sequence(problems, cache, sequence, one, answers, cache.is_streaming());
+  check_sequence(problems, cache, sequence, one, answers, false);
   const KeySource<U> source = one.keys.source();
   results.check(problems, q.tokens, source.tokens, q.heads);
   problems.raise_if_any(results.caller());

@@ -84,12 +84,32 @@ POSENC_DETAIL_COLD inline void check_overwritten(Problems& problems, Index seque
   }
 }
 
-/// Reports what is wrong with the tokens of one sequence. `may_forget`: keys that a mask shows need not be there.
+/// Reports keys that queries cannot meet, where they stand: too far for vectors by distance, or for the magnitudes of
+/// xPos. `of` is a CachedSequence, or the ChosenKeys of one.
+template <class Of>
+POSENC_DETAIL_COLD void check_keys(Problems& problems, Index sequence, const Of& of, Index queries,
+                                   const Answers& answers) {
+  const RotaryState& rotary = answers.rotary().state;
+  const auto source = of.source();
+  for (Index q = 0; answers.relative().limited && q < queries; ++q)
+    source.for_runs(0, source.tokens, source.tokens, [&](const KeyRun& run) {
+      const Coordinates at{of.index(q), run.index, of.place(q), run.positions};
+      DistanceCheck(answers, at, sequence)(problems, 1, run.tokens);
+    });
+  if (rotary.growth.size() == 0) return;
+  for (Index q = 0; q < queries && problems.empty(); ++q)
+    check_attended(problems, "queries", of.place(q), 1, rotary);
+  source.for_runs(0, source.tokens, source.tokens, [&](const KeyRun& run) {
+    if (problems.empty()) check_attended(problems, "keys", run.positions, run.tokens, rotary);
+  });
+}
+
+/// Reports what is wrong with the tokens of one sequence. `are_chosen`: only some keys are read, which are checked for
+/// themselves, and those that a mask shows need not be there.
 template <class CacheT, class T>
 POSENC_DETAIL_COLD void check_sequence(Problems& problems, const CacheT& cache, Index sequence,
                                        const CachedSequence<T>& one, const Answers& answers,
-                                       bool may_forget) {
-  const RotaryState& rotary = answers.rotary().state;
+                                       bool are_chosen) {
   const Slots& slots = one.keys.slots();
   const Index tokens = slots.tokens();
   problems.require(one.queries <= tokens, "sequence ", sequence, " holds ", tokens,
@@ -100,18 +120,9 @@ POSENC_DETAIL_COLD void check_sequence(Problems& problems, const CacheT& cache, 
   const std::size_t before = problems.sentences().size();
   if (one.queries > 0)
     check_known_tokens(problems, answers, sequence, {slots.index(0), slots.index(tokens - 1)});
-  if (problems.sentences().size() > before) return;
-  if (!may_forget) check_overwritten(problems, sequence, slots, one.queries, answers);
-  const auto source = one.keys.source();
-  for (Index q = 0; answers.relative().limited && q < one.queries; ++q)
-    source.for_runs(0, tokens, tokens, [&](const KeyRun& run) {
-      const Coordinates at{one.index(q), run.index, one.place(q), run.positions};
-      DistanceCheck(answers, at, sequence)(problems, 1, run.tokens);
-    });
-  if (rotary.growth.size() == 0) return;
-  source.for_runs(0, tokens, tokens, [&](const KeyRun& run) {
-    if (problems.empty()) check_attended(problems, "keys", run.positions, run.tokens, rotary);
-  });
+  if (problems.sentences().size() > before || are_chosen) return;
+  if (!cache.is_streaming()) check_overwritten(problems, sequence, slots, one.queries, answers);
+  check_keys(problems, sequence, one, one.queries, answers);
 }
 
 }  // namespace detail

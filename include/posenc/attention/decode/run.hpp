@@ -173,8 +173,7 @@ POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCach
   AttentionShape many{0, 0, shape.head_dim, shape.value_dim};
   for (Index i = 0; i < counts.sequences; ++i) {
     const CachedSequence<T> one = batch[i];
-    check_sequence(problems, cache, batch.sequence(i), one, answers,
-                   selection || cache.is_streaming());
+    check_sequence(problems, cache, batch.sequence(i), one, answers, selection != nullptr);
     const Index tokens = one.keys.slots().tokens();
     if (selection) continue;
     if (one.queries <= DecodePlan::few_queries) {

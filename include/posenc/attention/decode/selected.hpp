@@ -96,7 +96,8 @@ POSENC_DETAIL_COLD void check_selection(Problems& problems, const Selection& sel
     const Index sequence = batch.sequence_of(query);
     problems.require(query + queries <= batch.start(sequence + 1), "selection: rows ", query,
                      " to ", query + queries - 1, " of choice ", i, " are of different sequences.");
-    const Index held = batch[sequence].keys.slots().tokens();
+    const auto cached = batch[sequence];
+    const Index held = cached.keys.slots().tokens();
     Index end = 0;
     for (const KeyRange& range : choice.ranges) {
       problems.require(range.first >= end && range.first <= held && range.tokens > 0 &&
@@ -107,6 +108,8 @@ POSENC_DETAIL_COLD void check_selection(Problems& problems, const Selection& sel
       if (!problems.empty()) return;
       end = range.first + range.tokens;
     }
+    const ChosenKeys chosen{&cached, choice, selection.placement == Placement::contiguous};
+    check_keys(problems, batch.sequence(sequence), chosen, queries, answers);
   }
 }
 
