@@ -97,11 +97,11 @@ POSENC_DETAIL_COLD void check_keys(Problems& problems, Index sequence, const Of&
       DistanceCheck(answers, at, sequence)(problems, 1, run.tokens);
     });
   if (rotary.growth.size() == 0) return;
-  for (Index q = 0; q < queries && problems.empty(); ++q)
-    check_attended(problems, "queries", of.place(q), 1, rotary);
   source.for_runs(0, source.tokens, source.tokens, [&](const KeyRun& run) {
     if (problems.empty()) check_attended(problems, "keys", run.positions, run.tokens, rotary);
   });
+  for (Index q = 0; q < queries && problems.empty(); ++q)
+    check_attended(problems, "queries", of.place(q), 1, rotary);
 }
 
 /// Reports what is wrong with the tokens of one sequence. `are_chosen`: only some keys are read, which are checked for

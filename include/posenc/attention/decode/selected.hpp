@@ -108,7 +108,8 @@ POSENC_DETAIL_COLD void check_selection(Problems& problems, const Selection& sel
       if (!problems.empty()) return;
       end = range.first + range.tokens;
     }
-    const ChosenKeys chosen{&cached, choice, selection.placement == Placement::contiguous};
+    const ChosenKeys<typename Batch::element> chosen{&cached, choice,
+                                                     selection.placement == Placement::contiguous};
     check_keys(problems, batch.sequence(sequence), chosen, queries, answers);
   }
 }

@@ -70,6 +70,7 @@ struct CachedSequence {
 template <class CacheT, class U>
 struct DecodeBatch {
   static constexpr KeyState state = CacheT::state;
+  using element = typename CacheT::element;
 
   const CacheT& cache;
   const DecodeOptions<U>& options;
@@ -98,9 +99,8 @@ struct DecodeBatch {
     return first;
   }
   [[nodiscard]] auto operator[](Index i) const {
-    using T = typename CacheT::element;
-    CachedSequence<T> one{CacheKeys<T>(cache, sequence(i), level_index()), start(i),
-                          start(i + 1) - start(i)};
+    CachedSequence<element> one{CacheKeys<element>(cache, sequence(i), level_index()), start(i),
+                                start(i + 1) - start(i)};
     if (options.query_positions) {
       one.has_positions = true;
       one.positions = options.query_positions->subspan(static_cast<std::size_t>(one.first),
