@@ -55,6 +55,25 @@ Selection random_selection(Random& random, Index rows, Index of_heads, Index tog
   return selection;
 }
 
+/// What decode() gives with a selection against the reference with its mask.
+template <KeyState State, class T>
+void check(const std::string& name, const AnyEncoding& encoding, Kind kind, Index tokens,
+           Index rows, const Selection& selection) {
+  INFO(name << ", keys " << static_cast<int>(State) << ", cache " << static_cast<int>(kind)
+            << ", heads of a choice " << selection[0].readers.heads);
+  const BindOptions options{.num_heads = heads, .num_kv_heads = kv_heads};
+  const AnyBound bound = bind(encoding, options).at_length(tokens);
+  AnyEncoding masked = encoding;
+  masked |= mask(Chosen(selection, heads, rows, tokens));
+  const AnyBound dense = bind(masked, options).at_length(tokens);
+  const Sequence<T> sequence(tokens, heads, kv_heads, width, width);
+  Holder<State, T> cache(kind, shape_for(sequence));
+  append(*cache, 0, sequence, 0, tokens, bound);
+  const auto call = sequence.last(rows);
+  const auto result = decoded(call.q, *cache, bound, {.selection = &selection});
+  CHECK(ratio(result, call, dense) <= 1);
+}
+
 bool same(const Output<float>& a, const Output<float>& b) {
   const auto x = a.out.view(), y = b.out.view();
   bool all = posenc_test::same_bits(a.lse, b.lse);
