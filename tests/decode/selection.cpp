@@ -5,6 +5,7 @@
 #include "../support/allocations.hpp"
 #include "../support/backwards.hpp"
 #include "../support/bind_any.hpp"
+#include "../support/bits.hpp"
 #include "../support/cases.hpp"
 #include "../support/chosen.hpp"
 #include "calls.hpp"

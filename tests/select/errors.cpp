@@ -7,6 +7,8 @@
 #include <posenc/distance/rerope.hpp>
 #include <posenc/frequency/dynamic_ntk.hpp>
 
+#include <utility>
+
 namespace select_test {
 namespace errors_cases {
 
@@ -102,6 +104,16 @@ TEST_CASE("summaries that are not of what the cache holds") {
 
   auto other = KeyValueCache<KeyState::raw>::contiguous(shape);
   says(sentence([&] { summaries.update(other, 0, bound); }), "of another cache");
+  // Also where both have had the same tokens and no edits.
+  append(other, 0, numbers(40 * 8, random), bound);
+  auto third = KeyValueCache<KeyState::raw>::contiguous(shape);
+  append(third, 0, numbers(40 * 8, random), bound);
+  Summaries of_other(Quest{.block = 4, .budget = 12}, other, bound);
+  of_other.update(other, 0, bound);
+  says(sentence([&] { of_other.update(third, 0, bound); }), "of another cache");
+  says(sentence([&] { select(query, third, of_other, bound, chosen); }), "of another cache");
+  auto moved = std::move(other);
+  CHECK(sentence([&] { select(query, moved, of_other, bound, chosen); }).empty());
   auto longer = KeyValueCache<KeyState::raw>::contiguous({.head_dim = 8, .capacity = 65});
   says(sentence([&] { summaries.update(longer, 0, bound); }), "of another shape");
   says(sentence([&] { summaries.update(cache, 1, bound); }), "sequences 0 to 0, got 1");

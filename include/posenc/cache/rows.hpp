@@ -84,6 +84,8 @@ class CacheRows {
   [[nodiscard]] bool is_paged() const { return !own_keys_.data(); }
   [[nodiscard]] Index page_tokens() const { return page_tokens_; }
 
+  /// Where the keys of all sequences begin; the same after a cache was moved.
+  [[nodiscard]] const T* memory() const { return keys_; }
   [[nodiscard]] T* key(Index sequence, Index slot, Index kv_head) const {
     return keys_ + row(sequence, slot, kv_head) * shape_.head_dim;
   }

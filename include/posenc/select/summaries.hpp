@@ -57,7 +57,7 @@ class Summaries {
   /// Throws Error for parameters and encodings that the method cannot have, and when it does not fit in memory.
   template <KeyState State, class C, class E>
   Summaries(const S& selector, const KeyValueCache<State, C>& cache, const Bound<E>& bound)
-      : selector_(selector), cache_(cache.shape()) {
+      : selector_(selector), cache_(cache.shape()), of_(cache.rows().memory()) {
     Problems problems;
     selector.check(problems);
     problems.raise_if_any("posenc::Summaries");
@@ -153,6 +153,7 @@ class Summaries {
 
   S selector_;
   CacheShape cache_;
+  const void* of_ = nullptr;  ///< the memory of the cache
   Index heads_ = 0, width_ = 0, most_blocks_ = 0, bytes_ = 0;
   detail::Memory memory_;   ///< [sequence][head][block][width]
   std::vector<Seen> seen_;  ///< [sequence]
@@ -172,6 +173,7 @@ void Summaries<S, T>::check(Problems& problems, const KeyValueCache<State, C>& c
   problems.require(shape.sequences == cache_.sequences && shape.capacity == cache_.capacity &&
                        shape.kv_heads == cache_.kv_heads && shape.head_dim == cache_.head_dim,
                    "these summaries are of a cache of another shape.");
+  problems.require(of_ == cache.rows().memory(), "these summaries are of another cache.");
   problems.require(!detail::needs_mass<S> || heads_ == 0 || heads_ == answers.shape().num_heads,
                    "these summaries are of ", heads_, " query heads, but the encoding is bound to ",
                    answers.shape().num_heads, ".");
@@ -208,7 +210,8 @@ void Summaries<S, T>::update(const KeyValueCache<State, C>& cache, Index sequenc
                    S::name, " needs the attention mass of ", slots.tokens(), " tokens and ", heads_,
                    " query heads, got ", options.mass.size(), " numbers.");
   Seen& seen = seen_[index(sequence)];
-  problems.require(seen.edit <= slots.edits().last(), "these summaries are of another cache.");
+  problems.require(seen.edit <= slots.edits().last(),
+                   "these summaries are of a cache that was made anew.");
   problems.raise_if_any("posenc::Summaries::update");
 
   const bool turns_anew = turns<State> && !seen.rotated_by.matches(answers);
