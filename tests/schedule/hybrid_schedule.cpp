@@ -87,7 +87,7 @@ TEST_CASE("HybridSchedule: presets are what configurations of their models say")
   const auto of_config = [](const json& config, const MixerOfLayer& mixer) {
     return hybrid_schedule(huggingface::parse(config), mixer);
   };
-  const json llm{{"hidden_size", 1024}, {"num_attention_heads", 16}};
+  const json llm{{"hidden_size", 1024}, {"num_attention_heads", 16}, {"num_key_value_heads", 16}};
   const auto with = [&](json more) {
     more.update(llm);
     return more;
@@ -201,7 +201,7 @@ TEST_CASE("HybridMemory: a cache holds what masks show") {
     CHECK(cached(Causal{}, tokens) == 24 * tokens);
     CHECK(cached(SlidingWindow::from_token_count(100), tokens) ==
           24 * std::min<Index>(tokens, 100));
-    CHECK(cached(SinkWindow{.sinks = 4, .window = SlidingWindow::from_token_count(100)}, tokens) ==
+    CHECK(cached(SinkWindow{.sinks = 4, .window = 100}, tokens) ==
           24 * std::min<Index>(tokens, 104));
     CHECK(cached(ChunkedCausal{64}, tokens) == 24 * (tokens == 0 ? 0 : (tokens - 1) % 64 + 1));
   }

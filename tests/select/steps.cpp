@@ -19,6 +19,7 @@
 namespace select_test::steps_cases {
 
 using namespace decode_test;
+using decode_test::Sequence;
 
 constexpr Index heads = 4, kv_heads = 2, width = 16;
 constexpr BindOptions shape{.num_heads = heads, .num_kv_heads = kv_heads};
@@ -60,7 +61,7 @@ TEST_CASE("a step reads what a method chose") {
       check_step<KeyState::rotated, float>(quest, kind, 150, 1);
       check_step<KeyState::raw, Eigen::bfloat16>(quest, kind, 151, 3);
       check_step<KeyState::raw, float>(moba, kind, 150, 3);
-      check_step<KeyState::rotated, Eigen::half>(moba, kind, 153, 1);
+      check_step<KeyState::raw, Eigen::half>(moba, kind, 153, 1);
       check_step<KeyState::raw, double>(NSASelection{.block = 8, .blocks = 5, .per = per}, kind,
                                         150, 2);
     }

@@ -84,7 +84,8 @@ template <KeyState State, class T, class E>
     detail::check_readers(problems, selection, i, rows, answers.shape());
   problems.raise_if_any("posenc::decode_workspace");
   detail::DecodeShape shape = detail::decode_shape(cache, answers);
-  detail::CallCounts counts{.sequences = cache.shape().sequences};
+  // A sequence may be named several times, but each of its rows has a choice.
+  detail::CallCounts counts{.sequences = cache.shape().sequences + selection.size()};
   detail::count_selected(counts, shape, selection, rows);
   const auto leaves = detail::prefill_leaves<E, U>(detail::level_index());
   const Index bytes =

@@ -48,10 +48,10 @@ concept Parameters = requires(const M& parameters) {
 
 class AnyMixer {
  public:
-  /// `conv_width` is that of the short convolution in front, whose weights are the caller's: 4 in most models, 0: none.
+  /// `convolution` is the width of the short convolution in front, whose weights are the caller's: 4 in most models, 0: none.
   template <Parameters M>
-  AnyMixer(M parameters, Index conv_width = 0)
-      : conv_width(conv_width), name_(M::name),
+  AnyMixer(M parameters, Index convolution = 0)
+      : conv_width(convolution), name_(M::name),
         make_([p = std::move(parameters)] { return AnyOperator(operator_of(p)); }) {}
 
   [[nodiscard]] std::string_view name() const { return name_; }

@@ -31,7 +31,7 @@ struct KeyRange {
   friend bool operator==(const KeyRange&, const KeyRange&) = default;
 };
 
-/// Where chosen keys stand, for rotations, distances and biases.
+/// Where chosen keys stand, for rotations, distances, biases and the temperatures of queries.
 enum class Placement {
   own,        ///< at their own positions
   contiguous  ///< moved together: the first chosen key at 0, the next at 1, ...; a query where its own token is among them

@@ -173,6 +173,8 @@ void Summaries<S, T>::check(Problems& problems, const KeyValueCache<State, C>& c
   problems.require(shape.sequences == cache_.sequences && shape.capacity == cache_.capacity &&
                        shape.kv_heads == cache_.kv_heads && shape.head_dim == cache_.head_dim,
                    "these summaries are of a cache of another shape.");
+  problems.require(selector_.top() >= 0, S::name, " chooses ", selector_.top(),
+                   " blocks, which must not be negative.");
   problems.require(of_ == cache.rows().memory(), "these summaries are of another cache.");
   problems.require(!detail::needs_mass<S> || heads_ == 0 || heads_ == answers.shape().num_heads,
                    "these summaries are of ", heads_, " query heads, but the encoding is bound to ",
