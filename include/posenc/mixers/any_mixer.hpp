@@ -72,7 +72,7 @@ class AnyMixer {
     throw Error("posenc::mixers::" + std::string(name_), problems.sentences());
   }
 
-  Index conv_width = 0;
+  Index conv_width = 0;  ///< of the short convolution in front
 
  private:
   std::string_view name_;
@@ -82,10 +82,10 @@ class AnyMixer {
 /// Bytes that an operator remembers of a sequence, whatever its length.
 [[nodiscard]] inline std::size_t state_bytes(const AnyOperator& of) {
   struct Bytes {
-    std::size_t operator()(const Mixer& of) const { return State(of).bytes(); }
-    std::size_t operator()(const SelectiveScan& of) const { return of.state().bytes(); }
-    std::size_t operator()(const WKV& of) const { return of.state().bytes(); }
-    std::size_t operator()(const TrapezoidalScan& of) const { return Mamba3State(of).bytes(); }
+    std::size_t operator()(const Mixer& one) const { return State(one).bytes(); }
+    std::size_t operator()(const SelectiveScan& one) const { return one.state().bytes(); }
+    std::size_t operator()(const WKV& one) const { return one.state().bytes(); }
+    std::size_t operator()(const TrapezoidalScan& one) const { return Mamba3State(one).bytes(); }
   };
   return std::visit(Bytes{}, of);
 }
