@@ -87,7 +87,7 @@ TEST_CASE("HybridSchedule: presets are what configurations of their models say")
   const auto of_config = [](const json& config, const MixerOfLayer& mixer) {
     return hybrid_schedule(huggingface::parse(config), mixer);
   };
-  const json llm{{"hidden_size", 1024}, {"num_attention_heads", 16}, {"num_key_value_heads", 16}};
+  const json llm{{"hidden_size", 4096}, {"num_attention_heads", 32}};
   const auto with = [&](json more) {
     more.update(llm);
     return more;
