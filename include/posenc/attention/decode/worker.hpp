@@ -16,9 +16,8 @@
 // it is needed. Where keys are rotated on the way, all heads of a key share its cosines and sines.
 #pragma once
 
-#include <posenc/attention/decode/angles.hpp>
-#include <posenc/attention/decode/block.hpp>
 #include <posenc/attention/decode/outputs.hpp>
+#include <posenc/attention/decode/products.hpp>
 #include <posenc/attention/score/tile.hpp>
 #include <posenc/executor/tasks.hpp>
 
@@ -36,6 +35,7 @@ class DecodeWorker {
         leaves_(call.leaves), shared_(shared), group_(shape_.heads / shape_.kv_heads),
         arena_(workspace), buffers_(answers_, shape_, arena_), sums_(RowSums<U>(shape_, arena_)),
         queries_(call, buffers_), angles_(call, buffers_),
+        products_(call, buffers_, queries_, angles_),
         relative_(leaves_.make_relative ? leaves_.make_relative(answers_, shape_, leaves_, buffers_)
                                         : nullptr),
         outputs_(call, buffers_, queries_, relative_) {}
@@ -46,12 +46,12 @@ class DecodeWorker {
         std::upper_bound(first_tasks.begin(), first_tasks.end(), task) - first_tasks.begin() - 1;
     sequence_ = &call_.sequences[size(i)];
     rotary_ = sequence_->rotary;
-    turns_ = rotary_->layout && sequence_->keys.state == KeyState::raw;
     const Index keys = sequence_->keys.tokens, parts = DecodePlan::parts_of(keys);
     const Index block = (task - shared_.first_task[i]) / parts;
     const Index part = (task - shared_.first_task[i]) % parts, first_part = task - part;
     queries_.begin(*sequence_, block * DecodePlan::most_queries);
     angles_.begin_sequence(*rotary_);
+    products_.begin_sequence(*sequence_);
     if (relative_)
       relative_->begin_queries(sequence_->head, queries_.count(), queries_.scale(),
                                relative_->meets_queries ? queries_.plain() : nullptr);
@@ -134,7 +134,8 @@ class DecodeWorker {
     if (block.is_hidden_from(answers_, head, group_)) return;
     score_regions(block, head);
     if (relative_ && relative_->in_scores())
-      relative_->add_to_scores(head, relative_->meets_keys ? plain_keys(block, head) : nullptr,
+      relative_->add_to_scores(head,
+                               relative_->meets_keys ? products_.plain_keys(block, head) : nullptr,
                                buffers_.scores);
     const Index first_row = head * rows(), padded = this->padded(block.keys);
     for (Index r = 0; r < rows(); ++r) {
@@ -156,7 +157,7 @@ class DecodeWorker {
     // A block is summed by itself first: over many keys of equal weight, one running sum would round
     // the same way each time.
     std::fill_n(buffers_.sums, rows() * shape_.value_row(), U{0});
-    add_values(block, head, buffers_.sums);
+    products_.add_values(block, head, skip_zeros_, buffers_.sums);
     for (Index r = 0; r < rows(); ++r)
       leaves_.sums->combine(shape_.value_row(), U{1}, outputs + r * shape_.output_row(), U{1},
                             buffers_.sums + r * shape_.value_row());
@@ -165,10 +166,10 @@ class DecodeWorker {
   /// Scores of all rows of a key head: the product of each region that occurs, each pair taking its
   /// own region's.
   void score_regions(const Block& block, Index head) {
-    score(block, head, std::countr_zero(block.regions), buffers_.scores);
+    products_.score(block, head, std::countr_zero(block.regions), buffers_.scores);
     for (RegionSet set = block.regions & (block.regions - 1); set != 0; set &= set - 1) {
       const int region = std::countr_zero(set);
-      score(block, head, region, buffers_.blend);
+      products_.score(block, head, region, buffers_.blend);
       for (Index i = 0; i < queries_.count(); ++i) {
         map_.ask->region(map_.self, block.keys, buffers_.query + i, 0, buffers_.key, 1,
                          buffers_.region_of);
@@ -205,94 +206,6 @@ class DecodeWorker {
       if (const auto hide = loops(s).hide_row) hide(stages[s].self, row, scores);
   }
 
-  /// Keys and values of a head, as they are stored.
-  [[nodiscard]] const std::byte* stored_keys(const KeyRun& run, Index head) const {
-    return run.keys + sequence_->keys.keys.bytes_before(sequence_->kv_head + head);
-  }
-  [[nodiscard]] const std::byte* stored_values(const KeyRun& run, Index head) const {
-    return run.values + sequence_->keys.values.bytes_before(sequence_->kv_head + head);
-  }
-  /// Keys as numbers without gaps, where they are or in a buffer.
-  [[nodiscard]] const U* plain_keys(const Block& block, Index head) const {
-    const Storage<U>& storage = *sequence_->keys.keys.storage;
-    const U* keys = buffers_.relative.plain;
-    block.for_runs([&](const KeyRun& run, Index at, const KeyRun*) {
-      const std::byte* const from = stored_keys(run, head);
-      if (storage.is_plain && run.tokens == block.keys)
-        keys = reinterpret_cast<const U*>(from);
-      else
-        storage.load(run.tokens * shape_.head_dim, from,
-                     buffers_.relative.plain + at * shape_.head_dim);
-    });
-    return keys;
-  }
-
-  void score(const Block& block, Index head, int region, U* scores) {
-    const U* const q = queries_.of_region(region) + head * rows() * shape_.query_row();
-    const int copy = turns_ ? map_.key_copy(region) : 0;
-    const bool turned = turns_ && angles_.fill_keys(copy);
-    const KeyRun& front = runs_.run.front();
-    block.for_runs([&](const KeyRun& run, Index at, const KeyRun* behind) {
-      const std::byte* const k = stored_keys(run, head);
-      const simd::ReadNext next{behind ? stored_keys(*behind, head)
-                                       : stored_values(runs_.count == 1 ? run : front, head)};
-      if (!turned)
-        return leaves_.stored_dots(rows(), run.tokens, shape_.head_dim, q, shape_.query_row(), k,
-                                   shape_.head_dim, scores + at, score_row, next);
-      const AngleRows<U> angles = angles_.rows(copy).from(at);
-      if (!leaves_.rotated_dots || rows() > DecodePlan::rows_that_turn)
-        return score_turned(run.tokens, k, angles, q, scores + at, next);
-      const RotaryBlock channels = rotary_->block();
-      leaves_.rotated_dots(rows(), run.tokens, shape_.head_dim, q, shape_.query_row(), k,
-                           {angles.cos, angles.sin, angles.row, channels.offset, channels.pairs},
-                           scores + at, score_row, next);
-    });
-  }
-
-  /// Some keys at a time turn into a buffer of the first-level cache, and meet all rows there.
-  void score_turned(Index keys, const std::byte* k, const AngleRows<U>& angles, const U* q,
-                    U* scores, const simd::ReadNext& next) {
-    const Rows<U>& stored = sequence_->keys.keys;
-    const Index row_bytes = shape_.head_dim * stored.storage->bytes;
-    for (Index first = 0; first < keys; first += DecodePlan::turned_keys) {
-      const Index n = std::min(DecodePlan::turned_keys, keys - first), after = first + n;
-      turn(stored, k + first * row_bytes, n, shape_.head_dim, angles.from(first), buffers_.keys);
-      leaves_.plain_dots(rows(), n, shape_.head_dim, q, shape_.query_row(), buffers_.keys,
-                         shape_.head_dim, scores + first, score_row,
-                         after < keys ? simd::ReadNext{k + after * row_bytes} : next);
-    }
-  }
-
-  void add_values(const Block& block, Index head, U* sums) {
-    const bool turned = turns_ && answers_.facts().rotates_values;
-    const int copy = turned ? angles_.fill_values() : 0;
-    const Index key_bytes = shape_.head_dim * sequence_->keys.keys.storage->bytes;
-    const ValueLeaves<U>& leaves = turned ? *leaves_.plain_values : *leaves_.stored_values;
-    block.for_runs([&](const KeyRun& run, Index at, const KeyRun* behind) {
-      const void* values = stored_values(run, head);
-      const simd::ReadNext next{
-          behind ? stored_values(*behind, head)
-          : head + 1 < shape_.kv_heads
-              ? stored_keys(runs_.count == 1 ? run : runs_.run.front(), head + 1)
-              : run.keys + run.tokens * key_bytes};
-      if (turned) {
-        turn(sequence_->keys.values, stored_values(run, head), run.tokens, shape_.value_dim,
-             angles_.rows(copy).from(at), buffers_.values);
-        values = buffers_.values;
-      }
-      (skip_zeros_ ? leaves.add_skipping_zeros
-                   : leaves.add)(rows(), run.tokens, shape_.value_dim, buffers_.scores + at,
-                                 score_row, values, sums, shape_.value_row(), next);
-    });
-  }
-
-  /// Stored rows as numbers, rotated.
-  void turn(const Rows<U>& rows, const std::byte* from, Index n, Index width,
-            const AngleRows<U>& angles, U* to) const {
-    rows.storage->load(n * width, from, to);
-    leaves_.turn(*rotary_, {to, n, 1, width, width, 0}, angles);
-  }
-
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
   const DecodeCall<U>& call_;
@@ -307,13 +220,13 @@ class DecodeWorker {
   RowSums<U> sums_;
   DecodeQueries<U> queries_;
   DecodeAngles<U> angles_;
+  DecodeProducts<U> products_;
   DecodeRelative<U>* relative_;  ///< null where no component has vectors by distance
   DecodeOutputs<U> outputs_;
 
   const DecodeSequence<U>* sequence_ = nullptr;
   KeyRuns runs_{};  ///< where the keys lie that are met now
   const Rotary* rotary_ = nullptr;
-  bool turns_ = false;  ///< keys are rotated on their way out of the cache
   bool skip_zeros_ = false;
 };
 
