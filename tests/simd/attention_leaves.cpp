@@ -207,6 +207,11 @@ TEMPLATE_TEST_CASE("attention leaves: a zero weight hides whatever it meets", ""
 
 namespace {
 
+template <class T>
+const detail::SoftmaxLeaves<T>& softmax_leaves() {
+  return detail::softmax_leaves<T>(static_cast<std::size_t>(simd::level()));
+}
+
 /// One tile and the statistics of its lanes.
 template <class T>
 struct SoftmaxTile {
@@ -220,8 +225,8 @@ struct SoftmaxTile {
   T& operator()(Index k, Index j) { return scores[size(k * width + j)]; }
 
   SoftmaxTile& run() {
-    rises =
-        leaves<T>().softmax(keys, width, scores.data(), shift.data(), sum.data(), factor.data());
+    rises = softmax_leaves<T>().softmax(keys, width, scores.data(), shift.data(), sum.data(),
+                                        factor.data());
     return *this;
   }
   /// What multiplies what was summed in a lane before.
@@ -529,7 +534,7 @@ TEMPLATE_TEST_CASE("attention leaves: rows are scaled lane by lane", "", float, 
         std::vector<T> x = noise<T>(rows * width + 1, 13), expected = x;
         const std::vector<T> factor = noise<T>(width, 14);
         for (Index i = 0; i < rows * width; ++i) expected[size(i)] *= factor[size(i % width)];
-        leaves<T>().scale_rows(rows, width, x.data(), factor.data());
+        softmax_leaves<T>().scale_rows(rows, width, x.data(), factor.data());
         CHECK(same_bits(x, expected));
       }
   });

@@ -47,10 +47,6 @@ struct TileLeaves {
   Product scores = nullptr;                 ///< C = A B
   Product values = nullptr;                 ///< C += A B
   Product values_skipping_zeros = nullptr;  ///< the same, where zeros in B hide what is not finite
-  bool (*softmax)(Index keys, Index width, T* scores, T* shift, T* sum, T* factor) = nullptr;
-  bool (*softmax_spread)(Index keys, Index width, T* scores, T* shift, T* sum, T* factor, T* most,
-                         T* spread) = nullptr;
-  void (*scale_rows)(Index rows, Index width, T* x, const T* factor) = nullptr;
   bool (*copy_finite)(Index n, const T* x, T* y) = nullptr;
   void (*choose)(Index n, const std::int32_t* kind, std::int32_t which, const T* x, T* y) = nullptr;
 };
@@ -65,9 +61,6 @@ const simd::ByLevel<TileLeaves<T>>& tile_leaves() {
         &Level::template product<false, false, T>,
         &Level::template product<true, false, T>,
         &Level::template product<true, true, T>,
-        &Level::template softmax<T>,
-        &Level::template softmax_spread<T>,
-        &Level::template scale_rows<T>,
         &Level::template copy_finite<T>,
         &Level::template choose<T>,
     };
@@ -77,6 +70,28 @@ const simd::ByLevel<TileLeaves<T>>& tile_leaves() {
 #if defined(POSENC_DETAIL_FLOAT)
 POSENC_DETAIL_FLOAT const simd::ByLevel<TileLeaves<float>>& tile_leaves<float>();
 POSENC_DETAIL_DOUBLE const simd::ByLevel<TileLeaves<double>>& tile_leaves<double>();
+#endif
+
+/// What only the forward pass calls; gradients have the sums of the softmax already.
+template <class T>
+struct SoftmaxLeaves {
+  bool (*softmax)(Index keys, Index width, T* scores, T* shift, T* sum, T* factor) = nullptr;
+  bool (*softmax_spread)(Index keys, Index width, T* scores, T* shift, T* sum, T* factor, T* most,
+                         T* spread) = nullptr;
+  void (*scale_rows)(Index rows, Index width, T* x, const T* factor) = nullptr;
+};
+
+template <class T>
+const SoftmaxLeaves<T>& softmax_leaves(std::size_t level) {
+  static constexpr auto table = simd::by_level<T>([]<class Level>(Level) {
+    return SoftmaxLeaves<T>{&Level::template softmax<T>, &Level::template softmax_spread<T>,
+                            &Level::template scale_rows<T>};
+  });
+  return table[level];
+}
+#if defined(POSENC_DETAIL_FLOAT)
+POSENC_DETAIL_FLOAT const SoftmaxLeaves<float>& softmax_leaves<float>(std::size_t level);
+POSENC_DETAIL_DOUBLE const SoftmaxLeaves<double>& softmax_leaves<double>(std::size_t level);
 #endif
 
 /// add_bias_table by level.

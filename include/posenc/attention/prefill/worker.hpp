@@ -32,8 +32,9 @@ class PrefillWorker {
   PrefillWorker(const PrefillCall<T>& call, const Plan& plan, const SharedSums<T>& shared,
                 std::byte* workspace)
       : call_(call), q_(call.q), keys_(call.keys), answers_(call.answers()),
-        tile_(*call.leaves.tile), plan_(plan), shared_(shared), arena_(workspace),
-        value_dim_(keys_.values.width), output_rows_(value_dim_ + plan_.value_buckets),
+        tile_(*call.leaves.tile), softmax_(softmax_leaves<T>(call.leaves.level)), plan_(plan),
+        shared_(shared), arena_(workspace), value_dim_(keys_.values.width),
+        output_rows_(value_dim_ + plan_.value_buckets),
         buffers_(prefill_buffers(answers_, call.leaves, plan_, call.shape(), arena_)),
         packing_(call, plan, buffers_), visibility_(answers_, plan_, buffers_, call.sequence),
         bias_tables_(call, plan_, buffers_), scores_(call, buffers_, packing_, bias_tables_) {
@@ -145,10 +146,10 @@ class PrefillWorker {
     T* const outputs = output_panel(p, g);
     T *const shift = sums_.shift + at, *const sum = sums_.sum + at;
     if (call_.rows.are_wanted()
-            ? tile_.softmax_spread(keys, p.width, buffers_.scores, shift, sum, buffers_.factor,
-                                   sums_.most + at, sums_.spread + at)
-            : tile_.softmax(keys, p.width, buffers_.scores, shift, sum, buffers_.factor))
-      tile_.scale_rows(output_rows_, p.width, outputs, buffers_.factor);
+            ? softmax_.softmax_spread(keys, p.width, buffers_.scores, shift, sum, buffers_.factor,
+                                      sums_.most + at, sums_.spread + at)
+            : softmax_.softmax(keys, p.width, buffers_.scores, shift, sum, buffers_.factor))
+      softmax_.scale_rows(output_rows_, p.width, outputs, buffers_.factor);
     if (in_values_)
       in_values_->add_weights(scores, buffers_.scores, outputs + value_dim_ * p.width);
     // A hidden key has weight 0, and 0 * infinity must not reach the output of a row that cannot
@@ -243,6 +244,7 @@ class PrefillWorker {
   const KeySource<T>& keys_;
   const Answers& answers_;
   const TileLeaves<T>& tile_;
+  const SoftmaxLeaves<T>& softmax_;
   const Plan& plan_;
   const SharedSums<T>& shared_;
   Arena arena_;
