@@ -6,6 +6,7 @@
 // Let u be the unit roundoff of T. A sum of n products and one number before them, in order, rounds
 // at most 2 n times, so it is within 2 n u / (1 - 2 n u) of the sum of magnitudes.
 #include <posenc/attention/prefill/leaves.hpp>
+#include <posenc/simd/panels.hpp>
 
 #include "../support/catch.hpp"
 #include "../support/random.hpp"
