@@ -10,6 +10,6 @@
 #include <posenc/mixers/mamba3.hpp>
 #include <posenc/mixers/operators.hpp>
 #include <posenc/mixers/rwkv4.hpp>
-#include <posenc/mixers/token_shift.hpp>
 #include <posenc/mixers/selective_scan.hpp>
 #include <posenc/mixers/short_convolution.hpp>
+#include <posenc/mixers/token_shift.hpp>

@@ -17,6 +17,6 @@
 #include <posenc/mixers/rwkv.hpp>
 #include <posenc/mixers/rwkv4.hpp>
 #include <posenc/mixers/rwkv7.hpp>
-#include <posenc/mixers/token_shift.hpp>
 #include <posenc/mixers/selective_scan.hpp>
 #include <posenc/mixers/short_convolution.hpp>
+#include <posenc/mixers/token_shift.hpp>

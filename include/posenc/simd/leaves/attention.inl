@@ -246,7 +246,8 @@ struct AttentionLeaves {
   template <class T>
   static void choose(Index n, const std::int32_t* kind, std::int32_t which, const T* x, T* y) {
     map(1, n, y, [=](T old, Index, Index i) {
-      const T other = x[i];  // read in any case: compilers make no vectors of loads that a condition might skip
+      const T other =
+          x[i];  // read in any case: compilers make no vectors of loads that a condition might skip
       return kind[i] == which ? other : old;
     });
   }
