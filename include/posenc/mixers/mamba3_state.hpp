@@ -87,7 +87,7 @@ class Mamba3State {
   /// A sequence as the reference keeps it: S[n, head, channel], and of the last token k [0, head, n], x [0, head,
   /// channel] and theta [0, head, pair] in radians.
   struct Parts {
-    TensorView<float> S, k, x;
+    TensorView<float> S, k, x;  // NOLINT(readability-identifier-naming): the paper's name
     TensorView<double> theta;
   };
   void write(Index sequence, const Parts& to) const;

@@ -74,8 +74,8 @@ POSENC_DETAIL_COLD inline void check_mamba3_call(Problems& problems, const mixer
                  {"z", &in.z}});
   problems.require(state.matrices().shape() == of.mixer().shape(), "the state is of ",
                    state.matrices().shape().heads, " heads of [", state.matrices().shape().key_dim,
-                   ", ", state.matrices().shape().value_dim, "] but ", its.name, " has ",
-                   its.nheads, " heads of [", its.d_state, ", ", its.headdim, "].");
+                   ", ", state.matrices().shape().value_dim, "] but ", mixers::Mamba3::name,
+                   " has ", its.nheads, " heads of [", its.d_state, ", ", its.headdim, "].");
   check_slots(problems, state.matrices(), sequences, options.slots);
   check_workspace(problems, options.workspace, mamba3_workspace(of, options.executor));
 }

@@ -38,19 +38,19 @@ struct ScanInputs {
 
 /// One token of each sequence: token i of the tensors continues sequence i.
 /// Throws Error for shapes that do not fit together, with every problem at once.
-void step(const ScanInputs& in, const Result& out, const SelectiveScan& scan, State& state,
+void step(const ScanInputs& in, const Result& out, const SelectiveScan& of, State& state,
           const Options& options = {});
 
 /// The next tokens of one sequence.
 /// Throws Error for shapes that do not fit together, with every problem at once.
-void scan(const ScanInputs& in, const Result& out, const SelectiveScan& scan, State& state,
+void scan(const ScanInputs& in, const Result& out, const SelectiveScan& of, State& state,
           const Options& options = {});
 /// The next tokens of several sequences, one after another along the token axis.
 void scan(const ScanInputs& in, const Result& out, const RaggedBatch& batch,
-          const SelectiveScan& scan, State& state, const Options& options = {});
+          const SelectiveScan& of, State& state, const Options& options = {});
 
 /// The next tokens of one sequence, by the definition; allocates, and takes no executor.
-void parallel(const ScanInputs& in, const Result& out, const SelectiveScan& scan, State& state);
+void parallel(const ScanInputs& in, const Result& out, const SelectiveScan& of, State& state);
 
 }  // namespace mixers
 

@@ -146,7 +146,7 @@ POSENC_DETAIL_COLD inline void check_scan_call(Problems& problems, const mixers:
   const mixers::Shape& its = state.shape();
   problems.require(its == of.shape(), "the state is of ", its.heads, " blocks of [", its.key_dim,
                    ", ", its.value_dim, "], but this scan has ", of.blocks(), " of [", of.d_state(),
-                   ", ", of.block, "]: make it by SelectiveScan::state().");
+                   ", ", mixers::SelectiveScan::block, "]: make it by SelectiveScan::state().");
   check_slots(problems, state, sequences, slots);
 }
 
@@ -241,8 +241,9 @@ POSENC_DETAIL_MIXERS void step(const ScanInputs& in, const Result& out, const Se
   // Each thread has the same channels in every step, unless all are too few to be worth a second one.
   constexpr Index least_numbers = Index{1} << 14;
   const Index sequences = in.u.tokens(), blocks = of.blocks(), items = sequences * blocks;
-  const Index ranges = std::clamp<Index>(items * of.block * of.d_state() / least_numbers, 1,
-                                         options.executor.concurrency());
+  const Index ranges =
+      std::clamp<Index>(items * SelectiveScan::block * of.d_state() / least_numbers, 1,
+                        options.executor.concurrency());
   posenc::detail::run_with_memory(
       posenc::detail::ScanWorker::bytes(of), options, ranges, [&](Index range, std::byte* memory) {
         posenc::detail::ScanWorker worker(call, memory);

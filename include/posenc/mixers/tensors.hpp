@@ -54,6 +54,7 @@ class AnyView {
 
   /// Calls f with a view of elements of the same size.
   template <class F>
+  // NOLINTNEXTLINE(modernize-use-nodiscard): f may have effects
   decltype(auto) with_view(const F& f) const {
     return element_bytes_ == 2
                ? f(as<std::conditional_t<std::is_const_v<Byte>, const std::uint16_t,

@@ -42,7 +42,7 @@ using BoundHybridLayer = std::variant<AnyBound, mixers::Mixer, mixers::Selective
       return bind(encoding, options);
     }
     BoundHybridLayer operator()(const mixers::AnyMixer& mixer) const {
-      return std::visit([](auto&& of) { return BoundHybridLayer(std::move(of)); }, mixer.checked());
+      return std::visit([](auto of) { return BoundHybridLayer(std::move(of)); }, mixer.checked());
     }
     BoundHybridLayer operator()(NoMixing) const { return NoMixing{}; }
   };

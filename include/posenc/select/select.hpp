@@ -164,7 +164,7 @@ void select_cached(const TensorView<Q>& q, const KeyValueCache<State, C>& cache,
   SelectShape shape = select_shape(cache, summaries, answers);
   Index tasks = 0;
   const auto tasks_of = [&](Index queries) {
-    return (queries + shape.most_queries - 1) / shape.most_queries *
+    return (queries + SelectShape::most_queries - 1) / SelectShape::most_queries *
            (shape.kv_heads / shape.heads_together());
   };
   for (Index i = 0; i < sequences; ++i) {

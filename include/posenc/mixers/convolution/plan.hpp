@@ -21,15 +21,14 @@ namespace detail {
 struct ConvolutionPlan {
   Index tokens, first;  ///< of the sequence, and that of the first output
   Index taps,
-      length;  ///< that a block transforms: those of the filters, or fewer in a short sequence
-  Index step;  ///< outputs of a block
-  bool keeps;  ///< the transforms that were made with the filters serve
-  bool direct;
+      length;      ///< that a block transforms: those of the filters, or fewer in a short sequence
+  Index step = 0;  ///< outputs of a block
+  bool keeps;      ///< the transforms that were made with the filters serve
+  bool direct = false;
 
   ConvolutionPlan(const mixers::LongConvolution& by, Index tokens_, Index outputs)
       : tokens(tokens_), first(tokens_ - outputs), taps(std::min(tokens_, by.taps())),
-        length(transform_length(2 * taps - 1)), step(0), keeps(3 * length > 2 * by.length()),
-        direct(false) {
+        length(transform_length(2 * taps - 1)), keeps(3 * length > 2 * by.length()) {
     if (keeps) taps = by.taps(), length = by.length();
     step = length - taps + 1;
     direct = prefers_direct(by, outputs);

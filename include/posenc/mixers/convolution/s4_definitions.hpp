@@ -23,18 +23,18 @@ using Complex = std::complex<double>;
 struct Channel {
   const S4& of;
   double dt;
-  std::vector<Complex> R, C;
-  double woodbury;  ///< (dt/2) / (1 + (dt/2) p^* R p)
+  std::vector<Complex> resolvent, output;  ///< R = (1 - (dt/2) lambda)^-1, and C
+  double woodbury;                         ///< (dt/2) / (1 + (dt/2) p^* R p)
 
   Channel(const S4& of_, Index channel)
       : of(of_), dt(std::exp(static_cast<double>(of.log_dt[static_cast<std::size_t>(channel)]))) {
     double sum = 0;
     const std::size_t pairs = of.lambda.size();
     for (std::size_t n = 0; n < pairs; ++n) {
-      R.push_back(1.0 / (1.0 - dt / 2 * of.lambda[n]));
-      sum += 2 * (std::norm(of.p[n]) * R[n].real());
+      resolvent.push_back(1.0 / (1.0 - dt / 2 * of.lambda[n]));
+      sum += 2 * (std::norm(of.p[n]) * resolvent[n].real());
       const std::size_t at = 2 * (static_cast<std::size_t>(channel) * pairs + n);
-      C.emplace_back(static_cast<double>(of.C[at]), static_cast<double>(of.C[at + 1]));
+      output.emplace_back(static_cast<double>(of.C[at]), static_cast<double>(of.C[at + 1]));
     }
     woodbury = dt / 2 / (1 + dt / 2 * sum);
   }
@@ -120,10 +120,10 @@ POSENC_DETAIL_CONVOLUTION Modes S4::modes() const {
     of.at(channel, 0) = one.woodbury / (one.dt / 2);
     for (Index pair = 0; pair < of.pairs; ++pair) {
       const auto n = static_cast<std::size_t>(pair);
-      const s4::Complex rows[] = {(1.0 + one.dt / 2 * lambda[n]) * one.R[n],  // e
-                                  one.R[n] * p[n] * (one.dt / 2),             // f
-                                  one.R[n] * b[n] * one.dt,                   // g
-                                  2.0 * std::conj(p[n]), 2.0 * one.C[n]};
+      const s4::Complex rows[] = {(1.0 + one.dt / 2 * lambda[n]) * one.resolvent[n],  // e
+                                  one.resolvent[n] * p[n] * (one.dt / 2),             // f
+                                  one.resolvent[n] * b[n] * one.dt,                   // g
+                                  2.0 * std::conj(p[n]), 2.0 * one.output[n]};
       Index row = 1 + 10 * pair;
       for (const s4::Complex x : rows) {
         of.at(channel, row++) = x.real();
@@ -150,7 +150,8 @@ POSENC_DETAIL_CONVOLUTION S4::Dense S4::dense(Index channel) const {
     }
     return all;
   };
-  const Eigen::VectorXcd R = whole(one.R), P = whole(p), L = whole(lambda), Rp = R.cwiseProduct(P);
+  const Eigen::VectorXcd R = whole(one.resolvent), P = whole(p), L = whole(lambda),
+                         Rp = R.cwiseProduct(P);
   // (1 - dt/2 A)^-1, by Woodbury's identity.
   Eigen::MatrixXcd inverse = -one.woodbury * Rp * P.cwiseProduct(R.conjugate()).adjoint();
   inverse.diagonal() += R;
@@ -158,7 +159,7 @@ POSENC_DETAIL_CONVOLUTION S4::Dense S4::dense(Index channel) const {
   forward.diagonal() += Eigen::VectorXcd::Ones(d_state) + one.dt / 2 * L;
   const Eigen::Matrix<s4::Complex, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> A =
       inverse * forward;
-  const Eigen::VectorXcd B = inverse * (one.dt * whole(b)), C_all = whole(one.C);
+  const Eigen::VectorXcd B = inverse * (one.dt * whole(b)), C_all = whole(one.output);
   return {{A.data(), A.data() + A.size()},
           {B.data(), B.data() + B.size()},
           {C_all.data(), C_all.data() + C_all.size()}};
