@@ -10,36 +10,10 @@
 
 POSENC_NAMESPACE_BEGIN
 
-namespace simd {
-
-namespace scalar {
-#include <posenc/mixers/leaves.inl>
-#include <posenc/mixers/scan.inl>
-}  // namespace scalar
-#if defined(POSENC_DETAIL_LEVEL_AVX2)
-namespace avx2 {
-POSENC_REGION_BEGIN("avx2,fma,f16c")
-#include <posenc/mixers/leaves.inl>
-#include <posenc/mixers/scan.inl>
-POSENC_REGION_END
-}  // namespace avx2
-#endif
-#if defined(POSENC_DETAIL_LEVEL_AVX512)
-namespace avx512 {
-POSENC_REGION_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
-#include <posenc/mixers/leaves.inl>
-#include <posenc/mixers/scan.inl>
-POSENC_REGION_END
-}  // namespace avx512
-#endif
-#if defined(POSENC_DETAIL_LEVEL_NEON)
-namespace neon {
-#include <posenc/mixers/leaves.inl>
-#include <posenc/mixers/scan.inl>
-}  // namespace neon
-#endif
-
-}  // namespace simd
+#define POSENC_DETAIL_LEAVES <posenc/mixers/leaves.inl>
+#include <posenc/simd/every_level.inl>
+#define POSENC_DETAIL_LEAVES <posenc/mixers/scan.inl>
+#include <posenc/simd/every_level.inl>
 
 namespace mixers {
 

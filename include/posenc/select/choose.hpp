@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The blocks of greatest score, and blocks as ranges of tokens.
+// The blocks of greatest score, beside those that are read in any case, and blocks as ranges of tokens.
 //
 // Of equal scores the earlier block comes first. NaN comes before all numbers, as in torch.topk: keys that are broken show
 // in what is computed of them, as they do when all keys are read.
@@ -55,6 +55,21 @@ inline void choose_blocks(const float* scores, Index first, Index last, Index to
   if (held > top) halve();
   std::sort(room, room + top,
             [](std::uint64_t a, std::uint64_t b) { return block_of(a) < block_of(b); });
+}
+
+/// Calls add(first, last) for ranges of blocks, of `all` in rising order: those outside of [first, last), and of those
+/// within it the `top` of greatest score. `room` as above.
+template <class Add>
+void for_chosen(const float* scores, Index first, Index last, Index all, Index top,
+                std::uint64_t* room, const Add& add) {
+  if (last - first <= top) return add(0, all);
+  add(0, first);
+  choose_blocks(scores, first, last, top, room);
+  for (Index i = 0; i < top; ++i) {
+    const Index block = block_of(room[i]);
+    add(block, block + 1);
+  }
+  add(last, all);
 }
 
 /// Ranges of tokens of blocks that come in rising order.

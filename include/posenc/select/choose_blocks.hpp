@@ -20,6 +20,7 @@
 
 #include <posenc/core/overlap.hpp>
 #include <posenc/mask/chosen_blocks.hpp>
+#include <posenc/select/check_selector.hpp>
 #include <posenc/select/choose_blocks_worker.hpp>
 
 POSENC_NAMESPACE_BEGIN
@@ -47,7 +48,7 @@ template <class Q, class K, KeySelector S, class E>
   const detail::Answers& answers = bound.answers();
   const HeadShape& shape = answers.shape();
   Problems problems;
-  selector.check(problems);
+  detail::check_selector(problems, selector, answers);
   detail::check_view(problems, "q", q);
   detail::check_view(problems, "k", k);
   problems.require(q.heads == shape.num_heads && k.heads == shape.num_kv_heads &&
@@ -57,7 +58,6 @@ template <class Q, class K, KeySelector S, class E>
                    shape.num_kv_heads, " key heads.");
   problems.require(options.query_block > 0, "query_block must be positive, got ",
                    options.query_block, ".");
-  detail::check_chooser<S>(problems, answers);
   const Index masses = detail::needs_mass<S> ? k.tokens * shape.num_heads : 0;
   problems.require(!detail::needs_mass<S> || std::ssize(options.mass) == masses, S::name,
                    " needs the attention mass of ", k.tokens, " keys and ", shape.num_heads,

@@ -24,14 +24,6 @@ inline Index choices_of(ChoicePer per, const HeadShape& shape) {
                                       : 1;
 }
 
-/// Reports encodings whose rotations a method cannot choose by.
-template <class S>
-POSENC_DETAIL_COLD void check_chooser(Problems& problems, const Answers& answers) {
-  problems.require(!S::rotated || !answers.rotates() || !answers.map(), S::name,
-                   " summarises rotated keys, and a distance map rotates a key differently for "
-                   "near and far queries: choose by raw keys.");
-}
-
 template <class S, class A, class U>
 class BlockChooser {
   static constexpr bool weighs = WeighsScores<S>;
@@ -183,14 +175,8 @@ class BlockChooser {
                 last =
                     std::max(first, std::min(own - selector_.forced(own).last, complete(begin(i)))),
                 top = selector_.top();
-    if (last - first <= top) return sets_.add(choice, first_ + i, 0, all);
-    sets_.add(choice, first_ + i, 0, first);
-    choose_blocks(scores, first, last, top, best_.data());
-    for (Index j = 0; j < top; ++j) {
-      const Index b = block_of(best_[static_cast<std::size_t>(j)]);
-      sets_.add(choice, first_ + i, b, b + 1);
-    }
-    sets_.add(choice, first_ + i, last, all);
+    for_chosen(scores, first, last, all, top, best_.data(),
+               [&](Index from, Index end) { sets_.add(choice, first_ + i, from, end); });
   }
 
   const ChooseCall<S, A, U>& call_;

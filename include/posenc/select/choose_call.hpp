@@ -33,13 +33,7 @@ struct ChooseCall {
   static void load(const Rows<T>& from, Index first, Index tokens, Index head, Index heads,
                    float* to) {
     for (Index t = first; t < first + tokens; ++t)
-      for (Index h = head; h < head + heads; ++h, to += from.width)
-        if constexpr (std::is_same_v<T, float>)
-          from.load(t, h, to);
-        else
-          for (Index c = 0; c < from.width; ++c)
-            to[c] = static_cast<float>(
-                reinterpret_cast<const T*>(from.row(t, h))[c * from.channel_stride]);
+      for (Index h = head; h < head + heads; ++h, to += from.width) load_floats(from, t, h, to);
   }
   void turn(Side side, const Positions& positions, float* rows, Index tokens, Index heads) const {
     const double factor = side == Side::query ? rotary.state.attention_factor : 1;

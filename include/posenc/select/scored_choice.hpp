@@ -24,17 +24,8 @@ class ScoredChoice {
     ranges_.resize(static_cast<std::size_t>(chosen + 2));
     best_.resize(static_cast<std::size_t>(2 * chosen + 1));
     BlockRanges ranges(block, tokens, ranges_.data());
-    if (chosen == last - first) {
-      ranges.add(0, all);
-    } else {
-      ranges.add(0, first);
-      choose_blocks(scores, first, last, chosen, best_.data());
-      for (Index i = 0; i < chosen; ++i) {
-        const Index b = block_of(best_[static_cast<std::size_t>(i)]);
-        ranges.add(b, b + 1);
-      }
-      ranges.add(last, all);
-    }
+    for_chosen(scores, first, last, all, chosen, best_.data(),
+               [&](Index from, Index end) { ranges.add(from, end); });
     return std::span(ranges_).first(static_cast<std::size_t>(ranges.count()));
   }
 

@@ -87,24 +87,11 @@ POSENC_DETAIL_COLD void check_select(Problems& problems, const TensorView<Q>& q,
                                      const CacheT& cache, const Answers& answers,
                                      const SelectOptions& options) {
   const CacheShape& shape = cache.shape();
-  const Index sequences =
-      options.sequences.empty() ? shape.sequences : std::ssize(options.sequences);
   check_view(problems, "q", q);
   problems.require(q.heads == answers.shape().num_heads && q.width == shape.head_dim, "q is ",
                    ShapeText(q), " but must have ", answers.shape().num_heads, " heads of ",
                    shape.head_dim, " channels.");
-  for (const Index s : options.sequences)
-    if (s < 0 || s >= shape.sequences)
-      return problems.add("the cache has sequences 0 to ", shape.sequences - 1, ", got ", s, ".");
-  problems.require(!options.starts.empty() || q.tokens % sequences == 0, "q has ", q.tokens,
-                   " tokens for ", sequences,
-                   " sequences: give each equally many, or say with starts which belong to which.");
-  problems.require(options.starts.empty() || std::ssize(options.starts) == sequences + 1, "got ",
-                   options.starts.size(), " starts for ", sequences,
-                   " sequences; there must be one more than sequences.");
-  if (!options.starts.empty()) RaggedBatch{.starts = options.starts}.check(problems, q.tokens);
-  if (options.query_positions)
-    check_attended(problems, "queries", *options.query_positions, q.tokens, answers.rotary().state);
+  check_queries(problems, options, shape, q.tokens, answers);
 }
 
 }  // namespace detail

@@ -141,7 +141,8 @@ class SelectWorker {
     const Index group = shape_.group(), width = shape_.head_dim;
     for (Index i = 0; i < count_; ++i) {
       const Index row = sequence_->cached.first + first_ + i;
-      for (Index g = 0; g < group; ++g) load(row, kv_head * group + g, room_.query + g * width);
+      for (Index g = 0; g < group; ++g)
+        load_floats(call_.q, row, kv_head * group + g, room_.query + g * width);
       if (call_.rotate) {
         const Rotary& rotary = *sequence_->rotary;
         const double factor = rotary.state.attention_factor;
@@ -181,15 +182,6 @@ class SelectWorker {
     else
       return sequence_->cached.place(first_ + query);
   }
-  void load(Index row, Index head, float* to) const {
-    if constexpr (std::is_same_v<A, float>) {
-      call_.q.load(row, head, to);
-    } else {
-      const auto* const from = reinterpret_cast<const A*>(call_.q.row(row, head));
-      for (Index c = 0; c < shape_.head_dim; ++c)
-        to[c] = static_cast<float>(from[c * call_.q.channel_stride]);
-    }
-  }
   void add() {
     for (Index g = 0; g < rows_of_group(); ++g)
       for (Index i = 0; i < count_; ++i) {
@@ -212,17 +204,8 @@ class SelectWorker {
     const Index first = std::min(forced.first, all),
                 last = std::max(first, std::min(all - forced.last, met(query)));
     BlockRanges ranges(shape_.block, tokens(query), to);
-    if (last - first <= shape_.top) {
-      ranges.add(0, all);
-      return ranges.count();
-    }
-    choose_blocks(scores, first, last, shape_.top, room_.best);
-    ranges.add(0, first);
-    for (Index i = 0; i < shape_.top; ++i) {
-      const Index block = block_of(room_.best[i]);
-      ranges.add(block, block + 1);
-    }
-    ranges.add(last, all);
+    for_chosen(scores, first, last, all, shape_.top, room_.best,
+               [&](Index from, Index end) { ranges.add(from, end); });
     return ranges.count();
   }
 

@@ -27,7 +27,7 @@
 #include <posenc/cache/key_value_cache.hpp>
 #include <posenc/core/large_memory.hpp>
 #include <posenc/executor/tasks.hpp>
-#include <posenc/select/key_selector.hpp>
+#include <posenc/select/check_selector.hpp>
 #include <posenc/select/summary_block.hpp>
 
 #include <limits>
@@ -59,8 +59,6 @@ class Summaries {
   Summaries(const S& selector, const KeyValueCache<State, C>& cache, const Bound<E>& bound)
       : selector_(selector), cache_(cache.shape()), of_(cache.rows().memory()) {
     Problems problems;
-    selector.check(problems);
-    problems.raise_if_any("posenc::Summaries");
     check(problems, cache, bound.answers());
     problems.raise_if_any("posenc::Summaries");
     heads_ = detail::needs_mass<S> ? bound.shape().num_heads : cache_.kv_heads;
@@ -173,8 +171,7 @@ void Summaries<S, T>::check(Problems& problems, const KeyValueCache<State, C>& c
   problems.require(shape.sequences == cache_.sequences && shape.capacity == cache_.capacity &&
                        shape.kv_heads == cache_.kv_heads && shape.head_dim == cache_.head_dim,
                    "these summaries are of a cache of another shape.");
-  problems.require(selector_.top() >= 0, S::name, " chooses ", selector_.top(),
-                   " blocks, which must not be negative.");
+  detail::check_selector(problems, selector_, answers);
   problems.require(of_ == cache.rows().memory(), "these summaries are of another cache.");
   problems.require(!detail::needs_mass<S> || heads_ == 0 || heads_ == answers.shape().num_heads,
                    "these summaries are of ", heads_, " query heads, but the encoding is bound to ",
@@ -188,9 +185,6 @@ void Summaries<S, T>::check(Problems& problems, const KeyValueCache<State, C>& c
     problems.require(!detail::follows_length(answers), S::name,
                      " summarises rotated keys, and the frequencies of this encoding follow the "
                      "length: bind it with a length.");
-    problems.require(!answers.map(), S::name,
-                     " summarises rotated keys, and a distance map rotates a key differently for "
-                     "near and far queries: choose by raw keys.");
   } else {
     problems.require(State == KeyState::raw, S::name,
                      " summarises keys as they were before their rotation: it needs a cache of raw "

@@ -12,6 +12,33 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
+/// Which sequences of a cache a call names, which of its `tokens` queries are theirs, and where these stand. Options
+/// are those of decode() or of select().
+template <class Options>
+POSENC_DETAIL_COLD void check_queries(Problems& problems, const Options& options,
+                                      const CacheShape& shape, Index tokens,
+                                      const Answers& answers) {
+  const Index sequences =
+      options.sequences.empty() ? shape.sequences : std::ssize(options.sequences);
+  for (const Index s : options.sequences)
+    if (s < 0 || s >= shape.sequences) {
+      problems.add("the cache has sequences 0 to ", shape.sequences - 1, ", got ", s, ".");
+      break;
+    }
+  if (options.starts.empty()) {
+    problems.require(
+        tokens % sequences == 0, "q has ", tokens, " tokens for ", sequences,
+        " sequences: give each equally many, or say with starts which belong to which.");
+  } else {
+    RaggedBatch{.starts = options.starts}.check(problems, tokens);
+    problems.require(std::ssize(options.starts) == sequences + 1, "got ", options.starts.size(),
+                     " starts for ", sequences,
+                     " sequences; there must be one more than sequences.");
+  }
+  if (options.query_positions)
+    check_attended(problems, "queries", *options.query_positions, tokens, answers.rotary().state);
+}
+
 template <class Q, class O, class CacheT, class U>
 POSENC_DETAIL_COLD void check_decode(Problems& problems, const TensorView<Q>& q,
                                      const CacheT& cache, const TensorView<O>& out,
@@ -31,25 +58,7 @@ POSENC_DETAIL_COLD void check_decode(Problems& problems, const TensorView<Q>& q,
       out.tokens == q.tokens && out.heads == q.heads && out.width == shape.value_dim, "out is ",
       dims(out), " but must be [", q.tokens, ", ", q.heads, ", ", shape.value_dim, "].",
       swap_hint(out.tokens == q.heads && out.heads == q.tokens && out.width == shape.value_dim));
-  const Index sequences =
-      options.sequences.empty() ? shape.sequences : std::ssize(options.sequences);
-  for (const Index s : options.sequences)
-    if (s < 0 || s >= shape.sequences) {
-      problems.add("the cache has sequences 0 to ", shape.sequences - 1, ", got ", s, ".");
-      break;
-    }
-  if (options.starts.empty()) {
-    problems.require(
-        q.tokens % sequences == 0, "q has ", q.tokens, " tokens for ", sequences,
-        " sequences: give each equally many, or say with starts which belong to which.");
-  } else {
-    RaggedBatch{.starts = options.starts}.check(problems, q.tokens);
-    problems.require(std::ssize(options.starts) == sequences + 1, "got ", options.starts.size(),
-                     " starts for ", sequences,
-                     " sequences; there must be one more than sequences.");
-  }
-  if (options.query_positions)
-    check_attended(problems, "queries", *options.query_positions, q.tokens, answers.rotary().state);
+  check_queries(problems, options, shape, q.tokens, answers);
   check_by_row(problems, "lse", options.lse, q);
   check_statistics(problems, options.rows, q);
 }

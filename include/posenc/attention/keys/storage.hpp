@@ -95,6 +95,16 @@ struct Rows {
 template <class U>
 using OutRows = Rows<U, std::byte>;
 
+/// A row as floats, also where the kernels compute in double.
+template <class U>
+void load_floats(const Rows<U>& from, Index token, Index head, float* to) {
+  if constexpr (std::is_same_v<U, float>)
+    from.load(token, head, to);
+  else
+    for (Index c = 0; c < from.width; ++c)
+      to[c] = static_cast<float>(from.plain_row(token, head)[c * from.channel_stride]);
+}
+
 /// Fetches rows of one head before they are needed: those of a head may lie pages apart, where a
 /// processor does not prefetch by itself. Rows beyond the last are left out.
 template <bool ForWriting = false, class T, class Byte>
