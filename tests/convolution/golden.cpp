@@ -5,12 +5,12 @@
 #if __has_include(<nlohmann/json.hpp>)
 
 #include "oracle.hpp"
+#include "support/draw.hpp"
 
 #include <posenc/mixers/convolution/hyena.hpp>
 #include <posenc/mixers/convolution/s4.hpp>
 #include <posenc/mixers/convolution/s4d.hpp>
 #include <posenc/mixers/convolution/state_space.hpp>
-#include <posenc/schedule/random.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -21,21 +21,7 @@ namespace convolution_test::golden_cases {
 
 using namespace posenc::mixers;
 
-/// Multiples of 2^-19 within [-1, 1), changed by factor x + offset, which is exact.
-class Draw {
- public:
-  explicit Draw(std::uint64_t seed) : random_(seed) {}
-  std::vector<float> operator()(Index n, double factor = 1, double offset = 0) {
-    std::vector<float> all;
-    for (Index i = 0; i < n; ++i)
-      all.push_back(static_cast<float>(
-          factor * (static_cast<double>(random_.bits() >> 44) * 0x1p-19 - 1) + offset));
-    return all;
-  }
-
- private:
-  SeededRandom random_;
-};
+using posenc_test::Draw;
 
 template <class M>
 void check_state_space(const nlohmann::json& entry, M of) {

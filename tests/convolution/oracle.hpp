@@ -4,6 +4,7 @@
 #pragma once
 
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 #include "support/random.hpp"
 
 #include <posenc/core/problems.hpp>
@@ -69,16 +70,6 @@ double greatest(const std::vector<T>& x) {
   double most = 0;
   for (const T& one : x) most = std::max(most, static_cast<double>(std::abs(one)));
   return most;
-}
-
-template <class F>
-std::string error_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was wrong";
 }
 
 }  // namespace convolution_test

@@ -23,26 +23,10 @@ import platform
 import numpy as np
 import torch
 
+from seeded import Random
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-MASK = (1 << 64) - 1
 CASES = 20
-
-
-class Random:
-    """splitmix64, as in the library and its tests."""
-
-    def __init__(self, seed):
-        self.state = seed
-
-    def numbers(self, *shape):
-        """Multiples of 2^-19 within [-1, 1)."""
-        def one():
-            self.state = (self.state + 0x9E3779B97F4A7C15) & MASK
-            z = self.state
-            z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-            z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
-            return ((z ^ (z >> 31)) >> 44) * 2.0**-19 - 1
-        return np.array([one() for _ in range(math.prod(shape))]).reshape(shape)
 
 
 def single(x):

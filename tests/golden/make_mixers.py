@@ -10,7 +10,6 @@ seed of the case, so that the file holds results only.
 
 import contextlib
 import json
-import math
 import os
 import platform
 
@@ -27,27 +26,10 @@ from fla.ops.rwkv6.recurrent_naive import naive_recurrent_rwkv6
 from fla.ops.simple_gla.naive import naive_recurrent_simple_gla
 from torchscale.component.multiscale_retention import MultiScaleRetention
 
+from seeded import Random
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-MASK = (1 << 64) - 1
 CASES, HEADS = 20, 2
-
-
-class Random:
-    """splitmix64, as in the library and its tests."""
-
-    def __init__(self, seed):
-        self.state = seed
-
-    def bits(self):
-        self.state = (self.state + 0x9E3779B97F4A7C15) & MASK
-        z = self.state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
-        return z ^ (z >> 31)
-
-    def numbers(self, *shape):
-        """Multiples of 2^-19 within [-1, 1)."""
-        return np.array([(self.bits() >> 44) * 2.0**-19 - 1 for _ in range(math.prod(shape))]).reshape(shape)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,8 @@ from fla.ops.rwkv7.fused_k_update import k_update_ref
 from fla.ops.rwkv7.gate_output_correction import gate_output_correction_ref
 from transformers.models.rwkv.modeling_rwkv import rwkv_linear_attention_cpu
 
-from make_mixers import CASES, HEADS, HERE, Random, agree, digits, heads_first, in_float64, tensor
+from make_mixers import CASES, HEADS, HERE, agree, digits, heads_first, in_float64, tensor
+from seeded import Random
 
 
 def sigmoid(x):

@@ -11,7 +11,6 @@ it there. Inputs are exact in float32 and drawn by splitmix64 from the seed of t
 
 import ast
 import json
-import math
 import os
 import platform
 import sys
@@ -21,28 +20,11 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
 
+from seeded import Random
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-MASK = (1 << 64) - 1
 CASES = 20
 COMMIT = "e9594ce1c732d97440f0332fdc43170a2294dbfa"
-
-
-class Random:
-    """splitmix64, as in the library and its tests."""
-
-    def __init__(self, seed):
-        self.state = seed
-
-    def bits(self):
-        self.state = (self.state + 0x9E3779B97F4A7C15) & MASK
-        z = self.state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
-        return z ^ (z >> 31)
-
-    def numbers(self, *shape):
-        """Multiples of 2^-19 within [-1, 1)."""
-        return np.array([(self.bits() >> 44) * 2.0**-19 - 1 for _ in range(math.prod(shape))]).reshape(shape)
 
 
 def function_of(path, name):

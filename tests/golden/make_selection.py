@@ -21,7 +21,8 @@ import sys
 import numpy as np
 import torch
 
-from make_mixers import Random, in_float64
+from make_mixers import in_float64
+from seeded import Random
 
 with in_float64():
     from fla.ops.nsa.naive import naive_nsa_topk

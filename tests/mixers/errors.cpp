@@ -3,6 +3,7 @@
 // What is wrong is said in one sentence each.
 #include "cases.hpp"
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 
 #include <posenc/core/ragged_batch.hpp>
 
@@ -13,15 +14,6 @@ namespace mixers_test::errors_cases {
 
 using namespace posenc::mixers;
 
-template <class F>
-std::string error_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was wrong";
-}
 template <class M>
 std::string error_of_mixer(const M& mixer) {
   return error_of([&] { Mixer{mixer}; });

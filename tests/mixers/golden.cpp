@@ -6,8 +6,8 @@
 
 #include <posenc/mixers/mixers.hpp>
 
-#include "draw.hpp"
 #include "support/catch.hpp"
+#include "support/draw.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -20,7 +20,7 @@ namespace mixers_test::golden_cases {
 
 using namespace posenc;
 using namespace posenc::mixers;
-using mixers_test::Draw;
+using posenc_test::Draw;
 
 struct Case {
   Mixer mixer;

@@ -4,8 +4,8 @@
 // (tests/golden/make_scans.py). The file has results only: inputs are drawn here, in the script's order.
 #if __has_include(<nlohmann/json.hpp>)
 
-#include "draw.hpp"
 #include "support/catch.hpp"
+#include "support/draw.hpp"
 
 #include <posenc/mixers/mixers.hpp>
 
@@ -21,6 +21,7 @@ namespace mixers_test::golden_scans_cases {
 
 using namespace posenc;
 using namespace posenc::mixers;
+using posenc_test::Draw;
 
 /// A tensor with its memory.
 struct Numbers {

@@ -6,6 +6,7 @@
 #include "support/backwards.hpp"
 #include "support/bits.hpp"
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 #include "support/guards.hpp"
 #include "support/levels.hpp"
 #include "support/random.hpp"
@@ -284,14 +285,6 @@ TEST_CASE("mamba3: elements of 16 bits are floats that are rounded once", "[mixe
 TEST_CASE("mamba3: numbers to begin with, and what is wrong", "[mixers]") {
   const mixers::Mamba3 of = mixers::Mamba3::initial(768);
   CHECK((of.nheads == 24 && of.pairs() == 32 && of.B_bias.size() == 24 * 128 && of.D[23] == 1));
-  const auto error_of = [](const auto& f) -> std::string {
-    try {
-      f();
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "nothing was wrong";
-  };
   CHECK(error_of([] {
           mixers::TrapezoidalScan{mixers::Mamba3{.nheads = 3,
                                                  .headdim = 0,

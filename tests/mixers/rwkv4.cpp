@@ -3,12 +3,12 @@
 // RWKV-4, token shift and channel mixing: the reference implementation (tests/golden/make_rwkv.py), sums in long double,
 // every way to call them.
 #include "cases.hpp"
-#include "draw.hpp"
 #include "support/allocations.hpp"
 #include "support/backwards.hpp"
 #include "support/bits.hpp"
 #include "support/cases.hpp"
 #include "support/catch.hpp"
+#include "support/draw.hpp"
 #include "support/guards.hpp"
 #include "support/levels.hpp"
 
@@ -25,6 +25,7 @@
 namespace mixers_test::rwkv4_cases {
 
 using namespace posenc::mixers;
+using posenc_test::Draw;
 using posenc_test::same_bits;
 
 std::vector<float> numbers(const TensorView<const float>& x) {

@@ -2,9 +2,9 @@
 //
 // RWKV-7: the reference implementations (tests/golden/make_rwkv.py), what else it must be equal to, decays at their ends.
 #include "cases.hpp"
-#include "draw.hpp"
 #include "support/cases.hpp"
 #include "support/catch.hpp"
+#include "support/draw.hpp"
 
 #include <posenc/eigen.hpp>
 
@@ -19,6 +19,7 @@
 namespace mixers_test::rwkv7_cases {
 
 using namespace posenc::mixers;
+using posenc_test::Draw;
 
 double worst(const std::vector<double>& wanted, const TensorView<const float>& got) {
   double most = 0, greatest = 1;

@@ -7,6 +7,7 @@
 #include "support/backwards.hpp"
 #include "support/bits.hpp"
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 #include "support/guards.hpp"
 #include "support/levels.hpp"
 #include "support/random.hpp"
@@ -428,16 +429,6 @@ TEST_CASE("selective scan: layers begin with the published numbers", "[mixers]")
   for (const float w : mixers::Mamba::initial_dt_proj(50, 4, 3)) most = std::max(most, std::abs(w));
   CHECK((most > 0.49F && most <= 0.5F));
   CHECK(mixers::Mamba::initial_dt_proj(2, 4, 3, true) == std::vector<float>(8, 0.5F));
-}
-
-template <class F>
-std::string error_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was wrong";
 }
 
 TEST_CASE("selective scan: what is wrong is said in sentences", "[mixers]") {

@@ -5,6 +5,7 @@
 #include "support/backwards.hpp"
 #include "support/bits.hpp"
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 #include "support/levels.hpp"
 #include "support/random.hpp"
 #include "support/tensor.hpp"
@@ -220,16 +221,6 @@ TEST_CASE("angle sums: gradients are sums from the end", "[rotary]") {
       }
       CHECK(later[static_cast<std::size_t>(h * 3 + i)] == parts.view()(0, h, i));
     }
-}
-
-template <class F>
-std::string error_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was wrong";
 }
 
 TEST_CASE("angles view: what is wrong is said in sentences", "[rotary]") {

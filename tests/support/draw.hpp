@@ -9,9 +9,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace mixers_test {
+namespace posenc_test {
 
-using namespace posenc;
+using posenc::Index;
 
 /// Multiples of 2^-19 within [-1, 1), changed by factor x + offset, which is exact.
 class Draw {
@@ -26,7 +26,7 @@ class Draw {
   }
 
  private:
-  SeededRandom random_;
+  posenc::SeededRandom random_;
 };
 
-}  // namespace mixers_test
+}  // namespace posenc_test
