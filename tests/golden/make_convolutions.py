@@ -15,17 +15,14 @@ Parameters and inputs are exact in float32 and drawn by splitmix64 from the seed
 tests/convolution/golden.cpp draws them.
 """
 
-import json
 import math
-import os
 import platform
 
 import numpy as np
 import torch
 
-from seeded import Random
+from cases import Random, write_cases
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 CASES = 20
 
 
@@ -158,11 +155,7 @@ def main():
                           out=digits(y), filter=digits(filter_)))
     head = dict(generated_by="make_convolutions.py", what="outputs of S4D, S4 and Hyena, float64",
                 versions=dict(python=platform.python_version(), torch=torch.__version__, numpy=np.__version__))
-    with open(os.path.join(HERE, "convolutions.json"), "w", encoding="ascii", newline="\n") as file:
-        file.write("{\n")
-        for key, value in head.items():
-            file.write("%s:%s,\n" % (json.dumps(key), json.dumps(value, separators=(",", ":"))))
-        file.write('"cases":[\n' + ",\n".join(json.dumps(line, separators=(",", ":")) for line in lines) + "\n]\n}\n")
+    write_cases("convolutions.json", head, lines)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ seed of the case, so that the file holds results only.
 """
 
 import contextlib
-import json
-import os
 import platform
 
 import numpy as np
@@ -26,9 +24,8 @@ from fla.ops.rwkv6.recurrent_naive import naive_recurrent_rwkv6
 from fla.ops.simple_gla.naive import naive_recurrent_simple_gla
 from torchscale.component.multiscale_retention import MultiScaleRetention
 
-from seeded import Random
+from cases import Random, write_cases
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 CASES, HEADS = 20, 2
 
 
@@ -239,11 +236,7 @@ def main():
     head = dict(generated_by="make_mixers.py", what="outputs and last states of sequence mixers, float64, two heads",
                 versions=dict(python=platform.python_version(), torch=torch.__version__, numpy=np.__version__,
                               **{"fla-core": "0.6.0", "torchscale": "0.3.0"}))
-    with open(os.path.join(HERE, "mixers.json"), "w", encoding="ascii", newline="\n") as file:
-        file.write("{\n")
-        for key, value in head.items():
-            file.write("%s:%s,\n" % (json.dumps(key), json.dumps(value, separators=(",", ":"))))
-        file.write('"cases":[\n' + ",\n".join(json.dumps(line, separators=(",", ":")) for line in lines) + "\n]\n}\n")
+    write_cases("mixers.json", head, lines)
 
 
 if __name__ == "__main__":

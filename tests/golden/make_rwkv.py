@@ -7,8 +7,6 @@ bonus. RWKV-4: transformers' rwkv_linear_attention_cpu; here it is the sum over 
 maximum. Inputs are exact in float32 and drawn by splitmix64 from the seed of the case.
 """
 
-import json
-import os
 import platform
 
 import numpy as np
@@ -20,8 +18,8 @@ from fla.ops.rwkv7.fused_k_update import k_update_ref
 from fla.ops.rwkv7.gate_output_correction import gate_output_correction_ref
 from transformers.models.rwkv.modeling_rwkv import rwkv_linear_attention_cpu
 
-from make_mixers import CASES, HEADS, HERE, agree, digits, heads_first, in_float64, tensor
-from seeded import Random
+from make_mixers import CASES, HEADS, agree, digits, heads_first, in_float64, tensor
+from cases import Random, write_cases
 
 
 def sigmoid(x):
@@ -98,11 +96,7 @@ def main():
     head = dict(generated_by="make_rwkv.py", what="RWKV-7, two heads, and RWKV-4, float64",
                 versions=dict(python=platform.python_version(), torch=torch.__version__, numpy=np.__version__,
                               transformers=transformers.__version__, **{"fla-core": "0.6.0"}))
-    with open(os.path.join(HERE, "rwkv.json"), "w", encoding="ascii", newline="\n") as file:
-        file.write("{\n")
-        for key, value in head.items():
-            file.write("%s:%s,\n" % (json.dumps(key), json.dumps(value, separators=(",", ":"))))
-        file.write('"cases":[\n' + ",\n".join(json.dumps(line, separators=(",", ":")) for line in lines) + "\n]\n}\n")
+    write_cases("rwkv.json", head, lines)
 
 
 if __name__ == "__main__":

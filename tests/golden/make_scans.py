@@ -10,7 +10,7 @@ it there. Inputs are exact in float32 and drawn by splitmix64 from the seed of t
 """
 
 import ast
-import json
+import math
 import os
 import platform
 import sys
@@ -20,9 +20,8 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
 
-from seeded import Random
+from cases import Random, write_cases
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 CASES = 20
 COMMIT = "e9594ce1c732d97440f0332fdc43170a2294dbfa"
 
@@ -121,11 +120,7 @@ def main():
     head = dict(generated_by="make_scans.py", what="outputs and last states of Mamba, Mamba-3 and short convolutions, float64",
                 versions={"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
                           "state-spaces/mamba": COMMIT})
-    with open(os.path.join(HERE, "scans.json"), "w", encoding="ascii", newline="\n") as file:
-        file.write("{\n")
-        for key, value in head.items():
-            file.write("%s:%s,\n" % (json.dumps(key), json.dumps(value, separators=(",", ":"))))
-        file.write('"cases":[\n' + ",\n".join(json.dumps(line, separators=(",", ":")) for line in lines) + "\n]\n}\n")
+    write_cases("scans.json", head, lines)
 
 
 if __name__ == "__main__":

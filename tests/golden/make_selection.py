@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from make_mixers import in_float64
-from seeded import Random
+from cases import Random
 
 with in_float64():
     from fla.ops.nsa.naive import naive_nsa_topk

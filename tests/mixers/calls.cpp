@@ -7,18 +7,13 @@
 #include "support/bits.hpp"
 #include "support/catch.hpp"
 #include "support/guards.hpp"
+#include "support/tensor.hpp"
 
 #include <posenc/eigen.hpp>
 
 namespace mixers_test::calls_cases {
 
-std::vector<float> numbers(const TensorView<const float>& x) {
-  std::vector<float> all;
-  for (Index t = 0; t < x.tokens; ++t)
-    for (Index h = 0; h < x.heads; ++h)
-      for (Index c = 0; c < x.width; ++c) all.push_back(x(t, h, c));
-  return all;
-}
+using posenc_test::numbers;
 
 struct Ran {
   std::vector<float> chunked, stepped, state;

@@ -20,6 +20,7 @@
 namespace mixers_test::mamba3_cases {
 
 using namespace posenc;
+using posenc_test::numbers;
 using posenc_test::Random;
 using posenc_test::Tensor;
 
@@ -165,13 +166,6 @@ double worst_ratio(const Call& call, Parts& start, const TensorView<const float>
   return worst;
 }
 
-std::vector<float> numbers(const TensorView<const float>& x) {
-  std::vector<float> all;
-  for (Index t = 0; t < x.tokens; ++t)
-    for (Index h = 0; h < x.heads; ++h)
-      for (Index c = 0; c < x.width; ++c) all.push_back(x(t, h, c));
-  return all;
-}
 std::vector<float> numbers(const mixers::Mamba3State& state, const mixers::Mamba3& of,
                            Index i = 0) {
   Parts parts(of);

@@ -11,6 +11,7 @@
 #include "support/draw.hpp"
 #include "support/guards.hpp"
 #include "support/levels.hpp"
+#include "support/tensor.hpp"
 
 #include <posenc/eigen.hpp>
 
@@ -26,15 +27,8 @@ namespace mixers_test::rwkv4_cases {
 
 using namespace posenc::mixers;
 using posenc_test::Draw;
+using posenc_test::numbers;
 using posenc_test::same_bits;
-
-std::vector<float> numbers(const TensorView<const float>& x) {
-  std::vector<float> all;
-  for (Index t = 0; t < x.tokens; ++t)
-    for (Index h = 0; h < x.heads; ++h)
-      for (Index c = 0; c < x.width; ++c) all.push_back(x(t, h, c));
-  return all;
-}
 
 /// Keys within [-gain, gain), values within [-1, 1), and r.
 struct Layer {

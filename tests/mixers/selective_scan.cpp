@@ -22,6 +22,7 @@
 namespace mixers_test::selective_scan_cases {
 
 using namespace posenc;
+using posenc_test::numbers;
 using posenc_test::Random;
 using posenc_test::Tensor;
 
@@ -142,13 +143,6 @@ double worst_ratio(const Call& call, const Wanted& wanted, const TensorView<cons
   return worst;
 }
 
-std::vector<float> numbers(const TensorView<const float>& x) {
-  std::vector<float> all;
-  for (Index t = 0; t < x.tokens; ++t)
-    for (Index h = 0; h < x.heads; ++h)
-      for (Index c = 0; c < x.width; ++c) all.push_back(x(t, h, c));
-  return all;
-}
 void steps(const Call& call, const TensorView<float>& out, mixers::State& state,
            const mixers::Options& options = {}) {
   for (Index t = 0; t < call.tokens; ++t)

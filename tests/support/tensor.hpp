@@ -52,4 +52,13 @@ class Tensor {
   TensorView<T> view_;
 };
 
+/// Its elements, [tokens][heads][width].
+inline std::vector<float> numbers(const TensorView<const float>& x) {
+  std::vector<float> all;
+  for (Index t = 0; t < x.tokens; ++t)
+    for (Index h = 0; h < x.heads; ++h)
+      for (Index c = 0; c < x.width; ++c) all.push_back(x(t, h, c));
+  return all;
+}
+
 }  // namespace posenc_test
