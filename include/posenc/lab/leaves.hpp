@@ -27,7 +27,7 @@ struct MatrixElements {
 
 }  // namespace lab
 
-#define POSENC_DETAIL_LEAVES <posenc/lab/leaves.inl>
+#define POSENC_DETAIL_LEAVES "posenc/lab/leaves.inl"
 #include <posenc/simd/every_level.inl>
 
 namespace lab {

@@ -10,9 +10,9 @@
 
 POSENC_NAMESPACE_BEGIN
 
-#define POSENC_DETAIL_LEAVES <posenc/mixers/leaves.inl>
+#define POSENC_DETAIL_LEAVES "posenc/mixers/leaves.inl"
 #include <posenc/simd/every_level.inl>
-#define POSENC_DETAIL_LEAVES <posenc/mixers/scan.inl>
+#define POSENC_DETAIL_LEAVES "posenc/mixers/scan.inl"
 #include <posenc/simd/every_level.inl>
 
 namespace mixers {

@@ -1,7 +1,7 @@
 // Leaves of a folder at every level: includes the file that POSENC_DETAIL_LEAVES names once within the namespace and
 // the region of each level that this program has. Outside of all namespaces but posenc's, behind simd/dispatch.hpp:
 //
-//   #define POSENC_DETAIL_LEAVES <posenc/lab/leaves.inl>
+//   #define POSENC_DETAIL_LEAVES "posenc/lab/leaves.inl"
 //   #include <posenc/simd/every_level.inl>
 
 namespace simd {

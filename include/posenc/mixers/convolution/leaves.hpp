@@ -11,7 +11,7 @@
 
 POSENC_NAMESPACE_BEGIN
 
-#define POSENC_DETAIL_LEAVES <posenc/mixers/convolution/leaves.inl>
+#define POSENC_DETAIL_LEAVES "posenc/mixers/convolution/leaves.inl"
 #include <posenc/simd/every_level.inl>
 
 namespace detail {
