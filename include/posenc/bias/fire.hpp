@@ -62,8 +62,8 @@ class PreparedFire {
     const double* const breaks = lines_.breaks() + first;
     const detail::Line* const line = lines_.lines(head) + first;
     if (count == 0) return at_u(*line);
-    if (count <= 8) return at_u(Pieces<8>(breaks, line, count));
-    if (count <= 32) return at_u(Pieces<32>(breaks, line, count));
+    if (count <= 2) return at_u(Pieces<2>(breaks, line, count));
+    if (count <= 16) return at_u(Pieces<16>(breaks, line, count));
     use([this](const Score& at) { return score_bias(at); });
   }
 
