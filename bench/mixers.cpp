@@ -11,6 +11,9 @@
 //     of_eigen     of the rate of Eigen's four products of a chunk, compiled for this machine
 //     of_step, of_loop, of_plain_loop    times as fast as step(), as the token loop at -O3 for this machine, and as
 //                  the token loop as this program is compiled; that of a delta rule reads the state first
+//   backward/<mixer>/.../threads:<n> the gradient of that prefill, for mixers that have one
+//     of_forward   times as long as the prefill;  of_products  of the rate at which the prefill does its products, when
+//                  2.5 times as many are counted (ten products of a chunk, of which half of five is masked)
 //   step/<mixer>/.../threads:<n>     a token
 //     of_copy      of the rate at which the state is copied
 //     bytes        of the state
@@ -165,6 +168,42 @@ void chunked(benchmark::State& state, const MakeLayer& make, int threads) {
   state.counters["of_step"] = step / some / (prefill / all);
   state.counters["of_loop"] = native / some / (prefill / all);
   state.counters["of_plain_loop"] = plain / some / (prefill / all);
+}
+
+void backward(benchmark::State& state, const MakeLayer& make, int threads) {
+  constexpr Index tokens = 2048;
+  Layer layer = make(tokens);
+  Team team(threads);
+  const AnyExecutor executor = team.executor();
+  const Scratch scratch(mixers::workspace_bytes(layer.mixer, executor)),
+      more(mixers::backward_workspace_bytes(layer.mixer, tokens, 1, executor));
+  mixers::State prefilled(layer.mixer), d_state(layer.mixer);
+  const mixers::State before(layer.mixer);
+  const mixers::Shape& s = layer.mixer.shape();
+  const std::vector<float> d_out = noise(std::ssize(layer.v), -1, 1, 9);
+  std::vector<float> dq(layer.q.size()), dk(layer.k.size()), dv(layer.v.size()),
+      d_decay(layer.decay.size());
+  mixers::RecurrenceGradients learned(layer.mixer);
+  mixers::Gradients to{.q = {dq.data(), tokens, s.key_heads, s.key_dim},
+                       .k = {dk.data(), tokens, s.key_heads, s.key_dim},
+                       .v = {dv.data(), tokens, s.heads, s.value_dim},
+                       .learned = &learned};
+  if (layer.mixer.recurrence().decays_by_token())
+    to.decay = {d_decay.data(), tokens, s.heads, layer.mixer.recurrence().decay_width()};
+  const TensorView<const float> back(d_out.data(), tokens, s.heads, s.value_dim);
+  const auto [forward, gradient] = in_turns(
+      state,
+      [&] {
+        mixers::chunked(layer.inputs(0, tokens), layer.outputs(0, tokens), layer.mixer, prefilled,
+                        {.executor = executor, .workspace = scratch.aligned});
+      },
+      [&] {
+        mixers::backward(layer.inputs(0, tokens), back, before, d_state, to, layer.mixer,
+                         {.executor = executor, .workspace = more.aligned});
+      });
+  state.counters["ns"] = gradient / static_cast<double>(tokens * s.heads) * 1e9;
+  state.counters["of_forward"] = gradient / forward;
+  state.counters["of_products"] = 2.5 * forward / gradient;
 }
 
 void wkv(benchmark::State& state, int threads) {
@@ -333,6 +372,10 @@ const bool registered = [] {
       add(
           "chunked/" + name,
           [=](benchmark::State& state, int threads) { chunked(state, make, threads); }, false);
+      if (!mixers::Mixer(mixer).recurrence().delta)
+        add(
+            "backward/" + name,
+            [=](benchmark::State& state, int threads) { backward(state, make, threads); }, false);
       add(
           "step/" + name, [=](benchmark::State& state, int threads) { step(state, make, threads); },
           false);

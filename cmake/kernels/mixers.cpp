@@ -7,9 +7,11 @@
 #define POSENC_DETAIL_FLOAT extern template
 #define POSENC_DETAIL_DOUBLE extern template
 
+#include <posenc/mixers/backward.hpp>
 #include <posenc/mixers/mamba3.hpp>
 #include <posenc/mixers/operators.hpp>
 #include <posenc/mixers/rwkv4.hpp>
+#include <posenc/mixers/scan_backward.hpp>
 #include <posenc/mixers/selective_scan.hpp>
 #include <posenc/mixers/short_convolution.hpp>
 #include <posenc/mixers/token_shift.hpp>

@@ -4,10 +4,8 @@
 // only: inputs are drawn here, in the script's order.
 #if __has_include(<nlohmann/json.hpp>)
 
-#include <posenc/mixers/mixers.hpp>
-
+#include "golden_case.hpp"
 #include "support/catch.hpp"
-#include "support/draw.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -17,75 +15,6 @@
 #include <vector>
 
 namespace mixers_test::golden_cases {
-
-using namespace posenc;
-using namespace posenc::mixers;
-using posenc_test::Draw;
-
-struct Case {
-  Mixer mixer;
-  std::vector<float> q, k, v, decay, state, beta{};
-};
-
-/// Inputs and parameters in the order in which the script draws them.
-Case make(const std::string& name, std::uint64_t seed, Index T, Index K, Index V) {
-  constexpr Index H = 2;
-  Draw draw(seed);
-  if (name.starts_with("LinearAttention")) {
-    const bool normalise = name == "LinearAttention";
-    auto q = draw(T * H * K, 0.5, 0.625), k = draw(T * H * K, 0.5, 0.625), v = draw(T * H * V);
-    auto state = draw(H * K * V, normalise ? 0 : 1);
-    return {Mixer(LinearAttention{H, K, V, 1, normalise, 1e-10}), q, k, v, {}, state};
-  }
-  if (name.starts_with("RetNet")) {
-    auto q = draw(T * H * K), k = draw(T * H * K), v = draw(T * H * V), state = draw(H * K * V, 0);
-    const Retention normaliser = name == "RetNet"        ? Retention::plain
-                                 : name == "RetNet, row" ? Retention::row
-                                                         : Retention::absolute;
-    return {Mixer(RetNet{H, K, V, normaliser}), q, k, v, {}, state};
-  }
-  if (name.starts_with("GLA")) {
-    const bool logits = name == "GLA";
-    auto q = draw(T * H * K), k = draw(T * H * K), v = draw(T * H * V);
-    auto decay = logits ? draw(T * H * K, 8) : draw(T * H * K, 2, -2);
-    auto state = draw(H * K * V);
-    return {Mixer(GLA{.num_heads = H, .key_dim = K, .value_dim = V, .logits = logits}),
-            q,
-            k,
-            v,
-            decay,
-            state};
-  }
-  if (name == "Mamba2") {
-    auto C = draw(T * K), B = draw(T * K), x = draw(T * H * V), dt = draw(T * H, 2);
-    Mamba2 mixer{.nheads = H, .headdim = V, .d_state = K};
-    mixer.A_log = draw(H, 1, 1), mixer.dt_bias = draw(H, 2, -2), mixer.D = draw(H);
-    auto state = draw(H * K * V);
-    return {Mixer(mixer), C, B, x, dt, state};
-  }
-  if (name == "DeltaNet" || name == "GatedDeltaNet" || name == "KDA") {
-    auto q = draw(T * H * K), v = draw(T * H * V), x = draw(T * H * K, 1, -1),
-         beta = draw(T * H, 0.5, 0.5);
-    auto k = draw(T * H * K), state = draw(H * K * V);
-    for (std::size_t at = 0; at < k.size(); at += static_cast<std::size_t>(K)) {
-      double squares = 0;
-      for (std::size_t c = 0; c < static_cast<std::size_t>(K); ++c)
-        squares += static_cast<double>(k[at + c]) * static_cast<double>(k[at + c]);
-      for (std::size_t c = 0; c < static_cast<std::size_t>(K); ++c)
-        k[at + c] = static_cast<float>(static_cast<double>(k[at + c]) / std::sqrt(squares));
-    }
-    if (name == "DeltaNet") return {Mixer(DeltaNet{H, K, V}), q, k, v, {}, state, beta};
-    if (name == "KDA") return {Mixer(KDA{H, K, V}), q, k, v, x, state, beta};
-    std::vector<float> of_heads;
-    for (std::size_t at = 0; at < x.size(); at += static_cast<std::size_t>(K))
-      of_heads.push_back(x[at]);
-    return {Mixer(GatedDeltaNet{H, K, V}), q, k, v, of_heads, state, beta};
-  }
-  auto r = draw(T * H * K), k = draw(T * H * K), v = draw(T * H * K), w = draw(T * H * K, 3, -2);
-  auto time_decay = draw(H * K, 3, -2), u = draw(H * K), state = draw(H * K * K);
-  if (name == "RWKV5") return {Mixer(RWKV5{H, K, time_decay, u}), r, k, v, {}, state};
-  return {Mixer(RWKV6{H, K, u}), r, k, v, w, state};
-}
 
 TEST_CASE("mixers: the reference implementations", "[mixers][golden]") {
   std::ifstream stream(POSENC_GOLDEN_DIR "/mixers.json");
@@ -150,6 +79,77 @@ TEST_CASE("mixers: the reference implementations", "[mixers][golden]") {
   }
   CHECK(counts.size() == 13);
   for (const auto& [name, count] : counts) CHECK(count >= 20);
+}
+
+TEST_CASE("mixers: gradients of the reference by autograd", "[mixers][golden]") {
+  std::ifstream stream(POSENC_GOLDEN_DIR "/mixer_gradients.json");
+  REQUIRE(stream);
+  const nlohmann::json file = nlohmann::json::parse(stream);
+  std::map<std::string, int> counts;
+  for (const auto& entry : file.at("cases")) {
+    const std::string name = entry.at("mixer");
+    const std::uint64_t seed = entry.at("seed");
+    const Index T = entry.at("tokens"), K = entry.at("key_dim"), V = entry.at("value_dim");
+    INFO(name << ", seed " << seed);
+    ++counts[name];
+    const Case one = make(name, seed, T, K, V);
+    const Shape& shape = one.mixer.shape();
+    const auto view = [&](auto& x, Index heads) {
+      return TensorView(x.data(), T, heads, std::ssize(x) / (T * heads));
+    };
+    Inputs in{.q = view(one.q, shape.key_heads),
+              .k = view(one.k, shape.key_heads),
+              .v = view(one.v, shape.heads)};
+    if (!one.decay.empty()) in.decay = view(one.decay, shape.heads);
+    Draw draw(seed + 500000);
+    const std::vector<float> d_out = draw(T * shape.heads * V), d_last = draw(shape.heads * K * V);
+    State before(one.mixer), d_state(one.mixer);
+    const auto fill = [&](State& state, const std::vector<float>& x) {
+      std::size_t i = 0;
+      for (Index h = 0; h < shape.heads; ++h)
+        for (Index c = 0; c < K; ++c)
+          for (Index j = 0; j < V; ++j) state.matrices()(c, h, j) = x[i++];
+    };
+    fill(before, one.state), fill(d_state, d_last);
+    std::vector<float> dq(one.q.size()), dk(one.k.size()), dv(one.v.size()), dd(one.decay.size());
+    RecurrenceGradients learned(one.mixer);
+    Gradients to{.q = view(dq, shape.key_heads),
+                 .k = view(dk, shape.key_heads),
+                 .v = view(dv, shape.heads),
+                 .learned = &learned};
+    if (!dd.empty()) to.decay = view(dd, shape.heads);
+    backward(in, view(d_out, shape.heads), before, d_state, to, one.mixer);
+    const Recurrence& of = one.mixer.recurrence();
+    const auto compare = [&](const char* what, const auto& got) {
+      INFO(what);
+      const auto wanted = entry.at("gradients").at(what).get<std::vector<double>>();
+      REQUIRE(std::size(got) == wanted.size());
+      double worst = 0, greatest = 1;
+      for (std::size_t i = 0; i < wanted.size(); ++i) {
+        worst = std::max(worst, std::abs(static_cast<double>(got[i]) - wanted[i]));
+        greatest = std::max(greatest, std::abs(wanted[i]));
+      }
+      CHECK(worst <= 1e-5 * greatest);
+    };
+    compare("q", dq), compare("k", dk), compare("v", dv);
+    if (!dd.empty()) compare("decay", dd);
+    std::vector<float> of_state;
+    for (Index h = 0; h < shape.heads; ++h)
+      for (Index c = 0; c < K; ++c)
+        for (Index j = 0; j < V; ++j) of_state.push_back(d_state.matrices()(c, h, j));
+    compare("state", of_state);
+    if (of.reads_before()) compare("bonus", learned.bonus);
+    if (!of.skip.empty()) compare("skip", learned.skip), compare("dt_bias", learned.biases);
+    std::vector<double> chained;  // parameters as the mixer has them: exponentials
+    for (std::size_t h = 0; h < learned.rates.size() && name == "Mamba2"; ++h)
+      chained.push_back(learned.rates[h] * static_cast<double>(of.rates[h]));
+    if (name == "Mamba2") compare("A_log", chained);
+    for (std::size_t i = 0; i < learned.log_decay.size() && name == "RWKV5"; ++i)
+      chained.push_back(learned.log_decay[i] * of.log_decay[i]);
+    if (name == "RWKV5") compare("time_decay", chained);
+  }
+  CHECK(counts.size() == 10);
+  for (const auto& [name, count] : counts) CHECK(count >= 6);
 }
 
 }  // namespace mixers_test::golden_cases

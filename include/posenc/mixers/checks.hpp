@@ -76,19 +76,15 @@ POSENC_DETAIL_COLD inline void check_mixer_batch(Problems& problems, const Ragge
                    "a state knows where its sequence stands, so the batch must have no offsets.");
 }
 
-/// Tensors, state and slots of `sequences` sequences.
-POSENC_DETAIL_COLD inline void check_mixer_call(Problems& problems, const mixers::Inputs& in,
-                                                const mixers::Result& out,
-                                                const mixers::Mixer& mixer,
-                                                const mixers::State& state, Index sequences,
-                                                std::span<const Index> slots) {
+/// What a mixer reads.
+POSENC_DETAIL_COLD inline void check_mixer_inputs(Problems& problems, const mixers::Inputs& in,
+                                                  const mixers::Mixer& mixer) {
   const mixers::Recurrence& of = mixer.recurrence();
   const auto& [heads, key_heads, key_dim, value_dim] = of.shape;
   const Index tokens = in.v.tokens();
   check_tensor(problems, "q", in.q, tokens, key_heads, key_dim);
   check_tensor(problems, "k", in.k, tokens, key_heads, key_dim);
   check_tensor(problems, "v", in.v, tokens, heads, value_dim);
-  check_tensor(problems, "out", out, tokens, heads, value_dim);
   if (of.decays_by_token())
     check_tensor(problems, "decay", in.decay, tokens, heads, of.decay_width());
   else
@@ -103,6 +99,31 @@ POSENC_DETAIL_COLD inline void check_mixer_call(Problems& problems, const mixers
   else
     problems.require(!in.removal.is_given(), mixer.name(),
                      " takes no removal vector: what it removes, if anything, is found by keys.");
+}
+
+/// A state of this mixer, by the name that sentences call it.
+POSENC_DETAIL_COLD inline void check_mixer_state(Problems& problems, const char* name,
+                                                 const mixers::State& state,
+                                                 const mixers::Mixer& mixer) {
+  const mixers::Recurrence& of = mixer.recurrence();
+  const auto& [heads, key_heads, key_dim, value_dim] = of.shape;
+  const mixers::Shape& its = state.shape();
+  problems.require(its == of.shape && state.keeps_sum() == of.keeps_sum, name, " is of ", its.heads,
+                   " heads of [", its.key_dim, ", ", its.value_dim, "]",
+                   state.keeps_sum() ? " with sums" : "", " but ", mixer.name(), " has ", heads,
+                   " heads of [", key_dim, ", ", value_dim, "]", of.keeps_sum ? " with sums" : "",
+                   ", over ", key_heads, " of keys.");
+}
+
+/// Tensors, state and slots of `sequences` sequences.
+POSENC_DETAIL_COLD inline void check_mixer_call(Problems& problems, const mixers::Inputs& in,
+                                                const mixers::Result& out,
+                                                const mixers::Mixer& mixer,
+                                                const mixers::State& state, Index sequences,
+                                                std::span<const Index> slots) {
+  const mixers::Shape& shape = mixer.shape();
+  check_mixer_inputs(problems, in, mixer);
+  check_tensor(problems, "out", out, in.v.tokens(), shape.heads, shape.value_dim);
   if (problems.empty())
     check_apart(problems, "out", out,
                 {{"q", &in.q},
@@ -111,12 +132,7 @@ POSENC_DETAIL_COLD inline void check_mixer_call(Problems& problems, const mixers
                  {"decay", &in.decay},
                  {"beta", &in.beta},
                  {"removal", &in.removal}});
-  const mixers::Shape& its = state.shape();
-  problems.require(its == of.shape && state.keeps_sum() == of.keeps_sum, "the state is of ",
-                   its.heads, " heads of [", its.key_dim, ", ", its.value_dim, "]",
-                   state.keeps_sum() ? " with sums" : "", " but ", mixer.name(), " has ", heads,
-                   " heads of [", key_dim, ", ", value_dim, "]", of.keeps_sum ? " with sums" : "",
-                   ", over ", key_heads, " of keys.");
+  check_mixer_state(problems, "the state", state, mixer);
   check_slots(problems, state, sequences, slots);
 }
 

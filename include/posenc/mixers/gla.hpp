@@ -40,6 +40,7 @@ struct GLA {
     return {.shape = {num_heads, num_heads, key_dim, value_dim},
             .decay = Decay::channel,
             .rule = logits ? &log_alpha : nullptr,
+            .rule_gradient = logits ? &log_alpha_gradient : nullptr,
             .rates = {static_cast<float>(-1 / gate_logit_normalizer)},
             .query_scale = scale != 0 ? scale : 1 / std::sqrt(static_cast<double>(key_dim))};
   }
@@ -49,6 +50,13 @@ struct GLA {
   static void log_alpha(const Recurrence& of, Index, Index tokens, Index row, float* decay,
                         float*) {
     leaves().softplus(tokens * row, -1, of.rates[0], decay, decay);
+  }
+  /// Its derivative is sigmoid(-x).
+  static void log_alpha_gradient(const Recurrence& of, Index, Index tokens, Index row, float* x,
+                                 float* gradient, const float*, RuleSums&) {
+    for (Index i = 0; i < tokens * row; ++i) x[i] = -x[i];
+    leaves().sigmoid(tokens * row, -of.rates[0], x, x);
+    leaves().multiply(tokens * row, x, gradient, gradient);
   }
 };
 

@@ -23,6 +23,26 @@ struct ScanLeaves {
                    const float* bias, const float* x, float* y);
 };
 
+/// See mixers/gradients.inl.
+struct GradientLeaves {
+  void (*pairs)(bool before, Index tokens, Index row, const float* q, const float* k,
+                const float* decay, Index decay_row, const float* dw, Index w_row, float* dq,
+                float* dk);
+  void (*decays)(bool before, Index tokens, Index row, const float* q, const float* dq,
+                 const float* k, const float* dk, const float* to_end, const float* through,
+                 float* gradient);
+  void (*add)(Index n, const float* x, float* y);
+  void (*add_products)(Index n, const float* x, const float* y, float* z);
+  // See mixers/scan_gradients.inl.
+  void (*scan_forward)(Index tokens, Index states, const float* a, const float* dt,
+                       const float* write, const float* b, Index state_row, float* before,
+                       float* decays);
+  void (*scan_back)(Index tokens, Index states, const float* a, const float* dt, const float* write,
+                    const float* dy, const float* b, const float* c, Index state_row,
+                    const float* before, const float* decays, float* dh, float* da, float* db,
+                    float* dc, Index sum_row, float* read, float* by_input, float* by_rate);
+};
+
 /// See mixers/leaves.inl.
 struct Leaves {
   void (*product)(bool add, Index rows, Index inner, Index width, const float* a, Index a_row,
@@ -67,6 +87,7 @@ struct Leaves {
   float (*sum)(Index n, const float* x);
   void (*add_scaled)(Index n, float factor, const float* x, float* y);
   ScanLeaves scan;
+  GradientLeaves gradient;
 };
 
 /// Those of the level that runs. Throws Error when a level was asked for that this machine or program lacks.

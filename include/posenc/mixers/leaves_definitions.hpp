@@ -14,10 +14,14 @@ POSENC_NAMESPACE_BEGIN
 #include <posenc/simd/every_level.inl>
 #define POSENC_DETAIL_LEAVES "posenc/mixers/scan.inl"
 #include <posenc/simd/every_level.inl>
+#define POSENC_DETAIL_LEAVES "posenc/mixers/gradients.inl"
+#include <posenc/simd/every_level.inl>
+#define POSENC_DETAIL_LEAVES "posenc/mixers/scan_gradients.inl"
+#include <posenc/simd/every_level.inl>
 
 namespace mixers {
 
-template <class L, class S>
+template <class L, class S, class G, class H>
 constexpr Leaves leaves_of() {
   return {L::product,
           L::exponentials,
@@ -45,24 +49,29 @@ constexpr Leaves leaves_of() {
           L::dot3,
           L::sum,
           L::add_scaled,
-          {S::prepare, S::scan, S::gate, S::activate, S::convolve}};
+          {S::prepare, S::scan, S::gate, S::activate, S::convolve},
+          {G::pairs, G::decays, G::add, G::add_products, H::forward, H::back}};
 }
 template <class Level>
 constexpr Leaves leaves_at() {
 #if defined(POSENC_DETAIL_LEVEL_AVX512)
   if constexpr (std::is_same_v<Level, simd::Avx512>)
-    return leaves_of<simd::avx512::MixerLeaves, simd::avx512::ScanLoops>();
+    return leaves_of<simd::avx512::MixerLeaves, simd::avx512::ScanLoops,
+                     simd::avx512::GradientLoops, simd::avx512::ScanGradientLoops>();
 #endif
 #if defined(POSENC_DETAIL_LEVEL_AVX2)
   if constexpr (std::is_same_v<Level, simd::Avx2>)
-    return leaves_of<simd::avx2::MixerLeaves, simd::avx2::ScanLoops>();
+    return leaves_of<simd::avx2::MixerLeaves, simd::avx2::ScanLoops, simd::avx2::GradientLoops,
+                     simd::avx2::ScanGradientLoops>();
 #endif
 #if defined(POSENC_DETAIL_LEVEL_NEON)
   if constexpr (std::is_same_v<Level, simd::Neon>)
-    return leaves_of<simd::neon::MixerLeaves, simd::neon::ScanLoops>();
+    return leaves_of<simd::neon::MixerLeaves, simd::neon::ScanLoops, simd::neon::GradientLoops,
+                     simd::neon::ScanGradientLoops>();
 #endif
   if constexpr (std::is_same_v<Level, simd::Scalar>)
-    return leaves_of<simd::scalar::MixerLeaves, simd::scalar::ScanLoops>();
+    return leaves_of<simd::scalar::MixerLeaves, simd::scalar::ScanLoops,
+                     simd::scalar::GradientLoops, simd::scalar::ScanGradientLoops>();
 }
 
 POSENC_DETAIL_MIXERS const Leaves& leaves() {

@@ -45,6 +45,10 @@ struct LinearAttention {
     of.normaliser = [](const Recurrence& its, Index, Position, float sum) {
       return 1 / (sum + its.biases[0]);
     };
+    of.normaliser_slope = [](const Recurrence& its, Index, Position, float sum) {
+      const float factor = 1 / (sum + its.biases[0]);
+      return -factor * factor;
+    };
     return of;
   }
 };

@@ -81,6 +81,7 @@ struct Mamba2 {
     Recurrence of{.shape = {nheads, ngroups, d_state, headdim},
                   .decay = Decay::head,
                   .rule = &discretise,
+                  .rule_gradient = &discretise_gradient,
                   .biases = dt_bias,
                   .skip = D};
     for (const float a : A_log) of.rates.push_back(-std::exp(a));
@@ -102,6 +103,25 @@ struct Mamba2 {
     for (Index t = 0; t < tokens; ++t) {
       write[t] = std::min(std::max(write[t], least), most);
       decay[t * row] = rate * write[t];
+    }
+  }
+  /// Back through A Delta and Delta to dt; the rate is A, whose derivative by A_log is A again.
+  static void discretise_gradient(const Recurrence& of, Index head, Index tokens, Index row,
+                                  float* passed, float* gradient, const float* of_write,
+                                  RuleSums& sums) {
+    const auto at = static_cast<std::size_t>(head),
+               heads = static_cast<std::size_t>(of.shape.heads);
+    for (Index t = 0; t < tokens; ++t) {
+      const double x = static_cast<double>(passed[t * row]) + static_cast<double>(of.biases[at]);
+      const double delta = std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x)));
+      const double least = of.rates[heads], most = of.rates[heads + 1];
+      const double of_log = gradient[t * row];
+      const double slope = delta > least && delta < most ? 1 / (1 + std::exp(-x)) : 0;
+      const double of_dt =
+          slope * (of_log * static_cast<double>(of.rates[at]) + static_cast<double>(of_write[t]));
+      sums.rate += of_log * std::clamp(delta, least, most);
+      sums.bias += of_dt;
+      gradient[t * row] = static_cast<float>(of_dt);
     }
   }
 };

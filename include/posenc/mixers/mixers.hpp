@@ -4,6 +4,7 @@
 // docs/mixers.md says which formula each computes and what it costs.
 #pragma once
 
+#include <posenc/mixers/backward.hpp>
 #include <posenc/mixers/channel_mix.hpp>
 #include <posenc/mixers/delta.hpp>
 #include <posenc/mixers/gla.hpp>
@@ -17,6 +18,7 @@
 #include <posenc/mixers/rwkv.hpp>
 #include <posenc/mixers/rwkv4.hpp>
 #include <posenc/mixers/rwkv7.hpp>
+#include <posenc/mixers/scan_backward.hpp>
 #include <posenc/mixers/selective_scan.hpp>
 #include <posenc/mixers/short_convolution.hpp>
 #include <posenc/mixers/token_shift.hpp>

@@ -58,17 +58,32 @@ struct Recurrence;
 using DecayRule = void (*)(const Recurrence& of, Index head, Index tokens, Index row, float* decay,
                            float* write);
 
+/// What rules have parameters of a head for: the gradients of rates[head] and of biases[head].
+struct RuleSums {
+  double rate = 0, bias = 0;
+};
+
+/// The way back through a DecayRule: `gradient`, of the log decays, becomes that of what was passed, and sums are added
+/// to. `passed` is what the rule was given, and may be changed; `of_write` is the gradient of the factors.
+using DecayGradientRule = void (*)(const Recurrence& of, Index head, Index tokens, Index row,
+                                   float* passed, float* gradient, const float* of_write,
+                                   RuleSums& sums);
+
 /// By what the output of a token is multiplied. `token` counts those that the state has seen before it;
 /// `sum` is <q_t, z_t> with z_t = diag(a_t) z_{t-1} + k_t, where the recurrence keeps it, and otherwise 0.
 using NormaliserRule = float (*)(const Recurrence& of, Index head, Position token, float sum);
+
+/// The derivative of that factor by `sum`.
+using NormaliserSlope = float (*)(const Recurrence& of, Index head, Position token, float sum);
 
 struct Recurrence {
   Shape shape{};
   Decay decay = Decay::none;
   /// Log decays that are the same for all tokens, [heads] or [heads][key_dim]; empty: they come by token.
   std::vector<double> log_decay{};
-  DecayRule rule = nullptr;    ///< by token; null: log decays are passed as they are
-  std::vector<float> rates{};  ///< what the rule wants to know of each head
+  DecayRule rule = nullptr;                   ///< by token; null: log decays are passed as they are
+  DecayGradientRule rule_gradient = nullptr;  ///< backward() of a mixer with a rule needs it
+  std::vector<float> rates{};                 ///< what the rule wants to know of each head
   std::vector<float> biases{};
   std::vector<float> bonus{};  ///< u [heads][key_dim]; then a token reads the state before it
   std::vector<float> skip{};   ///< D [heads]: o_t += D v_t
@@ -80,6 +95,7 @@ struct Recurrence {
   double query_scale = 1;  ///< of q, on its way in
   bool keeps_sum = false;  ///< z, for the normaliser
   NormaliserRule normaliser = nullptr;
+  NormaliserSlope normaliser_slope = nullptr;  ///< backward() needs it where a sum is kept
 
   [[nodiscard]] bool decays_by_token() const { return decay != Decay::none && log_decay.empty(); }
   [[nodiscard]] bool reads_before() const { return !bonus.empty(); }

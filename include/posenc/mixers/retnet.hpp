@@ -69,16 +69,26 @@ struct RetNet {
                   .keeps_sum = normaliser == Retention::absolute};
     for (Index h = 0; h < num_heads; ++h) of.log_decay.push_back(log_gamma(h));
     if (normaliser != Retention::plain) of.normaliser = &factor;
+    if (of.keeps_sum) of.normaliser_slope = &slope;
     return of;
   }
 
  private:
-  static float factor(const Recurrence& of, Index head, Position token, float sum) {
+  static double norm(const Recurrence& of, Index head, Position token) {
     // The sum of gamma^i over i <= token is (1 - gamma^(token + 1)) / (1 - gamma), and 1 - gamma is 2^(-5-h).
     const double log_gamma = of.log_decay[static_cast<std::size_t>(head)];
-    const double norm = std::sqrt(std::ldexp(
-        -std::expm1(static_cast<double>(token + 1) * log_gamma), static_cast<int>(5 + head)));
-    return static_cast<float>(1 / std::max(std::abs(static_cast<double>(sum)), norm));
+    return std::sqrt(std::ldexp(-std::expm1(static_cast<double>(token + 1) * log_gamma),
+                                static_cast<int>(5 + head)));
+  }
+  static float factor(const Recurrence& of, Index head, Position token, float sum) {
+    return static_cast<float>(1 /
+                              std::max(std::abs(static_cast<double>(sum)), norm(of, head, token)));
+  }
+  static float slope(const Recurrence& of, Index head, Position token, float sum) {
+    const double divisor = sum;
+    return std::abs(divisor) > norm(of, head, token)
+               ? static_cast<float>(-1 / (divisor * std::abs(divisor)))
+               : 0;
   }
 };
 

@@ -103,12 +103,19 @@ struct RWKV6 {
     return {.shape = {num_heads, num_heads, head_size, head_size},
             .decay = Decay::channel,
             .rule = &log_decay,
+            .rule_gradient = &log_decay_gradient,
             .bonus = time_faaaa};
   }
 
  private:
   static void log_decay(const Recurrence&, Index, Index tokens, Index row, float* decay, float*) {
     leaves().minus_exponentials(tokens * row, decay, decay);
+  }
+  /// The derivative of -exp(x) is itself.
+  static void log_decay_gradient(const Recurrence&, Index, Index tokens, Index row, float* x,
+                                 float* gradient, const float*, RuleSums&) {
+    leaves().minus_exponentials(tokens * row, x, x);
+    leaves().multiply(tokens * row, x, gradient, gradient);
   }
 };
 

@@ -5,6 +5,7 @@
 
 #include <posenc/mixers/checks.hpp>
 #include <posenc/mixers/operators_definitions.hpp>
+#include <posenc/mixers/scan_checks.hpp>
 #include <posenc/mixers/selective_scan.hpp>
 
 #include <atomic>
@@ -133,20 +134,12 @@ POSENC_DETAIL_COLD inline void check_scan_call(Problems& problems, const mixers:
                                                const mixers::SelectiveScan& of,
                                                const mixers::State& state, Index sequences,
                                                std::span<const Index> slots) {
-  const Index tokens = in.u.tokens();
-  check_tensor(problems, "u", in.u, tokens, 1, of.channels());
-  check_tensor(problems, "dt", in.dt, tokens, 1, of.channels());
-  check_tensor(problems, "B", in.B, tokens, 1, of.d_state());
-  check_tensor(problems, "C", in.C, tokens, 1, of.d_state());
-  if (in.z.is_given()) check_tensor(problems, "z", in.z, tokens, 1, of.channels());
-  check_tensor(problems, "out", out, tokens, 1, of.channels());
+  check_scan_inputs(problems, in, of);
+  check_tensor(problems, "out", out, in.u.tokens(), 1, of.channels());
   if (problems.empty())
     check_apart(problems, "out", out,
                 {{"u", &in.u}, {"dt", &in.dt}, {"B", &in.B}, {"C", &in.C}, {"z", &in.z}});
-  const mixers::Shape& its = state.shape();
-  problems.require(its == of.shape(), "the state is of ", its.heads, " blocks of [", its.key_dim,
-                   ", ", its.value_dim, "], but this scan has ", of.blocks(), " of [", of.d_state(),
-                   ", ", mixers::SelectiveScan::block, "]: make it by SelectiveScan::state().");
+  check_scan_state(problems, "the state", state, of);
   check_slots(problems, state, sequences, slots);
 }
 

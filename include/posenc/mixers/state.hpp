@@ -85,6 +85,12 @@ class State {
   [[nodiscard]] float* sum(Index sequence, Index head) {
     return matrix(sequence, head) + shape_.key_dim * row();
   }
+  [[nodiscard]] const float* matrix(Index sequence, Index head) const {
+    return const_cast<State&>(*this).matrix(sequence, head);
+  }
+  [[nodiscard]] const float* sum(Index sequence, Index head) const {
+    return const_cast<State&>(*this).sum(sequence, head);
+  }
 
  private:
   [[nodiscard]] float* data() const { return reinterpret_cast<float*>(memory_.data()); }
