@@ -2,7 +2,8 @@
 //
 // lab [--preset smoke|quick|full] [--text FILE]... [--schemes A,B] [--seeds N] [--out DIR]
 //
-// Which encoding should a model have? Small transformers are trained on short texts, one for each scheme and seed, and
+// Which encoding should a model have, or which mixer in place of attention? Small transformers are trained on short texts,
+// one for each scheme and seed, and
 // tested on long ones. The one with RoPE is then read with the schemes that extend it, and trained on with some. The
 // library's part is include/posenc/lab/; what is here chooses, keeps results and shows them.
 #include "lab/page.hpp"

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <posenc/lab/experiment.hpp>
+#include <posenc/lab/mixers.hpp>
 #include <posenc/posenc.hpp>
 #include <posenc/schedule/layer_presets.hpp>
 
@@ -31,6 +32,11 @@ struct NamedScheme {
 /// How often a schedule of layers has its other kind: every `period` layers as published, or the last one alone in a
 /// model that has fewer.
 inline Index period_within(Index layers, Index period) { return std::min(layers, period); }
+
+/// Mixers in place of attention, which where there is any has no position but theirs.
+inline Scheme of_mixers(const char* name, const lab::Mixings& layers) {
+  return Scheme(name, encoding(Causal{})).mixing(layers);
+}
 
 inline const std::vector<NamedScheme>& named_schemes() {
   static const std::vector<NamedScheme> all{
@@ -93,6 +99,23 @@ inline const std::vector<NamedScheme>& named_schemes() {
        }},
       {"NoPE", "the causal mask alone",
        [](const lab::ModelShape&, Index) { return Scheme("NoPE", encoding(Causal{})); }},
+      {"RetNet", "in place of attention: constant decays and a rotation",
+       [](const lab::ModelShape& shape, Index) {
+         return of_mixers("RetNet", lab::all_layers(shape, lab::retnet_mixing));
+       }},
+      {"GLA", "in place of attention: decays by token",
+       [](const lab::ModelShape& shape, Index) {
+         return of_mixers("GLA", lab::all_layers(shape, lab::gla_mixing));
+       }},
+      {"RWKV6", "in place of attention: decays by token, and a bonus for the token itself",
+       [](const lab::ModelShape& shape, Index) {
+         return of_mixers("RWKV6", lab::all_layers(shape, lab::rwkv6_mixing));
+       }},
+      {"GLA-NoPE", "GLA, every fourth layer (of fewer, the last) attention without position",
+       [](const lab::ModelShape& shape, Index) {
+         return of_mixers("GLA-NoPE",
+                          lab::some_layers(shape, lab::gla_mixing, period_within(shape.layers, 4)));
+       }},
   };
   return all;
 }

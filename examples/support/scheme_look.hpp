@@ -93,6 +93,10 @@ inline Look look_of(std::string_view name) {
       {"truncatedbasis", "#661100"},
       {"powerscaling", "#999933"},
       {"proportional", "#6A3D9A"},
+      {"retnet", "#8C6D31"},
+      {"gla", "#117733"},
+      {"glanope", "#117733", 2},
+      {"rwkv6", "#AA4499"},
   };
   const std::string key = plain(name.find('|') == std::string_view::npos ? name : short_name(name));
   for (const Known& one : known)

@@ -7,12 +7,15 @@
 //   Scheme("T5", zeros, [](std::span<const double> learned) { return T5Bias{...} | Causal{}; })
 //   Scheme("Sinusoidal", encoding(Causal{})).adding(Sinusoidal{.width = 128, .scale = 0.1})
 //
+//   Scheme("RetNet", encoding(Causal{})).mixing(all_layers(shape, retnet_mixing))        // lab/mixers.hpp
+//
 // What a scheme learns is a list of numbers: first those of the embedding that it adds, then those of its
-// layers, kind by kind, in the order of ParameterGradients::values().
+// encodings, kind by kind, in the order of ParameterGradients::values(), then those of layers that mix tokens otherwise.
 #pragma once
 
 #include <posenc/attention/backward/parameters.hpp>
 #include <posenc/embedding/backward.hpp>
+#include <posenc/lab/token_mixing.hpp>
 #include <posenc/schedule/layer_schedule.hpp>
 
 #include <functional>
@@ -88,10 +91,26 @@ class Scheme {
     return with;
   }
 
+  /// Has some layers mix tokens otherwise than by attention. It learns what they learn.
+  [[nodiscard]] Scheme mixing(const Mixings& of_layers) const {
+    Problems problems;
+    problems.require(mixings.empty(), "its layers mix otherwise already.");
+    problems.raise_if_any("posenc::lab::Scheme " + name);
+    Scheme with = *this;
+    with.mixings = of_layers;
+    for (const auto& layer : of_layers)
+      if (layer) {
+        const std::vector<double> initial = layer->initial();
+        with.learned.insert(with.learned.end(), initial.begin(), initial.end());
+      }
+    return with;
+  }
+
   std::string name;
   std::vector<double> learned{};  ///< initial values
   OfLayers layers;
   Embedding added{};  ///< empty: nothing is added
+  Mixings mixings{};  ///< of each layer; empty: all have attention
 
  private:
   [[nodiscard]] Scheme without_embedding() const {
@@ -111,9 +130,14 @@ class BoundScheme {
     problems.require(learned.size() == scheme.learned.size(), "it learns ", scheme.learned.size(),
                      " numbers, but got ", learned.size(), ".");
     problems.raise_if_any("posenc::lab::Scheme " + scheme.name);
-    if (scheme.added) added_ = scheme.added(learned);
+    problems.require(scheme.mixings.empty() || std::ssize(scheme.mixings) == layers,
+                     "it has mixings for ", scheme.mixings.size(), " layers, the model has ",
+                     layers, ".");
+    problems.raise_if_any("posenc::lab::Scheme " + scheme.name);
+    const std::span<const double> of_encodings = keep_mixings(scheme.mixings, learned);
+    if (scheme.added) added_ = scheme.added(of_encodings);
     const LayerSchedule schedule =
-        scheme.layers(layers, learned.subspan(static_cast<std::size_t>(added_.num_learned)));
+        scheme.layers(layers, of_encodings.subspan(static_cast<std::size_t>(added_.num_learned)));
     schedule.check();
     problems.require(schedule.size() == layers, "the schedule has ", schedule.size(),
                      " layers and the model ", layers, ".");
@@ -122,10 +146,10 @@ class BoundScheme {
     of_layer_ = schedule.of_layer;
     Index count = added_.num_learned;
     for (const AnyBound& kind : kinds_) count += std::ssize(ParameterGradients(kind).values());
-    learns_ = !learned.empty();
-    problems.require(!learns_ || count == std::ssize(learned),
+    learns_ = !of_encodings.empty();
+    problems.require(!learns_ || count == std::ssize(of_encodings),
                      "its embedding and components learn ", count, " numbers, but it begins with ",
-                     learned.size(), ".");
+                     of_encodings.size(), ".");
     problems.raise_if_any("posenc::lab::Scheme " + scheme.name);
   }
 
@@ -137,9 +161,43 @@ class BoundScheme {
   }
   [[nodiscard]] const std::vector<AnyBound>& kinds() const { return kinds_; }
   [[nodiscard]] const AddedEmbedding& added() const { return added_; }
+  /// Do encodings or the embedding learn?
   [[nodiscard]] bool learns() const { return learns_; }
 
+  /// What a layer has in place of attention, or null, and what it has learned.
+  [[nodiscard]] const TokenMixing* mixing(Index i) const {
+    return mixings_.empty() ? nullptr : mixings_[static_cast<std::size_t>(i)].get();
+  }
+  [[nodiscard]] std::span<const double> learned_by(Index i) const {
+    return of_mixing(std::span<const double>(learned_by_mixings_), i);
+  }
+  /// The part of a list of all numbers that are learned, or of their gradients, that is a layer's mixing's.
+  template <class N>
+  [[nodiscard]] std::span<N> part_of_mixing(std::span<N> all, Index i) const {
+    return of_mixing(all.last(learned_by_mixings_.size()), i);
+  }
+
  private:
+  /// Keeps the layers' mixings and their numbers, the last ones, and gives back the others.
+  std::span<const double> keep_mixings(const Mixings& mixings, std::span<const double> learned) {
+    mixings_ = mixings;
+    firsts_.push_back(0);
+    for (const auto& layer : mixings)
+      firsts_.push_back(firsts_.back() +
+                        (layer ? static_cast<std::size_t>(layer->num_learned()) : 0));
+    const std::span<const double> last = learned.last(std::min(firsts_.back(), learned.size()));
+    learned_by_mixings_.assign(last.begin(), last.end());
+    return learned.first(learned.size() - last.size());
+  }
+  template <class N>
+  [[nodiscard]] std::span<N> of_mixing(std::span<N> all, Index i) const {
+    const std::size_t first = firsts_[static_cast<std::size_t>(i)];
+    return all.subspan(first, firsts_[static_cast<std::size_t>(i) + 1] - first);
+  }
+
+  Mixings mixings_;
+  std::vector<std::size_t> firsts_;  ///< of each layer's numbers among those of mixings
+  std::vector<double> learned_by_mixings_;
   AddedEmbedding added_;
   std::vector<AnyBound> kinds_;
   std::vector<std::size_t> of_layer_;

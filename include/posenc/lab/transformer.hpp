@@ -3,7 +3,7 @@
 // Pass: one pass of the lab's transformer over some sequences, and its gradient.
 //
 //   x = embedding[token] (+ positions)
-//   for each layer:  x += attention(norm(x) qkv) out,  x += gelu(norm(x) up) down
+//   for each layer:  x += attention(norm(x) qkv) out,  x += gelu(norm(x) up) down       or a mixer for attention
 //   logits = norm(x) embedding^T
 //
 // A decoder with norms before each part, GELU, no biases and tied embeddings (GPT-2's shape with RMSNorm).
@@ -61,11 +61,16 @@ class Pass {
       at.x = x_;
       rms_norm(at.x, w.attention_norm(l), at.attention_in, at.attention_inverse);
       product(at.attention_in, w.qkv(l), at.qkv);
-      at.attended.resize(rows.tokens(), shape.width());
-      at.lse.resize(static_cast<std::size_t>(rows.tokens() * shape.heads));
-      attention(third<const float>(at.qkv, 0, shape), third<const float>(at.qkv, 1, shape),
-                third<const float>(at.qkv, 2, shape), heads<float>(at.attended, shape),
-                RaggedBatch{starts_}, scheme.layer(l), {.lse = at.lse, .executor = executor});
+      if (const TokenMixing* mixing = scheme.mixing(l)) {
+        mixing->forward({at.attention_in, at.qkv, rows.sequences, rows.length},
+                        scheme.learned_by(l), at.attended, at.kept, executor);
+      } else {
+        at.attended.resize(rows.tokens(), shape.width());
+        at.lse.resize(static_cast<std::size_t>(rows.tokens() * shape.heads));
+        attention(third<const float>(at.qkv, 0, shape), third<const float>(at.qkv, 1, shape),
+                  third<const float>(at.qkv, 2, shape), heads<float>(at.attended, shape),
+                  RaggedBatch{starts_}, scheme.layer(l), {.lse = at.lse, .executor = executor});
+      }
       add_product(at.attended, w.out(l), x_);
       at.middle = x_;
       rms_norm(at.middle, w.mlp_norm(l), at.mlp_in, at.mlp_inverse);
@@ -90,6 +95,7 @@ class Pass {
     const WeightViews<const float> w = weights.view();
     const WeightViews<float> g = gradient.view();
     std::vector<ParameterGradients> learned;
+    std::fill(learned_gradient.begin(), learned_gradient.end(), 0.0);
     if (scheme.learns())
       for (const AnyBound& kind : scheme.kinds()) learned.emplace_back(kind);
 
@@ -109,23 +115,30 @@ class Pass {
 
       product(Factor(at.attended).transposed(), dx_, g.out(l));
       product(dx_, Factor(w.out(l)).transposed(), d_in_);
+      const TokenMixing* const mixing = scheme.mixing(l);
       d_qkv_.resize(rows.tokens(), 3 * shape.width());
-      attention_backward<float>(
-          {third<const float>(at.qkv, 0, shape), third<const float>(at.qkv, 1, shape),
-           third<const float>(at.qkv, 2, shape), heads<const float>(at.attended, shape), at.lse},
-          heads<const float>(d_in_, shape),
-          {third<float>(d_qkv_, 0, shape), third<float>(d_qkv_, 1, shape),
-           third<float>(d_qkv_, 2, shape), scheme.learns() ? &learned[scheme.kind_of(l)] : nullptr},
-          RaggedBatch{starts_}, scheme.layer(l));
+      if (mixing)
+        mixing->backward({at.attention_in, at.qkv, rows.sequences, rows.length},
+                         scheme.learned_by(l), d_in_, at.kept, d_qkv_, d_mixed_,
+                         scheme.part_of_mixing(learned_gradient, l));
+      else
+        attention_backward<float>(
+            {third<const float>(at.qkv, 0, shape), third<const float>(at.qkv, 1, shape),
+             third<const float>(at.qkv, 2, shape), heads<const float>(at.attended, shape), at.lse},
+            heads<const float>(d_in_, shape),
+            {third<float>(d_qkv_, 0, shape), third<float>(d_qkv_, 1, shape),
+             third<float>(d_qkv_, 2, shape),
+             scheme.learns() ? &learned[scheme.kind_of(l)] : nullptr},
+            RaggedBatch{starts_}, scheme.layer(l));
       product(Factor(at.attention_in).transposed(), d_qkv_, g.qkv(l));
       product(d_qkv_, Factor(w.qkv(l)).transposed(), d_in_);
+      if (mixing) d_in_ += d_mixed_;
       rms_norm_backward(at.x, w.attention_norm(l), at.attention_inverse, d_in_, dx_,
                         g.attention_norm(l));
     }
     for (Index i = 0; i < rows.tokens(); ++i)
       g.embedding().row(rows.inputs[static_cast<std::size_t>(i)]) += dx_.row(i);
 
-    std::fill(learned_gradient.begin(), learned_gradient.end(), 0.0);
     const auto added = static_cast<std::size_t>(scheme.added().num_learned);
     if (added > 0)
       scheme.added().gradient(by_position(dx_, rows), 0, learned_gradient.first(added));
@@ -141,6 +154,7 @@ class Pass {
     Matrix x, attention_in, qkv, attended, middle, mlp_in, active, slope;
     Vector attention_inverse, mlp_inverse;
     std::vector<float> lse;
+    std::vector<Matrix> kept;  ///< of a mixing
   };
 
   /// Queries, keys or values among the columns of qkv.
@@ -165,7 +179,7 @@ class Pass {
   bool keep_;
   std::vector<Index> starts_;
   std::vector<Layer> layers_;
-  Matrix x_, last_in_, logits_, wide_, dx_, d_in_, d_qkv_;
+  Matrix x_, last_in_, logits_, wide_, dx_, d_in_, d_qkv_, d_mixed_;
   Vector last_inverse_, log_sum_;
 };
 
