@@ -82,6 +82,7 @@ void for_each_in_gallery(const GallerySetting& at, Visit&& visit) {
   visit(GalleryEntry{"PowerScaling", frequency, "2308.10882"}, rope | PowerScaling{.exponent = 0.1} | causal);
   visit(GalleryEntry{"Proportional", frequency, "2410.06205"}, rope | Proportional{.fraction = 0.25} | causal);
   visit(GalleryEntry{"ResonanceYaRN", frequency, "2403.00071"}, rope | YaRN{.factor = s, .original_context = L} | Resonance{} | causal);
+  visit(GalleryEntry{"MsPoE", frequency, "2403.04797"}, rope | MsPoE{} | causal);
 
   visit(GalleryEntry{"ReRoPE", distance, "kexue.fm/archives/9708"}, rope | ReRoPE{.window = window} | causal);
   visit(GalleryEntry{"LeakyReRoPE", distance, "kexue.fm/archives/9708"}, rope | LeakyReRoPE{.window = window, .factor = 16} | causal);

@@ -71,6 +71,7 @@
 #include <posenc/frequency/frequency_table.hpp>
 #include <posenc/frequency/llama3.hpp>
 #include <posenc/frequency/long_rope.hpp>
+#include <posenc/frequency/ms_poe.hpp>
 #include <posenc/frequency/ntk.hpp>
 #include <posenc/frequency/ntk_by_parts.hpp>
 #include <posenc/frequency/pi.hpp>

@@ -564,9 +564,9 @@ class Session {
           same("position", cache_.position(s, rank, axis),
                is_streaming() ? rank : token.at[size(axis)]);
         for (Index h = 0; h < setting_.kv_heads; ++h) {
-          compare_row("key", cache_.key(s, rank, h), token.k.data() + h * setting_.head_dim, token,
-                      l.encoding, State != KeyState::raw, true);
-          compare_row("value", cache_.value(s, rank, h), token.v.data() + h * setting_.value_dim,
+          compare_row("key", cache_.key(s, rank, h), token.k.data() + h * setting_.head_dim, h,
+                      token, l.encoding, State != KeyState::raw, true);
+          compare_row("value", cache_.value(s, rank, h), token.v.data() + h * setting_.value_dim, h,
                       token, l.encoding,
                       State != KeyState::raw && bounds_[l.encoding].rotates_values(), false);
         }
@@ -582,8 +582,8 @@ class Session {
     return (1 + turns) * (element + (sizeof(T) == 8 ? 1e-12 : 1e-6));
   }
 
-  void compare_row(const char* what, std::span<const T> got, const double* raw, const Token& token,
-                   int encoding, bool is_turned, bool is_key) const {
+  void compare_row(const char* what, std::span<const T> got, const double* raw, Index head,
+                   const Token& token, int encoding, bool is_turned, bool is_key) const {
     std::vector<long double> wanted(raw, raw + got.size());
     std::vector<double> bound(got.size(), 0);
     if (bounds_[encoding].has_rotary())
@@ -601,7 +601,8 @@ class Session {
             const Position chunk = static_cast<const DualChunk*>(map)->chunk;
             at = (at % chunk + chunk) % chunk;
           }
-          const long double angle = static_cast<long double>(state.inv_freq[i]) * at;
+          const double rate = state.head_scale.size() == 0 ? 1 : state.head_scale[head * pairs + i];
+          const long double angle = static_cast<long double>(state.inv_freq[i]) * rate * at;
           long double grown = 1;
           if (is_key && state.growth.size() != 0)
             grown =

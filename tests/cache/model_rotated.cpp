@@ -8,10 +8,12 @@
 #include <posenc/distance/dual_chunk.hpp>
 #include <posenc/eigen.hpp>
 #include <posenc/frequency/abf.hpp>
+#include <posenc/frequency/ms_poe.hpp>
 #include <posenc/frequency/yarn.hpp>
 #include <posenc/mask/causal.hpp>
 #include <posenc/mask/sliding_window.hpp>
 #include <posenc/rotary/m_rope.hpp>
+#include <posenc/rotary/rotate_values.hpp>
 #include <posenc/rotary/xpos.hpp>
 
 namespace cache_test {
@@ -40,6 +42,17 @@ TEST_CASE("rotated keys of double, three coordinates: as a list") {
   run_sessions<rotated, double>(
       encoding(100), encoding(10'000),
       {.heads = 4, .kv_heads = 2, .head_dim = 12, .value_dim = 3, .axes = 3});
+}
+
+TEST_CASE("rotated keys of float whose heads turn at rates of their own: as a list") {
+  const auto encoding = [](double base, std::vector<Index> order) {
+    return posenc_test::bind_any(RoPE<HalfSplit>{.head_dim = 8, .base = base} | RotateValues{} |
+                                     MsPoE{.least = 1.5, .greatest = 4, .order = std::move(order)} |
+                                     Causal{},
+                                 {.num_heads = 4, .num_kv_heads = 2});
+  };
+  run_sessions<rotated, float>(encoding(100, {}), encoding(10'000, {1, 0}),
+                               {.heads = 4, .kv_heads = 2, .value_dim = 9});
 }
 
 TEST_CASE("rotated keys and values of bfloat16: as a list") {

@@ -28,6 +28,7 @@
 #include <posenc/frequency/dynamic_ntk.hpp>
 #include <posenc/frequency/llama3.hpp>
 #include <posenc/frequency/long_rope.hpp>
+#include <posenc/frequency/ms_poe.hpp>
 #include <posenc/frequency/ntk.hpp>
 #include <posenc/frequency/pi.hpp>
 #include <posenc/frequency/power_scaling.hpp>
@@ -77,7 +78,7 @@ struct OneOf {
   }
 };
 using StaticScheme =
-    OneOf<false, PI, NTK, YaRN, Llama3, ABF, PowerScaling, TruncatedBasis, Resonance>;
+    OneOf<false, PI, NTK, YaRN, Llama3, ABF, PowerScaling, TruncatedBasis, Resonance, MsPoE>;
 using LengthScheme = OneOf<true, DynamicNTK, Dynamic<YaRN>, Dynamic<PI>, LongRoPE>;
 
 /// A bias of everything in Score, exact in float.
@@ -141,7 +142,7 @@ struct Make<StaticScheme> {
   static StaticScheme make(Random& random, const Setting& at) {
     const double factor = random.pick({1.0, 2.5, 8.0});
     const auto context = random.pick<Position>({16, 256, 4096});
-    switch (random.integer(at.rotary_dim > 2 ? 0 : 1, 7)) {
+    switch (random.integer(at.rotary_dim > 2 ? 0 : 1, 8)) {
       case 0:
         return {NTK{.alpha = factor}};
       case 1:
@@ -156,6 +157,8 @@ struct Make<StaticScheme> {
         return {TruncatedBasis{.wavelength = 64}};
       case 6:
         return {Resonance{}};
+      case 7:
+        return {MsPoE{.least = factor, .greatest = 2 * factor}};
       default:
         return {PI{.factor = factor}};
     }

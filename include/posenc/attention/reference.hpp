@@ -6,6 +6,7 @@
 //
 //   g_i    = n - m in the coordinate of pair i (all the same where positions have only one), or
 //            distance map(n, m)
+//   w_i    = the frequency of pair i, times head_scale of the key head where heads turn at rates of their own
 //   dot    = A^2 q^T R_-g k on the rotary block + q^T k on the other channels, where q^T R_-g k is
 //            the sum over pairs of (q0 k0 + q1 k1) cos(g_i w_i) + (q0 k1 - q1 k0) sin(g_i w_i),
 //            each pair times exp(growth_i (n - m)) where the encoding grows (XPos); q of the dot has
@@ -53,9 +54,9 @@ using Vector = Frequencies;
 /// elsewhere. Nothing rotates without a rotary base.
 class BackwardRotation {
  public:
-  /// Query token r of `query`, key token c of `key`.
-  BackwardRotation(const Answers& answers, const Rotary& rotary, const Positions& query, Index r,
-                   const Positions& key, Index c)
+  /// Query token r of `query`, key token c of `key`, of a key head.
+  BackwardRotation(const Answers& answers, const Rotary& rotary, Index kv_head,
+                   const Positions& query, Index r, const Positions& key, Index c)
       : rotary_(&rotary) {
     if (!rotary.layout) return;
     const RotaryState& state = rotary.state;
@@ -63,6 +64,8 @@ class BackwardRotation {
     for (Index i = 0; i < distance_.size(); ++i) {
       const int axis = state.axis.empty() ? 0 : state.axis[static_cast<std::size_t>(i)];
       distance_[i] = answers.map().distance(query.at(axis, r), key.at(axis, c));
+      if (state.head_scale.size() != 0)
+        distance_[i] *= state.head_scale[kv_head * distance_.size() + i];
     }
     const Vector angles = state.inv_freq * distance_;
     cos_ = angles.cos();
@@ -108,7 +111,8 @@ class BackwardRotation {
   }
 
   const Rotary* rotary_;
-  Vector distance_, cos_, sin_, magnitude_;
+  Vector distance_;  ///< of each pair, times what its frequency is multiplied by for the head
+  Vector cos_, sin_, magnitude_;
 };
 
 /// A tensor of any element as doubles of its own.
@@ -241,9 +245,14 @@ ReferenceResult Call<T>::attend() const {
   T *out = result.out.data(), *lse = result.lse.data();
   for (Index r = 0; r < q.tokens; ++r) {
     std::vector<BackwardRotation> rotations;
-    for (Index c = 0; c < k.tokens; ++c) rotations.emplace_back(answers, rotary, query, r, key, c);
-    for (Index h = 0; h < q.heads; ++h, out += v.width)
+    const Index group = q.heads / k.heads;
+    const Index alike = rotary.state.head_scale.size() == 0 ? q.heads : group;  // heads of one rate
+    for (Index h = 0; h < q.heads; ++h, out += v.width) {
+      if (h % alike == 0) rotations.clear();
+      for (Index c = 0; h % alike == 0 && c < k.tokens; ++c)
+        rotations.emplace_back(answers, rotary, h / group, query, r, key, c);
       *lse++ = attend(r, h, rotations, out, result);
+    }
   }
   return result;
 }

@@ -117,7 +117,7 @@ void Backward<T>::row(Index r, Index h) {
     const Score at{call_.query[r], call_.key[c], call_.query_index[r], call_.key_index[c], h,
                    call_.sequence};
     if (!answers_.visible(at)) continue;
-    const BackwardRotation rotation(answers_, call_.rotary, call_.query, r, call_.key, c);
+    const BackwardRotation rotation(answers_, call_.rotary, kv_head, call_.query, r, call_.key, c);
     const Vector plain_key = head_vector(k, c, kv_head), key = rotation.key(plain_key);
     const double score =
         scale * ((biased * key).sum() + relative_products(answers_, query, plain_key, at));

@@ -75,7 +75,7 @@ class Answers {
   /// The same at another length.
   POSENC_DETAIL_COLD [[nodiscard]] Rotary rotary_at(Position length) const {
     Problems problems;
-    Rotary rotary = resolve_frequencies(problems, components_, length);
+    Rotary rotary = resolve_frequencies(problems, components_, shape().num_kv_heads, length);
     problems.raise_if_any("posenc::bind");
     if (rotary.layout) tabulate_angles(rotary, options_.angles, map_.self, map_.ask);
     return rotary;

@@ -26,6 +26,7 @@
 #include <posenc/frequency/frequency_table.hpp>
 #include <posenc/frequency/llama3.hpp>
 #include <posenc/frequency/long_rope.hpp>
+#include <posenc/frequency/ms_poe.hpp>
 #include <posenc/frequency/ntk.hpp>
 #include <posenc/frequency/ntk_by_parts.hpp>
 #include <posenc/frequency/pi.hpp>
@@ -96,6 +97,7 @@ POSENC_DETAIL_COMPONENT(Llama3)
 POSENC_DETAIL_COMPONENT(LongRoPE)
 POSENC_DETAIL_COMPONENT(LongRoPELong)
 POSENC_DETAIL_COMPONENT(LongRoPEShort)
+POSENC_DETAIL_COMPONENT(MsPoE)
 POSENC_DETAIL_COMPONENT(NTK)
 POSENC_DETAIL_COMPONENT(NTKByParts)
 POSENC_DETAIL_COMPONENT(PI)

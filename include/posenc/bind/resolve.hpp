@@ -34,9 +34,9 @@ struct Resolved {
 [[nodiscard]] Resolved resolve(Problems& problems, std::span<const Described> components,
                                const BindOptions& options);
 
-/// Frequencies, attention factor and channels of an encoding at a length, without angles.
+/// Frequencies, attention factor and channels of an encoding of so many key heads at a length, without angles.
 [[nodiscard]] Rotary resolve_frequencies(Problems& problems, std::span<const Described> components,
-                                         Position length);
+                                         Index kv_heads, Position length);
 
 /// Tables of all angles that attention asks for; `map` is null without a distance map.
 void tabulate_angles(Rotary& rotary, Angles mode, const void* map, const MapQuestions* ask);

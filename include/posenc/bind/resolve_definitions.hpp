@@ -73,6 +73,17 @@ POSENC_DETAIL_DEFINITION void check_magnitudes(Problems& problems, const RotaryS
                    "angles another one.");
 }
 
+/// Heads with rates of their own have a finite one for every pair.
+POSENC_DETAIL_DEFINITION void check_head_scale(Problems& problems, const RotaryState& state) {
+  const Index size = state.head_scale.size(), all = state.kv_heads * state.pairs();
+  problems.require(size == 0 || size == all, "the encoding ends with head_scale of ", size,
+                   " values for ", state.kv_heads, " key heads of ", state.pairs(),
+                   " rotary pairs: it needs ", all, ".");
+  problems.require(state.head_scale.allFinite() && (state.head_scale >= 0).all(),
+                   "the encoding ends with a head_scale that is negative or not finite: check what "
+                   "it multiplies the frequencies of each key head by.");
+}
+
 /// What all frequency transforms together have made.
 POSENC_DETAIL_DEFINITION void check_frequencies(Problems& problems, const RotaryState& state,
                                                 bool has_distance_map) {
@@ -85,12 +96,13 @@ POSENC_DETAIL_DEFINITION void check_frequencies(Problems& problems, const Rotary
   problems.require(std::isfinite(state.attention_factor) && std::isfinite(state.score_factor),
                    "the encoding ends with an attention factor that is not finite.");
   check_axes(problems, state, has_distance_map);
+  check_head_scale(problems, state);
   check_magnitudes(problems, state, has_distance_map);
 }
 
 POSENC_DETAIL_DEFINITION Rotary resolve_frequencies(Problems& problems,
                                                     std::span<const Described> components,
-                                                    Position length) {
+                                                    Index kv_heads, Position length) {
   Rotary rotary;
   RotaryState& state = rotary.state;
   bool has_distance_map = false;
@@ -99,6 +111,7 @@ POSENC_DETAIL_DEFINITION Rotary resolve_frequencies(Problems& problems,
     if (!ask->rotary_state) continue;
     state = ask->rotary_state(self);
     state.length = length;
+    state.kv_heads = kv_heads;
     rotary.offset = ask->rotary_offset(self);
     rotary.layout = ask->layout;
   }
@@ -112,8 +125,9 @@ POSENC_DETAIL_DEFINITION Rotary resolve_frequencies(Problems& problems,
   return rotary;
 }
 
-POSENC_DETAIL_DEFINITION void tabulate_angles(Rotary& rotary, Angles mode, const void* map,
-                                              const MapQuestions* ask) {
+/// Tables of the angles of one head, or of all that turn alike.
+POSENC_DETAIL_DEFINITION void tabulate_head(Rotary& rotary, Angles mode, const void* map,
+                                            const MapQuestions* ask) {
   rotary.angles = AngleTable(rotary.state, mode);
   if (!ask) return;
   const auto regions = static_cast<std::size_t>(ask->regions);
@@ -132,12 +146,28 @@ POSENC_DETAIL_DEFINITION void tabulate_angles(Rotary& rotary, Angles mode, const
   }
 }
 
+POSENC_DETAIL_DEFINITION void tabulate_angles(Rotary& rotary, Angles mode, const void* map,
+                                              const MapQuestions* ask) {
+  tabulate_head(rotary, mode, map, ask);
+  if (rotary.state.head_scale.size() == 0) return;
+  rotary.heads = std::vector<Rotary>(static_cast<std::size_t>(rotary.state.kv_heads));
+  for (Index h = 0; h < rotary.state.kv_heads; ++h) {
+    Rotary& own = rotary.heads[static_cast<std::size_t>(h)];
+    own.state = rotary.state.of_head(h);
+    own.offset = rotary.offset;
+    own.layout = rotary.layout;
+    tabulate_head(own, mode, map, ask);
+  }
+}
+
 POSENC_DETAIL_DEFINITION Resolved resolve(Problems& problems, std::span<const Described> components,
                                           const BindOptions& options) {
   const HeadShape shape = check_heads(problems, options);
   for (const auto& [self, ask] : components)
     if (ask->check) ask->check(self, problems, shape);
-  Resolved all{.shape = shape, .rotary = resolve_frequencies(problems, components, options.length)};
+  Resolved all{.shape = shape,
+               .rotary = resolve_frequencies(
+                   problems, components, std::max<Index>(shape.num_kv_heads, 1), options.length)};
   if (all.rotary.layout) all.shape.head_dim = all.rotary.state.head_dim;
   for (const Described& component : components)
     if (component.ask->score_scale) all.score_scale = component;

@@ -135,17 +135,17 @@ void shift(KeyValueCache<State, T>& cache, Index sequence, Position first, Posit
       Rotary rotary{state, answers.rotary().offset, answers.rotary().layout};
       rotary.state.centre = 0;  // growth by the same distance wherever they stand
       {
-        const auto turn = [&](T* rows, Index n, Index width, const Turn& how) {
-          const TensorView<T> x(rows, 1, n, width, 0, width);
-          for (Position left = by; left != 0; left -= step(left))
-            detail::rotate_rows_at_level<LayoutT, T, T>(rotary, answers.rotary().angles, how,
-                                                        Positions(step(left)), x, x);
-        };
         detail::for_rows(executor, cache, slots, from, to, [&](Index slot, Index n, Index head) {
-          turn(cache.rows().key(sequence, slot, head), n, cache.shape().head_dim,
-               {.side = Side::key});
+          const AngleTable& angles = answers.rotary().of(head).angles;
+          const auto turn = [&](T* rows, Index width, const Turn& how) {
+            const TensorView<T> x(rows, 1, n, width, 0, width);
+            for (Position left = by; left != 0; left -= step(left))
+              detail::rotate_rows_at_level<LayoutT, T, T>(rotary, angles, how,
+                                                          Positions(step(left)), x, x);
+          };
+          turn(cache.rows().key(sequence, slot, head), cache.shape().head_dim, {.side = Side::key});
           if (answers.facts().rotates_values)
-            turn(cache.rows().value(sequence, slot, head), n, cache.shape().value_dim, {});
+            turn(cache.rows().value(sequence, slot, head), cache.shape().value_dim, {});
         });
       }
     }
@@ -210,15 +210,25 @@ void rebase(KeyValueCache<KeyState::rotated, T>& cache, Index sequence, const Bo
                    "rebase changes angles, but the two encodings have other magnitudes (XPos).");
   problems.raise_if_any("posenc::rebase");
 
-  Rotary rotary{a, own.offset, own.layout};
-  rotary.state.inv_freq = b.inv_freq - a.inv_freq;
-  rotary.state.growth.resize(0);
-  rotary.angles = AngleTable(rotary.state);
+  const auto between = [&](const RotaryState& before, const RotaryState& after) {
+    Rotary rotary{before, own.offset, own.layout};
+    rotary.state.inv_freq = after.inv_freq - before.inv_freq;
+    rotary.state.growth.resize(0);
+    rotary.angles = AngleTable(rotary.state);
+    return rotary;
+  };
+  Rotary rotary = between(a, b);
+  const bool turn_alike = a.head_scale.size() + b.head_scale.size() == 0;
+  for (Index h = 0; !turn_alike && h < cache.shape().kv_heads; ++h)
+    rotary.heads.push_back(between(a.of_head(h), b.of_head(h)));
   {
     const auto turn = [&](const TensorView<T>& x, const Positions& positions) {
-      detail::rotate_rows_at_level<LayoutT, T, T>(rotary, rotary.angles, {}, positions, x, x);
+      detail::for_rates(rotary, [&](const Rotary& some, const detail::HeadShare& share) {
+        const TensorView<T> heads = detail::heads_of(x, share);
+        detail::rotate_rows_at_level<LayoutT, T, T>(some, some.angles, {}, positions, heads, heads);
+      });
     };
-    // All heads of a token share its angles.
+    // All heads of a token that turn alike share its angles.
     constexpr Index worth_a_thread = Index{1} << 17;  // bytes
     const Index token = cache.shape().kv_heads * cache.shape().head_dim * Index{sizeof(T)};
     for_chunks(executor, slots.tokens(), worth_a_thread / token + 1, [&](Index first, Index last) {

@@ -68,7 +68,7 @@ POSENC_DETAIL_COLD inline void check_state(Problems& problems, KeyState state,
 struct RotatedBy {
   const LayoutRule* layout = nullptr;
   Index offset = 0, head_dim = 0;
-  Frequencies inv_freq{}, growth{};
+  Frequencies inv_freq{}, head_scale{}, growth{};
   std::vector<int> axis{};
   std::vector<Index> ladder{};
   Position centre = 0;
@@ -84,6 +84,7 @@ struct RotatedBy {
     offset = answers.rotary().offset;
     head_dim = state.head_dim;
     inv_freq = state.inv_freq;
+    head_scale = state.head_scale;
     growth = state.growth;
     axis = state.axis;
     ladder = state.ladder;
@@ -109,7 +110,8 @@ struct RotatedBy {
         for_probes(answers, [&](Position p) { return at != reduced.end() && *at++ == p; }) &&
         at == reduced.end();
     return layout == rotary.layout && offset == rotary.offset && head_dim == state.head_dim &&
-           same(inv_freq, state.inv_freq) && same(growth, state.growth) && axis == state.axis &&
+           same(inv_freq, state.inv_freq) && same(head_scale, state.head_scale) &&
+           same(growth, state.growth) && axis == state.axis &&
            (growth.size() == 0 || centre == state.centre) && angles == answers.angles() &&
            (angles == Angles::exact || ladder == state.ladder) &&
            values == answers.facts().rotates_values && reduces_alike;
@@ -185,21 +187,26 @@ class KeyRotation {
                   const TensorView<T>& keys, const TensorView<const X>& v,
                   const TensorView<T>& values) const {
     const Rotary& rotary = answers_.rotary();
-    const auto rotate = [&](const AngleTable& table, const Positions& at, const auto& x,
-                            const auto& y, const Turn& turn) {
-      rotate_rows_at_level<LayoutT, X, T>(rotary, table, turn, at, x, y);
+    const auto rotate = [&](const auto& table_of, const Positions& at, const TensorView<const X>& x,
+                            const TensorView<T>& y, const Turn& turn) {
+      for_rates(rotary, [&](const Rotary& own, const HeadShare& share) {
+        rotate_rows_at_level<LayoutT, X, T>(own, table_of(own), turn, at, heads_of(x, share),
+                                            heads_of(y, share));
+      });
     };
+    const auto angles = [](const Rotary& own) -> const AngleTable& { return own.angles; };
     const Turn turn{.side = Side::key};
     if constexpr (State == KeyState::reduced) {
       std::vector<Position> reduced;
       for (Index t = 0; t < tokens; ++t)
         reduced.push_back(answers_.map().key_position(0, positions[t]));
-      rotate(rotary.region_angles(0), Positions(reduced), k, keys, turn);
+      rotate([](const Rotary& own) -> const AngleTable& { return own.region_angles(0); },
+             Positions(reduced), k, keys, turn);
     } else {
-      rotate(rotary.angles, positions, k, keys, turn);
+      rotate(angles, positions, k, keys, turn);
     }
     if (answers_.facts().rotates_values)
-      rotate(rotary.angles, positions, v, values, {});
+      rotate(angles, positions, v, values, {});
     else
       store_rows(v, values);
     return true;

@@ -149,6 +149,11 @@ inline const std::vector<PartMaker>& part_makers() {
          return PowerScaling{.exponent = p.real("exponent", 0.5)};
        }},
       {"Resonance", [](P&, const At&) -> AnyEncoding { return Resonance{}; }},
+      {"MsPoE",
+       [](P& p, const At&) -> AnyEncoding {
+         return MsPoE{
+             .least = p.real("least", 1.2), .greatest = p.real("greatest", 1.8), .order = {}};
+       }},
       {"XPos",
        [](P& p, const At&) -> AnyEncoding {
          return XPos{.scale_base = p.real("scale_base", 512), .centre = p.whole("centre", 0)};

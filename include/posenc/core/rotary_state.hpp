@@ -5,7 +5,8 @@
 // Every frequency scheme of the literature ends as one table of angular frequencies and one
 // amplitude. Whatever is data stays data: a dozen schemes are a dozen small functions on this
 // struct, and the attention kernel never hears of them. The same goes for positions with several
-// coordinates (a coordinate per pair) and for xPos (an exponent per pair).
+// coordinates (a coordinate per pair), for xPos (an exponent per pair) and for heads that turn at rates of
+// their own (a factor per key head and pair).
 #pragma once
 
 #include <posenc/core/frequencies.hpp>
@@ -51,7 +52,31 @@ struct RotaryState {
   Frequencies growth{};
   Position centre = 0;  ///< where growth scales by one
 
+  Index kv_heads = 1;  ///< key heads that the encoding is bound to
+  /// Where heads turn at rates of their own (MsPoE): what the frequencies of each key head are multiplied by
+  /// behind all transforms, [kv_heads][pairs]. Queries turn with the key head that they meet. Empty: all alike.
+  Frequencies head_scale{};
+
   [[nodiscard]] Index pairs() const { return rotary_dim / 2; }
+  /// Pair i of a key head turns `factor` times as fast as it did.
+  void scale_head(Index kv_head, Index pair, double factor) {
+    if (head_scale.size() == 0) head_scale = Frequencies::Ones(kv_heads * pairs());
+    head_scale[kv_head * pairs() + pair] *= factor;
+  }
+  /// All pairs of a key head do.
+  void scale_head(Index kv_head, double factor) {
+    for (Index i = 0; i < pairs(); ++i) scale_head(kv_head, i, factor);
+  }
+  /// What holds for one key head: its frequencies, and in head_scale what they were multiplied by, [pairs].
+  [[nodiscard]] RotaryState of_head(Index kv_head) const {
+    RotaryState own = *this;
+    if (head_scale.size() == 0) return own;
+    own.kv_heads = 1;
+    own.head_scale = Frequencies(pairs());
+    for (Index i = 0; i < pairs(); ++i) own.head_scale[i] = head_scale[kv_head * pairs() + i];
+    own.inv_freq *= own.head_scale;
+    return own;
+  }
 };
 
 POSENC_NAMESPACE_END

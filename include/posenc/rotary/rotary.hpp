@@ -28,6 +28,15 @@ struct Rotary {
   std::vector<AngleTable> scaled_angles{};
   std::vector<int> table_of_region{};
 
+  /// The rotation of each key head, where they turn at rates of their own; otherwise empty.
+  std::vector<Rotary> heads{};
+
+  /// The rotation of a key head and of the query heads that meet it.
+  [[nodiscard]] const Rotary& of(Index kv_head) const {
+    return heads.empty() ? *this : heads[static_cast<std::size_t>(kv_head)];
+  }
+  /// Key heads that turn at rates of their own; 1 where all turn alike.
+  [[nodiscard]] Index rates() const { return heads.empty() ? 1 : static_cast<Index>(heads.size()); }
   [[nodiscard]] Index pairs() const { return state.pairs(); }
   [[nodiscard]] RotaryBlock block() const { return {offset, pairs()}; }
   [[nodiscard]] const AngleTable& region_angles(int region) const {

@@ -57,6 +57,7 @@ void rotate_ragged(const RotateTensors<T, N>& tensors, const RaggedBatch& batch,
   Problems problems;
   check_rotation(problems, answers);
   batch.check(problems, tensors[0].x.tokens);
+  check_rates(problems, tensors, answers.rotary().heads.empty(), answers.shape());
   problems.raise_if_any(who(by));
   std::vector<Rotary> own;  // one for each sequence
   if (follows_length(answers))
@@ -84,8 +85,11 @@ void rotate_ragged(const RotateTensors<T, N>& tensors, const RaggedBatch& batch,
   Problems problems;
   problems.require(std::ssize(bounds) == batch.sequences(), "got ", bounds.size(),
                    " encodings for ", batch.sequences(), " sequences.");
-  for (const Bound<E>& bound : bounds)
-    if (problems.empty()) check_rotation(problems, bound.answers());
+  for (const Bound<E>& bound : bounds) {
+    if (!problems.empty()) break;
+    check_rotation(problems, bound.answers());
+    check_rates(problems, tensors, bound.rotary().heads.empty(), bound.answers().shape());
+  }
   problems.raise_if_any(who(by));
   rotate_ragged<typename Bound<E>::layout>(tensors, batch, options, by,
                                            [&](Index i) -> const Rotary& {

@@ -62,6 +62,7 @@ void rotate_all(const RotateTensors<T, N>& tensors, const Positions& positions,
   const Rotary& rotary = *at_length;
   const RotateCall call(rotary.state, options, by);
   check_tensors(problems, tensors, rotary.state.head_dim);
+  check_rates(problems, tensors, rotary.heads.empty(), answers.shape());
   check_positions(problems, rotary.state, positions, tokens);
   call.check(problems, tensors[0].side);
   problems.raise_if_any(who(by));

@@ -8,7 +8,8 @@
 //   rotate(d_q, d_k, back);                           rotate_backward, in every layer
 //
 // They are the numbers that rotate() and rotate_backward() compute in each call, so results have the
-// same bits. A token takes rotary_dim of them: 512 bytes for 128 channels in float.
+// same bits. A token takes rotary_dim of them: 512 bytes for 128 channels in float; as many for each key
+// head where these turn at rates of their own (MsPoE).
 #pragma once
 
 #include <posenc/rotate/rotate.hpp>
@@ -53,8 +54,8 @@ class Rotations {
     problems.raise_if_any("posenc::Rotations");
     if (call.grows) detail::check_growth<U>(problems, rotary.state, positions, tokens);
     Index all = 0;
-    problems.require(multiply(2 * rotary.angles.row_stride(), tokens, all), "the angles of ",
-                     tokens, " tokens do not fit in memory.");
+    problems.require(multiply(2 * rotary.angles.row_stride() * rotary.rates(), tokens, all),
+                     "the angles of ", tokens, " tokens do not fit in memory.");
     problems.raise_if_any("posenc::Rotations");
 
     head_dim_ = rotary.state.head_dim;
@@ -64,15 +65,20 @@ class Rotations {
     stride_ = rotary.angles.row_stride();
     side_ = call.grows ? options.side : std::nullopt;
     angles_.resize(static_cast<std::size_t>(all));
-    detail::fill_angles_at_level<U>(rotary, rotary.angles, call.turn(options.side), positions,
-                                    tokens, angles_.data(), angles_.data() + stride_, 2 * stride_);
+    turn_alike_ = rotary.heads.empty();
+    shape_ = bound.answers().shape();
+    detail::for_rates(rotary, [&](const Rotary& own, const detail::HeadShare& share) {
+      U* const to = angles_.data() + 2 * stride_ * tokens * share.index;
+      detail::fill_angles_at_level<U>(own, own.angles, call.turn(options.side), positions, tokens,
+                                      to, to + stride_, 2 * stride_);
+    });
   }
 
   /// What takes gradients back, as rotate_backward does: the same cosines, sines of the other sign.
   [[nodiscard]] Rotations transposed() const {
     Rotations other = *this;
-    for (Index token = 0; token < tokens_; ++token) {
-      U* const sines = other.angles_.data() + 2 * stride_ * token + stride_;
+    for (Index row = 0; row < tokens_ * rates(); ++row) {
+      U* const sines = other.angles_.data() + 2 * stride_ * row + stride_;
       for (Index i = 0; i < stride_; ++i) sines[i] = -sines[i];
     }
     return other;
@@ -87,15 +93,27 @@ class Rotations {
   /// Whose magnitudes are in the numbers, where queries and keys have different ones.
   [[nodiscard]] std::optional<Side> side() const { return side_; }
 
-  /// Cosines of a token's pairs, times the attention factor.
-  [[nodiscard]] const U* cos(Index token) const { return angles_.data() + 2 * stride_ * token; }
-  [[nodiscard]] const U* sin(Index token) const { return cos(token) + stride_; }
+  /// Key heads that have angles of their own; 1 where all turn alike.
+  [[nodiscard]] Index rates() const { return turn_alike_ ? 1 : shape_.num_kv_heads; }
+  [[nodiscard]] bool turn_alike() const { return turn_alike_; }
+  /// The heads that the encoding was bound to.
+  [[nodiscard]] const HeadShape& shape() const { return shape_; }
+
+  /// Cosines of a token's pairs, times the attention factor; of a key head, where they have angles of their own.
+  [[nodiscard]] const U* cos(Index token, Index kv_head = 0) const {
+    return angles_.data() + 2 * stride_ * (kv_head * tokens_ + token);
+  }
+  [[nodiscard]] const U* sin(Index token, Index kv_head = 0) const {
+    return cos(token, kv_head) + stride_;
+  }
 
  private:
   Index head_dim_ = 0, tokens_ = 0, stride_ = 0;
+  bool turn_alike_ = true;
+  HeadShape shape_{};
   Rotary rotary_{.layout = &layout_rule<LayoutT>};
   std::optional<Side> side_;
-  std::vector<U> angles_;  ///< [token][cosines, sines][pair, padded]
+  std::vector<U> angles_;  ///< [key head][token][cosines, sines][pair, padded]
 };
 
 template <class E>
@@ -117,14 +135,17 @@ void rotate_all(const RotateTensors<T, N>& tensors, const Rotations<LayoutT, U>&
   problems.require(N == 1 || !rotations.side(),
                    "this encoding (XPos) scales queries and keys differently, so each needs "
                    "Rotations of its own.");
+  check_rates(problems, tensors, rotations.turn_alike(), rotations.shape());
   problems.raise_if_any("posenc::rotate");
   for_token_ranges(executor, tensors, [&](Index begin, Index end) {
     const Index row = rotations.tokens() > 1 ? rotations.cos(1) - rotations.cos(0) : 0;
     for (Index t = begin, tokens = 0; t < end; t += tokens) {
       // Few at a time, so that the pieces of wide heads meet in the cache.
       tokens = std::min<Index>(8, end - t);
-      RotateKernel<LayoutT, T, N>::by_angles(tensors, t, tokens, rotations.channels(),
-                                             {rotations.cos(t), rotations.sin(t), row});
+      for (HeadShare share{0, rotations.rates()}; share.index < share.of; ++share.index)
+        RotateKernel<LayoutT, T, N>::by_angles(
+            heads_of(tensors, share), t, tokens, rotations.channels(),
+            {rotations.cos(t, share.index), rotations.sin(t, share.index), row});
     }
   });
 }

@@ -143,6 +143,29 @@ TensorView<T> head_of(TensorView<T> view, Index head) {
   return view;
 }
 
+/// A share of the heads of a tensor, all of them or those of one key head.
+struct HeadShare {
+  Index index = 0, of = 1;
+};
+template <class T>
+TensorView<T> heads_of(TensorView<T> view, const HeadShare& share) {
+  view.heads /= share.of;
+  view.data += share.index * view.heads * view.head_stride;
+  return view;
+}
+/// Calls f(rotary, share) for tensors of the key heads [kv_head, kv_head + kv_heads), or of the query heads that
+/// meet them: for all heads together where they turn alike, otherwise for those of one key head after another.
+template <class F>
+void for_rates(const Rotary& rotary, Index kv_head, Index kv_heads, const F& f) {
+  if (rotary.heads.empty()) return f(rotary, HeadShare{});
+  for (Index h = 0; h < kv_heads; ++h) f(rotary.of(kv_head + h), HeadShare{h, kv_heads});
+}
+/// For tensors of all heads.
+template <class F>
+void for_rates(const Rotary& rotary, const F& f) {
+  for_rates(rotary, 0, rotary.rates(), f);
+}
+
 /// Calls f(token, tokens, pair, pairs, angles) for runs of the tokens [first, last), with the angles
 /// of some of their pairs, until all pairs of all tokens had their turn.
 template <class U, class F>

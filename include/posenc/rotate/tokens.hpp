@@ -117,6 +117,29 @@ void check_growth(Problems& problems, const RotaryState& state, const Positions&
   check_growth(problems, "tokens", state, positions, tokens, most);
 }
 
+/// Where key heads turn at rates of their own, reports tensors that are neither of all query heads nor of all key
+/// heads.
+template <class T, std::size_t N>
+POSENC_DETAIL_COLD void check_rates(Problems& problems, const RotateTensors<T, N>& tensors,
+                                    bool turn_alike, const HeadShape& bound) {
+  for (const auto& [x, y, side] : tensors)
+    problems.require(
+        turn_alike || x.heads == bound.num_heads || x.heads == bound.num_kv_heads,
+        "key heads of this encoding turn at rates of their own (MsPoE), and it is bound to ",
+        bound.num_heads, " query and ", bound.num_kv_heads, " key heads, but the tensor has ",
+        x.heads, ": bind it with the model's num_heads and num_kv_heads.");
+}
+
+/// The same share of the heads of all tensors.
+template <class T, std::size_t N>
+RotateTensors<T, N> heads_of(RotateTensors<T, N> tensors, const HeadShare& share) {
+  for (auto& [x, y, side] : tensors) {
+    x = heads_of(x, share);
+    y = heads_of(y, share);
+  }
+  return tensors;
+}
+
 /// Rotates some pairs of all heads of tokens [t, t + tokens), in all tensors.
 template <class T, std::size_t N>
 void rotate_some(const RotateLeaves<T, T>& leaves, const RotateTensors<T, N>& tensors, Index t,
@@ -140,10 +163,13 @@ template <class T, std::size_t N>
 void rotate_range(const RotateLeaves<T, T>& leaves, const RotateTensors<T, N>& tensors,
                   const Positions& positions, const Rotary& rotary, const Turn& turn, Index first,
                   Index last) {
-  for_angle_runs(leaves.angles, rotary, rotary.angles, turn, positions, first, last,
-                 [&](Index t, Index tokens, Index pair, Index pairs, const auto& angles) {
-                   rotate_some(leaves, tensors, t, tokens, rotary, pair, pairs, angles);
-                 });
+  for_rates(rotary, [&](const Rotary& own, const HeadShare& share) {
+    const RotateTensors<T, N> some = heads_of(tensors, share);
+    for_angle_runs(leaves.angles, own, own.angles, turn, positions, first, last,
+                   [&](Index t, Index tokens, Index pair, Index pairs, const auto& angles) {
+                     rotate_some(leaves, some, t, tokens, own, pair, pairs, angles);
+                   });
+  });
 }
 
 /// The same, where queries and keys may have magnitudes of their own.

@@ -144,7 +144,7 @@ class SelectWorker {
       for (Index g = 0; g < group; ++g)
         load_floats(call_.q, row, kv_head * group + g, room_.query + g * width);
       if (call_.rotate) {
-        const Rotary& rotary = *sequence_->rotary;
+        const Rotary& rotary = sequence_->rotary->of(kv_head);
         const double factor = rotary.state.attention_factor;
         const TensorView<float> y(room_.query, 1, group, width, 0, width);
         call_.rotate(rotary, rotary.angles, {.amplitude = factor * factor, .side = Side::query},

@@ -23,7 +23,7 @@ struct BlockRoom {
   float* summary = nullptr;  ///< [width]
   double* mass = nullptr;    ///< [token]
   Index angle_row = 0;
-  float *cos = nullptr, *sin = nullptr;  ///< [token][angle_row], for all heads
+  float *cos = nullptr, *sin = nullptr;  ///< [token][angle_row], for all heads that turn alike
 
   BlockRoom(Index tokens, Index head_dim, Index summary_width, Index pairs, Arena& arena)
       : keys(arena.take<float>(tokens, head_dim)), summary(arena.take<float>(1, summary_width)),
@@ -57,15 +57,9 @@ class BlockReader {
                                     run.tokens);
     });
   }
-  /// Angles of the tokens of a block, for all heads.
+  /// Angles of the tokens of a block, where all heads share them.
   void begin(Index first, Index tokens, const BlockRoom& room) const {
-    if (!turn_) return;
-    slots_.for_runs(first, first + tokens, [&](const SlotRun& run) {
-      const Index at = (run.rank - first) * room.angle_row;
-      fill_angles_at_level<float>(rotary_, rotary_.angles, {.side = Side::key},
-                                  slots_.positions(run.slot, run.tokens), run.tokens, room.cos + at,
-                                  room.sin + at, room.angle_row);
-    });
+    if (rotary_.rates() == 1) fill_angles(rotary_.of(0), first, tokens, room);
   }
   /// Keys of one head of the block.
   void load(Index first, Index tokens, Index kv_head, const BlockRoom& room) const {
@@ -79,12 +73,23 @@ class BlockReader {
         std::transform(from, from + run.tokens * width, to,
                        [](double x) { return static_cast<float>(x); });
     });
+    if (rotary_.rates() > 1) fill_angles(rotary_.of(kv_head), first, tokens, room);
     if (turn_)
       turn_(rotary_, TensorView<float>(room.keys, tokens, 1, width),
             AngleRows<float>{room.cos, room.sin, room.angle_row});
   }
 
  private:
+  void fill_angles(const Rotary& rotary, Index first, Index tokens, const BlockRoom& room) const {
+    if (!turn_) return;
+    slots_.for_runs(first, first + tokens, [&](const SlotRun& run) {
+      const Index at = (run.rank - first) * room.angle_row;
+      fill_angles_at_level<float>(rotary, rotary.angles, {.side = Side::key},
+                                  slots_.positions(run.slot, run.tokens), run.tokens, room.cos + at,
+                                  room.sin + at, room.angle_row);
+    });
+  }
+
   const CacheRows<C>& rows_;
   const Slots& slots_;
   Index sequence_;

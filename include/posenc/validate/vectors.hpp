@@ -58,6 +58,7 @@ void validate_transform(Problems& problems, const C& component, const ValidateOp
     RotaryState state{
         .inv_freq = geometric_frequencies(10000, dim), .head_dim = dim, .rotary_dim = dim};
     state.length = length;
+    state.kv_heads = std::max<Index>(options.shape.num_kv_heads, 1);
     return state;
   };
   RotaryState first = at_length(1);
@@ -71,12 +72,18 @@ void validate_transform(Problems& problems, const C& component, const ValidateOp
   problems.require(first.inv_freq.size() == dim / 2 && first.inv_freq.allFinite(),
                    "transform leaves ", first.inv_freq.size(), " frequencies for ", dim / 2,
                    " rotary pairs, or some that are not finite.");
+  const Index scaled = first.head_scale.size(), all = first.kv_heads * dim / 2;
+  problems.require(scaled == 0 || (scaled == all && first.head_scale.allFinite()),
+                   "transform leaves head_scale of ", scaled, " values for ", first.kv_heads,
+                   " key heads of ", dim / 2, " rotary pairs, or some that are not finite.");
   Finding follows;
   for (Position length = 2; !LengthDependent<C> && length <= 64 * options.extent; length *= 2) {
     RotaryState later = at_length(length);
     component.transform(later);
     follows.require(later.inv_freq.size() == first.inv_freq.size() &&
                         (later.inv_freq == first.inv_freq).all() &&
+                        later.head_scale.size() == first.head_scale.size() &&
+                        (later.head_scale == first.head_scale).all() &&
                         later.attention_factor == first.attention_factor,
                     "transform gives other frequencies at length ", length,
                     " than at length 1, but "

@@ -5,7 +5,8 @@
 //
 //   d w_i += n (x_a d_b - x_b d_a)
 //
-// since turning commutes with turning. Amplitudes and magnitudes are in d already.
+// since turning commutes with turning. Amplitudes and magnitudes are in d already. A head that turns at a rate
+// of its own, by the angles n s_i w_i, adds s_i times as much.
 //
 // Where two sides meet, as queries and keys do, only differences of positions matter: both count theirs from
 // a common origin nearby, so that sums of far positions lose no digits.
@@ -62,12 +63,14 @@ void fill_turns(const Rotary& rotary, const Turned<T>& turned, Index token, Inde
     by_axis[i] = static_cast<T>(scale * (coordinate(turned.at, axis, token) - turned.origin[i]));
   }
   const std::vector<int>& axis_of = rotary.state.axis;
-  if (axis_of.empty()) {
+  if (axis_of.empty())
     std::fill_n(turn, n, by_axis[0]);
-    return;
-  }
-  for (Index i = 0; i < n; ++i)
-    turn[i] = by_axis[static_cast<std::size_t>(axis_of[static_cast<std::size_t>(first + i)])];
+  else
+    for (Index i = 0; i < n; ++i)
+      turn[i] = by_axis[static_cast<std::size_t>(axis_of[static_cast<std::size_t>(first + i)])];
+  const Frequencies& scale_of = rotary.state.head_scale;
+  for (Index i = 0; scale_of.size() != 0 && i < n; ++i)
+    turn[i] *= static_cast<T>(scale_of[first + i]);
 }
 
 /// Adds what they say to `sums`, one per pair. What has no gradient gives none, whatever it holds.

@@ -94,7 +94,8 @@ class PanelRows {
       to_panel(buffers_.relative.d_panel);
     }
     if (call_.answers().facts().rotates_values) {
-      forward_.leaves.rotate(rotary_, rotary_.angles, {},
+      const Rotary& own = rotary_.of(head / tiles_.group);
+      forward_.leaves.rotate(own, own.angles, {},
                              forward_.query.subspan(size(query), size(p.queries)), rows, rows);
       finite_d_out_ = tile_.copy_finite(p.queries * stride, buffers_.d_out, buffers_.d_out);
     }

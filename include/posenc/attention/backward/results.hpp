@@ -30,6 +30,7 @@ class BackwardResults {
   void add_queries(const Panel& p, Index query, Index key, Index head, RegionSet regions,
                    double* sums) {
     const Index width = forward_.q.width, first = query + p.first;
+    const Rotary& own = rotary_.of(head / tiles_.group);
     for (; regions != 0; regions &= regions - 1) {
       const int region = std::countr_zero(regions);
       T* const panel = buffers_.q_rows + region * tiles_.panel * plan_.width.stride;
@@ -43,10 +44,10 @@ class BackwardResults {
                                     buffers_.tiles.query_copy);
           at = std::span<const double>(buffers_.tiles.query_copy, size(p.queries));
         }
-        forward_.leaves.rotate(rotary_, rotary_.region_angles(region),
-                               turn_of_query_gradient(rotary_), at, rows, rows);
+        forward_.leaves.rotate(own, own.region_angles(region), turn_of_query_gradient(own), at,
+                               rows, rows);
         if (learns_frequencies(sums))
-          add_frequency_gradients<T>(gradient_leaves<T>(forward_.leaves.level), rotary_,
+          add_frequency_gradients<T>(gradient_leaves<T>(forward_.leaves.level), own,
                                      {.x = tokens_of(head_of(call_.q, head), first, p.queries),
                                       .bias = query_bias(head),
                                       .d = rows,
@@ -68,6 +69,7 @@ class BackwardResults {
   void add_keys(Index kv_head, Index key, Index keys, RegionSet regions, double* sums) {
     const Index width = forward_.q.width;
     const KeySource<T>& source = forward_.keys;
+    const Rotary& own = rotary_.of(kv_head);
     const auto each_run = [&](T* rows, Index row_width, Index stride, const auto& f) {
       source.for_runs(key, key + keys, keys, [&](const KeyRun& run) {
         f(run,
@@ -86,11 +88,11 @@ class BackwardResults {
                                              buffers_.tiles.key + (run.rank - key), copy);
                      at = std::span<const Position>(copy, size(run.tokens));
                    }
-                   forward_.leaves.rotate(rotary_, rotary_.region_angles(region),
-                                          turn_of_key_gradient(), at, rows, rows);
+                   forward_.leaves.rotate(own, own.region_angles(region), turn_of_key_gradient(),
+                                          at, rows, rows);
                    if (learns_frequencies(sums))
                      add_frequency_gradients<T>(
-                         gradient_leaves<T>(forward_.leaves.level), rotary_,
+                         gradient_leaves<T>(forward_.leaves.level), own,
                          {.x = tokens_of(head_of(call_.k, kv_head), run.rank, run.tokens),
                           .d = rows,
                           .at = at,
@@ -109,11 +111,11 @@ class BackwardResults {
              [&](const KeyRun& run, const TensorView<T>& rows) {
                const bool turns = answers_.facts().rotates_values && turns_now(sums);
                add_turned(rows, nullptr, call_.d_v, run.rank, kv_head, turns, [&] {
-                 forward_.leaves.rotate(rotary_, rotary_.angles, turn_of_value_gradient(),
-                                        run.positions, rows, rows);
+                 forward_.leaves.rotate(own, own.angles, turn_of_value_gradient(), run.positions,
+                                        rows, rows);
                  if (learns_frequencies(sums))
                    add_frequency_gradients<T>(
-                       gradient_leaves<T>(forward_.leaves.level), rotary_,
+                       gradient_leaves<T>(forward_.leaves.level), own,
                        {.x = tokens_of(head_of(call_.v, kv_head), run.rank, run.tokens),
                         .d = rows,
                         .at = run.positions,

@@ -95,19 +95,20 @@ void begin_rows(const BackwardCall<T>& call, T* delta, Index first, Index last) 
 template <class T>
 void turn_rows(const BackwardCall<T>& call, Index first, Index last) {
   const Rotary& rotary = *call.forward.asked.rotary;
-  const auto turn = [&](const TensorView<T>& x, const Positions& at, const AngleTable& angles,
-                        const Turn& how) {
+  const auto turn = [&](const TensorView<T>& x, const Positions& at, const Turn& how) {
     const Index tokens = std::min(last, x.tokens) - first;
     if (tokens <= 0) return;
-    const TensorView<T> rows = tokens_of(x, first, tokens);
-    call.forward.leaves.rotate(
-        rotary, angles, how,
-        at.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(tokens)), rows, rows);
+    for_rates(rotary, [&](const Rotary& own, const HeadShare& share) {
+      const TensorView<T> rows = tokens_of(heads_of(x, share), first, tokens);
+      call.forward.leaves.rotate(own, own.region_angles(0), how,
+                                 at.subspan(static_cast<std::size_t>(first),
+                                            static_cast<std::size_t>(tokens)),
+                                 rows, rows);
+    });
   };
-  turn(call.d_q, call.forward.query, rotary.region_angles(0), turn_of_query_gradient(rotary));
-  turn(call.d_k, call.key, rotary.region_angles(0), turn_of_key_gradient());
-  if (call.answers().facts().rotates_values)
-    turn(call.d_v, call.key, rotary.angles, turn_of_value_gradient());
+  turn(call.d_q, call.forward.query, turn_of_query_gradient(rotary));
+  turn(call.d_k, call.key, turn_of_key_gradient());
+  if (call.answers().facts().rotates_values) turn(call.d_v, call.key, turn_of_value_gradient());
 }
 
 /// The gradient of a sink's logit is that of its weight, which has no value: -delta times the weight.
@@ -138,12 +139,13 @@ void add_output_frequencies(const BackwardCall<T>& call, double* sums) {
   const auto& d_out = call.d_out;
   if (call.forward.keys.tokens == 0) return;
   const Origin origin = origin_of(rotary, call.key, 0);
+  const Index group = call.out.heads / call.d_k.heads;
   for (Index t = 0; t < call.out.tokens; ++t)
     for (Index h = 0; h < call.out.heads; ++h)
       if (call.lse[static_cast<std::size_t>(t * call.out.heads + h)] !=
           -std::numeric_limits<T>::infinity())
         add_frequency_gradients<T>(
-            gradient_leaves<T>(call.forward.leaves.level), rotary,
+            gradient_leaves<T>(call.forward.leaves.level), rotary.of(h / group),
             {.x = tokens_of(head_of(call.out, h), t, 1),
              .d = TensorView<const T>(d_out.plain_row(t, h), 1, 1, d_out.width, d_out.token_stride,
                                       0, d_out.channel_stride),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Angles of the decode kernel: cosines and sines of a block of keys, computed once for all heads, for
-// each region of distances that needs its own, and for values that turn.
+// each region of distances that needs its own, and for values that turn. Where key heads turn at rates of
+// their own they are computed for each of them in turn.
 #pragma once
 
 #include <posenc/attention/decode/block.hpp>
@@ -21,6 +22,12 @@ class DecodeAngles {
         buffers_(buffers) {}
 
   void begin_sequence(const Rotary& rotary) { rotary_ = &rotary; }
+  /// The rotation of a key head, with the angles of all others where that is another.
+  void begin_head(const Rotary& rotary) {
+    if (&rotary == rotary_) return;
+    rotary_ = &rotary;
+    filled_ = 0;
+  }
   void begin_block(const DecodeBlock<U>& block) {
     block_ = &block;
     filled_ = 0;

@@ -59,7 +59,9 @@ class DecodeOutputs {
         call_.rows.greatest[at] = greatest_weight(sums.spread_of(row), sums.shift[row], sum);
       if (answers_.facts().rotates_values) {
         const TensorView<U> y(output, 1, 1, shape_.value_dim, 0, 0);
-        leaves_.rotate(rotary, rotary.angles, {.inverse = true}, queries_.place(i), y, y);
+        const Index group = shape_.heads / shape_.kv_heads;
+        const Rotary& own = rotary.of(queries_.kv_head() + h / group);
+        leaves_.rotate(own, own.angles, {.inverse = true}, queries_.place(i), y, y);
       }
       if (in_values_)  // sums of vectors are about to take their place
         std::copy_n(output, shape_.value_dim, kept(row));

@@ -34,8 +34,9 @@ class DecodeQueries {
   [[nodiscard]] Index count() const { return count_; }
   /// Of scores, before temperature.
   [[nodiscard]] double scale() const { return scale_; }
-  /// The first query head of those that the task serves.
+  /// The first query head of those that the task serves, and the first key head.
   [[nodiscard]] Index head() const { return sequence_->head; }
+  [[nodiscard]] Index kv_head() const { return sequence_->kv_head; }
   /// Where query i of the block stands, and which row it is.
   [[nodiscard]] Positions place(Index i) const {
     return sequence_->place(sequence_->self, first_ + i);
@@ -68,7 +69,11 @@ class DecodeQueries {
         const Turn turn{.amplitude = factor * factor, .side = Side::query};
         const double at = map_.query_position(region, buffers_.query[i]);
         const Positions positions = map_ ? Positions(std::span<const double>(&at, 1)) : place(i);
-        leaves_.rotate(rotary, rotary.region_angles(region), turn, positions, y, y);
+        for_rates(rotary, sequence_->kv_head, shape_.kv_heads,
+                  [&](const Rotary& own, const HeadShare& share) {
+                    const TensorView<U> some = detail::heads_of(y, share);
+                    leaves_.rotate(own, own.region_angles(region), turn, positions, some, some);
+                  });
       }
       scale_row(y, i);
     }

@@ -13,7 +13,8 @@
 //     writes the rows
 //
 // Keys are what takes time: each is read once, for all query heads of its group, and prefetched before
-// it is needed. Where keys are rotated on the way, all heads of a key share its cosines and sines.
+// it is needed. Where keys are rotated on the way, all heads of a key that turn alike share its cosines and
+// sines.
 #pragma once
 
 #include <posenc/attention/decode/outputs.hpp>
@@ -132,6 +133,7 @@ class DecodeWorker {
   /// A block of keys meets all rows of a key head.
   void meet(const Block& block, Index head) {
     if (block.is_hidden_from(answers_, head, group_)) return;
+    angles_.begin_head(rotary_->of(sequence_->kv_head + head));
     score_regions(block, head);
     if (relative_ && relative_->in_scores())
       relative_->add_to_scores(head,

@@ -168,7 +168,8 @@ class Packing {
     const TensorView<T> y(buffers_.rows, p.queries, 1, q_.width, q_.width, 0);
     // The attention factor belongs to queries and keys; putting its square on the queries keeps stored
     // keys unitary.
-    const double factor = rotary_.state.attention_factor;
+    const Rotary& own = rotary_.of(kv_head_);
+    const double factor = own.state.attention_factor;
     const Turn turn{.amplitude = factor * factor, .side = Side::query};
     Positions at = call_.query.subspan(size(query_ + p.first), size(p.queries));
     if (map_) {
@@ -176,7 +177,7 @@ class Packing {
                                 buffers_.query_copy);
       at = std::span<const double>(buffers_.query_copy, size(p.queries));
     }
-    call_.leaves.rotate(rotary_, rotary_.region_angles(region), turn, at, x, y);
+    call_.leaves.rotate(own, own.region_angles(region), turn, at, x, y);
     return y;
   }
 
@@ -231,8 +232,8 @@ class Packing {
                               buffers_.key_copy + at);
       positions = std::span<const Position>(buffers_.key_copy + at, size(run.tokens));
     }
-    call_.leaves.rotate(rotary_, rotary_.region_angles(region), {.side = Side::key}, positions, x,
-                        y);
+    const Rotary& own = rotary_.of(kv_head_);
+    call_.leaves.rotate(own, own.region_angles(region), {.side = Side::key}, positions, x, y);
   }
 
   /// Values of the chunk as rows; rotated by their own position under RotateValues. True when all of
@@ -242,9 +243,10 @@ class Packing {
     T* const rows = buffers_.values + c * width;
     const bool finite = load_rows(keys_.values, &KeyRun::values, c, keys, rows);
     if (!answers_.facts().rotates_values || keys_.values_are_rotated) return finite;
+    const Rotary& own = rotary_.of(kv_head_);
     keys_.for_runs(key_ + c, key_ + c + keys, keys, [&](const KeyRun& run) {
       const TensorView<T> y(rows + (run.rank - key_ - c) * width, run.tokens, 1, width, width, 0);
-      call_.leaves.rotate(rotary_, rotary_.angles, {}, run.positions, y, y);
+      call_.leaves.rotate(own, own.angles, {}, run.positions, y, y);
     });
     return tile_.copy_finite(keys * width, rows, rows);
   }

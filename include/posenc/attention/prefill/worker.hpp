@@ -219,7 +219,7 @@ class PrefillWorker {
     simd::from_panel(p.queries, value_dim_, p.width, outputs, buffers_.factor, y.data, value_dim_,
                      1);
     if (rotates) {
-      const Rotary& rotary = *call_.asked.rotary;
+      const Rotary& rotary = call_.asked.rotary->of(kv_head_);
       call_.leaves.rotate(rotary, rotary.angles, {.inverse = true},
                           call_.query.subspan(size(first), size(p.queries)), y, y);
       if (in_values_) add_unrotated(p, head, outputs, sums_by_bucket, y);
