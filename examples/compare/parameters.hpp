@@ -116,6 +116,9 @@ inline string of(const posenc::PowerScaling& c) {
   return Text("PowerScaling").with("exponent", c.exponent);
 }
 inline string of(const posenc::Resonance&) { return "Resonance"; }
+inline string of(const posenc::MsPoE& c) {
+  return Text("MsPoE").with("least", c.least).with("greatest", c.greatest);
+}
 inline string of(const posenc::Proportional& c) {
   return Text("Proportional").with("fraction", c.fraction);
 }

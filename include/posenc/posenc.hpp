@@ -101,6 +101,7 @@
 #include <posenc/bias/t5_bias.hpp>
 #include <posenc/bias/t5_buckets.hpp>
 
+#include <posenc/relative/cope.hpp>
 #include <posenc/relative/deberta.hpp>
 #include <posenc/relative/shaw.hpp>
 #include <posenc/relative/transformer_xl.hpp>

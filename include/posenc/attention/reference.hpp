@@ -13,6 +13,7 @@
 //            every query bias
 //   dot   += <q, r> of every relative key r, <k, s> of every relative query s, and their constants,
 //            by the bucket of n - m, without rotation and factor
+//   dot   += what positions by context add, which see q^T k of all keys (reference_context.hpp)
 //   x      = scale * temperature(n) * dot, then every bias and score map in the order written
 //   p      = e^x / (e^sink + sum over visible keys of e^x)
 //   out    = sum p v, or sum p R_-g v on the rotary block where values rotate, + sum p a of every
@@ -31,6 +32,7 @@
 #include <posenc/attention/call/checks.hpp>
 #include <posenc/attention/call/coordinates.hpp>
 #include <posenc/attention/call/distances.hpp>
+#include <posenc/attention/reference_context.hpp>
 #include <posenc/bind/bind.hpp>
 
 #include <algorithm>
@@ -47,8 +49,6 @@ struct ReferenceResult {
 };
 
 namespace detail::reference {
-
-using Vector = Frequencies;
 
 /// R_-g for one query and one key: y0 = x0 cos + x1 sin, y1 = x1 cos - x0 sin on each pair, a copy
 /// elsewhere. Nothing rotates without a rotary base.
@@ -145,13 +145,6 @@ inline double apply_stages(const Answers& answers, double x, const Score& at) {
   for (const auto& [self, ask] : answers.asked())
     if (ask->change) x = ask->change(self, x, at);
   return x;
-}
-
-inline Vector row_vector(const RelativeTable& table, Index head, Index bucket) {
-  Vector values(table.width);
-  for (Index d = 0; d < table.width; ++d)
-    values[d] = static_cast<double>(table.row(head, bucket)[d]);
-  return values;
 }
 
 /// The query as it meets keys.
@@ -265,17 +258,21 @@ T Call<T>::attend(Index r, Index h, const std::vector<BackwardRotation>& rotatio
   const Vector plain_query = head_vector(q, r, h);
   const Vector query_vector = with_query_biases(answers, plain_query, h);
   std::vector<Index> keys;  // those that are visible; behind their logits stand the sinks
-  std::vector<double> weights;
+  std::vector<double> weights, products, others;
   for (Index c = 0; c < k.tokens; ++c) {
     const Score at{query[r], key[c], query_index[r], key_index[c], h, sequence};
     if (!answers.visible(at)) continue;
     const BackwardRotation& rotation = rotations[static_cast<std::size_t>(c)];
     require_vectors(answers, at);
     const Vector plain_key = head_vector(k, c, kv_head);
-    const double dot = (query_vector * rotation.key(plain_key)).sum() +
-                       relative_products(answers, plain_query, plain_key, at);
     keys.push_back(c);
-    weights.push_back(apply_stages(answers, scale * dot, at));
+    products.push_back(scale * (query_vector * rotation.key(plain_key)).sum());
+    others.push_back(scale * relative_products(answers, plain_query, plain_key, at));
+  }
+  const ContextRow context(answers, plain_query, h, scale, products);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const Score at{query[r], key[keys[i]], query_index[r], key_index[keys[i]], h, sequence};
+    weights.push_back(apply_stages(answers, products[i] + others[i] + context.added(i), at));
   }
   for (const auto& [self, ask] : answers.asked())
     if (ask->sink_logit) weights.push_back(ask->sink_logit(self, h));

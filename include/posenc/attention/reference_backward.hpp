@@ -9,6 +9,7 @@
 //   dx_j     = p_j (dp_j - sum over k of p_k dp_k)
 //   ds_j     = dx_j through the score maps, last to first
 //   d dot_j  = scale * temperature * ds_j
+//   d dot_j += what it adds to the positions by context of this key and of those before it
 //   dq      += d dot_j * (key_j as the query sees it),  dk_j += d dot_j * (R_-g)^T q,  dv_j likewise
 //   dq      += d dot_j r,  dr += d dot_j q               of relative keys; of queries and values likewise
 //   d w_i   += the derivative by a rotary frequency of every product of rotated vectors
@@ -113,16 +114,29 @@ void Backward<T>::row(Index r, Index h) {
   for (Index d = 0; d < v.width; ++d)
     mean += d_out[d] * forward_.out[size((r * q.heads + h) * v.width + d)];
 
+  std::vector<double> products;
+  for (Index c = 0; answers_.facts().context_positions > 0 && c < k.tokens; ++c)
+    if (answers_.visible({call_.query[r], call_.key[c], call_.query_index[r], call_.key_index[c], h,
+                          call_.sequence}))
+      products.push_back(scale * (biased * BackwardRotation(answers_, call_.rotary, kv_head,
+                                                            call_.query, r, call_.key, c)
+                                               .key(head_vector(k, c, kv_head)))
+                                     .sum());
+  ContextRow context(answers_, query, h, scale, products);
+  std::size_t seen = 0;  // keys so far
+
   for (Index c = 0; c < k.tokens; ++c) {
     const Score at{call_.query[r], call_.key[c], call_.query_index[r], call_.key_index[c], h,
                    call_.sequence};
     if (!answers_.visible(at)) continue;
     const BackwardRotation rotation(answers_, call_.rotary, kv_head, call_.query, r, call_.key, c);
     const Vector plain_key = head_vector(k, c, kv_head), key = rotation.key(plain_key);
+    const std::size_t i = seen++;
+    const double product = scale * (biased * key).sum(), added = context.added(i);
     const double score =
-        scale * ((biased * key).sum() + relative_products(answers_, query, plain_key, at));
+        product + scale * relative_products(answers_, query, plain_key, at) + added;
     const double p = std::exp(apply_stages(answers_, score, at) - lse);
-    if (p == 0) continue;
+    if (p == 0 && !context) continue;
     Vector value = head_vector(v, c, kv_head), d_value = p * d_out;
     if (answers_.facts().rotates_values) {
       value = rotation.value(value);
@@ -133,17 +147,20 @@ void Backward<T>::row(Index r, Index h) {
     value = with_relative_values(answers_, value, at);
     const double dx = p * ((d_out * value).sum() - mean);
     const double d_score = through_stages(score, dx, at), ds = scale * d_score;
+    const double d_gates = context.add_gradient(i, d_score), d_product = ds + scale * d_gates;
     for_each_stage([&](const Stage& stage, std::span<T> to) {
       const auto& [self, ask] = stage;
-      if (ask->temperature_gradient && d_score != 0)
-        ask->temperature_gradient(self, at.query,
-                                  d_score * score / ask->temperature(self, at.query), to);
+      const double by_temperature =
+          d_score * (score - (context.scaled() ? 0 : added)) + d_gates * product;
+      if (ask->temperature_gradient && by_temperature != 0)
+        ask->temperature_gradient(self, at.query, by_temperature / ask->temperature(self, at.query),
+                                  to);
     });
     if (call_.rotary.layout)
-      add(result_.frequencies, 0, ds * rotation.frequency_gradient(biased, key));
+      add(result_.frequencies, 0, d_product * rotation.frequency_gradient(biased, key));
     const Index k_row = (c * k.heads + kv_head) * k.width;
-    d_biased += ds * key;
-    add(result_.k, k_row, rotation.key_gradient(ds * biased));
+    d_biased += d_product * key;
+    add(result_.k, k_row, rotation.key_gradient(d_product * biased));
     for_each_stage([&](const Stage& stage, std::span<T> to) {
       const auto& [self, ask] = stage;
       const Index bucket = ask->bucket ? ask->bucket(self, at.query - at.key) : 0;
@@ -164,8 +181,13 @@ void Backward<T>::row(Index r, Index h) {
     });
   }
   add(result_.q, q_row, d_biased);
+  for (Index at = 0; at < context.positions(); ++at)
+    add(result_.q, q_row, context.query_gradient(at));
   for_each_stage([&](const Stage& stage, std::span<T> to) {
     const auto& [self, ask] = stage;
+    for (Index at = 0; ask->context_positions_gradient && at < context.positions(); ++at)
+      ask->context_positions_gradient(self, h, at, numbers(context.product_gradient(at) * query),
+                                      to);
     if (ask->query_bias_gradient) ask->query_bias_gradient(self, h, numbers(d_biased), to);
     if (!ask->sink_logit_gradient) return;
     const double p = std::exp(ask->sink_logit(self, h) - lse);

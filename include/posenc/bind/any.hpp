@@ -79,6 +79,7 @@ class Bound<AnyEncoding> {
   [[nodiscard]] const detail::Answers& answers() const { return bound_.answers(); }
   template <class T>
   [[nodiscard]] detail::Asked<T> asked() const {
+    if (answers().facts().context_positions > 0) refuse_context();
     if constexpr (std::is_same_v<T, float>)
       return {&answers(), &rotary(), floats_.data()};
     else
@@ -98,6 +99,7 @@ class Bound<AnyEncoding> {
   /// The encoding, once it is none that the compiler would refuse of an Encoding.
   static const AnyEncoding& composed(const AnyEncoding& encoding);
   void check_differentiable() const;
+  static void refuse_context();
 
   detail::BoundComponents bound_;
   std::vector<detail::FindLoops<float>>

@@ -67,6 +67,13 @@ POSENC_DETAIL_DEFINITION void AnyBound::check_differentiable() const {
   problems.raise_if_any("posenc::attention_backward");
 }
 
+POSENC_DETAIL_DEFINITION void AnyBound::refuse_context() {
+  throw Error("posenc", {"positions by context (CoPE) depend on all keys behind one, and the "
+                         "kernels meet keys tile by "
+                         "tile: reference_attention and reference_attention_backward know them, "
+                         "dense and in double."});
+}
+
 POSENC_DETAIL_DEFINITION const AnyEncoding& AnyBound::composed(const AnyEncoding& encoding) {
   detail::EncodingFacts facts;
   for (const detail::AnyComponent& c : encoding.components()) facts.add(c.describe->facts);
@@ -79,6 +86,9 @@ POSENC_DETAIL_DEFINITION const AnyEncoding& AnyBound::composed(const AnyEncoding
   problems.require(facts.score_scales <= 1, facts.score_scales,
                    " components of this encoding set the softmax scale (such as two T5Bias): keep "
                    "one, or give BindOptions::scale and make the other a plain bias.");
+  problems.require(facts.context_positions <= 1, facts.context_positions,
+                   " components of this encoding position keys by context (such as two CoPE): keep "
+                   "one.");
   const auto needs_base = [&](bool asked, const char* what) {
     problems.require(!asked || facts.rotary_bases > 0, "this encoding ", what,
                      " but has no rotary base: begin it with RoPE<HalfSplit>{...} or "

@@ -105,6 +105,10 @@ class Bound<Encoding<Ts...>> {
                 "T5Bias): keep one, "
                 "or give BindOptions::scale and make the other a plain bias.");
   static_assert(
+      encoding_facts.context_positions <= 1,
+      "posenc: two components of this encoding position keys by context (such as two CoPE): keep "
+      "one.");
+  static_assert(
       !(rotates_values && has_distance_map),
       "posenc: RotateValues cannot be combined with a distance map (ReRoPE, LeakyReRoPE, ...): "
       "a value would have to be rotated differently for every query.");
@@ -145,6 +149,11 @@ class Bound<Encoding<Ts...>> {
   [[nodiscard]] const detail::Answers& answers() const { return bound_.answers(); }
   template <class T>
   [[nodiscard]] detail::Asked<T> asked() const {
+    static_assert(encoding_facts.context_positions == 0,
+                  "posenc: positions by context (CoPE) depend on all keys behind one, and the "
+                  "kernels meet keys tile by "
+                  "tile: reference_attention and reference_attention_backward know them, dense and "
+                  "in double.");
     return {&answers(), &answers().rotary(), detail::loops_of<T, Stages>};
   }
   template <class T>

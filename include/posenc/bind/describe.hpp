@@ -13,7 +13,7 @@ namespace detail {
 
 /// What the types of an encoding's components tell.
 struct EncodingFacts {
-  int rotary_bases = 0, distance_maps = 0, score_scales = 0;
+  int rotary_bases = 0, distance_maps = 0, score_scales = 0, context_positions = 0;
   bool transforms_frequencies = false;
   bool depends_on_length = false;
   bool rotates_values = false;
@@ -27,6 +27,7 @@ struct EncodingFacts {
     rotary_bases += other.rotary_bases;
     distance_maps += other.distance_maps;
     score_scales += other.score_scales;
+    context_positions += other.context_positions;
     transforms_frequencies |= other.transforms_frequencies;
     depends_on_length |= other.depends_on_length;
     rotates_values |= other.rotates_values;
@@ -44,6 +45,7 @@ constexpr EncodingFacts facts_of() {
   EncodingFacts facts{.rotary_bases = RotaryBase<C>,
                       .distance_maps = DistanceMap<S>,
                       .score_scales = ScoreScale<C>,
+                      .context_positions = ContextPositions<S>,
                       .transforms_frequencies = FrequencyTransform<C>,
                       .depends_on_length = LengthDependent<C>,
                       .rotates_values = ValueRotation<C>,

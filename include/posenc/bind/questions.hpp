@@ -89,6 +89,10 @@ struct Questions {
   RelativeTable (*relative_keys)(const void* self) = nullptr;
   RelativeTable (*relative_queries)(const void* self) = nullptr;
   RelativeTable (*relative_values)(const void* self) = nullptr;
+  ContextTable (*context_positions)(const void* self) = nullptr;
+  void (*context_positions_gradient)(const void* self, Index head, Index position,
+                                     std::span<const double> vector,
+                                     std::span<double> gradient) = nullptr;
   std::span<const float> (*query_bias)(const void* self, Index head) = nullptr;
   Index (*bucket)(const void* self, Position distance) = nullptr;
   Interval (*distances)(const void* self) = nullptr;
@@ -244,6 +248,14 @@ constexpr Questions make_questions() {
     ask.relative_queries = [](const void* self) { return as<S>(self).relative_queries(); };
   if constexpr (RelativeValues<S>)
     ask.relative_values = [](const void* self) { return as<S>(self).relative_values(); };
+  if constexpr (ContextPositions<S>)
+    ask.context_positions = [](const void* self) { return as<S>(self).context_positions(); };
+  if constexpr (ContextPositionsGradient<S>)
+    ask.context_positions_gradient = [](const void* self, Index head, Index position,
+                                        std::span<const double> vector,
+                                        std::span<double> gradient) {
+      as<S>(self).context_positions_gradient(head, position, vector, gradient);
+    };
   if constexpr (QueryBias<S>)
     ask.query_bias = [](const void* self, Index head) { return as<S>(self).query_bias(head); };
   if constexpr (DistanceBuckets<S>)

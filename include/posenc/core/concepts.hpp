@@ -114,6 +114,17 @@ concept QueryBias = requires(const T c, Index head) {
   { c.query_bias(head) } -> std::same_as<std::span<const float>>;
 };
 
+/// A vector e per query head and position, where contents decide which position a key has for a query: the gates of
+/// all keys that the query sees from this one on, together,
+///   position = min(sum of sigmoid(x), positions - 1),   x = scale * temperature * <q, k> as they meet
+///   score   += (scale * temperature *) lerp(<q, e(head, floor position)>, <q, e(head, ceil position)>)
+/// Keys count in the order of their places in the sequence. The query of the products is the one that was passed.
+/// Known to the reference attention alone.
+template <class T>
+concept ContextPositions = requires(const T c) {
+  { c.context_positions() } -> std::same_as<ContextTable>;
+};
+
 // --- Questions about scores ---------------------------------------------------------------------
 
 /// A rewritten distance g(query, key), split into regions of the (query, key) plane. Within region
@@ -289,8 +300,9 @@ concept RelativeVectors = RelativeKeys<prepared_t<T>> || RelativeQueries<prepare
 /// in the table of frequencies and in the scale.
 template <class T>
 concept AskedInAttention =
-    DistanceMap<prepared_t<T>> || RelativeVectors<T> || ScoreStage<T> ||
-    QueryTemperature<prepared_t<T>> || Mask<prepared_t<T>> || SoftmaxSink<prepared_t<T>>;
+    DistanceMap<prepared_t<T>> || RelativeVectors<T> || ContextPositions<prepared_t<T>> ||
+    ScoreStage<T> || QueryTemperature<prepared_t<T>> || Mask<prepared_t<T>> ||
+    SoftmaxSink<prepared_t<T>>;
 
 /// Anything that answers at least one question.
 template <class T>

@@ -110,6 +110,13 @@ concept RelativeKeysGradient =
     requires(const T c, Index i, std::span<const double> vector, std::span<double> gradient) {
       c.relative_keys_gradient(i, i, vector, 1.0, gradient);  // head, bucket, ..., constant
     };
+/// Vectors by context: adds the gradient of a head's vector of one position.
+template <class T>
+concept ContextPositionsGradient =
+    ContextPositions<T> && Parameters<T> &&
+    requires(const T c, Index i, std::span<const double> vector, std::span<double> gradient) {
+      c.context_positions_gradient(i, i, vector, gradient);  // head, position, ...
+    };
 template <class T>
 concept RelativeQueriesGradient =
     RelativeQueries<T> && Parameters<T> &&

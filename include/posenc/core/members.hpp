@@ -99,6 +99,10 @@ struct Members {
       "posenc: a component answers by const members: write `std::span<const float> "
       "query_bias(Index head) const`.");
   static_assert(
+      ContextPositions<T> || !requires(T& c) { c.context_positions(); },
+      "posenc: a component answers by const members: write `ContextTable context_positions() "
+      "const`.");
+  static_assert(
       DistanceMap<T> || !requires { T::num_regions; },
       "posenc: a distance map has num_regions and the const members distance(query, key), "
       "region(query, key), regions(tile), step(region), query_position(region, query) and "
@@ -116,7 +120,7 @@ struct Members {
       !Parameters<T> || RelativeBiasGradient<T> || ScoreBiasGradient<T> ||
           MapParameterDerivative<T> || TemperatureGradient<T> || SinkLogitGradient<T> ||
           RelativeKeysGradient<T> || RelativeQueriesGradient<T> || RelativeValuesGradient<T> ||
-          QueryBiasGradient<T> || InputEmbeddingGradient<T> ||
+          QueryBiasGradient<T> || ContextPositionsGradient<T> || InputEmbeddingGradient<T> ||
           !std::same_as<prepared_t<T>, T>,  // then its twin has to have one
       "posenc: this component has num_parameters(), but no const member that says their gradient: "
       "relative_bias_gradient, score_bias_gradient, sink_logit_gradient, ... (core/gradients.hpp), "

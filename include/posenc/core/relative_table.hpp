@@ -2,7 +2,8 @@
 //
 // Vectors by distance: what a query meets beside keys, a key beside queries, a weight beside values.
 //
-// Distances are sorted into buckets and each bucket has a vector, for every head or for all of them.
+// Distances are sorted into buckets and each bucket has a vector, for every head or for all of them. Vectors by
+// context have one for each of the positions that the contents of tokens decide.
 #pragma once
 
 #include <posenc/core/problems.hpp>
@@ -30,6 +31,13 @@ struct RelativeTable {
   [[nodiscard]] double constant(Index head, Index bucket) const {
     return constants ? constants[head * buckets + bucket] : 0.0;
   }
+};
+
+/// Vectors of positions 0, 1, ..., buckets - 1 that contents decide.
+struct ContextTable {
+  RelativeTable vectors{};
+  bool scaled =
+      true;  ///< products are multiplied by the softmax scale and temperature, as those of keys are
 };
 
 namespace detail {

@@ -17,8 +17,8 @@
 // Keys are rotated once for all query heads of their group, so ratios belong to key heads and queries turn
 // with their group. The reference gives each query head a ratio of its own and keys that of the first of the
 // group: the same for heads without groups, and with groups not a function of distances. It also indexes its
-// ratios by the sorted list of heads, head h taking the place of the head that comes h-th; here, as in the
-// paper, the head that comes h-th takes the place h. The reference leaves layers 0 and 1 as they are.
+// ratios by the sorted list of heads, head h taking the place of the head that comes h-th; here the head that
+// comes h-th takes the place h. The reference leaves layers 0 and 1 as they are.
 #pragma once
 
 #include <posenc/core/concepts.hpp>

@@ -86,6 +86,8 @@ POSENC_DETAIL_COLD inline void check_relative_widths(Problems& problems, const A
       check_table("relative queries", "keys", ask->relative_queries(self), width);
     if (ask->relative_values)
       check_table("relative values", "values", ask->relative_values(self), value_dim);
+    if (ask->context_positions)
+      check_table("positions by context", "queries", ask->context_positions(self).vectors, width);
     for (Index head = 0; ask->query_bias && head < answers.shape().num_heads; ++head)
       if (const auto bias = ask->query_bias(self, head); !bias.empty())
         check("a query bias", "queries", std::ssize(bias), width);
