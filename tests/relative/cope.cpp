@@ -112,7 +112,7 @@ TEST_CASE("CoPE: torch's attention and its gradients", "[relative]") {
       const AnyBound bound = bind_any(encoding, x.shape());
       const ReferenceResult y = x.attend(bound);
       CHECK(worst(y.out, c["out"]) <= 1e-11);
-      CHECK(worst(y.lse, c["lse"]) <= 1e-11);
+      CHECK(worst(y.lse, c["lse"]) <= 1e-10);
       const ReferenceGradients d = x.gradients(bound);
       CHECK(worst(d.q, c["d_q"]) <= 1e-11);
       CHECK(worst(d.k, c["d_k"]) <= 1e-11);
