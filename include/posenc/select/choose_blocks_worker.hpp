@@ -95,10 +95,10 @@ class BlockChooser {
     if (!call_.rotate) return;
     if constexpr (TurnsQueriesAlike<S>) {
       for (Index t = 0; t < tokens; ++t)
-        call_.turn(Side::query, Positions(selector_.query_position()),
+        call_.turn(Side::query, kv_head, Positions(selector_.query_position()),
                    queries_.data() + t * group_ * call_.k.width, 1, group_);
     } else if constexpr (S::rotated) {
-      call_.turn(Side::query,
+      call_.turn(Side::query, kv_head,
                  call_.at.query.subspan(static_cast<std::size_t>(row),
                                         static_cast<std::size_t>(tokens)),
                  queries_.data(), tokens, group_);

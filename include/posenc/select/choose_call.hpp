@@ -35,10 +35,13 @@ struct ChooseCall {
     for (Index t = first; t < first + tokens; ++t)
       for (Index h = head; h < head + heads; ++h, to += from.width) load_floats(from, t, h, to);
   }
-  void turn(Side side, const Positions& positions, float* rows, Index tokens, Index heads) const {
-    const double factor = side == Side::query ? rotary.state.attention_factor : 1;
+  /// Rows of a key head, or of the query heads that meet it.
+  void turn(Side side, Index kv_head, const Positions& positions, float* rows, Index tokens,
+            Index heads) const {
+    const Rotary& own = rotary.of(kv_head);
+    const double factor = side == Side::query ? own.state.attention_factor : 1;
     const TensorView<float> y(rows, tokens, heads, k.width);
-    rotate(rotary, rotary.angles, {.amplitude = factor * factor, .side = side}, positions,
+    rotate(own, own.angles, {.amplitude = factor * factor, .side = side}, positions,
            TensorView<const float>(y), y);
   }
 };
@@ -63,7 +66,7 @@ std::vector<float> summaries_of(const ChooseCall<S, A, U>& call, const AnyExecut
       const Index head = task / blocks, b = task % blocks;
       call.load(call.k, b * block, block, head, 1, keys);
       if (S::rotated && call.rotate)
-        call.turn(Side::key,
+        call.turn(Side::key, head,
                   call.at.key.subspan(static_cast<std::size_t>(b * block),
                                       static_cast<std::size_t>(block)),
                   keys, block, 1);
