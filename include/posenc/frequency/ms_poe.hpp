@@ -53,7 +53,7 @@ struct MsPoE {
   void check(Problems& problems, const RotaryState& state) const {
     problems.require(std::isfinite(least) && least >= 1, "MsPoE: least must be at least 1, got ",
                      least, ".");
-    problems.require(std::isfinite(greatest) && greatest >= least,
+    problems.require(std::isfinite(greatest) && !(greatest < least),
                      "MsPoE: greatest must be at least the least ratio, ", least, ", got ",
                      greatest, ".");
     if (order.empty()) return;
