@@ -24,6 +24,7 @@
 #pragma once
 
 #include <posenc/attention/call/coordinates.hpp>
+#include <posenc/attention/decode/checks.hpp>
 #include <posenc/core/ragged_batch.hpp>
 #include <posenc/select/select_worker.hpp>
 
