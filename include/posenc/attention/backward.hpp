@@ -52,10 +52,11 @@ struct AttentionGradients {
 namespace detail {
 
 template <class T>
-void check_backward(Problems& problems, const AttentionForward<T>& f,
-                    const TensorView<const T>& d_out, const AttentionGradients<T>& d,
-                    std::span<T> lse_option, const RowStatistics<T>& rows_option,
-                    const Answers& answers) {
+POSENC_DETAIL_COLD void check_backward(Problems& problems, const AttentionForward<T>& f,
+                                       const TensorView<const T>& d_out,
+                                       const AttentionGradients<T>& d, std::span<T> lse_option,
+                                       const RowStatistics<T>& rows_option,
+                                       const Answers& answers) {
   check_shapes(problems, f.q, f.k, f.v, TensorView<const T>(f.out), answers, f.lse);
   check_view(problems, "d_out", d_out);
   problems.require(!f.lse.empty() || f.q.tokens == 0 || f.q.heads == 0,
@@ -156,8 +157,8 @@ Index most_backward_bytes(const BytesOf& bytes_of) {
 }
 
 /// A temperature of 0 hides the products from which its own gradient would be found.
-inline void check_temperatures(Problems& problems, const Answers& answers, const Positions& at,
-                               Index queries) {
+POSENC_DETAIL_COLD inline void check_temperatures(Problems& problems, const Answers& answers,
+                                                  const Positions& at, Index queries) {
   for (const auto& [self, ask] : answers.asked())
     for (Index t = 0; ask->temperature_gradient && t < queries; ++t)
       if (ask->temperature(self, at[t]) == 0)
@@ -166,9 +167,9 @@ inline void check_temperatures(Problems& problems, const Answers& answers, const
 }
 
 template <class T>
-void differentiate_attention(const AttentionForward<T>& f, const TensorView<const T>& d_out,
-                             const AttentionGradients<T>& d, const Asked<T>& asked,
-                             const BackwardLeaves<T>& leaves, const AttentionOptions<T>& options) {
+POSENC_DETAIL_COLD void differentiate_attention(
+    const AttentionForward<T>& f, const TensorView<const T>& d_out, const AttentionGradients<T>& d,
+    const Asked<T>& asked, const BackwardLeaves<T>& leaves, const AttentionOptions<T>& options) {
   const Answers& answers = *asked.answers;
   const std::size_t level = leaves.forward.level;
   Problems problems;

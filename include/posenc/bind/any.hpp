@@ -9,32 +9,45 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// The components of an encoding, prepared for heads, and what they answer.
+/// The components of an encoding, prepared for heads, and what they answer. Copies share them, and what was moved from
+/// still answers.
 class BoundComponents {
  public:
   /// Throws Error with every problem.
   BoundComponents(const AnyEncoding& encoding, const BindOptions& options);
 
-  // A move copies here too: what was moved from still answers.
-  BoundComponents(const BoundComponents&);
-  BoundComponents& operator=(const BoundComponents&);
-  ~BoundComponents();
-
-  [[nodiscard]] const AnyEncoding& encoding() const { return encoding_; }
-  [[nodiscard]] const Answers& answers() const { return answers_; }
+  [[nodiscard]] const AnyEncoding& encoding() const { return shared_->encoding; }
+  [[nodiscard]] const Answers& answers() const { return shared_->answers; }
   /// The options at another length.
   [[nodiscard]] BindOptions at_length(Position length) const {
-    BindOptions options = answers_.options();
+    BindOptions options = answers().options();
     options.length = length;
     return options;
   }
 
  private:
-  Answers answer(const BindOptions& options);
+  struct Components {
+    AnyEncoding encoding;
+    std::vector<SharedAny> prepared;
+    Answers answers;
 
-  AnyEncoding encoding_;
-  std::vector<SharedAny> prepared_;
-  Answers answers_;
+    Components(const AnyEncoding& encoding, const BindOptions& options);
+
+   private:
+    Answers answer(const BindOptions& options);
+  };
+  Shared<Components> shared_;
+};
+
+/// The score loops of an encoding's stages, in their order.
+struct AnyLoops {
+  std::vector<FindLoops<float>> floats;
+  std::vector<FindLoops<double>> doubles;
+  std::vector<FindDerivative<float>> derivative_floats;
+  std::vector<FindDerivative<double>> derivative_doubles;
+  int undifferentiable = 0;  ///< score maps
+
+  AnyLoops(const std::vector<AnyComponent>& components, std::size_t stages);
 };
 
 }  // namespace detail
@@ -53,11 +66,6 @@ class Bound<AnyEncoding> {
 
   /// Throws Error with every problem.
   Bound(const AnyEncoding& encoding, const BindOptions& options);
-
-  // A move copies here too: what was moved from still answers.
-  Bound(const Bound&);
-  Bound& operator=(const Bound&);
-  ~Bound();
 
   [[nodiscard]] const AnyEncoding& encoding() const { return bound_.encoding(); }
   [[nodiscard]] const BindOptions& options() const { return answers().options(); }
@@ -81,18 +89,18 @@ class Bound<AnyEncoding> {
   [[nodiscard]] detail::Asked<T> asked() const {
     if (answers().facts().context_positions > 0) refuse_context();
     if constexpr (std::is_same_v<T, float>)
-      return {&answers(), &rotary(), floats_.data()};
+      return {&answers(), &rotary(), loops_->floats.data()};
     else
-      return {&answers(), &rotary(), doubles_.data()};
+      return {&answers(), &rotary(), loops_->doubles.data()};
   }
   /// The derivatives of the stages; throws Error where one has none.
   template <class T>
   [[nodiscard]] const detail::FindDerivative<T>* derivatives() const {
     check_differentiable();
     if constexpr (std::is_same_v<T, float>)
-      return derivative_floats_.data();
+      return loops_->derivative_floats.data();
     else
-      return derivative_doubles_.data();
+      return loops_->derivative_doubles.data();
   }
 
  private:
@@ -102,12 +110,7 @@ class Bound<AnyEncoding> {
   static void refuse_context();
 
   detail::BoundComponents bound_;
-  std::vector<detail::FindLoops<float>>
-      floats_;  ///< of each stage, in their order; so are the following
-  std::vector<detail::FindLoops<double>> doubles_;
-  std::vector<detail::FindDerivative<float>> derivative_floats_;
-  std::vector<detail::FindDerivative<double>> derivative_doubles_;
-  int undifferentiable_ = 0;  ///< score maps
+  detail::Shared<detail::AnyLoops> loops_;
 };
 using AnyBound = Bound<AnyEncoding>;
 

@@ -11,14 +11,13 @@ namespace detail {
 
 POSENC_DETAIL_DEFINITION BoundComponents::BoundComponents(const AnyEncoding& encoding,
                                                           const BindOptions& options)
-    : encoding_(encoding), answers_(answer(options)) {}
-POSENC_DETAIL_DEFINITION BoundComponents::BoundComponents(const BoundComponents&) = default;
-POSENC_DETAIL_DEFINITION BoundComponents& BoundComponents::operator=(const BoundComponents&) =
-    default;
-POSENC_DETAIL_DEFINITION BoundComponents::~BoundComponents() = default;
+    : shared_(Shared<Components>::make(encoding, options)) {}
+POSENC_DETAIL_DEFINITION BoundComponents::Components::Components(const AnyEncoding& given,
+                                                                 const BindOptions& options)
+    : encoding(given), answers(answer(options)) {}
 
-POSENC_DETAIL_DEFINITION Answers BoundComponents::answer(const BindOptions& options) {
-  const std::vector<AnyComponent>& components = encoding_.components();
+POSENC_DETAIL_DEFINITION Answers BoundComponents::Components::answer(const BindOptions& options) {
+  const std::vector<AnyComponent>& components = encoding.components();
   std::vector<Described> described(components.size());
   std::size_t asked = 0;
   for (std::size_t i = 0; i < components.size(); ++i) {
@@ -27,41 +26,46 @@ POSENC_DETAIL_DEFINITION Answers BoundComponents::answer(const BindOptions& opti
   }
   Problems problems;
   Resolved resolved = resolve(problems, described, options);
-  prepared_ = std::vector<SharedAny>(asked);
+  prepared = std::vector<SharedAny>(asked);
   std::vector<Stage> stages(asked);
   asked = 0;
   for (const AnyComponent& c : components) {
     if (!c.prepare) continue;
-    prepared_[asked] = c.prepare(c.self, resolved.shape);
-    stages[asked] = {prepared_[asked].get(), c.ask};
+    prepared[asked] = c.prepare(c.self, resolved.shape);
+    stages[asked] = {prepared[asked].get(), c.ask};
     ++asked;
   }
-  Answers answers(std::move(described), std::move(resolved), options);
-  answers.ask(std::move(stages));
-  return answers;
+  Answers all(std::move(described), std::move(resolved), options);
+  all.ask(std::move(stages));
+  return all;
+}
+
+POSENC_DETAIL_DEFINITION AnyLoops::AnyLoops(const std::vector<AnyComponent>& components,
+                                            std::size_t stages)
+    : floats(stages), doubles(stages), derivative_floats(stages), derivative_doubles(stages) {
+  std::size_t stage = 0;
+  for (const AnyComponent& c : components) {
+    if (!c.prepare) continue;
+    floats[stage] = c.floats;
+    doubles[stage] = c.doubles;
+    derivative_floats[stage] = c.derivative_floats;
+    derivative_doubles[stage] = c.derivative_doubles;
+    undifferentiable += c.is_map && !c.derivative_floats;
+    ++stage;
+  }
 }
 
 }  // namespace detail
 
 POSENC_DETAIL_DEFINITION AnyBound::Bound(const AnyEncoding& encoding, const BindOptions& options)
-    : bound_(composed(encoding), options) {
-  for (const detail::AnyComponent& c : encoding.components()) {
-    if (!c.prepare) continue;
-    floats_.push_back(c.floats);
-    doubles_.push_back(c.doubles);
-    derivative_floats_.push_back(c.derivative_floats);
-    derivative_doubles_.push_back(c.derivative_doubles);
-    undifferentiable_ += c.is_map && !c.derivative_floats;
-  }
-}
-POSENC_DETAIL_DEFINITION AnyBound::Bound(const Bound&) = default;
-POSENC_DETAIL_DEFINITION AnyBound& AnyBound::operator=(const Bound&) = default;
-POSENC_DETAIL_DEFINITION AnyBound::~Bound() = default;
+    : bound_(composed(encoding), options),
+      loops_(detail::Shared<detail::AnyLoops>::make(encoding.components(),
+                                                    answers().asked().size())) {}
 
 POSENC_DETAIL_DEFINITION void AnyBound::check_differentiable() const {
   Problems problems;
   problems.require(
-      undifferentiable_ == 0, undifferentiable_,
+      loops_->undifferentiable == 0, loops_->undifferentiable,
       " score maps of this encoding have no derivative: in an AnyEncoding, a score map "
       "says `static constexpr bool differentiable = true`.");
   problems.raise_if_any("posenc::attention_backward");

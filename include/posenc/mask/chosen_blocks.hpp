@@ -22,10 +22,10 @@
 #pragma once
 
 #include <posenc/core/concepts.hpp>
+#include <posenc/core/memory.hpp>
 #include <posenc/mask/by_head.hpp>
 #include <posenc/mask/index_set.hpp>
 
-#include <memory>
 #include <utility>
 #include <vector>
 
@@ -130,7 +130,7 @@ struct ChosenBlocksData {
 
 class ChosenBlocksMask {
  public:
-  ChosenBlocksMask(std::shared_ptr<const ChosenBlocksData> data, Index heads)
+  ChosenBlocksMask(Shared<ChosenBlocksData> data, Index heads)
       : data_(std::move(data)), bits_(data_->sets.bits().data()), before_(data_->before.data()),
         sizes_(data_->sets.sizes()), groups_(data_->sets.groups()),
         words_(data_->sets.words_of_row()), by_query_block_(sizes_.query_block),
@@ -181,7 +181,7 @@ class ChosenBlocksMask {
     return static_cast<std::size_t>((choice * groups_ + group) * words_);
   }
 
-  std::shared_ptr<const ChosenBlocksData> data_;
+  Shared<ChosenBlocksData> data_;
   const std::uint64_t* bits_;
   const std::uint32_t* before_;
   BlockSets::Sizes sizes_;
@@ -196,7 +196,7 @@ class ChosenBlocks {
   /// Of no query: everything is seen.
   ChosenBlocks() : ChosenBlocks(BlockSets()) {}
   explicit ChosenBlocks(BlockSets sets)
-      : data_(std::make_shared<const detail::ChosenBlocksData>(std::move(sets))) {}
+      : data_(detail::Shared<detail::ChosenBlocksData>::make(std::move(sets))) {}
 
   /// Which blocks are seen, to be looked at.
   [[nodiscard]] const BlockSets& sets() const { return data_->sets; }
@@ -213,7 +213,7 @@ class ChosenBlocks {
   }
 
  private:
-  std::shared_ptr<const detail::ChosenBlocksData> data_;
+  detail::Shared<detail::ChosenBlocksData> data_;
 };
 
 POSENC_NAMESPACE_END

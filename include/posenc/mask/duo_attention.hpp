@@ -86,11 +86,13 @@ struct DuoAttention {
   }
 
   [[nodiscard]] detail::HeadWindows prepare(const HeadShape& shape) const {
-    detail::HeadWindows mask;
+    detail::HeadWindows mask{
+        std::vector<SinkWindow>(static_cast<std::size_t>(std::max<Index>(shape.num_heads, 0)))};
     const Index group = std::max<Index>(shape.num_heads / std::max<Index>(std::ssize(full), 1), 1);
     for (Index head = 0; head < shape.num_heads; ++head) {
       const bool everything = full[static_cast<std::size_t>(head / group)];
-      mask.heads.push_back({sinks, everything ? SlidingWindow::unlimited : recent});
+      mask.heads[static_cast<std::size_t>(head)] = {sinks,
+                                                    everything ? SlidingWindow::unlimited : recent};
     }
     return mask;
   }

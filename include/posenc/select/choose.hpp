@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
-#include <functional>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -27,6 +26,10 @@ inline std::uint64_t rank_block(float score, Index block) {
     bits = (bits & sign) != 0 ? ~bits : bits | sign;
   return std::uint64_t{bits} << 32 | (~0U - static_cast<std::uint32_t>(block));
 }
+/// The order of such numbers.
+struct IsChosenBefore {
+  bool operator()(std::uint64_t a, std::uint64_t b) const { return a > b; }
+};
 inline Index block_of(std::uint64_t rank) {
   return static_cast<Index>(~0U - static_cast<std::uint32_t>(rank));
 }
@@ -41,7 +44,7 @@ inline void choose_blocks(const float* scores, Index first, Index last, Index to
   float least = 0;
   bool is_full = false;
   const auto halve = [&] {
-    std::nth_element(room, room + top - 1, room + held, std::greater{});
+    std::nth_element(room, room + top - 1, room + held, IsChosenBefore{});
     held = top;
     least = scores[block_of(room[top - 1])];
     is_full = true;

@@ -70,7 +70,7 @@ struct InfLLM {
     for (Index t = 0; t < keys.tokens; ++t)
       order[static_cast<std::size_t>(t)] =
           detail::rank_block(static_cast<float>(keys.mass[static_cast<std::size_t>(t)]), t);
-    std::partial_sort(order.begin(), order.begin() + count, order.end(), std::greater{});
+    std::partial_sort(order.begin(), order.begin() + count, order.end(), detail::IsChosenBefore{});
     std::fill_n(to, keys.width, 0.0F);
     for (Index i = 0; i < count; ++i) {
       const float* const key =

@@ -55,12 +55,13 @@ struct IndexerInputs {
 
 namespace detail {
 
+template <class U>
 class IndexerWorker {
  public:
   IndexerWorker(const LightningIndexer& indexer, const IndexerInputs& in, Index first)
       : indexer_(indexer), in_(in), first_(first), level_(level_index()),
         row_(round_up(in.queries.width, DecodePlan::pad)) {
-    const auto floats = [](Index n) { return std::vector<float>(static_cast<std::size_t>(n)); };
+    const auto floats = [](Index n) { return std::vector<U>(static_cast<std::size_t>(n)); };
     queries_ = floats(in.queries.heads * row_);
     keys_ = floats(most_keys * in.queries.width);
     products_ = floats(in.queries.heads * most_keys);
@@ -70,13 +71,13 @@ class IndexerWorker {
     const Index tokens = std::min(first_ + row + 1, in_.keys.tokens), heads = in_.queries.heads,
                 width = in_.queries.width;
     if (tokens <= indexer_.top) return choice_(scores_.data(), 1, tokens, {}, indexer_.top);
-    const Rows<float> q(in_.queries, level_), k(in_.keys, level_);
+    const Rows<U> q(in_.queries, level_), k(in_.keys, level_);
     for (Index j = 0; j < heads; ++j) q.load(row, j, queries_.data() + j * row_);
     for (Index m = 0; m < tokens; m += most_keys) {
       const Index n = std::min(most_keys, tokens - m);
       for (Index i = 0; i < n; ++i) k.load(m + i, 0, keys_.data() + i * width);
-      dots_leaves<float>()[level_](heads, n, width, queries_.data(), row_, keys_.data(), width,
-                                   products_.data(), most_keys, {});
+      dots_leaves<U>()[level_](heads, n, width, queries_.data(), row_, keys_.data(), width,
+                               products_.data(), most_keys, {});
       float* const scores = scores_.data() + m;
       std::fill_n(scores, n, 0.0F);
       for (Index j = 0; j < heads; ++j) {
@@ -96,12 +97,12 @@ class IndexerWorker {
   Index first_;
   std::size_t level_;
   Index row_;
-  std::vector<float> queries_, keys_, products_, scores_;
+  std::vector<U> queries_, keys_, products_, scores_;
   ScoredChoice choice_;
 };
 
 /// Calls take(row, ranges) for every query, from several threads.
-template <class Take>
+template <class U, class Take>
 void index_rows(const LightningIndexer& indexer, const IndexerInputs& in, const char* who,
                 const AnyExecutor& executor, const Take& make_take) {
   Problems problems;
@@ -121,7 +122,7 @@ void index_rows(const LightningIndexer& indexer, const IndexerInputs& in, const 
   const auto take = make_take(first);
   const Index rows = in.queries.tokens,
               workers = std::clamp<Index>(rows, 1, executor.concurrency());
-  std::vector<IndexerWorker> all;
+  std::vector<IndexerWorker<U>> all;
   for (Index w = 0; w < workers; ++w) all.emplace_back(indexer, in, first);
   run_tasks(executor, workers, rows, [&](Index w) {
     return
@@ -133,10 +134,11 @@ void index_rows(const LightningIndexer& indexer, const IndexerInputs& in, const 
 
 /// Fills `out` with the choice of every query, for `heads` query heads of attention. Of equal scores the earlier token
 /// is chosen; NaN is above all numbers. Throws Error for shapes that do not fit together.
-inline void choose_tokens(const LightningIndexer& indexer, const IndexerInputs& in, Index heads,
-                          Selection& out, const AnyExecutor& executor = {}) {
+template <class U = float>
+void choose_tokens(const LightningIndexer& indexer, const IndexerInputs& in, Index heads,
+                   Selection& out, const AnyExecutor& executor = {}) {
   std::vector<std::vector<KeyRange>> chosen(static_cast<std::size_t>(in.queries.tokens));
-  detail::index_rows(indexer, in, "posenc::choose_tokens", executor, [&](Index) {
+  detail::index_rows<U>(indexer, in, "posenc::choose_tokens", executor, [&](Index) {
     return [&](Index row, std::span<const KeyRange> ranges) {
       chosen[static_cast<std::size_t>(row)].assign(ranges.begin(), ranges.end());
     };
@@ -149,11 +151,12 @@ inline void choose_tokens(const LightningIndexer& indexer, const IndexerInputs& 
 }
 
 /// The same as a mask of single keys. Throws Error for shapes that do not fit together.
-[[nodiscard]] inline ChosenBlocks choose_token_mask(const LightningIndexer& indexer,
-                                                    const IndexerInputs& in, Index sequence = 0,
-                                                    const AnyExecutor& executor = {}) {
+template <class U = float>
+[[nodiscard]] ChosenBlocks choose_token_mask(const LightningIndexer& indexer,
+                                             const IndexerInputs& in, Index sequence = 0,
+                                             const AnyExecutor& executor = {}) {
   BlockSets sets;
-  detail::index_rows(indexer, in, "posenc::choose_token_mask", executor, [&](Index first) {
+  detail::index_rows<U>(indexer, in, "posenc::choose_token_mask", executor, [&](Index first) {
     sets = BlockSets({.queries = in.queries.tokens,
                       .first = first,
                       .block = 1,

@@ -118,7 +118,7 @@ struct BackwardPlan {
   bool turns_last = false;
 
   template <class T>
-  BackwardPlan(const BackwardCall<T>& call, Index concurrency, bool learns)
+  POSENC_DETAIL_COLD BackwardPlan(const BackwardCall<T>& call, Index concurrency, bool learns)
       : tiles(*call.forward.leaves.tile, call.answers().shape(), call.forward.shape(), concurrency),
         kv_heads(call.answers().shape().num_kv_heads) {
     // A sum over 64 queries is worth a visit of the keys' gradients, and 512 rows one of packed keys and
@@ -202,8 +202,8 @@ struct RelativeGradientBuffers {
   double* row = nullptr;   ///< [width]
   Index most = 0;          ///< buckets
 
-  RelativeGradientBuffers(const Answers& answers, const Plan& tiles, Index width, Index value_width,
-                          Index value_dim, Arena& arena) {
+  POSENC_DETAIL_COLD RelativeGradientBuffers(const Answers& answers, const Plan& tiles, Index width,
+                                             Index value_width, Index value_dim, Arena& arena) {
     const RelativeCounts& counts = answers.relative();
     if (counts.buckets + counts.query_biases == 0) return;
     most = tiles.tile + tiles.panel;
@@ -245,7 +245,8 @@ struct BackwardBuffers {
   RelativeGradientBuffers<T> relative;
   std::byte* made = nullptr;  ///< where BackwardRelative is
 
-  BackwardBuffers(const BackwardCall<T>& call, const BackwardPlan& plan, Arena& arena)
+  POSENC_DETAIL_COLD BackwardBuffers(const BackwardCall<T>& call, const BackwardPlan& plan,
+                                     Arena& arena)
       : tiles(call.answers(), plan.tiles, tiles_of(call, plan), arena),
         relative(call.answers(), plan.tiles, plan.width.stride, plan.value_width.stride,
                  call.forward.shape().value_dim, arena) {

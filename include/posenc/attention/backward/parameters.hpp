@@ -29,13 +29,8 @@ class ParameterGradients {
   /// ShawValues meet, whose sums cannot be told apart.
   template <class E>
   explicit ParameterGradients(const Bound<E>& bound, const ParameterOptions& options = {}) {
-    for (const detail::Stage& stage : bound.answers().asked()) {
-      asked_.push_back(stage.ask);
-      first_.push_back(values_.size());
-      values_.resize(values_.size() + static_cast<std::size_t>(num_parameters(stage)));
-    }
-    first_.push_back(values_.size());
-    if (options.frequencies) add_frequencies(bound.answers());
+    if (options.frequencies) check_frequencies(bound.answers());
+    prepare(bound.answers(), options.frequencies ? bound.answers().rotary().pairs() : 0);
   }
 
   /// Of the nth component of type C, in the order in which it holds them. Throws Error where there is no
@@ -76,7 +71,17 @@ class ParameterGradients {
   void clear() { std::fill(values_.begin(), values_.end(), 0.0); }
 
  private:
-  void add_frequencies(const detail::Answers& answers) {
+  void prepare(const detail::Answers& answers, Index frequencies) {
+    const std::span<const detail::Stage> stages = answers.asked();
+    asked_ = std::vector<const detail::Questions*>(stages.size());
+    first_ = std::vector<std::size_t>(stages.size() + 1);
+    for (std::size_t i = 0; i < stages.size(); ++i) {
+      asked_[i] = stages[i].ask;
+      first_[i + 1] = first_[i] + static_cast<std::size_t>(num_parameters(stages[i]));
+    }
+    values_ = std::vector<double>(first_.back() + static_cast<std::size_t>(frequencies));
+  }
+  static void check_frequencies(const detail::Answers& answers) {
     Problems problems;
     problems.require(answers.rotates(),
                      "this encoding has no rotary base, so it has no frequencies "
@@ -85,7 +90,6 @@ class ParameterGradients {
                      "frequencies cannot be learned where values both rotate (RotateValues) and "
                      "have vectors by distance (ShawValues).");
     problems.raise_if_any("posenc::ParameterGradients");
-    values_.resize(values_.size() + static_cast<std::size_t>(answers.rotary().pairs()));
   }
 
   std::vector<const detail::Questions*> asked_;

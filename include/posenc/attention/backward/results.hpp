@@ -37,26 +37,21 @@ class BackwardResults {
       simd::from_panel(p.queries, width, p.width, buffers_.d_q + region * tiles_.panel * width,
                        buffers_.ones, panel, plan_.width.stride, 1);
       const TensorView<T> rows(panel, p.queries, 1, width, plan_.width.stride, 0);
-      add_turned(rows, buffers_.factor, call_.d_q, first, head, turns_now(sums), [&] {
-        Positions at = forward_.query.subspan(size(first), size(p.queries));
-        if (map_) {
-          map_.ask->query_positions(map_.self, region, p.queries, buffers_.tiles.query + p.first,
-                                    buffers_.tiles.query_copy);
-          at = std::span<const double>(buffers_.tiles.query_copy, size(p.queries));
-        }
-        forward_.leaves.rotate(own, own.region_angles(region), turn_of_query_gradient(own), at,
-                               rows, rows);
-        if (learns_frequencies(sums))
-          add_frequency_gradients<T>(gradient_leaves<T>(forward_.leaves.level), own,
-                                     {.x = tokens_of(head_of(call_.q, head), first, p.queries),
-                                      .bias = query_bias(head),
-                                      .d = rows,
-                                      .factor = buffers_.factor,
-                                      .at = at,
-                                      .origin = origin(key, region),
-                                      .step = step(region)},
-                                     sums + plan_.sums);
-      });
+      Positions at = forward_.query.subspan(size(first), size(p.queries));
+      if (map_) {
+        map_.ask->query_positions(map_.self, region, p.queries, buffers_.tiles.query + p.first,
+                                  buffers_.tiles.query_copy);
+        at = std::span<const double>(buffers_.tiles.query_copy, size(p.queries));
+      }
+      add_turned({.x = tokens_of(head_of(call_.q, head), first, p.queries),
+                  .bias = learns_frequencies(sums) ? query_bias(head) : nullptr,
+                  .d = rows,
+                  .factor = buffers_.factor,
+                  .at = at,
+                  .origin = origin(key, region),
+                  .step = step(region)},
+                 rows, own, own.region_angles(region), turn_of_query_gradient(own), call_.d_q,
+                 first, head, turns_now(sums), sums);
       add_query_bias_gradients(rows, head, sums);
     }
     if (has_relative_)
@@ -67,76 +62,57 @@ class BackwardResults {
   /// Gradients of the keys [key, key + keys) of the chunk, rotated for each of some regions, and of their
   /// values.
   void add_keys(Index kv_head, Index key, Index keys, RegionSet regions, double* sums) {
-    const Index width = forward_.q.width;
-    const KeySource<T>& source = forward_.keys;
+    const Index width = forward_.q.width, value_width = call_.d_out.width;
+    const Positions positions = call_.key.subspan(size(key), size(keys));
     const Rotary& own = rotary_.of(kv_head);
-    const auto each_run = [&](T* rows, Index row_width, Index stride, const auto& f) {
-      source.for_runs(key, key + keys, keys, [&](const KeyRun& run) {
-        f(run,
-          TensorView<T>(rows + (run.rank - key) * stride, run.tokens, 1, row_width, stride, 0));
-      });
-    };
     for (; regions != 0; regions &= regions - 1) {
       const int region = std::countr_zero(regions);
-      each_run(buffers_.d_k + region * tiles_.chunk * plan_.width.stride, width, plan_.width.stride,
-               [&](const KeyRun& run, const TensorView<T>& rows) {
-                 add_turned(rows, nullptr, call_.d_k, run.rank, kv_head, turns_now(sums), [&] {
-                   Positions at = run.positions;
-                   if (map_) {
-                     Position* const copy = buffers_.tiles.key_copy + (run.rank - key);
-                     map_.ask->key_positions(map_.self, region, run.tokens,
-                                             buffers_.tiles.key + (run.rank - key), copy);
-                     at = std::span<const Position>(copy, size(run.tokens));
-                   }
-                   forward_.leaves.rotate(own, own.region_angles(region), turn_of_key_gradient(),
-                                          at, rows, rows);
-                   if (learns_frequencies(sums))
-                     add_frequency_gradients<T>(
-                         gradient_leaves<T>(forward_.leaves.level), own,
-                         {.x = tokens_of(head_of(call_.k, kv_head), run.rank, run.tokens),
-                          .d = rows,
-                          .at = at,
-                          .origin = origin(key, region),
-                          .step = step(region)},
-                         sums + plan_.sums);
-                 });
-               });
+      const TensorView<T> rows(buffers_.d_k + region * tiles_.chunk * plan_.width.stride, keys, 1,
+                               width, plan_.width.stride, 0);
+      Positions at = positions;
+      if (map_) {
+        map_.ask->key_positions(map_.self, region, keys, buffers_.tiles.key,
+                                buffers_.tiles.key_copy);
+        at = std::span<const Position>(buffers_.tiles.key_copy, size(keys));
+      }
+      add_turned({.x = tokens_of(head_of(call_.k, kv_head), key, keys),
+                  .d = rows,
+                  .at = at,
+                  .origin = origin(key, region),
+                  .step = step(region)},
+                 rows, own, own.region_angles(region), turn_of_key_gradient(), call_.d_k, key,
+                 kv_head, turns_now(sums), sums);
     }
     if (has_relative_)
-      each_run(buffers_.relative.d_k, width, plan_.width.stride,
-               [&](const KeyRun& run, const TensorView<T>& rows) {
-                 add(rows, nullptr, call_.d_k, run.rank, kv_head);
-               });
-    each_run(buffers_.d_v, call_.d_out.width, plan_.value_width.stride,
-             [&](const KeyRun& run, const TensorView<T>& rows) {
-               const bool turns = answers_.facts().rotates_values && turns_now(sums);
-               add_turned(rows, nullptr, call_.d_v, run.rank, kv_head, turns, [&] {
-                 forward_.leaves.rotate(own, own.angles, turn_of_value_gradient(), run.positions,
-                                        rows, rows);
-                 if (learns_frequencies(sums))
-                   add_frequency_gradients<T>(
-                       gradient_leaves<T>(forward_.leaves.level), own,
-                       {.x = tokens_of(head_of(call_.v, kv_head), run.rank, run.tokens),
-                        .d = rows,
-                        .at = run.positions,
-                        .origin = origin_of(rotary_, call_.key, 0)},
-                       sums + plan_.sums);
-               });
-             });
+      add({buffers_.relative.d_k, keys, 1, width, plan_.width.stride, 0}, nullptr, call_.d_k, key,
+          kv_head);
+    const TensorView<T> values(buffers_.d_v, keys, 1, value_width, plan_.value_width.stride, 0);
+    add_turned({.x = tokens_of(head_of(call_.v, kv_head), key, keys),
+                .d = values,
+                .at = positions,
+                .origin = origin_of(rotary_, call_.key, 0)},
+               values, own, own.angles, turn_of_value_gradient(), call_.d_v, key, kv_head,
+               answers_.facts().rotates_values && turns_now(sums), sums);
   }
 
  private:
-  /// Adds rows that turn() rotates back, before; or behind, for the frequencies alone, where results turn last.
-  template <class F>
-  void add_turned(const TensorView<T>& rows, const T* factor, const TensorView<T>& to, Index first,
-                  Index head, bool turns, const F& turn) {
-    if (turns && !plan_.turns_last) turn();
-    add(rows, factor, to, first, head);
-    if (turns && plan_.turns_last) turn();
+  /// Adds rows, each times its factor, to those from `first` on. Where they turn they are rotated back: before; or
+  /// behind, for the frequencies alone, where results turn last.
+  [[gnu::noinline]] void add_turned(const Turned<T>& turned, const TensorView<T>& rows,
+                                    const Rotary& rotary, const AngleTable& angles,
+                                    const Turn& turn, const TensorView<T>& to, Index first,
+                                    Index head, bool turns, double* sums) {
+    if (!turns || plan_.turns_last) add(rows, turned.factor, to, first, head);
+    if (!turns) return;
+    forward_.leaves.rotate(rotary, angles, turn, turned.at, rows, rows);
+    if (learns_frequencies(sums))
+      add_frequency_gradients<T>(gradient_leaves<T>(forward_.leaves.level), rotary, turned,
+                                 sums + plan_.sums);
+    if (!plan_.turns_last) add(rows, turned.factor, to, first, head);
   }
   /// to += rows, each times its factor where there are factors.
-  void add(const TensorView<T>& rows, const T* factor, const TensorView<T>& to, Index first,
-           Index head) {
+  [[gnu::noinline]] void add(const TensorView<T>& rows, const T* factor, const TensorView<T>& to,
+                             Index first, Index head) {
     constexpr Index ahead = 8;
     const OutRows<T> results(to, forward_.leaves.level);
     for (Index i = 0; i < rows.tokens; ++i) {

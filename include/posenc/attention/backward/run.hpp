@@ -29,8 +29,8 @@ struct BackwardMemory {
   std::byte* workers = nullptr;
 
   /// `each_worker`: bytes.
-  BackwardMemory(const BackwardCall<T>& call, const BackwardPlan& plan, Index each_worker,
-                 Arena& arena) {
+  POSENC_DETAIL_COLD BackwardMemory(const BackwardCall<T>& call, const BackwardPlan& plan,
+                                    Index each_worker, Arena& arena) {
     delta = arena.take<T>(call.forward.q.tokens, call.forward.q.heads);
     sums = arena.take<double>(plan.sets(), plan.all_sums());
     tokens = arena.take<double>(plan.token_learners * call.forward.q.heads, tokens_of_both(call));
@@ -46,7 +46,7 @@ struct BackwardWork {
   Index bytes = -1;                  ///< of all; -1: it does not fit in memory
 
   template <class T>
-  BackwardWork(const BackwardCall<T>& call, Index concurrency, bool learns) {
+  POSENC_DETAIL_COLD BackwardWork(const BackwardCall<T>& call, Index concurrency, bool learns) {
     if (!has_usable_sizes(call.forward.shape())) return;
     plan.emplace(call, concurrency, learns);
     Arena worker(nullptr), all(nullptr);
@@ -113,7 +113,8 @@ void turn_rows(const BackwardCall<T>& call, Index first, Index last) {
 
 /// The gradient of a sink's logit is that of its weight, which has no value: -delta times the weight.
 template <class T>
-void add_sink_gradients(const BackwardCall<T>& call, const T* delta, double* sums) {
+POSENC_DETAIL_COLD void add_sink_gradients(const BackwardCall<T>& call, const T* delta,
+                                           double* sums) {
   for_each_learner(call.answers(), sums, [&](const Stage& stage, std::span<double> to) {
     const auto& [self, ask] = stage;
     if (!ask->sink_logit_gradient) return;
@@ -134,7 +135,7 @@ void add_sink_gradients(const BackwardCall<T>& call, const T* delta, double* sum
 
 /// Values that were rotated come out rotated back by their query. (Rows without weights have no gradient.)
 template <class T>
-void add_output_frequencies(const BackwardCall<T>& call, double* sums) {
+POSENC_DETAIL_COLD void add_output_frequencies(const BackwardCall<T>& call, double* sums) {
   const Rotary& rotary = *call.forward.asked.rotary;
   const auto& d_out = call.d_out;
   if (call.forward.keys.tokens == 0) return;
@@ -158,8 +159,8 @@ void add_output_frequencies(const BackwardCall<T>& call, double* sums) {
 /// From all sums, which are those of the first set by now, to the parameters; those of tokens are kept where whoever
 /// calls learns from them.
 template <class T>
-void learn(const BackwardCall<T>& call, const BackwardPlan& plan, const BackwardMemory<T>& memory,
-           bool keeps_tokens) {
+POSENC_DETAIL_COLD void learn(const BackwardCall<T>& call, const BackwardPlan& plan,
+                              const BackwardMemory<T>& memory, bool keeps_tokens) {
   add_sink_gradients(call, memory.delta, memory.sums);
   if (plan.frequencies > 0 && call.answers().facts().rotates_values && call.out.tokens > 0)
     add_output_frequencies(call, memory.sums + plan.sums);
@@ -185,8 +186,8 @@ void learn(const BackwardCall<T>& call, const BackwardPlan& plan, const Backward
 }
 
 template <class T>
-void run_backward(BackwardCall<T> call, const BackwardWork& work, std::byte* workspace,
-                  const AnyExecutor& executor) {
+POSENC_DETAIL_COLD void run_backward(BackwardCall<T> call, const BackwardWork& work,
+                                     std::byte* workspace, const AnyExecutor& executor) {
   const BackwardPlan& plan = *work.plan;
   Arena arena(workspace);
   const BackwardMemory<T> memory(call, plan, work.each_worker, arena);
