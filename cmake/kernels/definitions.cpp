@@ -5,5 +5,6 @@
 #define POSENC_KERNELS_SOURCE
 #define POSENC_DETAIL_DEFINITION
 
+#include <posenc/attention/call/checks.hpp>
 #include <posenc/bind/any.hpp>
 #include <posenc/simd/level.hpp>

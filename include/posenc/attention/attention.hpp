@@ -75,7 +75,7 @@ POSENC_DETAIL_COLD void attend(const TensorView<Q>& q, const TensorView<K>& k,
   const std::size_t level = leaves.level;
   Problems problems;
   if (keys == KeyState::rotated) check_rotated_keys(problems, answers);
-  check_shapes(problems, q, k, v, out, answers, options.lse);
+  check_shapes(problems, q, k, v, out, answers, std::ssize(options.lse));
   check_statistics(problems, options.rows, q);
   const Coordinates at = coordinates(problems, q.tokens, k.tokens, options, answers.rotary().state);
   DistanceCheck(answers, at, options.sequence)(problems, q.tokens, k.tokens);

@@ -57,7 +57,7 @@ POSENC_DETAIL_COLD void check_backward(Problems& problems, const AttentionForwar
                                        const AttentionGradients<T>& d, std::span<T> lse_option,
                                        const RowStatistics<T>& rows_option,
                                        const Answers& answers) {
-  check_shapes(problems, f.q, f.k, f.v, TensorView<const T>(f.out), answers, f.lse);
+  check_shapes(problems, f.q, f.k, f.v, f.out, answers, std::ssize(f.lse));
   check_view(problems, "d_out", d_out);
   problems.require(!f.lse.empty() || f.q.tokens == 0 || f.q.heads == 0,
                    "lse is empty: pass the one that attention returned.");
@@ -67,7 +67,7 @@ POSENC_DETAIL_COLD void check_backward(Problems& problems, const AttentionForwar
   problems.require(
       !rows_option.are_wanted(),
       "the statistics of rows in the options are results of attention: ask it for them.");
-  const auto same = [&](const char* what, const auto& got, const char* as, const auto& wanted) {
+  const auto same = [&](const char* what, const Extent& got, const char* as, const Extent& wanted) {
     problems.require(
         got.tokens == wanted.tokens && got.heads == wanted.heads && got.width == wanted.width, what,
         " is ", ShapeText(got), " but must be as ", as, ", ", ShapeText(wanted), ".");
@@ -78,11 +78,11 @@ POSENC_DETAIL_COLD void check_backward(Problems& problems, const AttentionForwar
   same("the gradient of v", d.v, "v", f.v);
   if (!problems.empty()) return;
   const TensorView<const T> lse(f.lse.data(), std::ssize(f.lse), 1, 1);
-  const auto result = [&](const char* what, const TensorView<T>& x) {
+  const auto result = [&](const char* what, const Extent& x) {
     check_result(problems, what, x);
-    problems.require(!overlap(x, f.q) && !overlap(x, f.k) && !overlap(x, f.v) &&
-                         !overlap(x, f.out) && !overlap(x, d_out) && !overlap(x, lse),
-                     what, " must not overlap q, k, v, out, lse or d_out.");
+    for (const TensorView<const T>* other : {&f.q, &f.k, &f.v, &f.out, &d_out, &lse})
+      if (overlap(x, *other))
+        return problems.add(what, " must not overlap q, k, v, out, lse or d_out.");
   };
   problems.require(!overlap(f.out, f.q),
                    "out overlaps q: a gradient needs the queries, which attention overwrote.");

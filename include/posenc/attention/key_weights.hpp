@@ -36,7 +36,7 @@ POSENC_DETAIL_COLD void check_weights(Problems& problems, const TensorView<Q>& q
                    " query heads", shape.head_dim == 0 ? "." : " of its own width.");
   problems.require(!lse.empty() || q.tokens == 0,
                    "lse is empty: pass the one that attention or decode returned.");
-  check_by_row(problems, "lse", lse, q);
+  check_by_row(problems, "lse", std::ssize(lse), q);
   Index value_dim = 0;  // values have no part in weights, whatever vectors they have
   for (const auto& [self, ask] : answers.asked())
     if (ask->relative_values) value_dim = ask->relative_values(self).width;

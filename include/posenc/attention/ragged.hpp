@@ -158,7 +158,7 @@ void attend_ragged(const TensorView<Q>& q, const TensorView<K>& k, const TensorV
   const Answers& answers = *asked.answers;
   const std::size_t level = leaves.level;
   Problems problems;
-  check_shapes(problems, q, k, v, out, answers, options.lse);
+  check_shapes(problems, q, k, v, out, answers, std::ssize(options.lse));
   check_statistics(problems, options.rows, q);
   check_pairs(problems, pairs, q.tokens, k.tokens);
   problems.raise_if_any("posenc::attention");

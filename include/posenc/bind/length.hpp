@@ -46,10 +46,8 @@ class RotaryAtLengths {
   RotaryAtLengths(const Answers& answers, Index sequences, const Length& length)
       : bound_(&answers.rotary()) {
     if (!follows_length(answers)) return;
-    own_ = std::vector<Rotary>(static_cast<std::size_t>(sequences));
-    for (Index i = 0; i < sequences; ++i)
-      if (const Position n = length(i); n > 0)
-        own_[static_cast<std::size_t>(i)] = answers.rotary_at(n);
+    make(sequences);
+    for (Index i = 0; i < sequences; ++i) set(answers, i, length(i));
   }
   [[nodiscard]] const Rotary& operator[](Index sequence) const {
     if (own_.empty()) return *bound_;
@@ -58,6 +56,13 @@ class RotaryAtLengths {
   }
 
  private:
+  POSENC_DETAIL_COLD void make(Index sequences) {
+    own_ = std::vector<Rotary>(static_cast<std::size_t>(sequences));
+  }
+  POSENC_DETAIL_COLD void set(const Answers& answers, Index sequence, Position length) {
+    if (length > 0) own_[static_cast<std::size_t>(sequence)] = answers.rotary_at(length);
+  }
+
   const Rotary* bound_;
   std::vector<Rotary> own_;
 };

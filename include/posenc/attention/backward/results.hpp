@@ -52,7 +52,7 @@ class BackwardResults {
                   .step = step(region)},
                  rows, own, own.region_angles(region), turn_of_query_gradient(own), call_.d_q,
                  first, head, turns_now(sums), sums);
-      add_query_bias_gradients(rows, head, sums);
+      if (sums && answers_.relative().query_biases > 0) add_query_bias_gradients(rows, head, sums);
     }
     if (has_relative_)
       add({buffers_.relative.d_q, p.queries, 1, width, plan_.width.stride, 0}, buffers_.factor,
@@ -158,7 +158,8 @@ class BackwardResults {
   }
 
   /// A bias of the queries gets the sum of their gradients.
-  void add_query_bias_gradients(const TensorView<T>& rows, Index head, double* sums) {
+  POSENC_DETAIL_COLD void add_query_bias_gradients(const TensorView<T>& rows, Index head,
+                                                   double* sums) {
     for_each_learner(answers_, sums, [&](const Stage& stage, std::span<double> gradient) {
       if (gradient.empty() || !stage.ask->query_bias_gradient) return;
       double* const sum = buffers_.relative.row;

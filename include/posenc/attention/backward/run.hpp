@@ -93,7 +93,7 @@ void begin_rows(const BackwardCall<T>& call, T* delta, Index first, Index last) 
 
 /// Rotates the results of some rows back.
 template <class T>
-void turn_rows(const BackwardCall<T>& call, Index first, Index last) {
+POSENC_DETAIL_COLD void turn_rows(const BackwardCall<T>& call, Index first, Index last) {
   const Rotary& rotary = *call.forward.asked.rotary;
   const auto turn = [&](const TensorView<T>& x, const Positions& at, const Turn& how) {
     const Index tokens = std::min(last, x.tokens) - first;

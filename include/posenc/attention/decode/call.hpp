@@ -29,6 +29,23 @@ struct DecodeSequence {
   Positions (*place)(const void* self, Index query) = nullptr;
 };
 
+/// `of` is a CachedSequence or ChosenKeys, to be read as long as this is.
+template <class Of>
+DecodeSequence<typename Of::U> decode_sequence(const Of* of, const Rotary* rotary, Index sequence,
+                                               Index first, Index queries, Index head = 0,
+                                               Index kv_head = 0) {
+  return {of->source(),
+          rotary,
+          sequence,
+          first,
+          queries,
+          head,
+          kv_head,
+          of,
+          [](const void* self, Index query) { return static_cast<const Of*>(self)->index(query); },
+          [](const void* self, Index query) { return static_cast<const Of*>(self)->place(query); }};
+}
+
 /// What a call is about; shared by its workers.
 template <class U>
 struct DecodeCall {

@@ -5,6 +5,7 @@
 
 #include <posenc/attention/call/checks.hpp>
 #include <posenc/attention/call/distances.hpp>
+#include <posenc/attention/decode/call.hpp>
 #include <posenc/attention/decode/sequences.hpp>
 #include <posenc/core/ragged_batch.hpp>
 
@@ -39,16 +40,15 @@ POSENC_DETAIL_COLD void check_queries(Problems& problems, const Options& options
     check_attended(problems, "queries", *options.query_positions, tokens, answers.rotary().state);
 }
 
-template <class Q, class O, class CacheT, class U>
-POSENC_DETAIL_COLD void check_decode(Problems& problems, const TensorView<Q>& q,
-                                     const CacheT& cache, const TensorView<O>& out,
-                                     const Answers& answers, const DecodeOptions<U>& options) {
-  const CacheShape& shape = cache.shape();
-  const auto dims = [](const auto& x) { return ShapeText(x); };
+template <class U>
+POSENC_DETAIL_COLD void check_decode(Problems& problems, const Extent& q, const CacheShape& shape,
+                                     KeyState state, const Extent& out, const Answers& answers,
+                                     const DecodeOptions<U>& options) {
+  const auto dims = [](const Extent& x) { return ShapeText(x); };
   check_view(problems, "q", q);
   check_view(problems, "out", out);
   if (problems.empty()) check_out(problems, q, out);
-  check_cache_fits(problems, shape, CacheT::state, answers);
+  check_cache_fits(problems, shape, state, answers);
   check_relative_widths(problems, answers, shape.head_dim, shape.value_dim);
   problems.require(q.heads == answers.shape().num_heads && q.width == shape.head_dim, "q is ",
                    dims(q), " but must have ", answers.shape().num_heads, " heads of ",
@@ -59,7 +59,7 @@ POSENC_DETAIL_COLD void check_decode(Problems& problems, const TensorView<Q>& q,
       dims(out), " but must be [", q.tokens, ", ", q.heads, ", ", shape.value_dim, "].",
       swap_hint(out.tokens == q.heads && out.heads == q.tokens && out.width == shape.value_dim));
   check_queries(problems, options, shape, q.tokens, answers);
-  check_by_row(problems, "lse", options.lse, q);
+  check_by_row(problems, "lse", std::ssize(options.lse), q);
   check_statistics(problems, options.rows, q);
 }
 
@@ -94,23 +94,23 @@ POSENC_DETAIL_COLD inline void check_overwritten(Problems& problems, Index seque
 }
 
 /// Reports keys that queries cannot meet, where they stand: too far for vectors by distance, or for the magnitudes of
-/// xPos. `of` is a CachedSequence, or the ChosenKeys of one.
-template <class Of>
-POSENC_DETAIL_COLD void check_keys(Problems& problems, Index sequence, const Of& of, Index queries,
+/// xPos.
+template <class U>
+POSENC_DETAIL_COLD void check_keys(Problems& problems, const DecodeSequence<U>& of,
                                    const Answers& answers) {
   const RotaryState& rotary = answers.rotary().state;
-  const auto source = of.source();
-  for (Index q = 0; answers.relative().limited && q < queries; ++q)
-    source.for_runs(0, source.tokens, source.tokens, [&](const KeyRun& run) {
-      const Coordinates at{of.index(q), run.index, of.place(q), run.positions};
-      DistanceCheck(answers, at, sequence)(problems, 1, run.tokens);
+  const KeySource<U>& keys = of.keys;
+  for (Index q = 0; answers.relative().limited && q < of.queries; ++q)
+    keys.for_runs(0, keys.tokens, keys.tokens, [&](const KeyRun& run) {
+      const Coordinates at{of.index(of.self, q), run.index, of.place(of.self, q), run.positions};
+      DistanceCheck(answers, at, of.sequence)(problems, 1, run.tokens);
     });
   if (rotary.growth.size() == 0) return;
-  source.for_runs(0, source.tokens, source.tokens, [&](const KeyRun& run) {
+  keys.for_runs(0, keys.tokens, keys.tokens, [&](const KeyRun& run) {
     if (problems.empty()) check_attended(problems, "keys", run.positions, run.tokens, rotary);
   });
-  for (Index q = 0; q < queries && problems.empty(); ++q)
-    check_attended(problems, "queries", of.place(q), 1, rotary);
+  for (Index q = 0; q < of.queries && problems.empty(); ++q)
+    check_attended(problems, "queries", of.place(of.self, q), 1, rotary);
 }
 
 /// Reports what is wrong with the tokens of one sequence. `are_chosen`: only some keys are read, which are checked for
@@ -131,7 +131,7 @@ POSENC_DETAIL_COLD void check_sequence(Problems& problems, const CacheT& cache, 
     check_known_tokens(problems, answers, sequence, {slots.index(0), slots.index(tokens - 1)});
   if (problems.sentences().size() > before || are_chosen) return;
   if (!cache.is_streaming()) check_overwritten(problems, sequence, slots, one.queries, answers);
-  check_keys(problems, sequence, one, one.queries, answers);
+  check_keys(problems, decode_sequence(&one, nullptr, sequence, one.first, one.queries), answers);
 }
 
 }  // namespace detail

@@ -61,23 +61,6 @@ struct CallSequences {
         place(arena.take<Position>(Positions::most_axes, counts.most_queries)) {}
 };
 
-/// `of` is a CachedSequence or ChosenKeys, to be read as long as this is.
-template <class Of>
-DecodeSequence<typename Of::U> decode_sequence(const Of* of, const Rotary* rotary, Index sequence,
-                                               Index first, Index queries, Index head = 0,
-                                               Index kv_head = 0) {
-  return {of->source(),
-          rotary,
-          sequence,
-          first,
-          queries,
-          head,
-          kv_head,
-          of,
-          [](const void* self, Index query) { return static_cast<const Of*>(self)->index(query); },
-          [](const void* self, Index query) { return static_cast<const Of*>(self)->place(query); }};
-}
-
 /// What a selection makes of a call: each choice takes the place of a sequence, and tasks serve its heads.
 inline void count_selected(CallCounts& counts, DecodeShape& shape, const Selection& selection,
                            Index rows) {
@@ -164,7 +147,7 @@ POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCach
   const std::size_t level = leaves.level;
   const DecodeBatch<KeyValueCache<State, T>, U> batch{cache, options, q.tokens};
   Problems problems;
-  check_decode(problems, q, cache, out, answers, options);
+  check_decode(problems, q, cache.shape(), State, out, answers, options);
   problems.raise_if_any("posenc::decode");
   const Selection* const selection = options.selection;
   DecodeShape shape = decode_shape(cache, answers);

@@ -110,7 +110,9 @@ POSENC_DETAIL_COLD void check_selection(Problems& problems, const Selection& sel
     }
     const ChosenKeys<typename Batch::element> chosen{&cached, choice,
                                                      selection.placement == Placement::contiguous};
-    check_keys(problems, batch.sequence(sequence), chosen, queries, answers);
+    check_keys(problems,
+               decode_sequence(&chosen, nullptr, batch.sequence(sequence), query, queries),
+               answers);
   }
 }
 
