@@ -6,6 +6,7 @@
 #include <posenc/cache/rerotate.hpp>
 #include <posenc/distance/rerope.hpp>
 #include <posenc/frequency/dynamic_ntk.hpp>
+#include <posenc/select/attention_mass.hpp>
 
 #include <utility>
 
@@ -18,6 +19,9 @@ const CacheShape shape{.head_dim = 8, .capacity = 64};
 /// Summarises keys before their rotation.
 struct OfRawKeys : MoBA {
   static constexpr bool rotated = false;
+};
+struct MovedTogether : MoBA {
+  static constexpr Placement placement = Placement::contiguous;
 };
 struct OfMass : MoBA {
   static constexpr bool needs_mass = true;
@@ -114,6 +118,11 @@ TEST_CASE("summaries that are not of what the cache holds") {
   says(sentence([&] { select(query, third, of_other, bound, chosen); }), "of another cache");
   auto moved = std::move(other);
   CHECK(sentence([&] { select(query, moved, of_other, bound, chosen); }).empty());
+  // One that takes the place of another may have its memory too.
+  moved = KeyValueCache<KeyState::raw>::contiguous(shape);
+  append(moved, 0, numbers(40 * 8, random), bound);
+  says(sentence([&] { select(query, moved, of_other, bound, chosen); }), "of another cache");
+  says(sentence([&] { of_other.update(moved, 0, bound); }), "of another cache");
   auto longer = KeyValueCache<KeyState::raw>::contiguous({.head_dim = 8, .capacity = 65});
   says(sentence([&] { summaries.update(longer, 0, bound); }), "of another shape");
   says(sentence([&] { summaries.update(cache, 1, bound); }), "sequences 0 to 0, got 1");
@@ -135,6 +144,50 @@ TEST_CASE("summaries that are not of what the cache holds") {
        "q is [1, 4, 8] but must have 2 heads of 8 channels");
   says(sentence([&] { static_cast<void>(select_workspace(cache, summaries, bound, 0)); }),
        "queries_per_sequence must be positive");
+}
+
+/// Memory of a pool stays where it is, so only the caches tell each other apart.
+TEST_CASE("a cache in the place and the memory of another is another one") {
+  Random random(3);
+  const auto bound = without_positions(2, 1);
+  std::vector<float> keys(64 * 8), values(64 * 8);
+  const std::vector<Index> pages{0, 1, 2, 3};
+  const auto fresh = [&] {
+    auto cache = KeyValueCache<KeyState::raw>::paged(shape, {keys.data(), values.data(), 4, 16});
+    cache.set_pages(0, pages);
+    append(cache, 0, numbers(40 * 8, random), bound);
+    return cache;
+  };
+  auto cache = fresh();
+  Summaries summaries(Quest{.block = 4, .budget = 12}, cache, bound);
+  AttentionMass mass(cache, 2);
+  summaries.update(cache, 0, bound);
+  CHECK(sentence([&] { mass.clear(cache, 0); }).empty());
+  cache = fresh();
+  says(sentence([&] { summaries.update(cache, 0, bound); }),
+       "these summaries are of another cache");
+  says(sentence([&] { mass.clear(cache, 0); }), "these sums are of another cache");
+}
+
+TEST_CASE("keys that are moved together need a cache of raw keys") {
+  Random random(4);
+  const auto bound = bind(RoPE<HalfSplit>{.head_dim = 8} | Causal{}, two_heads);
+  const std::vector<float> q = numbers(2 * 8, random);
+  const auto choose = [&](auto cache, const SelectOptions& options = {}) {
+    append(cache, 0, numbers(40 * 8, random), bound);
+    Summaries summaries(MovedTogether{{.block = 4, .topk = 2}}, cache, bound);
+    summaries.update(cache, 0, bound);
+    Selection chosen;
+    return sentence([&] {
+      select(TensorView<const float>(q.data(), 1, 2, 8), cache, summaries, bound, chosen, options);
+      CHECK(chosen.placement == Placement::contiguous);
+    });
+  };
+  CHECK(choose(KeyValueCache<KeyState::raw>::contiguous(shape)).empty());
+  says(choose(KeyValueCache<KeyState::rotated>::contiguous(shape)),
+       "keys that are moved together need a cache of raw keys");
+  says(choose(KeyValueCache<KeyState::raw>::contiguous(shape), {.query_positions = Positions(7)}),
+       "neither query_positions nor positions of several coordinates");
 }
 
 TEST_CASE("attention mass that is missing") {

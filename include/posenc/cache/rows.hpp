@@ -13,6 +13,8 @@
 #include <posenc/core/view.hpp>
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
 #include <new>
 #include <span>
 #include <vector>
@@ -38,6 +40,11 @@ struct PagePool {
 };
 
 namespace detail {
+
+inline std::uint64_t next_cache_identity() {
+  static std::atomic<std::uint64_t> last = 0;
+  return ++last;
+}
 
 template <Element T>
 class CacheRows {
@@ -84,8 +91,8 @@ class CacheRows {
   [[nodiscard]] bool is_paged() const { return !own_keys_.data(); }
   [[nodiscard]] Index page_tokens() const { return page_tokens_; }
 
-  /// Where the keys of all sequences begin; the same after a cache was moved.
-  [[nodiscard]] const T* memory() const { return keys_; }
+  /// Tells caches apart: no other cache of the program has it, or had it before, and a cache that was moved keeps it.
+  [[nodiscard]] std::uint64_t identity() const { return identity_; }
   [[nodiscard]] T* key(Index sequence, Index slot, Index kv_head) const {
     return keys_ + row(sequence, slot, kv_head) * shape_.head_dim;
   }
@@ -173,6 +180,7 @@ class CacheRows {
   }
 
   CacheShape shape_;
+  std::uint64_t identity_ = next_cache_identity();
   Index page_tokens_;
   Memory own_keys_, own_values_;
   T *keys_, *values_;

@@ -24,6 +24,7 @@
 #include <posenc/cache/key_value_cache.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
@@ -32,7 +33,7 @@ class AttentionMass {
  public:
   template <KeyState State, class C>
   AttentionMass(const KeyValueCache<State, C>& cache, Index num_heads)
-      : heads_(num_heads), kv_heads_(cache.shape().kv_heads) {
+      : of_(cache.rows().identity()), heads_(num_heads), kv_heads_(cache.shape().kv_heads) {
     Problems problems;
     problems.require(num_heads > 0 && num_heads % kv_heads_ == 0,
                      "the number of query heads must be a multiple of the cache's ", kv_heads_,
@@ -136,6 +137,7 @@ class AttentionMass {
     problems.require(cache.shape().sequences == std::ssize(held_) &&
                          cache.shape().kv_heads == kv_heads_,
                      "these sums are of a cache of another shape.");
+    problems.require(of_ == cache.rows().identity(), "these sums are of another cache.");
     problems.raise_if_any("posenc::AttentionMass");
     Held& held = held_[static_cast<std::size_t>(sequence)];
     const Index tokens = std::ssize(held.sums) / heads_,
@@ -145,6 +147,7 @@ class AttentionMass {
     return held;
   }
 
+  std::uint64_t of_;  ///< the identity of the cache
   Index heads_, kv_heads_;
   std::vector<Held> held_;  ///< [sequence]
 };

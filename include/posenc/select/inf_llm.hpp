@@ -22,13 +22,19 @@
 // Errata. The paper puts far keys at the window's length; the code takes row n_local - 1 of its table, as here. The paper
 // scores a token by products, the code by probabilities of the whole softmax (AttentionMass), as here. Blocks are cut from
 // the first token on here, in the reference behind the n_init first ones, which is the same where n_init is a multiple of
-// the block. Keys between the last whole block and the window are read, as in the reference. Blocks that
+// the block. Keys between the last whole block and the window are read, as in the reference; where n_local is not a
+// multiple of the block, one block more is read there while it leaves the window. Blocks that
 // it keeps at hand on the GPU (max_cached_block) have no effect on results.
 //
-// Mass: an AttentionMass to which each step has been added, or in choose_blocks what the keys received within the window.
+// Mass: an AttentionMass to which every step is added as its local window has received it,
+//
+//   mass.add(q, cache, sequence, lse, bind(rope | method.distances() | method.window(), heads))
+//
+// with the lse of all that was read. A block is summarised when the window has left it.
 #pragma once
 
 #include <posenc/distance/rerope.hpp>
+#include <posenc/mask/sliding_window.hpp>
 #include <posenc/select/choose.hpp>
 #include <posenc/select/key_selector.hpp>
 
@@ -51,6 +57,8 @@ struct InfLLM {
 
   /// Distances of the encoding.
   [[nodiscard]] ReRoPE distances() const { return {.window = n_local - 1}; }
+  /// Keys whose mass counts.
+  [[nodiscard]] SlidingWindow window() const { return SlidingWindow::from_token_count(n_local); }
 
   void check(Problems& problems) const {
     problems.require(

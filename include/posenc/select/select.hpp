@@ -25,6 +25,7 @@
 
 #include <posenc/attention/call/coordinates.hpp>
 #include <posenc/attention/decode/checks.hpp>
+#include <posenc/attention/decode/selected.hpp>
 #include <posenc/core/ragged_batch.hpp>
 #include <posenc/select/select_worker.hpp>
 
@@ -142,6 +143,8 @@ void select_cached(const TensorView<Q>& q, const KeyValueCache<State, C>& cache,
   summaries.check(problems, cache, answers);
   problems.raise_if_any("posenc::select");
   check_select(problems, q, cache, answers, options);
+  check_placement(problems, placement_of<S>, State, options.query_positions.has_value(),
+                  cache.shape(), answers);
   problems.raise_if_any("posenc::select");
 
   const DecodeOptions<U> as_decoded{.sequences = options.sequences,

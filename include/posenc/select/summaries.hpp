@@ -39,7 +39,8 @@ struct SummaryOptions {
   /// Only the first so many tokens that are held; by default all. Blocks behind them have no summary and are read.
   Index tokens = std::numeric_limits<Index>::max();
   /// Attention mass that the tokens that are held have received, [token][query head], for selectors that need it. A
-  /// block is summarised with the masses of the call that finds it complete or changed.
+  /// block is summarised with the masses of the call that finds that it is no longer read in any case (of
+  /// ForcedBlocks::last), or that it has changed.
   std::span<const double> mass{};
   AnyExecutor executor{};
 };
@@ -57,7 +58,7 @@ class Summaries {
   /// Throws Error for parameters and encodings that the method cannot have, and when it does not fit in memory.
   template <KeyState State, class C, class E>
   Summaries(const S& selector, const KeyValueCache<State, C>& cache, const Bound<E>& bound)
-      : selector_(selector), cache_(cache.shape()), of_(cache.rows().memory()) {
+      : selector_(selector), cache_(cache.shape()), of_(cache.rows().identity()) {
     Problems problems;
     check(problems, cache, bound.answers());
     problems.raise_if_any("posenc::Summaries");
@@ -135,8 +136,13 @@ class Summaries {
   template <KeyState State>
   static constexpr bool turns = S::rotated && State == KeyState::raw;
   /// Of the first `wanted` tokens of so many, those whose blocks have a summary. The last block has one before it is complete
-  /// only where it competes: in most methods the block of a query's own token is read in any case.
+  /// only where it competes: in most methods the block of a query's own token is read in any case. Mass grows as
+  /// long as a block is read in any case, so that summaries that need it wait until the block has to be chosen.
   [[nodiscard]] Index summarised(Index wanted, Index held) const {
+    const Index forced = selector_.forced(blocks_of(held)).last;
+    if (detail::needs_mass<S> && forced > 0)
+      return std::min(wanted / selector_.block, std::max<Index>(blocks_of(held) - forced, 0)) *
+             selector_.block;
     const Index tokens = std::min(wanted, held);
     const bool whole = tokens < held || selector_.forced(blocks_of(tokens)).last > 0;
     return whole ? tokens / selector_.block * selector_.block : tokens;
@@ -151,7 +157,7 @@ class Summaries {
 
   S selector_;
   CacheShape cache_;
-  const void* of_ = nullptr;  ///< the memory of the cache
+  std::uint64_t of_ = 0;  ///< the identity of the cache
   Index heads_ = 0, width_ = 0, most_blocks_ = 0, bytes_ = 0;
   detail::Memory memory_;   ///< [sequence][head][block][width]
   std::vector<Seen> seen_;  ///< [sequence]
@@ -172,7 +178,7 @@ void Summaries<S, T>::check(Problems& problems, const KeyValueCache<State, C>& c
                        shape.kv_heads == cache_.kv_heads && shape.head_dim == cache_.head_dim,
                    "these summaries are of a cache of another shape.");
   detail::check_selector(problems, selector_, answers);
-  problems.require(of_ == cache.rows().memory(), "these summaries are of another cache.");
+  problems.require(of_ == cache.rows().identity(), "these summaries are of another cache.");
   problems.require(!detail::needs_mass<S> || heads_ == 0 || heads_ == answers.shape().num_heads,
                    "these summaries are of ", heads_, " query heads, but the encoding is bound to ",
                    answers.shape().num_heads, ".");
@@ -206,8 +212,6 @@ void Summaries<S, T>::update(const KeyValueCache<State, C>& cache, Index sequenc
                    S::name, " needs the attention mass of ", slots.tokens(), " tokens and ", heads_,
                    " query heads, got ", options.mass.size(), " numbers.");
   Seen& seen = seen_[index(sequence)];
-  problems.require(seen.edit <= slots.edits().last(),
-                   "these summaries are of a cache that was made anew.");
   problems.raise_if_any("posenc::Summaries::update");
 
   const bool turns_anew = turns<State> && !seen.rotated_by.matches(answers);

@@ -71,23 +71,29 @@ POSENC_DETAIL_COLD inline void check_readers(Problems& problems, const Selection
                    first, " and choice ", i, " for ", heads, ".");
 }
 
+/// Reports caches and encodings in which chosen keys cannot be moved together.
+POSENC_DETAIL_COLD inline void check_placement(Problems& problems, Placement placement,
+                                               KeyState state, bool has_positions,
+                                               const CacheShape& shape, const Answers& answers) {
+  if (placement != Placement::contiguous) return;
+  problems.require(state == KeyState::raw,
+                   "selection: keys that are moved together need a cache of raw keys "
+                   "(KeyState::raw), since rotated ones stand where they stood.");
+  problems.require(!has_positions && shape.axes == 1,
+                   "selection: keys that are moved together have places 0, 1, 2, ..., so neither "
+                   "query_positions nor positions of several coordinates go with them.");
+  problems.require(!follows_length(answers),
+                   "selection: frequencies of this encoding follow the length of a sequence, which "
+                   "keys that are moved together do not have: bind it with a length.");
+}
+
 /// Reports what is wrong with a selection, up to the first choice that does not fit.
 template <class Batch>
 POSENC_DETAIL_COLD void check_selection(Problems& problems, const Selection& selection,
                                         const Batch& batch, const Answers& answers) {
   const CacheShape& shape = batch.cache.shape();
-  if (selection.placement == Placement::contiguous) {
-    problems.require(Batch::state == KeyState::raw,
-                     "selection: keys that are moved together need a cache of raw keys "
-                     "(KeyState::raw), since rotated ones stand where they stood.");
-    problems.require(!batch.options.query_positions && shape.axes == 1,
-                     "selection: keys that are moved together have places 0, 1, 2, ..., so neither "
-                     "query_positions nor positions of several coordinates go with them.");
-    problems.require(
-        !follows_length(answers),
-        "selection: frequencies of this encoding follow the length of a sequence, which "
-        "keys that are moved together do not have: bind it with a length.");
-  }
+  check_placement(problems, selection.placement, Batch::state,
+                  batch.options.query_positions.has_value(), shape, answers);
   for (Index i = 0; i < selection.size() && problems.empty(); ++i) {
     const Selection::Choice choice = selection[i];
     check_readers(problems, selection, i, batch.tokens, answers.shape());
