@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// evaluate --model FILE.gguf|FOLDER --text FILE [--lengths N,N] [--schemes E]... [--passkey] [--out DIR]
+// evaluate --model FILE.gguf|FOLDER --text FILE [--lengths N,N] [--schemes E]... [--select M]... [--passkey] [--out DIR]
 //
-// What a scheme does to a real model: a text is read at and beyond the trained length, with one scheme after another.
+// What a scheme does to a real model: a text is read at and beyond the trained length, with one scheme after another, with all
+// keys and with those that a method chooses.
 #include "evaluate/report.hpp"
 #include "evaluate/threads.hpp"
+#include "evaluate/ways.hpp"
 #include "support/progress.hpp"
 
 #include <exception>
@@ -25,12 +27,10 @@ int main(int argc, char** argv) try {
   std::sort(lengths.begin(), lengths.end());
   lengths.erase(std::unique(lengths.begin(), lengths.end()), lengths.end());
   const posenc::Index longest = lengths.back();
-  for (const auto& [name, expression] : setting->schemes)  // what is wrong is said before the work
-    for (const posenc::Index length : setting->lengths)
-      evaluate::bind_layers(shape, evaluate::read_with(shape, expression, length).layers);
+  evaluate::Report report{.setting = *setting, .shape = shape};
+  const std::vector<evaluate::Way> ways = evaluate::ways_to_read(shape, *setting, report.left_out);
   const std::vector<std::int32_t> tokens = evaluate::first_tokens(model, text, longest);
 
-  evaluate::Report report{.setting = *setting, .shape = shape};
   report.options.last =
       std::min(report.options.last, lengths.front() - 1);  // the same ones at every length
   std::vector<evaluate::PassKeyPrompt> prompts;
@@ -38,31 +38,33 @@ int main(int argc, char** argv) try {
   evaluate::Results results(setting->out, evaluate::setting_of(lengths, report.options, model.llama,
                                                                tokens, model.first_token, prompts));
   results.save();  // so that a folder that cannot be written is told before the work
-  for (const auto& [name, expression] : setting->schemes) {
-    report.results.push_back({name});
+  for (const evaluate::Way& way : ways) {
+    report.results.push_back({way.name});
     for (std::size_t at = 0; at < lengths.size(); ++at) {
       const posenc::Index length = lengths[at];
       // Within the trained length the default schemes have nothing to extend.
-      if (setting->default_schemes && length <= shape.trained() && expression != "RoPE" &&
+      if (setting->default_schemes && length <= shape.trained() && way.expression != "RoPE" &&
           longest > shape.trained())
         continue;
-      const evaluate::Reading reading = evaluate::read_with(shape, expression, length);
-      if (!results.find(name, reading.text, length)) {
-        progress.say(name + " at " + std::to_string(length) + " tokens: " + reading.text);
-        evaluate::Line line{name, reading.text};
-        line.measured =
-            evaluate::measure(model, tokens, length, reading.layers, report.options, executor);
+      const evaluate::Reading reading = evaluate::read_with(shape, way.expression, length);
+      const std::string parameters =
+          reading.text + (way.choosing ? "; keys by " + way.choosing->text() : "");
+      if (!results.find(way.name, parameters, length)) {
+        progress.say(way.name + " at " + std::to_string(length) + " tokens: " + parameters);
+        evaluate::Line line{way.name, parameters};
+        line.measured = evaluate::measure(model, tokens, length, reading.layers, report.options,
+                                          executor, way.choosing);
         if (setting->passkey) {
           line.keys_found = 0;
           const std::size_t depths = prompts.size() / lengths.size();
           for (std::size_t i = 0; i < depths; ++i)
             *line.keys_found += evaluate::finds_pass_key(model.llama, prompts[at * depths + i],
-                                                         reading.layers, executor);
+                                                         reading.layers, executor, way.choosing);
         }
         results.lines.push_back(std::move(line));
         results.save();
       }
-      report.results.back().lines.push_back(*results.find(name, reading.text, length));
+      report.results.back().lines.push_back(*results.find(way.name, parameters, length));
       static_cast<void>(report.write());  // what there is, in case of an interruption
     }
   }

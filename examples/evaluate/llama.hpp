@@ -17,6 +17,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -80,9 +81,13 @@ inline void norm_rows(Eigen::Ref<Matrix> x, const Row& weight, double epsilon) {
   }
 }
 
-/// x of the last layer, normed, for every token of one sequence. The schedule has an encoding for each layer.
+/// Attention of a layer over a whole sequence: layer, q, k, v, out.
+using Attend = std::function<void(Index, TensorView<const float>, TensorView<const float>,
+                                  TensorView<const float>, TensorView<float>)>;
+
+/// x of the last layer, normed, for every token of one sequence.
 inline Matrix last_states(const Llama& model, std::span<const std::int32_t> tokens,
-                          const BoundLayers& encodings, const AnyExecutor& executor) {
+                          const Attend& attend) {
   const LlamaShape& s = model.shape;
   const Index n = std::ssize(tokens), q_width = s.heads * s.head_dim;
   Matrix x(n, s.width), h, q, k, v, attended(n, q_width);
@@ -105,8 +110,8 @@ inline Matrix last_states(const Llama& model, std::span<const std::int32_t> toke
       q.rowwise() += at.q_bias, k.rowwise() += at.k_bias, v.rowwise() += at.v_bias;
     norm_heads(q, at.q_norm);
     norm_heads(k, at.k_norm);
-    attention(heads(q, s.heads), heads(k, s.kv_heads), heads(v, s.kv_heads),
-              heads(attended, s.heads), encodings[l], {.executor = executor});
+    attend(l, heads(q, s.heads), heads(k, s.kv_heads), heads(v, s.kv_heads),
+           heads(attended, s.heads));
     x.noalias() += attended * at.o.transpose();
     constexpr Index block = 1024;  // tokens whose MLP is in memory at a time
     for (Index first = 0; first < n; first += block) {
@@ -121,6 +126,14 @@ inline Matrix last_states(const Llama& model, std::span<const std::int32_t> toke
   }
   norm_rows(x, model.last_norm, s.epsilon);
   return x;
+}
+
+/// The same, where each token reads all that the encoding of a layer shows.
+inline Matrix last_states(const Llama& model, std::span<const std::int32_t> tokens,
+                          const BoundLayers& encodings, const AnyExecutor& executor) {
+  return last_states(model, tokens, [&](Index layer, auto q, auto k, auto v, auto out) {
+    attention(q, k, v, out, encodings[layer], {.executor = executor});
+  });
 }
 
 /// logits of some states, [states][vocabulary].

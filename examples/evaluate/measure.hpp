@@ -6,6 +6,7 @@
 
 #include "folder_model.hpp"
 #include "reading.hpp"
+#include "selected.hpp"
 
 #include <chrono>
 #include <filesystem>
@@ -43,6 +44,7 @@ struct Measured {
   std::vector<std::pair<Index, double>>
       by_position{};  ///< end of a stretch of tokens, and their nats
   double seconds = 0;
+  std::optional<double> keys_read{};  ///< share of the keys that tokens which choose may see
   [[nodiscard]] double perplexity() const { return std::exp(last); }
 };
 
@@ -70,17 +72,30 @@ inline double nats_of(const Llama& model, const Matrix& states,
   return sum;
 }
 
-/// The window of `length` tokens that ends with the text's last one.
+/// States of all tokens; those from `first` on read what a method chooses, where there is one.
+inline Matrix states_of(const Llama& model, std::span<const std::int32_t> tokens,
+                        const LayerSchedule& encodings, const Choosing* choosing, Index first,
+                        KeysRead& keys, const AnyExecutor& executor) {
+  if (!choosing) return last_states(model, tokens, bind_layers(model.shape, encodings), executor);
+  const SelectedLayers layers(model.shape, encodings, *choosing, std::ssize(tokens));
+  return last_states(model, tokens, [&](Index layer, auto q, auto k, auto v, auto out) {
+    layers.attend(layer, first, q, k, v, out, keys, executor);
+  });
+}
+
+/// The window of `length` tokens that ends with the text's last one. Where a method chooses, the last tokens read by it.
 inline Measured measure(const LanguageModel& model, std::span<const std::int32_t> text,
                         Index length, const LayerSchedule& encodings, const MeasureOptions& options,
-                        const AnyExecutor& executor) {
+                        const AnyExecutor& executor, const Choosing* choosing = nullptr) {
   const auto start = std::chrono::steady_clock::now();
   std::vector<std::int32_t> window(text.end() - length, text.end());
   if (model.first_token) window.front() = *model.first_token;
-  const BoundLayers layers = bind_layers(model.llama.shape, encodings);
-  const Matrix states = last_states(model.llama, window, layers, executor);
-  Measured m{.length = length};
   const Index last = std::min(options.last, length - 1), before = length - last;
+  KeysRead keys;
+  const Matrix states =
+      states_of(model.llama, window, encodings, choosing, before - 1, keys, executor);
+  Measured m{.length = length};
+  if (choosing) m.keys_read = keys.share();
   for (Index end = options.stretch; end <= before; end += options.stretch) {
     const Index from = std::max<Index>(1, end - options.sampled);
     m.by_position.emplace_back(end, nats_of(model.llama, states, window, from, end) /
@@ -155,10 +170,12 @@ inline std::vector<PassKeyPrompt> pass_key_prompts(const LanguageModel& model,
 /// Whether the model says the number when asked: each of its tokens has the greatest logit after those
 /// before it.
 inline bool finds_pass_key(const Llama& model, const PassKeyPrompt& prompt,
-                           const LayerSchedule& encodings, const AnyExecutor& executor) {
+                           const LayerSchedule& encodings, const AnyExecutor& executor,
+                           const Choosing* choosing = nullptr) {
   const std::vector<std::int32_t>& tokens = prompt.tokens;
-  const Matrix states = last_states(model, tokens, bind_layers(model.shape, encodings), executor);
   const Index count = prompt.answer, first = std::ssize(tokens) - count;
+  KeysRead keys;
+  const Matrix states = states_of(model, tokens, encodings, choosing, first - 1, keys, executor);
   const Matrix logits = logits_of(model, states.middleRows(first - 1, count));
   for (Index i = 0; i < count; ++i) {
     Index best = 0;

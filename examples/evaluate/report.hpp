@@ -22,6 +22,7 @@ struct Report {
   const LlamaShape& shape;
   std::vector<SchemeResult> results{};
   MeasureOptions options{};
+  std::vector<std::string> left_out{};  ///< what does not go together, and why
 
   [[nodiscard]] const Measured* reference() const {
     for (const SchemeResult& r : results)
@@ -42,6 +43,12 @@ struct Report {
         "Schemes that follow the length have it from the first token of a window; in generation "
         "they would have the "
         "length so far."};
+    if (!setting.selects.empty())
+      lines.push_back(setting.selects.front().second.whole_prompt
+                          ? "Where keys are chosen, all tokens choose."
+                          : "Where keys are chosen, the counted tokens choose; those before them "
+                            "read all keys.");
+    lines.insert(lines.end(), left_out.begin(), left_out.end());
     if (const Measured* m = reference())
       lines.push_back("The same tokens within a window of " + std::to_string(m->length) +
                       " tokens, as trained: " + fixed(m->perplexity(), 3) + ".");
@@ -89,6 +96,7 @@ struct Report {
         const Measured& m = line.measured;
         out << "  " << m.length << ": " << fixed(m.perplexity(), 3) << " (" << fixed(m.seconds, 0)
             << " s";
+        if (m.keys_read) out << ", " << fixed(100 * *m.keys_read, 1) << " % of keys";
         if (line.keys_found) out << ", keys " << *line.keys_found << "/5";
         out << ")";
       }
@@ -136,13 +144,15 @@ struct Report {
     for (const std::string& fact : facts()) html << "<li>" << example::escaped(fact) << "\n";
     html << "<li>" << example::escaped(conclusion())
          << "\n</ul>\n<div class=wide><table>\n<thead><tr><th>scheme<th>tokens"
-         << "<th>perplexity<th>seconds" << (setting.passkey ? "<th>keys found" : "")
-         << "<th>parameters</tr></thead>\n";
+         << "<th>perplexity<th>seconds" << (setting.selects.empty() ? "" : "<th>keys read")
+         << (setting.passkey ? "<th>keys found" : "") << "<th>parameters</tr></thead>\n";
     for (const SchemeResult& r : results)
       for (const Line& line : r.lines) {
         const Measured& m = line.measured;
         html << "<tr><th>" << (&line == &r.lines.front() ? example::escaped(r.name) : "") << "<td>"
              << m.length << "<td>" << fixed(m.perplexity(), 3) << "<td>" << fixed(m.seconds, 1);
+        if (!setting.selects.empty())
+          html << "<td>" << (m.keys_read ? fixed(100 * *m.keys_read, 1) + " %" : "all");
         if (setting.passkey)
           html << "<td>" << (line.keys_found ? std::to_string(*line.keys_found) + "/5" : "–");
         html << "<td>" << example::escaped(line.parameters) << "</tr>\n";

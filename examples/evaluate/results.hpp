@@ -99,6 +99,7 @@ class Results {
         for (const Json& stretch : one.at("by_position"))
           line.measured.by_position.emplace_back(stretch.at(0), example::real_of(stretch.at(1)));
         line.measured.seconds = example::real_of(one.at("seconds"));
+        if (one.contains("keys_read")) line.measured.keys_read = one.at("keys_read").get<double>();
         if (one.contains("pass_keys_of_5")) line.keys_found = one.at("pass_keys_of_5").get<int>();
         lines.push_back(std::move(line));
       }
@@ -127,6 +128,7 @@ class Results {
                          {"nats", m.last},
                          {"seconds", m.seconds},
                          {"by_position", m.by_position}});
+      if (m.keys_read) results.back()["keys_read"] = *m.keys_read;
       if (line.keys_found) results.back()["pass_keys_of_5"] = *line.keys_found;
     }
     kept_.save({{"results", results}});

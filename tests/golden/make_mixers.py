@@ -8,7 +8,6 @@ Mamba-2, torchscale for the two normalisers of retention. Inputs are exact in fl
 seed of the case, so that the file holds results only.
 """
 
-import contextlib
 import platform
 
 import numpy as np
@@ -25,19 +24,9 @@ from fla.ops.simple_gla.naive import naive_recurrent_simple_gla
 from torchscale.component.multiscale_retention import MultiScaleRetention
 
 from cases import Random, write_cases
+from reference import in_float64
 
 CASES, HEADS = 20, 2
-
-
-@contextlib.contextmanager
-def in_float64():
-    """References say float() and float32; here they mean float64."""
-    saved = torch.Tensor.float, torch.float32, torch.float
-    torch.Tensor.float, torch.float32, torch.float = torch.Tensor.double, torch.float64, torch.float64
-    try:
-        yield
-    finally:
-        torch.Tensor.float, torch.float32, torch.float = saved
 
 
 def tensor(x, *axes):

@@ -18,7 +18,8 @@ from fla.ops.rwkv7.fused_k_update import k_update_ref
 from fla.ops.rwkv7.gate_output_correction import gate_output_correction_ref
 from transformers.models.rwkv.modeling_rwkv import rwkv_linear_attention_cpu
 
-from make_mixers import CASES, HEADS, agree, digits, heads_first, in_float64, tensor
+from make_mixers import CASES, HEADS, agree, digits, heads_first, tensor
+from reference import in_float64
 from cases import Random, write_cases
 
 

@@ -12,36 +12,21 @@ first; cases in which float32 could choose otherwise are drawn anew.
 """
 
 import importlib.metadata
-import json
-import os
+import math
 import platform
-import subprocess
 import sys
 
 import numpy as np
 import torch
 
-from make_mixers import in_float64
-from cases import Random
+from cases import Random, write_cases
+from reference import definitions, in_float64
 
 with in_float64():
     from fla.ops.nsa.naive import naive_nsa_topk
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 PINNED = {"Quest": "24c9c6fcac9f9e936847f511da414f1150cc9fb4", "MoBA": "61e456bc956c5a25fd9c84e5496b661329cb1b72"}
 MARGIN = 1e-4
-
-
-def function_of(clone, commit, path, name, follows):
-    """A function of a file at a commit, without what the file imports."""
-    text = subprocess.run(["git", "-C", clone, "show", f"{commit}:{path}"], capture_output=True, text=True, check=True).stdout
-    begin = text.index(f"def {name}(")
-    end = text.index(follows, begin) if follows else len(text)
-    import math
-
-    scope = {"torch": torch, "math": math}
-    exec(text[begin:end], scope)
-    return scope[name]
 
 
 def margin(scores, chosen):
@@ -117,8 +102,10 @@ def nsa(q, k, block, blocks):
 
 
 def main():
-    mask_of = function_of(sys.argv[1], PINNED["Quest"], "evaluation/quest_attention.py", "local_heavy_hitter_mask", "\n\n\ndef ")
-    attend = function_of(sys.argv[2], PINNED["MoBA"], "moba/moba_naive.py", "moba_attn_varlen_naive", None)
+    scope = dict(torch=torch, math=math)
+    quest_file, moba_file = "evaluation/quest_attention.py", "moba/moba_naive.py"
+    (mask_of,) = definitions(sys.argv[1], PINNED["Quest"], quest_file, ["local_heavy_hitter_mask"], scope)
+    (attend,) = definitions(sys.argv[2], PINNED["MoBA"], moba_file, ["moba_attn_varlen_naive"], scope)
     plans = [("Quest", n, 4, 2, 16, b, c) for n in (9, 48, 49, 333, 640) for b, c in ((16, 64), (16, 128), (4, 100))]
     plans += [("MoBA", n, 2, 2, 12, b, c) for n in (7, 64, 91, 130) for b, c in ((16, 1), (16, 3), (8, 4))]
     plans += [("NSA", n, 4, 2, 8, b, c) for n in (5, 64, 100, 139) for b, c in ((8, 3), (8, 6), (16, 4))]
@@ -139,10 +126,7 @@ def main():
                           count=count, chosen=chosen))
     versions = dict(python=platform.python_version(), torch=torch.__version__.split("+")[0], numpy=np.__version__,
                     fla_core=importlib.metadata.version("fla-core"), **PINNED)
-    head = dict(generated_by="make_selection.py", what=__doc__.split("\n")[0], versions=versions)
-    with open(os.path.join(HERE, "selection.json"), "w") as file:
-        file.write(json.dumps(head)[:-1] + ', "cases": [\n')
-        file.write(",\n".join(json.dumps(case, separators=(",", ":")) for case in cases) + "\n]}\n")
+    write_cases("selection.json", dict(generated_by="make_selection.py", what=__doc__.split("\n")[0], versions=versions), cases)
 
 
 if __name__ == "__main__":

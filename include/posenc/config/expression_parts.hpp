@@ -40,11 +40,16 @@ class PartParameters {
     return number(key, otherwise, "a whole number");
   }
   [[nodiscard]] bool flag(const std::string& key, bool otherwise) {
-    const int value = number(key, static_cast<int>(otherwise), "0 or 1");
-    if (value != 0 && value != 1)
-      wrong_.push_back(name_ + ": " + key + " must be 0 or 1, got '" + std::to_string(value) +
-                       "'.");
-    return value != 0;
+    return one_of(key, static_cast<int>(otherwise), 2) != 0;
+  }
+  /// A number from 0 to count - 1.
+  [[nodiscard]] int one_of(const std::string& key, int otherwise, int count) {
+    const std::string what = count == 2 ? "0 or 1" : "0 to " + std::to_string(count - 1);
+    const int value = number(key, otherwise, what.c_str());
+    if (value >= 0 && value < count) return value;
+    wrong_.push_back(name_ + ": " + key + " must be " + what + ", got '" + std::to_string(value) +
+                     "'.");
+    return otherwise;
   }
 
   [[nodiscard]] const std::string& name() const { return name_; }
