@@ -104,7 +104,11 @@ def inf_llm(clone, case, draw, margin):
     definitions(*at, folder + "dot_production_attention/torch_impl.py", ["TorchMultiStageDotProductionAttention"], scope)
     on_cpu = [('device="cuda"', 'device="cpu"')]
     (rotary,) = definitions(*at, folder + "rope.py", ["RotaryEmbeddingESM"], scope, on_cpu)
-    changes = [('device = "cuda"', 'device = "cpu"'), ("device='cuda'", "device='cpu'"), ("assert _t.is_cuda", "pass")]
+    changes = [('device = "cuda"', 'device = "cpu"'), ("device='cuda'", "device='cpu'"), ("assert _t.is_cuda", "pass"),
+               # Where the window of a query begins, counted from the end of a text in place of its own piece: early queries
+               # of a piece would read keys twice, as of their window and as behind it.
+               ("sliding_window = (self.global_remainder[0].size(-2) + rmd_st",
+                "sliding_window = (self._global_remainder_ed - self._global_remainder_st + rmd_st")]
     scope.update(GLOBAL_STREAM=None, deepcopy=__import__("copy").deepcopy)
     scope["get_multi_stage_dot_production_attention"] = lambda _: (scope["TorchMultiStageDotProductionAttention"], False)
     names = ["CudaCache", "MemoryUnit", "VectorTensor", "ContextManager"]

@@ -10,7 +10,6 @@
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
 #include "support/guards.hpp"
-#include "support/levels.hpp"
 
 #include <posenc/eigen.hpp>
 
@@ -294,7 +293,9 @@ TEST_CASE("mixers: gradients agree with the formula at every length, from and to
     for (const Entry& entry :
          diagonal({.heads = at.heads, .key_dim = at.keys, .value_dim = at.values}))
       for (const Index tokens : {1, 2, 15, 16, 17, 33, 63, 64, 65, 80, 130}) {
-        if (!sample.next()) continue;
+        const bool is_odd = at.heads != 2 ||
+                            at.keys != 16;  // these meet borders of chunks too, and no more lengths
+        if ((is_odd && tokens != 17 && tokens != 65) || !sample.next()) continue;
         INFO(entry.name << ", " << tokens << " tokens of [" << at.keys << ", " << at.values << "]");
         const Call call(entry, tokens, static_cast<unsigned>(7 * tokens));
         mixers::State start = call.state(5);
@@ -416,13 +417,13 @@ TEST_CASE("mixers: gradients of Mamba-2's A_log and dt_bias are central differen
 TEST_CASE("mixers: gradients of a sequence in pieces are those of the sequence", "[mixers]") {
   for (const Entry& entry : diagonal({.heads = 2, .key_dim = 20, .value_dim = 24})) {
     INFO(entry.name);
-    const Index tokens = 200;
+    const Index tokens = 140;
     const Call call(entry, tokens, 11);
     Backward whole(call, call.state(2)), pieces(call, call.state(2));
     Wanted wanted(whole);
     whole.run();
     // States at the cuts, and then the pieces from the last to the first.
-    const std::vector<Index> cuts{0, 64, 101, 101, 200};
+    const std::vector<Index> cuts{0, 64, 101, 101, tokens};
     std::vector<mixers::State> states{call.state(2)};
     Tensor<float> out = call.outputs();
     for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
@@ -439,19 +440,6 @@ TEST_CASE("mixers: gradients of a sequence in pieces are those of the sequence",
     check(wanted, whole);
     check(wanted, pieces);
   }
-}
-
-TEST_CASE("mixers: gradients at every level", "[mixers]") {
-  posenc_test::at_every_level([] {
-    for (const Entry& entry : diagonal({.heads = 2, .key_dim = 36, .value_dim = 20})) {
-      INFO(entry.name);
-      const Call call(entry, 83, 21);
-      Backward backward(call, call.state(3));
-      Wanted wanted(backward);
-      backward.run();
-      check(wanted, backward);
-    }
-  });
 }
 
 TEST_CASE("mixers: gradients do not depend on strides, threads or memory", "[mixers]") {

@@ -239,7 +239,7 @@ TEST_CASE("HeavyHitters: the reference keeps the same tokens of a prompt, and st
     for (Index t = prompt;; ++t, ++at) {
       evict_tokens(method, mass, cache, 0);
       std::vector<Index> held;
-      for (Index rank = 0; rank < cache.tokens(0); ++rank) held.push_back(cache.index(0, rank));
+      for (Index rank = 0; rank < cache.tokens(0); ++rank) held.push_back(cache.position(0, rank));
       CHECK(held == kept.at(at).at(0).get<std::vector<Index>>());
       if (t == in.tokens) break;
       in.append(cache, t, t + 1, bound);

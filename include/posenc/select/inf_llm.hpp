@@ -19,12 +19,14 @@
 // 2402.04617); github.com/thunlp/InfLLM, inf_llm/attention/{inf_llm,context_manager,rope}.py, config/. Defaults are those of
 // its Llama 3 configuration.
 //
-// Errata. The paper puts far keys at the window's length; the code takes row n_local - 1 of its table, as here. The paper
-// scores a token by products, the code by probabilities of the whole softmax (AttentionMass), as here. Blocks are cut from
-// the first token on here, in the reference behind the n_init first ones, which is the same where n_init is a multiple of
-// the block. Keys between the last whole block and the window are read, as in the reference; where n_local is not a
-// multiple of the block, one block more is read there while it leaves the window. Blocks that
-// it keeps at hand on the GPU (max_cached_block) have no effect on results.
+// Errata. Early queries of a piece of a prompt read up to a piece of keys twice in the reference, as of the window and
+// as behind it, since it counts their distance from the end of the text; here once. The paper puts far keys at the
+// window's length; the code takes row n_local - 1 of its table, as here. The paper scores a token by products, the code
+// by probabilities of the whole softmax (AttentionMass), as here. Blocks are cut from the first token on here, in the
+// reference behind the n_init first ones, which is the same where n_init is a multiple of the block. Keys between the
+// last whole block and the window are read, as in the reference; where n_local is not a multiple of the block, one
+// block more is read there while it leaves the window. Blocks that it keeps at hand on the GPU (max_cached_block) have
+// no effect on results.
 //
 // Mass: an AttentionMass to which every step is added as its local window has received it,
 //
