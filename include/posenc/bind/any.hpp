@@ -31,7 +31,7 @@ class BoundComponents {
     std::vector<SharedAny> prepared;
     Answers answers;
 
-    Components(const AnyEncoding& encoding, const BindOptions& options);
+    Components(const AnyEncoding& given, const BindOptions& options);
 
    private:
     Answers answer(const BindOptions& options);

@@ -130,8 +130,8 @@ struct ChosenBlocksData {
 
 class ChosenBlocksMask {
  public:
-  ChosenBlocksMask(Shared<ChosenBlocksData> data, Index heads)
-      : data_(std::move(data)), bits_(data_->sets.bits().data()), before_(data_->before.data()),
+  ChosenBlocksMask(const Shared<ChosenBlocksData>& data, Index heads)
+      : data_(data), bits_(data_->sets.bits().data()), before_(data_->before.data()),
         sizes_(data_->sets.sizes()), groups_(data_->sets.groups()),
         words_(data_->sets.words_of_row()), by_query_block_(sizes_.query_block),
         by_block_(sizes_.block), by_heads_(heads / sizes_.choices) {}

@@ -6,6 +6,7 @@
 // angles of a token, then all heads of all tensors. Threads take contiguous ranges of tokens.
 #pragma once
 
+#include <posenc/core/concepts.hpp>
 #include <posenc/core/overlap.hpp>
 #include <posenc/executor/chunks.hpp>
 #include <posenc/rotary/growth.hpp>
