@@ -4,6 +4,7 @@
 // is not linked, it needs Eigen's unsupported FFT (Debian: libeigen3-dev has it).
 #pragma once
 
+#include <posenc/mixers/convolution/backward.hpp>
 #include <posenc/mixers/convolution/hippo.hpp>
 #include <posenc/mixers/convolution/hyena.hpp>
 #include <posenc/mixers/convolution/hyena_filter.hpp>

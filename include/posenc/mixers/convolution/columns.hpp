@@ -33,9 +33,11 @@ struct Group {
       i += n;
     }
   }
-  /// True when all of it is finite; `to` has 16 numbers, of which others are left as they are.
+  /// True when all of it is finite; `to` has 16 numbers, of which others are left as they are. Behind the last token are
+  /// zeros.
   template <class Byte>
   bool load(const Rows<float, Byte>& x, Index token, float* to) const {
+    if (token >= x.tokens) return std::fill_n(to, count, 0.0F), true;
     bool finite = true;
     for_pieces(x, token, [&](const std::byte* from, Index n, Index at) {
       finite =
@@ -51,6 +53,14 @@ struct Group {
     });
   }
 };
+
+/// The same tokens from the last to the first.
+template <class Byte>
+Rows<float, Byte> reversed(Rows<float, Byte> x) {
+  if (x.tokens > 0) x.data = x.row(x.tokens - 1, 0);
+  x.token_stride = -x.token_stride;
+  return x;
+}
 
 }  // namespace detail
 

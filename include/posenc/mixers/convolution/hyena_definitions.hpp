@@ -6,7 +6,7 @@
 #include <posenc/mixers/checks.hpp>
 #include <posenc/mixers/convolution/hyena.hpp>
 #include <posenc/mixers/convolution/parameters.hpp>
-#include <posenc/mixers/convolution/worker.hpp>
+#include <posenc/mixers/convolution/workers.hpp>
 
 POSENC_NAMESPACE_BEGIN
 

@@ -7,11 +7,22 @@
 #include <posenc/executor/tasks.hpp>
 #include <posenc/mixers/checks.hpp>
 #include <posenc/mixers/convolution/long_convolution.hpp>
-#include <posenc/mixers/convolution/worker.hpp>
+#include <posenc/mixers/convolution/workers.hpp>
 
 #include <cmath>
 
 POSENC_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// The channels of a call are those of its filters.
+inline void check_channels(Problems& problems, const mixers::Operand& in,
+                           const mixers::LongConvolution& by) {
+  problems.require(in.heads() * in.width() == by.channels(), "in has ", in.heads(), " heads of ",
+                   in.width(), " channels, but the filters are of ", by.channels(), " channels.");
+}
+
+}  // namespace detail
 
 namespace mixers {
 
@@ -22,7 +33,7 @@ template <class U>
 void transform_filters(const LongConvolution& by, const FilterOptions& options) {
   const Index n = by.length(), workers = std::min(by.channels(), options.executor.concurrency());
   std::vector<posenc::detail::TransformWorker<U>> all(static_cast<std::size_t>(workers));
-  for (auto& worker : all) worker.prepare(n, 0);
+  for (auto& worker : all) worker.prepare(n);
   posenc::detail::run_tasks(options.executor, workers, by.channels(), [&](Index w) {
     return [&, w](Index channel) {
       all[static_cast<std::size_t>(w)].transform_filter(by, channel, by.taps(), n,
@@ -103,8 +114,7 @@ POSENC_DETAIL_CONVOLUTION void convolve(const Operand& in, const Result& out,
   posenc::detail::check_tensor(problems, "out", out, out.tokens(), in.heads(), in.width());
   problems.require(out.tokens() <= in.tokens(), "out must have at most the ", in.tokens(),
                    " tokens of in, got ", out.tokens(), ".");
-  problems.require(in.heads() * in.width() == by.channels(), "in has ", in.heads(), " heads of ",
-                   in.width(), " channels, but the filters are of ", by.channels(), " channels.");
+  posenc::detail::check_channels(problems, in, by);
   if (problems.empty())
     out.with_view([&](const auto& result) {
       posenc::detail::check_result(problems, "out", result);
@@ -116,13 +126,11 @@ POSENC_DETAIL_CONVOLUTION void convolve(const Operand& in, const Result& out,
   if (out.tokens() == 0) return;
   std::unique_ptr<ConvolutionScratch> own;
   if (!options.scratch) own = std::make_unique<ConvolutionScratch>();
-  posenc::detail::ConvolutionPlan plan(by, in.tokens(), out.tokens());
-  if (options.form != ConvolutionForm::automatic)
-    plan.direct = options.form == ConvolutionForm::direct;
+  const posenc::detail::ConvolutionPlan plan(by, in.tokens(), out.tokens(), options.form);
   const std::size_t level = posenc::detail::level_index();
   posenc::detail::ConvolutionWorkers& workers = (own ? *own : *options.scratch).workers();
-  workers.run(posenc::detail::ConvolutionCall{in.rows(level), out.rows(level), by, plan},
-              options.executor);
+  workers.outputs.run(posenc::detail::ConvolutionCall{in.rows(level), out.rows(level), by, plan},
+                      options.executor);
 }
 
 }  // namespace mixers

@@ -26,18 +26,34 @@ struct ConvolutionPlan {
   bool keeps;      ///< the transforms that were made with the filters serve
   bool direct = false;
 
-  ConvolutionPlan(const mixers::LongConvolution& by, Index tokens_, Index outputs)
+  ConvolutionPlan(const mixers::LongConvolution& by, Index tokens_, Index outputs,
+                  mixers::ConvolutionForm form = mixers::ConvolutionForm::automatic)
       : tokens(tokens_), first(tokens_ - outputs), taps(std::min(tokens_, by.taps())),
         length(transform_length(2 * taps - 1)), keeps(3 * length > 2 * by.length()) {
     if (keeps) taps = by.taps(), length = by.length();
     step = length - taps + 1;
-    direct = prefers_direct(by, outputs);
+    direct = form == mixers::ConvolutionForm::automatic ? prefers_direct(by, outputs)
+                                                        : form == mixers::ConvolutionForm::direct;
   }
   [[nodiscard]] mixers::ConvolutionForm form() const {
     return direct ? mixers::ConvolutionForm::direct : mixers::ConvolutionForm::transforms;
   }
   /// The first token that a call reads.
   [[nodiscard]] Index reads_from() const { return std::max<Index>(0, first - taps + 1); }
+
+  /// Outputs [start, last), and the inputs [from, last) that they read, with zeros before the first token.
+  struct Block {
+    Index start, last, from, zeros;
+    [[nodiscard]] Index inputs() const { return last - from; }
+    [[nodiscard]] Index outputs() const { return last - start; }
+  };
+  template <class F>
+  void for_blocks(const F& f) const {
+    for (Index start = first; start < tokens; start += step) {
+      const Index reach = start - taps + 1, from = std::max<Index>(0, reach);
+      f(Block{start, std::min(tokens, start + step), from, from - reach});
+    }
+  }
 
  private:
   /// Products of the direct form against those of transforms, by what either takes on the machine of docs/mixers.md.
@@ -74,10 +90,12 @@ struct NotFinite {
         from[static_cast<std::size_t>(c)] = std::min(from[static_cast<std::size_t>(c)], token);
       }
   }
+  [[nodiscard]] bool reaches(Index token, Index c) const {
+    return token >= from[static_cast<std::size_t>(c)];
+  }
   void spoil(Index token, Index count, float* row) const {
     for (Index c = 0; c < count; ++c)
-      if (token >= from[static_cast<std::size_t>(c)])
-        row[c] = std::numeric_limits<float>::quiet_NaN();
+      if (reaches(token, c)) row[c] = std::numeric_limits<float>::quiet_NaN();
   }
 };
 
