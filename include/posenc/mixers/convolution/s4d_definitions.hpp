@@ -17,9 +17,11 @@ namespace s4d {
 
 using Complex = std::complex<double>;
 
-/// A pair of a channel as x_t = a x_{t-1} + u_t, y_t = Re(c x_t), with a = exp(log_a).
+/// A pair of a channel as x_t = a x_{t-1} + u_t, y_t = Re(c x_t), with a = exp(log_a), and what it comes from:
+/// z = dt A, and c = 2 C B dt hold with hold = B_bar / (dt B).
 struct Mode {
-  Complex log_a, a, c;
+  double dt;
+  Complex rate, z, in, out, hold, log_a, a, c;  // A, z, B, C
 
   Mode(const S4D& of, Index channel, Index pair) {
     const Index pairs = of.d_state / 2, at = channel * pairs + pair;
@@ -29,21 +31,25 @@ struct Mode {
     const auto pair_of = [&](const std::vector<float>& x) {
       return Complex(number(x, 2 * at), number(x, 2 * at + 1));
     };
-    const double dt = std::exp(number(of.log_dt, channel));
-    const Complex z = dt * Complex(-std::exp(number(of.log_A_real, at)), number(of.A_imag, at));
-    Complex b;
+    dt = std::exp(number(of.log_dt, channel));
+    rate = Complex(-std::exp(number(of.log_A_real, at)), number(of.A_imag, at));
+    z = dt * rate;
+    in = of.B.empty() ? Complex(1) : pair_of(of.B);
+    out = pair_of(of.C);
     if (of.discretisation == Discretisation::zoh) {
       log_a = z;
       a = std::exp(z);
-      b = dt * exp_minus_1_over(z, a);
+      hold = exp_minus_1_over(z, a);
     } else {
-      const Complex below = 1.0 / (1.0 - z / 2.0);
-      a = (1.0 + z / 2.0) * below;
+      hold = 1.0 / (1.0 - z / 2.0);
+      a = (1.0 + z / 2.0) * hold;
       log_a = std::log(a);
-      b = dt * below;
     }
-    if (!of.B.empty()) b *= pair_of(of.B);
-    c = 2.0 * pair_of(of.C) * b;
+    c = 2.0 * out * (dt * hold * in);
+  }
+  /// a^l, with a rounding that does not grow with l.
+  [[nodiscard]] Complex power(Index l) const {
+    return l == 0 ? Complex(1) : std::exp(log_a * static_cast<double>(l));
   }
 
  private:
@@ -125,7 +131,7 @@ POSENC_DETAIL_CONVOLUTION std::vector<double> S4D::kernel(Index taps) const {
     for (Index n = 0; n < d_state / 2; ++n) {
       const s4d::Mode mode(*this, c, n);
       for (Index l = 0; l < taps; l += some) {
-        s4d::Complex now = mode.c * std::exp(mode.log_a * static_cast<double>(l));
+        s4d::Complex now = mode.c * mode.power(l);
         if (now == 0.0) break;
         for (Index i = l; i < std::min(taps, l + some); ++i, now *= mode.a) h[i] += now.real();
       }
