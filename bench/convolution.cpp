@@ -6,6 +6,7 @@
 //     ns             a token and channel
 //     of_transforms  times as long as a forward and an inverse transform of each channel alone
 //     of_direct      times as fast as the direct form, to 8,192 tokens
+//   backward/tokens:<n>                       gradients of input and filters, and times as long as the call
 //   lengths/<double or float>                 1,024 to 131,072 tokens: the exponents with which the time of a sequence
 //                                             grows in n and in n log n, by least squares of logarithms
 //   crossover         the least of 32, 48, 64, 96, ... tokens from which on transforms win, as measured, and the one from
@@ -13,6 +14,7 @@
 //   state/<S4D or S4>/tokens:<n>              64 numbers of state: ns a token and channel of recurrent() and convolved()
 //   step/<S4D, S4 or Hyena>                   microseconds for a token of 512 channels; Hyena behind 1,023 others
 //   hyena/tokens:<n>                          order 2, 64 channels: ns a token and channel, and the share of convolve()
+//   hyena_backward/tokens:<n>                 its gradient, and times as long as the call
 #include "support/paired.hpp"
 
 #include <posenc/mixers/convolution.hpp>
@@ -89,6 +91,27 @@ void convolve(benchmark::State& state, Index tokens) {
     state.counters["ns"] = run.ns(mine);
     state.counters["of_transforms"] = mine / alone;
   }
+}
+
+void backward(benchmark::State& state, Index tokens) {
+  Run run(tokens, false);
+  const std::vector<float> d_out = noise<float>(tokens * run.channels, 4);
+  std::vector<float> d_in = d_out;
+  std::vector<double> filters(d_out.size());
+  const auto view = [&](const std::vector<float>& x) {
+    return TensorView<const float>(x.data(), tokens, 1, run.channels);
+  };
+  const auto [mine, call] = in_turns(
+      state,
+      [&] {
+        mixers::backward(view(run.in), view(d_out),
+                         {.in = TensorView<float>(d_in.data(), tokens, 1, run.channels),
+                          .filters = filters},
+                         run.by, {.scratch = &run.scratch});
+      },
+      [&] { run(ConvolutionForm::automatic); });
+  state.counters["ns"] = run.ns(mine);
+  state.counters["of_call"] = mine / call;
 }
 
 void lengths(benchmark::State& state, bool in_float) {
@@ -200,6 +223,25 @@ void hyena(benchmark::State& state, Index tokens) {
   state.counters["of_it_convolve"] = convolution / all;
 }
 
+void hyena_backward(benchmark::State& state, Index tokens) {
+  HyenaRun run(tokens, 64);
+  const std::vector<float> d_out = noise<float>(tokens * run.width, 3);
+  std::vector<float> d_in = run.in;
+  mixers::HyenaGradients learned(run.by);
+  const auto [mine, call] = in_turns(
+      state,
+      [&] {
+        mixers::backward(TensorView<const float>(run.in.data(), tokens, 3, run.width),
+                         TensorView<const float>(d_out.data(), tokens, 1, run.width),
+                         {.in = TensorView<float>(d_in.data(), tokens, 3, run.width),
+                          .learned = &learned},
+                         run.by, {.scratch = &run.scratch});
+      },
+      [&] { run(0, tokens); });
+  state.counters["ns"] = mine * 1e9 / static_cast<double>(tokens * run.width);
+  state.counters["of_call"] = mine / call;
+}
+
 void hyena_step(benchmark::State& state) {
   HyenaRun run(1024, 512);
   run(0, 1024);
@@ -228,7 +270,10 @@ const bool registered = [] {
     const std::string tokens = "/tokens:" + std::to_string(n);
     add("state/S4D" + tokens, [=](benchmark::State& state) { state_space<mixers::S4D>(state, n); });
     add("state/S4" + tokens, [=](benchmark::State& state) { state_space<mixers::S4>(state, n); });
-    if (n < 131'072) add("hyena" + tokens, [=](benchmark::State& state) { hyena(state, n); });
+    if (n == 131'072) continue;
+    add("backward" + tokens, [=](benchmark::State& state) { backward(state, n); });
+    add("hyena" + tokens, [=](benchmark::State& state) { hyena(state, n); });
+    add("hyena_backward" + tokens, [=](benchmark::State& state) { hyena_backward(state, n); });
   }
   add("step/S4D", [](benchmark::State& state) { state_space_step<mixers::S4D>(state); });
   add("step/S4", [](benchmark::State& state) { state_space_step<mixers::S4>(state); });

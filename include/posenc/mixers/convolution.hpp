@@ -7,8 +7,11 @@
 #include <posenc/mixers/convolution/backward.hpp>
 #include <posenc/mixers/convolution/hippo.hpp>
 #include <posenc/mixers/convolution/hyena.hpp>
+#include <posenc/mixers/convolution/hyena_backward.hpp>
 #include <posenc/mixers/convolution/hyena_filter.hpp>
+#include <posenc/mixers/convolution/hyena_filter_backward.hpp>
 #include <posenc/mixers/convolution/long_convolution.hpp>
 #include <posenc/mixers/convolution/s4.hpp>
 #include <posenc/mixers/convolution/s4d.hpp>
+#include <posenc/mixers/convolution/s4d_backward.hpp>
 #include <posenc/mixers/convolution/state_space.hpp>

@@ -17,11 +17,11 @@ struct HyenaCall {
   Rows<float> in;
   OutRows<float> out;
   const mixers::HyenaOperator& by;
-  mixers::HyenaState& state;
-  float* v;        ///< [tokens][d_model]
-  float* scratch;  ///< [workers][2][d_model]
+  const float* recent;  ///< [2][order + 1][d_model], the tokens before the first
+  float* v;             ///< [tokens][d_model]
+  float* scratch;       ///< [workers][2][d_model]
 
-  /// One of the projections of a token behind its short filter; two tokens before the first are the state's.
+  /// One of the projections of a token behind its short filter; two tokens before the first are `recent`.
   void shorten(Index token, Index part, float* row, float* to) const {
     const mixers::Hyena& of = by.parameters();
     const Index width = of.d_model;
@@ -32,7 +32,7 @@ struct HyenaCall {
       if (token >= back)
         in.load(token - back, part, row);
       else
-        from = state.recent().data() + ((2 + token - back) * (of.order + 1) + part) * width;
+        from = recent + ((2 + token - back) * (of.order + 1) + part) * width;
       for (Index c = 0; c < width; ++c) to[c] += weight[3 * c + 2 - back] * from[c];
     }
   }
@@ -54,13 +54,12 @@ struct HyenaCall {
   }
 
   /// The last two tokens of the sequence, for the next call.
-  void remember(Index tokens) const {
-    std::vector<float>& recent = state.recent();
-    const Index row = std::ssize(recent) / 2, width = by.d_model();
-    if (tokens == 1) std::copy_n(recent.begin() + row, row, recent.begin());
+  void remember(Index tokens, std::vector<float>& to) const {
+    const Index row = std::ssize(to) / 2, width = by.d_model();
+    if (tokens == 1) std::copy_n(to.begin() + row, row, to.begin());
     for (Index t = std::max<Index>(0, tokens - 2); t < tokens; ++t)
       for (Index part = 0; part <= by.order(); ++part)
-        in.load(t, part, recent.data() + (2 + t - tokens) * row + part * width);
+        in.load(t, part, to.data() + (2 + t - tokens) * row + part * width);
   }
 };
 
@@ -155,7 +154,8 @@ POSENC_DETAIL_CONVOLUTION void hyena(const Operand& in, const Result& out, const
   if (rows.size() < numbers) rows.resize(numbers);
   const std::size_t level = posenc::detail::level_index();
   const posenc::detail::HyenaCall call{
-      in.rows(level), out.rows(level), by, state, rows.data() + 2 * ranges * width, rows.data()};
+      in.rows(level), out.rows(level), by, state.recent().data(), rows.data() + 2 * ranges * width,
+      rows.data()};
   for (Index part = by.order() - 1; part >= 0; --part) {
     const Index filter = by.order() - 1 - part;
     float* const kept = part > 0 ? state.kept(filter) : nullptr;
@@ -168,7 +168,7 @@ POSENC_DETAIL_CONVOLUTION void hyena(const Operand& in, const Result& out, const
       convolve(TensorView<const float>(kept, before + tokens, 1, width),
                TensorView<float>(call.v, tokens, 1, width), by.filter(filter), convolving);
   }
-  call.remember(tokens);
+  call.remember(tokens, state.recent());
   state.set_tokens(before + tokens);
 }
 

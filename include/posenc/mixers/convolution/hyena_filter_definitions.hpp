@@ -26,6 +26,64 @@ inline Eigen::MatrixXd matrix(const std::vector<float>& x, Index first, Index ro
   return Eigen::Map<const Floats>(x.data() + first, rows, columns).cast<double>();
 }
 
+/// The network in double, at some positions at a time, of which each is a column.
+struct Network {
+  static constexpr Index most = 256;  ///< positions at a time
+
+  const HyenaFilter& of;
+  Eigen::VectorXd speed, first_bias, biases;
+  Eigen::MatrixXd first, inner, last;
+
+  explicit Network(const HyenaFilter& of_)
+      : of(of_), speed(matrix(of.freq, 0, of.width, 1)),
+        first_bias(matrix(of.in_bias, 0, of.width, 1)),
+        biases(matrix(of.inner_bias, 0, of.inner_layers * of.width, 1)),
+        first(matrix(of.in_weight, 0, of.width, of.emb_dim)),
+        inner(matrix(of.inner_weight, 0, of.inner_layers * of.width, of.width)),
+        last(matrix(of.out_weight, 0, of.channels, of.width)) {}
+
+  [[nodiscard]] Index layers() const { return of.inner_layers + 1; }
+  [[nodiscard]] Eigen::MatrixXd weight(Index layer) const {
+    return layer == 0 ? first : inner.middleRows((layer - 1) * of.width, of.width);
+  }
+  /// What enters the sines of a layer, before it is multiplied by freq.
+  [[nodiscard]] Eigen::MatrixXd enter(Index layer, const Eigen::MatrixXd& a) const {
+    const Eigen::VectorXd bias =
+        layer == 0 ? first_bias : biases.segment((layer - 1) * of.width, of.width);
+    return (weight(layer) * a).colwise() + bias;
+  }
+  [[nodiscard]] Eigen::MatrixXd bend(const Eigen::MatrixXd& x) const {
+    return (speed.asDiagonal() * x).eval().array().sin().matrix();
+  }
+
+  /// z
+  [[nodiscard]] Eigen::MatrixXd features(Index start, Index some) const {
+    const Index bands = (of.emb_dim - 1) / 2;
+    Eigen::MatrixXd z(of.emb_dim, some);
+    for (Index i = 0; i < some; ++i) {
+      z(0, i) = evenly(0, 1, start + i, of.l_max);
+      for (Index band = 0; band < bands; ++band) {
+        const double angle = evenly(1e-4, static_cast<double>(bands - 1), band, bands) * 2 *
+                             std::numbers::pi * static_cast<double>(start + i) /
+                             static_cast<double>(of.l_max);
+        z(1 + band, i) = std::cos(angle), z(1 + bands + band, i) = -std::sin(angle);
+      }
+    }
+    return z;
+  }
+  /// Multiplies [channels][some] by the window.
+  void modulate(Index start, Eigen::MatrixXd& h) const {
+    if (!of.modulate) return;
+    const double log_target = std::log(of.target);
+    for (Index c = 0; c < of.channels; ++c) {
+      const double delta =
+          evenly(log_target / of.slow_decay_pct, log_target / of.fast_decay_pct, c, of.channels);
+      for (Index i = 0; i < h.cols(); ++i)
+        h(c, i) *= std::exp(-evenly(0, 1, start + i, of.l_max) * std::abs(delta)) + of.shift;
+    }
+  }
+};
+
 }  // namespace hyena_filter
 
 POSENC_DETAIL_CONVOLUTION HyenaFilter HyenaFilter::initial(Index channels, Index l_max,
@@ -76,48 +134,17 @@ POSENC_DETAIL_CONVOLUTION std::vector<double> HyenaFilter::filters(Index taps) c
   problems.require(taps >= 1 && taps <= l_max, "filters have 1 to l_max = ", l_max, " taps, got ",
                    taps, ".");
   problems.raise_if_any("posenc::mixers::HyenaFilter");
-  using hyena_filter::evenly, hyena_filter::matrix, hyena_filter::Rows;
-  const Index bands = (emb_dim - 1) / 2;
   std::vector<double> all(static_cast<std::size_t>(channels * taps));
-  Eigen::Map<Rows> h(all.data(), channels, taps);
-  const Eigen::VectorXd speed = matrix(freq, 0, width, 1);
-  Eigen::MatrixXd layers = matrix(inner_weight, 0, inner_layers * width, width);
-  Eigen::MatrixXd first = matrix(in_weight, 0, width, emb_dim),
-                  last = matrix(out_weight, 0, channels, width);
-  const Eigen::VectorXd first_bias = matrix(in_bias, 0, width, 1),
-                        biases = matrix(inner_bias, 0, inner_layers * width, 1);
-  const auto bend = [&](Eigen::MatrixXd& a) {
-    a = (speed.asDiagonal() * a).eval().array().sin().matrix();
-  };
-  constexpr Index most = 256;  // positions at a time
-  for (Index start = 0; start < taps; start += most) {
-    const Index some = std::min(most, taps - start);
-    Eigen::MatrixXd z(emb_dim, some);
-    for (Index i = 0; i < some; ++i) {
-      z(0, i) = evenly(0, 1, start + i, l_max);
-      for (Index band = 0; band < bands; ++band) {
-        const double angle = evenly(1e-4, static_cast<double>(bands - 1), band, bands) * 2 *
-                             std::numbers::pi * static_cast<double>(start + i) /
-                             static_cast<double>(l_max);
-        z(1 + band, i) = std::cos(angle), z(1 + bands + band, i) = -std::sin(angle);
-      }
-    }
-    Eigen::MatrixXd a = (first * z).colwise() + first_bias;
-    bend(a);
-    for (Index layer = 0; layer < inner_layers; ++layer) {
-      a = ((layers.middleRows(layer * width, width) * a).colwise() +
-           biases.segment(layer * width, width))
-              .eval();
-      bend(a);
-    }
-    h.middleCols(start, some) = last * a;
-    if (!modulate) continue;
-    for (Index c = 0; c < channels; ++c) {
-      const double delta =
-          evenly(std::log(target) / slow_decay_pct, std::log(target) / fast_decay_pct, c, channels);
-      for (Index i = 0; i < some; ++i)
-        h(c, start + i) *= std::exp(-z(0, i) * std::abs(delta)) + shift;
-    }
+  Eigen::Map<hyena_filter::Rows> h(all.data(), channels, taps);
+  const hyena_filter::Network network(*this);
+  for (Index start = 0; start < taps; start += network.most) {
+    const Index some = std::min(network.most, taps - start);
+    Eigen::MatrixXd a = network.features(start, some);
+    for (Index layer = 0; layer < network.layers(); ++layer)
+      a = network.bend(network.enter(layer, a));
+    a = (network.last * a).eval();
+    network.modulate(start, a);
+    h.middleCols(start, some) = a;
   }
   return all;
 }
