@@ -5,6 +5,7 @@
 
 #include <posenc/mixers/checks.hpp>
 #include <posenc/mixers/convolution/backward.hpp>
+#include <posenc/mixers/convolution/long_convolution_definitions.hpp>
 #include <posenc/mixers/convolution/workers.hpp>
 
 POSENC_NAMESPACE_BEGIN

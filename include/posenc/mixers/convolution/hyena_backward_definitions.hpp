@@ -4,6 +4,7 @@
 #pragma once
 
 #include <posenc/mixers/convolution/hyena_backward.hpp>
+#include <posenc/mixers/convolution/hyena_definitions.hpp>
 
 POSENC_NAMESPACE_BEGIN
 

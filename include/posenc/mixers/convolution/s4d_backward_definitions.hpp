@@ -4,6 +4,7 @@
 #pragma once
 
 #include <posenc/mixers/convolution/s4d_backward.hpp>
+#include <posenc/mixers/convolution/s4d_definitions.hpp>
 
 #include <utility>
 
