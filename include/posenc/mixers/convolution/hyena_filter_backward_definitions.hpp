@@ -35,8 +35,8 @@ POSENC_DETAIL_CONVOLUTION void backward(std::span<const double> d_filters, Hyena
   };
   const Index width = of.width;
   std::vector<Eigen::MatrixXd> inputs(static_cast<std::size_t>(network.layers())), sines = inputs;
-  for (Index start = 0; start < taps; start += network.most) {
-    const Index some = std::min(network.most, taps - start);
+  for (Index start = 0; start < taps; start += hyena_filter::Network::most) {
+    const Index some = std::min(hyena_filter::Network::most, taps - start);
     Eigen::MatrixXd a = network.features(start, some);
     for (std::size_t layer = 0; layer < inputs.size(); ++layer) {
       inputs[layer] = a;

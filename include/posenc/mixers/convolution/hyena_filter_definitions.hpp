@@ -137,8 +137,8 @@ POSENC_DETAIL_CONVOLUTION std::vector<double> HyenaFilter::filters(Index taps) c
   std::vector<double> all(static_cast<std::size_t>(channels * taps));
   Eigen::Map<hyena_filter::Rows> h(all.data(), channels, taps);
   const hyena_filter::Network network(*this);
-  for (Index start = 0; start < taps; start += network.most) {
-    const Index some = std::min(network.most, taps - start);
+  for (Index start = 0; start < taps; start += hyena_filter::Network::most) {
+    const Index some = std::min(hyena_filter::Network::most, taps - start);
     Eigen::MatrixXd a = network.features(start, some);
     for (Index layer = 0; layer < network.layers(); ++layer)
       a = network.bend(network.enter(layer, a));
