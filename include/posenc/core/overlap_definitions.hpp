@@ -55,7 +55,7 @@ POSENC_DETAIL_COLD inline ByteRange byte_range(const Extent& view,
   const auto base = reinterpret_cast<std::intptr_t>(view.data);
   ByteRange range{base, base + view.element};
   for (const Axis axis : along) {
-    const Index reach = view.element * (axis.size - 1) * axis.stride;
+    const Index reach = (axis.size - 1) * axis.stride * view.element;  // of a stride of 0, any size
     (reach < 0 ? range.first : range.last) += reach;
   }
   return range;
