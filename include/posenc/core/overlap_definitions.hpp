@@ -112,10 +112,12 @@ POSENC_DETAIL_DEFINITION bool overlap(const detail::Extent& a, const detail::Ext
   if (all_a.last <= all_b.first || all_b.last <= all_a.first) return false;
 
   // Packed rows, [tokens][q heads | k heads | v heads]: compare the places within one period.
-  const Index period_a = a.token_stride * a.element;
-  const Index period_b = b.token_stride * b.element;
+  Index period_a = 0, period_b = 0;
+  if (a.token_stride <= 0 || b.token_stride <= 0 ||
+      !multiply(a.token_stride, a.element, period_a) ||
+      !multiply(b.token_stride, b.element, period_b) || period_a != period_b)
+    return true;
   const detail::ByteRange one_a = detail::token_bytes(a), one_b = detail::token_bytes(b);
-  if (period_a != period_b || period_a <= 0) return true;
   if (one_a.last - one_a.first > period_a || one_b.last - one_b.first > period_a) return true;
   const auto shift = [&](std::intptr_t difference) {
     return ((difference % period_a) + period_a) % period_a;
