@@ -3,6 +3,7 @@
 // Attention whose key heads turn at rates of their own: against one group of heads after another, which PI turns
 // alike; of tensors, ragged batches and caches.
 #include "../support/bind_any.hpp"
+#include "../support/head_rates.hpp"
 #include "../support/levels.hpp"
 #include "calls.hpp"
 
@@ -12,7 +13,6 @@
 #include <posenc/distance/leaky_rerope.hpp>
 #include <posenc/distance/rerope.hpp>
 #include <posenc/frequency/dynamic_ntk.hpp>
-#include <posenc/frequency/ms_poe.hpp>
 #include <posenc/frequency/pi.hpp>
 #include <posenc/frequency/yarn.hpp>
 #include <posenc/mask/causal.hpp>
@@ -28,21 +28,10 @@ using posenc_test::bind_any;
 
 namespace rates_cases {
 
-constexpr Index num_heads = 6, kv_heads = 3, group = 2, width = 16, value_dim = 20;
-constexpr BindOptions heads{.num_heads = num_heads, .num_kv_heads = kv_heads},
-    of_group{.num_heads = group, .num_kv_heads = 1};
-const MsPoE ratios{.least = 1.5, .greatest = 6, .order = {1, 2, 0}};
-constexpr double ratio_of[kv_heads] = {4.5, 1.5, 3};  // 1.5 + 4.5 place / 3
+using namespace head_rates;
 
-/// A user's own: every head and pair by a factor.
-struct ByPair {
-  void transform(RotaryState& state) const {
-    for (Index h = 0; h < state.kv_heads; ++h)
-      for (Index i = 0; i < state.pairs(); ++i)
-        state.scale_head(h, i, 1 / (1 + 0.25 * static_cast<double>(h * i)));
-  }
-};
-
+constexpr Index group = 2, width = 16, value_dim = 20;
+constexpr BindOptions of_group{.num_heads = group, .num_kv_heads = 1};
 template <class T>
 TensorView<T> heads_of(TensorView<T> x, Index first, Index some) {
   x.data += first * x.head_stride;

@@ -503,23 +503,13 @@ TEST_CASE("mixers: gradients of a ragged batch are those of each sequence", "[mi
 template <class T>
 void check_elements(const Entry& entry) {
   Call call(entry, 75, 9);
-  const auto rounded = [](const TensorView<float>& x) {
-    std::vector<T> all;
-    for (Index t = 0; t < x.tokens; ++t)
-      for (Index h = 0; h < x.heads; ++h)
-        for (Index c = 0; c < x.width; ++c) {
-          all.push_back(narrow<T>(x(t, h, c)));
-          x(t, h, c) = widen(all.back());
-        }
-    return all;
-  };
   const auto view = [](const std::vector<T>& x, const TensorView<float>& of) {
     return TensorView<const T>(x.data(), of.tokens, of.heads, of.width);
   };
-  const std::vector<T> q = rounded(call.q.view()), k = rounded(call.k.view()),
-                       v = rounded(call.v.view());
+  const std::vector<T> q = rounded<T>(call.q.view()), k = rounded<T>(call.k.view()),
+                       v = rounded<T>(call.v.view());
   Backward wanted(call, call.state(3)), got(call, call.state(3));
-  const std::vector<T> d_out = rounded(wanted.d_out.view());
+  const std::vector<T> d_out = rounded<T>(wanted.d_out.view());
   wanted.run();
   mixers::Inputs in = call.inputs();
   in.q = view(q, call.q.view()), in.k = view(k, call.k.view()), in.v = view(v, call.v.view());

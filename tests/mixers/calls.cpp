@@ -114,18 +114,6 @@ TEST_CASE("mixers: each sequence of a ragged batch is a call of its own", "[mixe
   }
 }
 
-/// x in 16 bits, and x as those 16 bits say.
-template <class T>
-std::vector<T> rounded(const TensorView<float>& x) {
-  std::vector<T> all;
-  for (Index t = 0; t < x.tokens; ++t)
-    for (Index h = 0; h < x.heads; ++h)
-      for (Index c = 0; c < x.width; ++c) {
-        all.push_back(narrow<T>(x(t, h, c)));
-        x(t, h, c) = widen(all.back());
-      }
-  return all;
-}
 template <class T>
 void check_elements(const Entry& entry) {
   Call call(entry, 75, 9);

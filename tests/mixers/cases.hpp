@@ -323,4 +323,17 @@ class Expected {
   std::vector<Outputs> outputs_;
 };
 
+/// x in 16 bits, and x as those 16 bits say.
+template <class T>
+std::vector<T> rounded(const TensorView<float>& x) {
+  std::vector<T> all;
+  for (Index t = 0; t < x.tokens; ++t)
+    for (Index h = 0; h < x.heads; ++h)
+      for (Index c = 0; c < x.width; ++c) {
+        all.push_back(narrow<T>(x(t, h, c)));
+        x(t, h, c) = widen(all.back());
+      }
+  return all;
+}
+
 }  // namespace mixers_test

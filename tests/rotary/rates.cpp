@@ -6,10 +6,10 @@
 
 #include "../support/bind_any.hpp"
 #include "../support/error_of.hpp"
+#include "../support/head_rates.hpp"
 #include "../support/levels.hpp"
 
 #include <posenc/frequency/dynamic_ntk.hpp>
-#include <posenc/frequency/ms_poe.hpp>
 #include <posenc/frequency/pi.hpp>
 #include <posenc/frequency/yarn.hpp>
 #include <posenc/rotary/rope.hpp>
@@ -20,20 +20,9 @@
 namespace rates_cases {
 
 using namespace axes_test;
+using namespace head_rates;
 
-constexpr Index tokens = 40, width = 24, num_heads = 6, kv_heads = 3;
-constexpr BindOptions heads{.num_heads = num_heads, .num_kv_heads = kv_heads};
-const MsPoE ratios{.least = 1.5, .greatest = 6, .order = {1, 2, 0}};
-constexpr double ratio_of[kv_heads] = {4.5, 1.5, 3};  // 1.5 + 4.5 place / 3
-
-/// A user's own: every head and pair by a factor.
-struct ByPair {
-  void transform(RotaryState& state) const {
-    for (Index h = 0; h < state.kv_heads; ++h)
-      for (Index i = 0; i < state.pairs(); ++i)
-        state.scale_head(h, i, 1 / (1 + 0.25 * static_cast<double>(h * i)));
-  }
-};
+constexpr Index tokens = 40, width = 24;
 
 template <class T>
 struct Sides {

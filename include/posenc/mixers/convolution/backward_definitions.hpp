@@ -35,9 +35,8 @@ POSENC_DETAIL_CONVOLUTION void backward(const Operand& in, const Operand& d_out,
                                 {{"in", &in}, {"d_out", &d_out}});
   problems.raise_if_any("posenc::mixers::backward");
 
-  std::unique_ptr<ConvolutionScratch> own;
-  if (!options.scratch) own = std::make_unique<ConvolutionScratch>();
-  posenc::detail::ConvolutionWorkers& workers = (own ? *own : *options.scratch).workers();
+  const posenc::detail::OptionsWithScratch with(options);
+  posenc::detail::ConvolutionWorkers& workers = with.workers();
   const std::size_t level = posenc::detail::level_index();
   const auto reversed = posenc::detail::reversed(d_out.rows(level));
   if (wanted && tokens > 0)

@@ -131,11 +131,8 @@ POSENC_DETAIL_CONVOLUTION void backward(const Operand& in, const Operand& d_out,
   problems.raise_if_any("posenc::mixers::backward");
   if (tokens == 0) return;
 
-  std::unique_ptr<ConvolutionScratch> own;
-  if (!options.scratch) own = std::make_unique<ConvolutionScratch>();
-  ConvolutionOptions convolving = options;
-  if (own) convolving.scratch = own.get();
-  std::vector<float>& rows = convolving.scratch->workers().rows;
+  const posenc::detail::OptionsWithScratch with(options);
+  std::vector<float>& rows = with.workers().rows;
   const Index ranges = std::clamp<Index>(tokens / 16, 1, options.executor.concurrency());
   const Index recent = 2 * (order + 1) * width, whole = tokens * width;
   using posenc::detail::HyenaBackwardCall;
@@ -164,7 +161,7 @@ POSENC_DETAIL_CONVOLUTION void backward(const Operand& in, const Operand& d_out,
       call.gate(first, last, worker, order - 1 - filter);
     });
     convolve(call.view(call.of_filter(products, filter)), call.view(call.of_filter(values, filter)),
-             by.filter(filter), convolving);
+             by.filter(filter), with.options());
   }
   for (Index part = 0; part < order; ++part) {
     if (part > 0) {
@@ -175,7 +172,8 @@ POSENC_DETAIL_CONVOLUTION void backward(const Operand& in, const Operand& d_out,
                                                         static_cast<std::size_t>(numbers))
                                          : std::span<double>();
       backward(call.view(call.of_filter(products, filter)), call.view(call.d),
-               {.in = call.view(call.d_product), .filters = sums}, by.filter(filter), convolving);
+               {.in = call.view(call.d_product), .filters = sums}, by.filter(filter),
+               with.options());
     }
     over_tokens(
         [&](Index first, Index last, Index worker) { call.gate_back(first, last, worker, part); });

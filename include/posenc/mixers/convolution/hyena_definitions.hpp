@@ -144,14 +144,10 @@ POSENC_DETAIL_CONVOLUTION void hyena(const Operand& in, const Result& out, const
   problems.raise_if_any("posenc::mixers::hyena");
   if (tokens == 0) return;
 
-  std::unique_ptr<ConvolutionScratch> own;
-  if (!options.scratch) own = std::make_unique<ConvolutionScratch>();
-  ConvolutionOptions convolving = options;
-  if (own) convolving.scratch = own.get();
-  std::vector<float>& rows = convolving.scratch->workers().rows;
+  const posenc::detail::OptionsWithScratch with(options);
+  std::vector<float>& rows = with.workers().rows;
   const Index ranges = std::clamp<Index>(tokens / 16, 1, options.executor.concurrency());
-  const auto numbers = static_cast<std::size_t>((tokens + 2 * ranges) * width);
-  if (rows.size() < numbers) rows.resize(numbers);
+  posenc::detail::grow(rows, (tokens + 2 * ranges) * width);
   const std::size_t level = posenc::detail::level_index();
   const posenc::detail::HyenaCall call{
       in.rows(level), out.rows(level), by, state.recent().data(), rows.data() + 2 * ranges * width,
@@ -166,7 +162,7 @@ POSENC_DETAIL_CONVOLUTION void hyena(const Operand& in, const Result& out, const
     ranges == 1 ? gate(0) : options.executor(ranges, gate);
     if (kept)
       convolve(TensorView<const float>(kept, before + tokens, 1, width),
-               TensorView<float>(call.v, tokens, 1, width), by.filter(filter), convolving);
+               TensorView<float>(call.v, tokens, 1, width), by.filter(filter), with.options());
   }
   call.remember(tokens, state.recent());
   state.set_tokens(before + tokens);

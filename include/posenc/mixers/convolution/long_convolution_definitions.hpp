@@ -124,13 +124,11 @@ POSENC_DETAIL_CONVOLUTION void convolve(const Operand& in, const Result& out,
     });
   problems.raise_if_any("posenc::mixers::convolve");
   if (out.tokens() == 0) return;
-  std::unique_ptr<ConvolutionScratch> own;
-  if (!options.scratch) own = std::make_unique<ConvolutionScratch>();
+  const posenc::detail::OptionsWithScratch with(options);
   const posenc::detail::ConvolutionPlan plan(by, in.tokens(), out.tokens(), options.form);
   const std::size_t level = posenc::detail::level_index();
-  posenc::detail::ConvolutionWorkers& workers = (own ? *own : *options.scratch).workers();
-  workers.outputs.run(posenc::detail::ConvolutionCall{in.rows(level), out.rows(level), by, plan},
-                      options.executor);
+  with.workers().outputs.run(
+      posenc::detail::ConvolutionCall{in.rows(level), out.rows(level), by, plan}, options.executor);
 }
 
 }  // namespace mixers
