@@ -22,6 +22,7 @@
 #include <posenc/mixers/convolution/filters.hpp>
 
 #include <memory>
+#include <optional>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -62,6 +63,27 @@ void convolve(const Operand& in, const Result& out, const LongConvolution& by,
                                                Index outputs);
 
 }  // namespace mixers
+
+namespace detail {
+
+/// The options of a call, with a scratch of the call's own where they have none.
+class OptionsWithScratch {
+ public:
+  explicit OptionsWithScratch(const mixers::ConvolutionOptions& given) : options_(given) {
+    if (!given.scratch) options_.scratch = &own_.emplace();
+  }
+  OptionsWithScratch(const OptionsWithScratch&) = delete;
+  OptionsWithScratch& operator=(const OptionsWithScratch&) = delete;
+
+  [[nodiscard]] const mixers::ConvolutionOptions& options() const { return options_; }
+  [[nodiscard]] ConvolutionWorkers& workers() const { return options_.scratch->workers(); }
+
+ private:
+  std::optional<mixers::ConvolutionScratch> own_;
+  mixers::ConvolutionOptions options_;
+};
+
+}  // namespace detail
 
 POSENC_NAMESPACE_END
 

@@ -4,11 +4,8 @@
 #pragma once
 
 #include <posenc/executor/tasks.hpp>
-#include <posenc/mixers/convolution/long_convolution.hpp>
 #include <posenc/mixers/convolution/taps_worker.hpp>
 #include <posenc/mixers/convolution/worker.hpp>
-
-#include <optional>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -46,23 +43,6 @@ struct ConvolutionWorkers {
   FormWorkers<TransformWorker, DirectWorker> outputs;
   FormWorkers<TransformTapsWorker, DirectTapsWorker> taps;
   std::vector<float> rows;  ///< of whoever calls convolve() in turn
-};
-
-/// The options of a call, with a scratch of the call's own where they have none.
-class OptionsWithScratch {
- public:
-  explicit OptionsWithScratch(const mixers::ConvolutionOptions& given) : options_(given) {
-    if (!given.scratch) options_.scratch = &own_.emplace();
-  }
-  OptionsWithScratch(const OptionsWithScratch&) = delete;
-  OptionsWithScratch& operator=(const OptionsWithScratch&) = delete;
-
-  [[nodiscard]] const mixers::ConvolutionOptions& options() const { return options_; }
-  [[nodiscard]] ConvolutionWorkers& workers() const { return options_.scratch->workers(); }
-
- private:
-  std::optional<mixers::ConvolutionScratch> own_;
-  mixers::ConvolutionOptions options_;
 };
 
 }  // namespace detail
