@@ -106,10 +106,12 @@ inline std::vector<example::Chart> charts(const Setting& setting, const Results&
                          "Bits of whole windows of " + length +
                              " bytes after some steps of training at that length, from the "
                              "model that was trained on " +
-                             trained + ". Dashed: a model with that length in all of its training.",
+                             trained + ".",
                          "steps", "bits per byte"};
-    if (const SummaryRow* row = throughout(setting, stages))
+    if (const SummaryRow* row = throughout(setting, stages)) {
       chart.dashed_y = row->cells.front().bits.mean, chart.dashed_name = row->name;
+      chart.caption += " Dashed: a model with that length in all of its training.";
+    }
     for (const SummaryRow& row : steps) {
       auto line = std::find_if(chart.lines.begin(), chart.lines.end(),
                                [&](const auto& l) { return l.name == row.name; });

@@ -33,10 +33,11 @@ class Runs {
         for (const Reading& way : extensions(setting_.shape, setting_.training.length))
           go_on(rope, way, setting_.extended_length(), seed);
       });
-      with_rope([&](const lab::Training& rope, std::uint64_t seed) {
-        for (const NamedSchedule& schedule : setting_.schedules())
-          by_schedule(rope, schedule, seed);
-      });
+      if (setting_.schedules_too)
+        with_rope([&](const lab::Training& rope, std::uint64_t seed) {
+          for (const NamedSchedule& schedule : setting_.schedules())
+            by_schedule(rope, schedule, seed);
+        });
     }
     progress_.clear();
   }

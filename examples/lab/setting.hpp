@@ -26,8 +26,9 @@ struct Setting {
   std::vector<std::uint64_t> seeds{};
   std::vector<std::string> schemes{};
   std::vector<Index> extension_steps{};  ///< at 4 times the trained length; empty: no extension
-  std::vector<std::string> texts{};      ///< files; empty: generated
-  std::uint64_t text_hash = 0;           ///< of their bytes
+  bool schedules_too = false;        ///< trains by schedules of length; a folder may get them later
+  std::vector<std::string> texts{};  ///< files; empty: generated
+  std::uint64_t text_hash = 0;       ///< of their bytes
   std::string out = "build/lab";
   int threads = 0;
 
@@ -107,6 +108,7 @@ inline Setting preset(const std::string& name) {
     s.lengths = {64, 128, 256};
     s.schemes = {"ALiBi", "RoPE"};
     s.extension_steps = {2, 4};
+    s.schedules_too = true;
     s.seeds = {1};
   } else if (name == "quick") {
     s.lengths = {128, 256, 512, 1024};
@@ -117,6 +119,7 @@ inline Setting preset(const std::string& name) {
     s.lengths = {128, 256, 512, 1024, 2048};
     s.schemes = {"ALiBi", "T5", "RoPE", "HWFA", "Sinusoidal", "NoPE"};
     s.extension_steps = {10, 40, 160};
+    s.schedules_too = true;
     s.seeds = {1, 2, 3};
   } else {
     throw posenc::Error("lab", {"--preset must be smoke, quick or full, got '" + name + "'."});
@@ -135,6 +138,7 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
   std::vector<std::string> texts;
   std::optional<Index> steps, seeds;
   int threads = 0;
+  bool schedules_too = false;
   for (const NamedScheme& scheme : named_schemes())
     known += std::string("\n  ") + scheme.name + ": " + scheme.what;
   app.add_option("--preset", name, "smoke (seconds), quick (minutes), full (half an hour)")
@@ -147,6 +151,9 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
   app.add_option("--schemes", schemes, "with commas, of" + known)->type_name("A,B");
   app.add_option("--seeds", seeds, "how many, from 1 on")->type_name("N");
   app.add_option("--steps", steps, "of each training")->type_name("N");
+  app.add_flag("--schedules", schedules_too,
+               "also trains RoPE by schedules whose lengths grow, which takes as\n"
+               "long again as the rest of quick; full and smoke do");
   app.add_option("--threads", threads, "0: all")->type_name("N")->capture_default_str();
   app.add_option("--out", out,
                  "folder for page, pictures and results (default: build/lab)\n"
@@ -169,6 +176,7 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
   problems.require(threads >= 0 && threads <= 1024, "--threads must lie within [0, 1024], got ",
                    threads, ".");
   s.threads = threads;
+  s.schedules_too = s.schedules_too || schedules_too;
   if (!out.empty()) s.out = out;
   s.texts = texts;
   if (!schemes.empty()) {

@@ -215,6 +215,8 @@ inline std::vector<std::string> conclusions(const Setting& setting, const Result
                             " bits apart: smaller differences are no order."
                       : "One seed: differences of a few hundredths of a bit may be chance (--seeds "
                         "3 shows how far seeds lie apart).");
+  if (!results.steps.empty() && results.stages.empty())
+    lines.push_back("Schedules of growing length were not trained (--schedules trains them).");
   return lines;
 }
 
