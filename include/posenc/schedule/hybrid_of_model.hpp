@@ -3,10 +3,8 @@
 // The HybridSchedule of a model's configuration, which says which layers attend and how.
 #pragma once
 
-#include <posenc/config/model.hpp>
 #include <posenc/schedule/hybrid_schedule.hpp>
-
-#include <algorithm>
+#include <posenc/schedule/kind_of_layer.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -16,25 +14,16 @@ POSENC_NAMESPACE_BEGIN
 /// otherwise (convolutions, cross attention).
 [[nodiscard]] inline HybridSchedule hybrid_schedule(const config::Model& model,
                                                     const MixerOfLayer& mixer) {
-  Problems problems;
-  problems.require(model.num_layers > 0,
-                   "the configuration does not say how many layers the model has.");
-  problems.raise_if_any("posenc::hybrid_schedule");
-  constexpr auto none = static_cast<std::size_t>(-1);
+  constexpr std::string_view what = "posenc::hybrid_schedule";
+  detail::KindOfLayer of_layer(model, what);
   HybridSchedule schedule;
-  schedule.of_layer.assign(static_cast<std::size_t>(model.num_layers), none);
-  const auto place = [&](Index layer) {
-    problems.require(layer >= 0 && layer < model.num_layers, "layer ", layer, " is none of the ",
-                     model.num_layers, " layers.");
-    problems.raise_if_any("posenc::hybrid_schedule");
-    schedule.of_layer[static_cast<std::size_t>(layer)] = schedule.kinds.size() - 1;
-  };
+  Problems problems;
   for (const config::LayerKind& kind : model.layers) {
     const bool is_mixer = kind.name == "linear_attention";
     if (is_mixer && !mixer.is_shared()) {
       for (const Index layer : kind.layers) {
+        of_layer.place(layer, schedule.kinds.size());
         schedule.kinds.push_back(mixer(layer));
-        place(layer);
       }
       continue;
     }
@@ -47,12 +36,14 @@ POSENC_NAMESPACE_BEGIN
     else
       problems.add("layers of the kind ", kind.name,
                    " are neither attention, nor linear_attention, nor without mixing.");
-    if (problems.empty()) std::ranges::for_each(kind.layers, place);
+    if (problems.empty())
+      for (const Index layer : kind.layers) of_layer.place(layer, schedule.kinds.size() - 1);
   }
-  const Index idle = std::ranges::count(schedule.of_layer, none);
-  problems.require(!problems.empty() || idle == 0, idle, " of the ", model.num_layers,
+  const Index idle = of_layer.without_kind();
+  problems.require(!problems.empty() || idle == 0, idle, " of the ", of_layer.size(),
                    " layers are of no kind that the configuration has.");
-  problems.raise_if_any("posenc::hybrid_schedule");
+  problems.raise_if_any(what);
+  schedule.of_layer = std::move(of_layer).kinds();
   return schedule;
 }
 
