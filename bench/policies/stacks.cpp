@@ -29,6 +29,10 @@ void add_stacks(const PolicySetting& at) {
   ForgetGate pruned = gallery::example_forget_gate(at.size.heads, at.size.tokens);
   pruned.least_bias = ForgetGate::pruning_bias(5, at.size.tokens);
 
+  // Gates of random tokens: half open.
+  const CoPE counting{.table =
+                          std::vector<float>(static_cast<std::size_t>(64 * at.size.width), 0.01F)};
+
   // Every second head sees everything; patterns of 512 near distances and 256 keys in 16 runs.
   AShape a_shape{.heads = {}};
   DuoAttention duo;
@@ -46,6 +50,7 @@ void add_stacks(const PolicySetting& at) {
   add_policy(at, "bias(head, distance)", bias(of_distance) | causal);
   add_policy(at, "bias(score)", bias(of_score) | causal);
   add_policy(at, "RoPE|ForgetGate, pruned", rope | pruned | causal);
+  add_policy(at, "CoPE", counting | causal);
   add_policy(at, "SoftCap alone", SoftCap{50} | causal);
   add_policy(at, "SlidingWindow 1024", encoding(SlidingWindow::from_token_count(1024)));
   add_policy(at, "SinkWindow 4+1024", encoding(SinkWindow{.sinks = 4, .window = 1024}));

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: MIT
 //
-// CoPE in the reference attention: golden cases of torch, closed forms where gates are known, ShawKeys where all are
-// open, gradients by differences, and what is refused.
+// CoPE: golden cases of torch, closed forms where gates are known, ShawKeys where all are open, gradients by
+// differences; attention, ragged calls and decode against the reference attention; and what is refused.
+#include "../support/backwards.hpp"
 #include "../support/bind_any.hpp"
 #include "../support/catch.hpp"
 #include "../support/draw.hpp"
 #include "../support/error_of.hpp"
 
 #include <posenc/attention/attention.hpp>
+#include <posenc/attention/backward.hpp>
+#include <posenc/attention/decode.hpp>
+#include <posenc/attention/key_weights.hpp>
 #include <posenc/attention/reference_backward.hpp>
 #include <posenc/bias/alibi.hpp>
+#include <posenc/distance/rerope.hpp>
 #include <posenc/mask/causal.hpp>
 #include <posenc/mask/sliding_window.hpp>
 #include <posenc/relative/cope.hpp>
@@ -253,7 +258,102 @@ TEST_CASE("CoPE: a temperature warms gates too, and what it learns says so", "[r
   }
 }
 
-TEST_CASE("CoPE reports wrong tables, and kernels refuse it", "[relative]") {
+/// Attention, and decode of the last queries, against the reference attention.
+template <class T>
+class Kernel {
+ public:
+  Kernel(Index queries, Index keys, Index kv_heads, Index group, std::uint64_t seed, double gain)
+      : queries_(queries), keys_(keys), kv_heads_(kv_heads), heads_(kv_heads * group) {
+    posenc_test::Draw draw(seed);
+    const auto numbers = [&](Index n, double by) {
+      const std::vector<float> x = draw(n, by);
+      return std::vector<T>(x.begin(), x.end());
+    };
+    q_ = numbers(queries * heads_ * width, gain);
+    k_ = numbers(keys * kv_heads_ * width, 1);
+    v_ = numbers(keys * kv_heads_ * value_width, 1);
+  }
+
+  /// The queries are the last ones of the keys.
+  template <class E>
+  void check(const E& encoding, double bound_of_error) const {
+    const AnyBound bound = bind_any(encoding, {.num_heads = heads_, .num_kv_heads = kv_heads_});
+    const AttentionOptions<T> options{.query_offset = keys_ - queries_};
+    const std::vector<double> q = wide(q_), k = wide(k_), v = wide(v_);
+    const ReferenceResult expected =
+        reference_attention(TensorView<const double>(q.data(), queries_, heads_, width),
+                            TensorView<const double>(k.data(), keys_, kv_heads_, width),
+                            TensorView<const double>(v.data(), keys_, kv_heads_, value_width),
+                            bound, AttentionOptions<double>{.query_offset = keys_ - queries_});
+    std::vector<T> out(size(queries_ * heads_ * value_width)), lse(size(queries_ * heads_));
+    AttentionOptions<T> own = options;
+    own.lse = lse;
+    attention(view(q_, queries_, heads_, width), view(k_, keys_, kv_heads_, width),
+              view(v_, keys_, kv_heads_, value_width), result(out), bound, own);
+    CHECK(worst(wide(out), expected.out) <= bound_of_error);
+    CHECK(worst(wide(lse), expected.lse) <= bound_of_error * 10);
+    std::vector<T> with_threads(out.size());
+    own.executor = posenc_test::Backwards{5};
+    attention(view(q_, queries_, heads_, width), view(k_, keys_, kv_heads_, width),
+              view(v_, keys_, kv_heads_, value_width), result(with_threads), bound, own);
+    CHECK(with_threads == out);
+    if constexpr (std::is_same_v<T, float>) {
+      auto cache = KeyValueCache<KeyState::raw, float>::contiguous(
+          {.kv_heads = kv_heads_, .head_dim = width, .value_dim = value_width, .capacity = keys_});
+      cache.append(0, view(k_, keys_, kv_heads_, width), view(v_, keys_, kv_heads_, value_width));
+      for (const Index last : {Index{1}, std::min<Index>(queries_, 11)}) {
+        std::vector<T> decoded(size(last * heads_ * value_width));
+        const auto before = static_cast<std::ptrdiff_t>(queries_ - last);
+        decode({q_.data() + before * heads_ * width, last, heads_, width}, cache,
+               TensorView<T>(decoded.data(), last, heads_, value_width), bound);
+        const std::vector<double> rows(expected.out.begin() + before * heads_ * value_width,
+                                       expected.out.end());
+        CHECK(worst(wide(decoded), rows) <= bound_of_error);
+      }
+    }
+  }
+
+  static constexpr Index width = 16, value_width = 8;
+
+ private:
+  static std::vector<double> wide(const std::vector<T>& x) { return {x.begin(), x.end()}; }
+  static TensorView<const T> view(const std::vector<T>& x, Index tokens, Index heads, Index w) {
+    return {x.data(), tokens, heads, w};
+  }
+  TensorView<T> result(std::vector<T>& x) const {
+    return {x.data(), queries_, heads_, value_width};
+  }
+
+  Index queries_, keys_, kv_heads_, heads_;
+  std::vector<T> q_, k_, v_;
+};
+
+TEST_CASE("CoPE: the kernels and the reference agree", "[relative]") {
+  posenc_test::Draw draw(7);
+  std::uint64_t seed = 0;
+  for (const Index positions : {Index{1}, Index{2}, Index{24}, Index{300}}) {
+    for (const bool scaled : {true, false}) {
+      const CoPE cope{.table = draw(positions * 16), .positions = positions, .scaled = scaled};
+      const RoPE<HalfSplit> rope{.head_dim = 16};
+      for (const auto& [queries, keys] :
+           {std::pair<Index, Index>{1, 1}, {5, 64}, {70, 70}, {9, 321}, {300, 555}}) {
+        INFO("positions " << positions << ", scaled " << scaled << ", queries " << queries
+                          << ", keys " << keys);
+        ++seed;
+        const Kernel<float> floats(queries, keys, 1 + static_cast<Index>(seed % 2),
+                                   1 + static_cast<Index>(seed % 3), seed, 2);
+        floats.check(cope | Causal{}, 2e-5);
+        floats.check(rope | cope | SlidingWindow{.left = 37}, 2e-5);
+        floats.check(encoding(cope), 2e-5);
+        const Kernel<double> doubles(queries, keys, 2, 2, seed, 2);
+        doubles.check(rope | ReRoPE{.window = 20} | cope | ALiBi{} | SoftCap{5} | Causal{}, 1e-11);
+        doubles.check(LogN{.base_length = 50} | cope | Causal{}, 1e-11);
+      }
+    }
+  }
+}
+
+TEST_CASE("CoPE reports wrong tables, and what does not know it refuses it", "[relative]") {
   using posenc_test::error_of;
   const auto error = [](const CoPE& cope, Index head_dim = 0) {
     return error_of([&] { (void)bind(cope | Causal{}, {.head_dim = head_dim}); });
@@ -261,7 +361,7 @@ TEST_CASE("CoPE reports wrong tables, and kernels refuse it", "[relative]") {
   const std::vector<float> table(12, 0.5F);
   CHECK(error({.table = table, .positions = 3}, 4) == "nothing was wrong");
   CHECK(
-      error({.table = table, .positions = 0}).find("positions must lie within [1, 2^30], got 0") !=
+      error({.table = table, .positions = 0}).find("positions must lie within [1, 2^20], got 0") !=
       std::string::npos);
   CHECK(error({.table = table, .positions = 5})
             .find("must have 5 rows (positions) of one width, got 12") != std::string::npos);
@@ -277,9 +377,14 @@ TEST_CASE("CoPE reports wrong tables, and kernels refuse it", "[relative]") {
   const AnyBound bound = bind(cope);
   std::vector<float> x(4);
   const TensorView<float> one(x.data(), 1, 1, 4);
+  const std::vector<float> lse(1);
+  std::vector<double> sums(1);
+  const std::string refused = "positions by context (CoPE) depend on all keys behind one";
+  CHECK(error_of([&] { key_weights(one, one, lse, sums, 1, bound); }).find(refused) !=
+        std::string::npos);
   CHECK(error_of([&] {
-          attention(one, one, one, one, bound);
-        }).find("positions by context (CoPE) depend on all keys behind one") != std::string::npos);
+          attention_backward<float>({one, one, one, one, lse}, one, {one, one, one}, bound);
+        }).find(refused) != std::string::npos);
   CHECK(error_of([&] {
           (void)bind(cope | cope);
         }).find("2 components of this encoding position keys by context") != std::string::npos);

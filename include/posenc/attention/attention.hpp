@@ -123,8 +123,8 @@ void attend_bound(const TensorView<Ts>&... tensors, KeyState keys, const Bound<E
   require_writable<std::tuple_element_t<3, std::tuple<Ts...>>>();
   require_elements<U, Ts...>();
   if constexpr (ComputedIn<U, Ts...>)
-    attend(tensors..., keys, bound.template asked<U>(), prefill_leaves<E, U>(level_index()),
-           options);
+    attend(tensors..., keys, bound.template asked_from_behind<U>(),
+           prefill_leaves<E, U>(level_index()), options);
 }
 
 /// Tensors of one element are taken by the overloads that also accept braces.

@@ -45,12 +45,12 @@ template <KeyState State, class T, class E>
   problems.raise_if_any("posenc::decode_workspace");
   detail::DecodeShape shape = detail::decode_shape(cache, answers);
   shape.sequences = cache.shape().sequences;
-  shape.queries = std::min(queries_per_sequence, Plan::few_queries);
+  const Index few_queries = Plan::few_queries(answers);
+  shape.queries = std::min(queries_per_sequence, few_queries);
   AttentionShape many{0, 0, shape.head_dim, shape.value_dim};
   // No sequence has more queries than tokens.
   const Index most_queries = std::min(queries_per_sequence, cache.shape().capacity);
-  if (most_queries > Plan::few_queries)
-    many.queries = most_queries, many.keys = cache.shape().capacity;
+  if (most_queries > few_queries) many.queries = most_queries, many.keys = cache.shape().capacity;
   Index blocks = 0;
   const bool fits = multiply(shape.sequences, Plan::blocks_of(shape.queries), blocks) &&
                     multiply(blocks, Plan::most_parts_of(cache.shape().capacity), shape.tasks);
@@ -116,7 +116,7 @@ void decode_bound(const TensorView<Q>& q, const KeyValueCache<State, T>& cache,
   require_state<State, E>();
   const std::size_t level = level_index();
   if constexpr (ComputedIn<U, Q, O>)
-    decode_cached(q, cache, out, bound.template asked<U>(), prefill_leaves<E, U>(level),
+    decode_cached(q, cache, out, bound.template asked_from_behind<U>(), prefill_leaves<E, U>(level),
                   decode_leaves<E, State, T>(bound.answers().rotary(), level), options);
 }
 

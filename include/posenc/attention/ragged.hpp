@@ -212,8 +212,8 @@ void attend_ragged_bound(const TensorView<Ts>&... tensors, const RaggedPairs& pa
                          const Bound<E>& bound, const RaggedAttentionOptions<U>& options) {
   require_elements<U, Ts...>();
   if constexpr (ComputedIn<U, Ts...>)
-    attend_ragged(tensors..., pairs, bound.template asked<U>(), prefill_leaves<E, U>(level_index()),
-                  options);
+    attend_ragged(tensors..., pairs, bound.template asked_from_behind<U>(),
+                  prefill_leaves<E, U>(level_index()), options);
 }
 
 }  // namespace detail

@@ -88,6 +88,10 @@ class Bound<AnyEncoding> {
   template <class T>
   [[nodiscard]] detail::Asked<T> asked() const {
     if (answers().facts().context_positions > 0) refuse_context();
+    return asked_from_behind<T>();
+  }
+  template <class T>
+  [[nodiscard]] detail::Asked<T> asked_from_behind() const {
     if constexpr (std::is_same_v<T, float>)
       return {&answers(), &rotary(), loops_->floats.data()};
     else

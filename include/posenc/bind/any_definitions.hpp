@@ -72,10 +72,8 @@ POSENC_DETAIL_DEFINITION void AnyBound::check_differentiable() const {
 }
 
 POSENC_DETAIL_DEFINITION void AnyBound::refuse_context() {
-  throw Error("posenc", {"positions by context (CoPE) depend on all keys behind one, and the "
-                         "kernels meet keys tile by "
-                         "tile: reference_attention and reference_attention_backward know them, "
-                         "dense and in double."});
+  throw Error("posenc", {"positions by context (CoPE) depend on all keys behind one: attention and "
+                         "decode know them, and of gradients reference_attention_backward."});
 }
 
 POSENC_DETAIL_DEFINITION const AnyEncoding& AnyBound::composed(const AnyEncoding& encoding) {

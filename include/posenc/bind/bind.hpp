@@ -149,11 +149,15 @@ class Bound<Encoding<Ts...>> {
   [[nodiscard]] const detail::Answers& answers() const { return bound_.answers(); }
   template <class T>
   [[nodiscard]] detail::Asked<T> asked() const {
-    static_assert(encoding_facts.context_positions == 0,
-                  "posenc: positions by context (CoPE) depend on all keys behind one, and the "
-                  "kernels meet keys tile by "
-                  "tile: reference_attention and reference_attention_backward know them, dense and "
-                  "in double.");
+    static_assert(
+        encoding_facts.context_positions == 0,
+        "posenc: positions by context (CoPE) depend on all keys behind one: attention and "
+        "decode know them, and of gradients reference_attention_backward.");
+    return asked_from_behind<T>();
+  }
+  /// For a kernel that can walk keys from the last on.
+  template <class T>
+  [[nodiscard]] detail::Asked<T> asked_from_behind() const {
     return {&answers(), &answers().rotary(), detail::loops_of<T, Stages>};
   }
   template <class T>

@@ -51,7 +51,7 @@ constexpr EncodingFacts facts_of() {
                       .rotates_values = ValueRotation<C>,
                       .embeds_positions = InputEmbedding<C>,
                       .has_relative_biases = RelativeBias<S>,
-                      .has_relative_vectors = RelativeVectors<C>,
+                      .has_relative_vectors = RelativeVectors<C> || ContextPositions<S>,
                       .has_relative_queries = RelativeQueries<S>};
   if constexpr (DistanceMap<S>) {
     facts.stored_keys = KeyState::raw;

@@ -61,7 +61,7 @@ concept QueryBias = requires(const T c, Index head) {
 ///   position = min(sum of sigmoid(x), positions - 1),   x = scale * temperature * <q, k> as they meet
 ///   score   += (scale * temperature *) lerp(<q, e(head, floor position)>, <q, e(head, ceil position)>)
 /// Keys count in the order of their places in the sequence. The query of the products is the one that was passed.
-/// Known to the reference attention alone.
+/// Kernels walk the keys of a query from the last on.
 template <class T>
 concept ContextPositions = requires(const T c) {
   { c.context_positions() } -> std::same_as<ContextTable>;

@@ -16,8 +16,9 @@
 // Gates see the softmax scale of the encoding and temperatures, and no biases; with a rotary base, the product of
 // rotated vectors. The reference's other gates (keys of their own, values) are not here.
 //
-// Known to reference_attention and reference_attention_backward. A position depends on all keys behind one, and
-// kernels meet keys tile by tile from the first on, in parts: they refuse it in a sentence.
+// A position depends on all keys behind one, so attention, ragged calls and decode walk the keys of a query from the last
+// on, in one part (attention/prefill/context_terms.hpp). Gradients are known to reference_attention_backward; kernels of
+// gradients, of sums of weights and of chosen keys refuse it in a sentence.
 #pragma once
 
 #include <posenc/relative/shaw.hpp>
@@ -44,9 +45,9 @@ struct CoPE {
   }
 
   void check(Problems& problems, const HeadShape& shape) const {
-    constexpr Index most = Index{1} << 30;
+    constexpr Index most = Index{1} << 20;
     if (positions < 1 || positions > most)
-      return problems.add("CoPE: positions must lie within [1, 2^30], got ", positions, ".");
+      return problems.add("CoPE: positions must lie within [1, 2^20], got ", positions, ".");
     const Index width = std::ssize(table) / positions;
     const bool is_whole = width > 0 && width * positions == std::ssize(table);
     problems.require(is_whole, "CoPE: the table must have ", positions,

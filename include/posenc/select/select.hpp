@@ -143,6 +143,7 @@ void select_cached(const TensorView<Q>& q, const KeyValueCache<State, C>& cache,
   summaries.check(problems, cache, answers);
   problems.raise_if_any("posenc::select");
   check_select(problems, q, cache, answers, options);
+  check_choosable(problems, answers);
   check_placement(problems, placement_of<S>, State, options.query_positions.has_value(),
                   cache.shape(), answers);
   problems.raise_if_any("posenc::select");

@@ -20,8 +20,11 @@ namespace detail {
 /// alone, and so does the result.
 struct DecodePlan {
   static constexpr Index most_queries = 8;  ///< in a block
-  /// More queries of a sequence than these go through the tiles of prefill.
-  static constexpr Index few_queries = 8;
+  /// More queries of a sequence than these go through the tiles of prefill, and all whose positions are counted from
+  /// the last key on: parts of keys know nothing of those behind them.
+  [[nodiscard]] static Index few_queries(const Answers& answers) {
+    return answers.facts().context_positions > 0 ? 0 : 8;
+  }
   /// Rotated, scored and summed at a time: the memory of a head is read in pieces of so many rows,
   /// and with every piece reading starts anew.
   static constexpr Index block_keys = 512;

@@ -150,6 +150,7 @@ POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCach
   check_decode(problems, q, cache.shape(), State, out, answers, options);
   problems.raise_if_any("posenc::decode");
   const Selection* const selection = options.selection;
+  const Index few_queries = DecodePlan::few_queries(answers);
   DecodeShape shape = decode_shape(cache, answers);
   CallCounts counts{.sequences = batch.sequences()};
   shape.sequences = counts.sequences;
@@ -159,7 +160,7 @@ POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCach
     check_sequence(problems, cache, batch.sequence(i), one, answers, selection != nullptr);
     const Index tokens = one.keys.slots().tokens();
     if (selection) continue;
-    if (one.queries <= DecodePlan::few_queries) {
+    if (one.queries <= few_queries) {
       shape.queries = std::max(shape.queries, one.queries);
       shape.tasks += DecodePlan::blocks_of(one.queries) * DecodePlan::parts_of(tokens);
     } else {
@@ -186,7 +187,7 @@ POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCach
   std::byte* const rest = workspace.data() + sizes.header;
   for (Index i = 0; i < counts.sequences; ++i) {
     const CachedSequence<T>* const one = new (&memory.cached[i]) CachedSequence<T>(batch[i]);
-    const Index few = one->queries <= DecodePlan::few_queries ? one->queries : 0;
+    const Index few = one->queries <= few_queries ? one->queries : 0;
     if (!selection)
       new (&memory.few[i])
           DecodeSequence<U>(decode_sequence(one, &rotary[i], batch.sequence(i), one->first, few));
@@ -216,7 +217,7 @@ POSENC_DETAIL_COLD void decode_cached(const TensorView<Q>& q, const KeyValueCach
     run_decode(call, std::clamp<Index>(shape.tasks, 1, concurrency), options.executor, rest);
   }
   for (Index i = 0; i < counts.sequences && !selection; ++i) {
-    if (memory.cached[i].queries <= DecodePlan::few_queries) continue;
+    if (memory.cached[i].queries <= few_queries) continue;
     asked.rotary = &rotary[i];
     prefill_sequence<T, U>(memory.cached[i], batch.sequence(i), q_rows, out_rows, options.lse,
                            options.rows, asked, leaves, memory, concurrency, options.executor,

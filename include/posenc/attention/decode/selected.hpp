@@ -71,6 +71,13 @@ POSENC_DETAIL_COLD inline void check_readers(Problems& problems, const Selection
                    first, " and choice ", i, " for ", heads, ".");
 }
 
+/// Reports encodings in which no key can be left out.
+POSENC_DETAIL_COLD inline void check_choosable(Problems& problems, const Answers& answers) {
+  problems.require(answers.facts().context_positions == 0,
+                   "selection: positions by context (CoPE) count all keys behind one, so none can "
+                   "be left out.");
+}
+
 /// Reports caches and encodings in which chosen keys cannot be moved together.
 POSENC_DETAIL_COLD inline void check_placement(Problems& problems, Placement placement,
                                                KeyState state, bool has_positions,
@@ -92,6 +99,7 @@ template <class Batch>
 POSENC_DETAIL_COLD void check_selection(Problems& problems, const Selection& selection,
                                         const Batch& batch, const Answers& answers) {
   const CacheShape& shape = batch.cache.shape();
+  check_choosable(problems, answers);
   check_placement(problems, selection.placement, Batch::state,
                   batch.options.query_positions.has_value(), shape, answers);
   for (Index i = 0; i < selection.size() && problems.empty(); ++i) {

@@ -13,6 +13,39 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
+/// What positions by context need of a worker; nothing, where no component has them.
+template <class T>
+struct ContextBuffers {
+  static constexpr Index most_rows = 64;
+
+  ContextTable table{};
+  T* products = nullptr;     ///< [head in group][panel][position, and one more][panel width]
+  bool* are_made = nullptr;  ///< [head in group][query in block], told at the first of each panel
+  GateSums<T> behind{};      ///< [head in group][query in block]
+  GateSums<T> sums{};        ///< [key in tile][panel width]
+  T* queries = nullptr;      ///< [head_dim][panel width]
+  T* factor = nullptr;       ///< [panel width]
+  T* rows = nullptr;         ///< [most_rows][head_dim], vectors as numbers of T
+
+  [[nodiscard]] Index positions() const { return table.vectors.buckets; }
+
+  ContextBuffers() = default;
+  POSENC_DETAIL_COLD ContextBuffers(const Answers& answers, const Plan& plan,
+                                    const AttentionShape& shape, Arena& arena) {
+    for (const auto& [self, ask] : answers.asked())
+      if (ask->context_positions) table = ask->context_positions(self);
+    if (positions() == 0) return;
+    const Index queries_of_block = plan.group * plan.block;
+    products = arena.take<T>(queries_of_block, positions() + 1);
+    are_made = arena.take<bool>(1, queries_of_block);
+    behind = {arena.take<T>(1, queries_of_block), arena.take<T>(1, queries_of_block)};
+    sums = {arena.take<T>(plan.tile, plan.panel), arena.take<T>(plan.tile, plan.panel)};
+    queries = arena.take<T>(plan.panel, shape.head_dim);
+    factor = arena.take<T>(1, plan.panel);
+    rows = arena.take<T>(std::min(positions(), most_rows), shape.head_dim);
+  }
+};
+
 /// What vectors by distance need of a worker; nothing, where no component has them.
 template <class T>
 struct RelativeBuffers {
@@ -41,11 +74,13 @@ struct RelativeBuffers {
   T* rows = nullptr;     ///< [most_rows][head_dim or value_dim], vectors or keys as numbers
   std::span<QueryTable> query_tables{};
   std::span<KeyTable> key_tables{};
+  ContextBuffers<T> context{};
   std::byte* terms = nullptr;  ///< where RelativeTerms is
 
   RelativeBuffers() = default;
   POSENC_DETAIL_COLD RelativeBuffers(const Answers& answers, const Plan& plan,
-                                     const AttentionShape& shape, Arena& arena) {
+                                     const AttentionShape& shape, Arena& arena)
+      : context(answers, plan, shape, arena) {
     const RelativeCounts& counts = answers.relative();
     if (counts.buckets == 0) return;
     // Queries as they were passed differ from those that meet keys.
@@ -164,7 +199,11 @@ struct PrefillBuffers {
 template <class T>
 Plan prefill_plan(const Answers& answers, const PrefillLeaves<T>& leaves,
                   const AttentionShape& shape, Index concurrency) {
-  return Plan(*leaves.tile, answers.shape(), shape, concurrency, answers.value_buckets());
+  Plan plan(*leaves.tile, answers.shape(), shape, concurrency, answers.value_buckets());
+  // Where a position depends on all keys behind one, nobody can begin in their middle.
+  if (answers.facts().context_positions > 0)
+    plan.parts = 1, plan.part = round_up(std::max<Index>(shape.keys, 1), plan.chunk);
+  return plan;
 }
 
 /// The buffers of a worker, with those of vectors by distance where an encoding has them.

@@ -70,6 +70,11 @@ class Packing {
     }
     return buffers_.relative.queries + (g * plan_.block + p.first) * q_.width;
   }
+  /// A panel of one head as it was passed, times a factor of each query, [head_dim][panel width].
+  void plain_panel(const Panel& p, Index g, const T* factor, T* to) const {
+    const TensorView<const T> rows = plain_rows(p, kv_head_ * plan_.group + g);
+    simd::to_panel(p.queries, q_.width, p.width, rows.data, rows.token_stride, factor, to);
+  }
   /// A panel of one head, [head_dim][panel width].
   [[nodiscard]] const T* queries(const Panel& p, int region, Index g) {
     if ((rotated_ >> region & 1U) == 0) rotate_queries(region);

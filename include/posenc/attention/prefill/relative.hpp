@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// Vectors by distance, as the prefill kernel sees them: behind pointers, which encodings without such
-// vectors leave null, so that their programs have no code for them. See relative_terms.hpp.
+// Vectors by distance and positions by context, as the prefill kernel sees them: behind pointers, which encodings
+// without such vectors leave null, so that their programs have no code for them. See relative_terms.hpp and
+// context_terms.hpp.
 #pragma once
 
+#include <posenc/attention/score/context.hpp>
 #include <posenc/attention/score/relative.hpp>
 #include <posenc/simd/dispatch.hpp>
 
@@ -58,6 +60,9 @@ struct RelativeLeaves {
                            const ScoreTile& tile, T* scores) noexcept = nullptr;
   void (*add_bucket_weights)(const Stage& stage, const ScoreTile& tile, const T* weights,
                              T* sums) noexcept = nullptr;
+  void (*add_context)(const ScoreTile& tile, const ContextProducts<T>& products,
+                      const GateSums<T>& sums, const GateSums<T>& behind,
+                      T* scores) noexcept = nullptr;
   /// Takes what a worker needs from its memory.
   void (*take)(PrefillBuffers<T>& buffers, const Answers& answers, const Plan& plan,
                const AttentionShape& shape, Arena& arena) = nullptr;

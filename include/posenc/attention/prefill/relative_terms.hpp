@@ -14,7 +14,7 @@
 // takes them some at a time.
 #pragma once
 
-#include <posenc/attention/prefill/pack.hpp>
+#include <posenc/attention/prefill/context_terms.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -28,11 +28,13 @@ class RelativeTerms final : public Relative<T> {
  public:
   RelativeTerms(const PrefillCall<T>& call, const Plan& plan, const PrefillBuffers<T>& buffers,
                 Packing<T>& packing)
-      : Relative<T>(call.answers().relative().keys + call.answers().relative().queries > 0,
+      : Relative<T>(call.answers().relative().keys + call.answers().relative().queries +
+                            call.answers().facts().context_positions >
+                        0,
                     call.answers().relative().values > 0),
         call_(call), answers_(call.answers()), tile_(*call.leaves.tile),
         leaves_(call.leaves.relative), plan_(plan), buffers_(buffers), own_(buffers.relative),
-        packing_(packing) {}
+        packing_(packing), context_(call, plan, buffers, packing) {}
 
   /// The query heads of another key head: their vectors side by side, for products with keys.
   void begin_head(Index kv_head) override {
@@ -47,12 +49,16 @@ class RelativeTerms final : public Relative<T> {
                          : T{0};
         }
   }
-  void begin_block(const Interval& queries) override { block_ = queries; }
+  void begin_block(const Interval& queries) override {
+    block_ = queries;
+    if (context_) context_.begin_block(kv_head_);
+  }
   void begin_chunk() override {
     for (const KeyTable& own : own_.key_tables) std::fill_n(own.is_done, plan_.group, 0U);
   }
 
   void begin_panel(const Panel& p, Index g, const Tile& tile) override {
+    if (answers_.relative().buckets == 0) return;
     queries_ = own_.query_tables.empty() ? nullptr : packing_.plain_queries(p, g);
     for (Index i = 0; i < p.width; ++i)
       own_.factor[i] =
@@ -67,6 +73,7 @@ class RelativeTerms final : public Relative<T> {
   }
 
   void add_to_scores(const Panel& p, Index g, Index c, const ScoreTile& tile, T* scores) override {
+    if (context_) context_.add_to_scores(p, g, tile, scores);  // gates see products of keys alone
     for (QueryTable& own : own_.query_tables) {
       if (!own.table.data) continue;
       const Interval needed =
@@ -195,6 +202,7 @@ class RelativeTerms final : public Relative<T> {
   const PrefillBuffers<T>& buffers_;
   const RelativeBuffers<T>& own_;
   Packing<T>& packing_;
+  ContextTerms<T> context_;
 
   Index kv_head_ = 0;
   Interval block_;              ///< positions of the queries of the block
@@ -209,10 +217,11 @@ const simd::ByLevel<RelativeLeaves<T>>& relative_leaves() {
         .add_query_products = &add_query_products<Level, T>,
         .add_key_products = &add_key_products<Level, T>,
         .add_bucket_weights = &add_bucket_weights<Level, T>,
+        .add_context = &add_context<Level, T>,
         .take =
             [](PrefillBuffers<T>& buffers, const Answers& answers, const Plan& plan,
                const AttentionShape& shape, Arena& arena) {
-              if (answers.relative().buckets == 0) return;
+              if (answers.relative().buckets == 0 && answers.facts().context_positions == 0) return;
               buffers.relative = RelativeBuffers<T>(answers, plan, shape, arena);
               buffers.relative.terms = arena.take<std::byte>(1, sizeof(RelativeTerms<T>));
             },

@@ -37,7 +37,8 @@ class PrefillWorker {
         output_rows_(value_dim_ + plan_.value_buckets),
         buffers_(prefill_buffers(answers_, call.leaves, plan_, call.shape(), arena_)),
         packing_(call, plan, buffers_), visibility_(answers_, plan_, buffers_, call.sequence),
-        bias_tables_(call, plan_, buffers_), scores_(call, buffers_, packing_, bias_tables_) {
+        bias_tables_(call, plan_, buffers_), scores_(call, buffers_, packing_, bias_tables_),
+        by_context_(answers_.facts().context_positions > 0) {
     if (!call.leaves.relative) return;
     Relative<T>* const relative = call.leaves.relative->make(call, plan, buffers_, packing_);
     if (relative && relative->in_scores) in_scores_ = relative;
@@ -57,9 +58,8 @@ class PrefillWorker {
     kv_head_ = kv_head;
     sums_ = plan_.parts == 1 ? buffers_.sums : sums_of(item);
     begin(query, std::min(plan_.block, q_.tokens - query), part == 0);
-    const Index end = std::min(keys_.tokens, (part + 1) * plan_.part);
-    for (Index key = part * plan_.part; key < end; key += plan_.chunk)
-      chunk(key, std::min(plan_.chunk, end - key));
+    const Index start = part * plan_.part, end = std::min(keys_.tokens, start + plan_.part);
+    walk(end - start, plan_.chunk, [&](Index key, Index keys) { chunk(start + key, keys); });
     if (plan_.parts > 1) {
       const Index first = task * plan_.parts;
       const bool is_last =
@@ -87,6 +87,17 @@ class PrefillWorker {
   }
 
   // --- Blocks of queries and chunks of keys -----------------------------------------------------
+
+  /// f(first, count) for steps of so many keys: in their order, or from the last on where that is what positions by
+  /// context need.
+  template <class F>
+  void walk(Index keys, Index step, const F& f) {
+    const Index steps = (keys + step - 1) / step;
+    for (Index i = 0; i < steps; ++i) {
+      const Index first = (by_context_ ? steps - 1 - i : i) * step;
+      f(first, std::min(step, keys - first));
+    }
+  }
 
   /// Empty sums for all queries of a block; the first part has the sinks.
   void begin(Index query, Index queries, bool is_first_part) {
@@ -121,7 +132,7 @@ class PrefillWorker {
       for (Index g = 0; g < plan_.group; ++g) {
         visibility_.of_head(kv_head_ * plan_.group + g);
         if (in_scores_) in_scores_->begin_panel(p, g, visibility_.tile_of(visibility_.seen(all)));
-        for (Index c = 0; c < keys; c += plan_.tile) tile(p, g, c, std::min(plan_.tile, keys - c));
+        walk(keys, plan_.tile, [&](Index c, Index some) { tile(p, g, c, some); });
       }
       visibility_.of_group(kv_head_);
     }
@@ -138,6 +149,7 @@ class PrefillWorker {
                                   ? visibility_.halves(rows, p.width, tile_.panel_step)
                                   : TileHalves{{{p.width, 0, keys}}};
     scores_.products(p, g, c, scores, halves);
+    if (by_context_ && mask == TileClass::partial) scores_.hide(scores);
     if (in_scores_) in_scores_->add_to_scores(p, g, c, scores, buffers_.scores);
     scores_.change(scores, g);
     if (mask == TileClass::partial) scores_.hide(scores);
@@ -257,6 +269,7 @@ class PrefillWorker {
   TileScores<T> scores_;
   /// Vectors by distance, where an encoding has any.
   Relative<T>*in_scores_ = nullptr, *in_values_ = nullptr;
+  bool by_context_;  ///< positions are counted from the last key on
 
   Index kv_head_ = -1;
   Index query_ = 0, queries_ = 0;  ///< the block

@@ -144,6 +144,32 @@ struct AttentionLeaves {
     }
   }
 
+  /// Sums of the gates sigmoid(score) of the keys k and above, by query, as whole[k] + rest[k] with a rest below 1: the
+  /// sum has the precision of its rest, however many keys there are. `behind` and `rest_behind` are what later keys sum
+  /// up to, and become the sums of all.
+  template <class T>
+  static void sum_gates(Index keys, Index width, const T* scores, T* whole, T* rest, T* behind,
+                        T* rest_behind) {
+    const Vec<T> base = broadcast(static_cast<T>(log2_e)), one = broadcast(T{1});
+    const Vec<T> zero = broadcast(T{0});
+    for (Index j = 0; j < width; j += lanes<T>) {
+      Vec<T> count = load(behind + j), part = load(rest_behind + j);
+      for (Index k = keys; k-- > 0;) {
+        // exp(-|x|) is at most 1, and 0 for what is hidden.
+        const Vec<T> x = load(scores + k * width + j), positive = greater(x, zero);
+        const Vec<T> power = exp2(blend(x, zero - x, positive) * base);
+        part = part + blend(power, one, positive) / (one + power);
+        const Vec<T> carry = blend(one, zero, greater(one, part));
+        part = part - carry;
+        count = count + carry;
+        store(whole + k * width + j, count);
+        store(rest + k * width + j, part);
+      }
+      store(behind + j, count);
+      store(rest_behind + j, part);
+    }
+  }
+
   /// Each row of a panel times `factor`, one per query.
   template <class T>
   static void scale_rows(Index rows, Index width, T* x, const T* factor) {
