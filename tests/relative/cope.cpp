@@ -12,6 +12,7 @@
 #include <posenc/attention/backward.hpp>
 #include <posenc/attention/decode.hpp>
 #include <posenc/attention/key_weights.hpp>
+#include <posenc/attention/ragged.hpp>
 #include <posenc/attention/reference_backward.hpp>
 #include <posenc/bias/alibi.hpp>
 #include <posenc/distance/rerope.hpp>
@@ -351,6 +352,48 @@ TEST_CASE("CoPE: the kernels and the reference agree", "[relative]") {
       }
     }
   }
+}
+
+TEST_CASE("CoPE: hidden keys have no part, and each sequence of a batch counts by itself",
+          "[relative]") {
+  const Index tokens = 200, heads = 3, width = 16;
+  posenc_test::Draw draw(11);
+  const auto q = draw(tokens * heads * width, 2), v = draw(tokens * heads * width);
+  auto k = draw(tokens * heads * width);
+  const auto view = [&](const std::vector<float>& x, Index first, Index count) {
+    return TensorView<const float>(x.data() + first * heads * width, count, heads, width);
+  };
+  const auto bound = bind(CoPE{.table = draw(40 * width), .positions = 40} | Causal{},
+                          {.num_heads = heads, .head_dim = width});
+  const auto attend = [&](Index first, Index count) {
+    std::vector<float> out(size(count * heads * width));
+    attention(view(q, first, count), view(k, first, count), view(v, first, count),
+              TensorView(out.data(), count, heads, width), bound);
+    return out;
+  };
+  const std::vector<float> before = attend(0, tokens);
+
+  // Rows of one call, of parts of a batch, and rows that see none of what is not a number.
+  const std::vector<Index> starts{0, 1, 1, 90, tokens};
+  std::vector<float> batch(before.size());
+  attention(view(q, 0, tokens), view(k, 0, tokens), view(v, 0, tokens),
+            TensorView(batch.data(), tokens, heads, width), RaggedBatch{starts}, bound);
+  for (std::size_t i = 0; i + 1 < starts.size(); ++i) {
+    const std::vector<float> alone = attend(starts[i], starts[i + 1] - starts[i]);
+    CHECK(std::equal(alone.begin(), alone.end(), batch.begin() + starts[i] * heads * width));
+  }
+  for (Index i = 150 * heads * width; i < tokens * heads * width; ++i)
+    k[size(i)] = i % 2 == 0 ? NAN : HUGE_VALF;
+  const std::vector<float> after = attend(0, tokens);
+  CHECK(std::equal(before.begin(), before.begin() + 150 * heads * width, after.begin()));
+  for (Index i = 150 * heads * width; i < tokens * heads * width; ++i)
+    CHECK(std::isnan(after[size(i)]));
+
+  // No key at all.
+  std::vector<float> out(size(2 * heads * width), 7);
+  attention(view(q, 0, 2), view(k, 0, 0), view(v, 0, 0), TensorView(out.data(), 2, heads, width),
+            bound, {.query_offset = 0});
+  CHECK(std::all_of(out.begin(), out.end(), [](float x) { return x == 0; }));
 }
 
 TEST_CASE("CoPE reports wrong tables, and what does not know it refuses it", "[relative]") {
