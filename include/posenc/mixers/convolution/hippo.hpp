@@ -9,6 +9,13 @@
 // src/models/hippo/hippo.py: nplr. A + P P^T with P[n] = sqrt(n + 1/2) is -1/2 and a skew-symmetric matrix, so V is
 // unitary. Eigenvalues come in conjugate pairs, of which the one with omega > 0 is kept; phases of V are such that
 // p > 0, which no output depends on, as C is in the same basis.
+//
+// Neither needs a matrix. With d[n] = n + 1/2, two neighbouring rows of V's equation leave a ratio of two neighbouring
+// elements of an eigenvector, (1 + i omega / d[n]) / (1 - i omega / d[n+1]) but for a sign, and the first and the last
+// row close the product of all of them:
+//
+//   sum over n < d_state of atan(omega / d[n]) = pi (m + 1/2)  for m < d_state / 2
+//   p^-2 = sum over n of d[n] / (d[n]^2 + omega^2), the derivative of the first sum
 #pragma once
 
 #include <posenc/mixers/convolution/long_convolution.hpp>

@@ -6,10 +6,8 @@
 #include <posenc/core/problems.hpp>
 #include <posenc/mixers/convolution/hippo.hpp>
 
-#include <Eigen/Eigenvalues>
-
 #include <cmath>
-#include <complex>
+#include <numbers>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -20,21 +18,25 @@ POSENC_DETAIL_CONVOLUTION HiPPOLegS hippo_legs(Index d_state) {
   problems.require(d_state >= 2 && d_state <= 1024 && d_state % 2 == 0,
                    "d_state must be even and 2 to 1024, got ", d_state, ".");
   problems.raise_if_any("posenc::mixers::hippo_legs");
-  Eigen::VectorXd root(d_state);
-  for (Index n = 0; n < d_state; ++n) root[n] = std::sqrt(static_cast<double>(n) + 0.5);
-  // -i times the skew-symmetric part, which is Hermitian with the eigenvalues omega.
-  Eigen::MatrixXcd hermitian = Eigen::MatrixXcd::Zero(d_state, d_state);
-  for (Index n = 0; n < d_state; ++n)
-    for (Index k = 0; k < n; ++k) {
-      hermitian(n, k) = std::complex<double>(0, root[n] * root[k]);
-      hermitian(k, n) = std::conj(hermitian(n, k));
-    }
-  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXcd> eigen(hermitian);
   HiPPOLegS of;
-  for (Index n = d_state / 2; n < d_state;
-       ++n) {  // eigenvalues rise, and the first half is negative
-    of.omega.push_back(eigen.eigenvalues()[n]);
-    of.p.push_back(std::abs(eigen.eigenvectors().col(n).dot(root.cast<std::complex<double>>())));
+  double omega = 0;
+  for (Index m = 0; m < d_state / 2; ++m) {
+    // Newton's method from the last solution: the sum is concave, so steps rise to the next one and never pass it, until
+    // they are rounding.
+    double step = 0, slope = 0;
+    do {
+      double rest = std::numbers::pi * (static_cast<double>(m) + 0.5);
+      slope = 0;
+      for (Index n = 0; n < d_state; ++n) {
+        const double d = static_cast<double>(n) + 0.5;
+        rest -= std::atan(omega / d);
+        slope += d / (d * d + omega * omega);
+      }
+      step = rest / slope;
+      omega += step;
+    } while (step > 1e-12 * omega);
+    of.omega.push_back(omega);
+    of.p.push_back(1 / std::sqrt(slope));
   }
   return of;
 }
