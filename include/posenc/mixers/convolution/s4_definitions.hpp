@@ -39,19 +39,33 @@ struct Channel {
     woodbury = dt / 2 / (1 + dt / 2 * sum);
   }
 
-  /// C~ = C (1 - A_bar^n), for the pairs.
+  /// C~ = C (1 - A_bar^n), for the pairs. On the real and the imaginary parts of the pairs, x -> X x + Y conj(x) is a
+  /// real matrix, and Re(c x) a real row.
   [[nodiscard]] std::vector<Complex> truncated(const S4::Dense& dense, Index n) const {
-    const Index N = std::ssize(dense.B);
-    using Matrix = Eigen::Matrix<Complex, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-    Matrix power = Eigen::Map<const Matrix>(dense.A.data(), N, N);
-    Eigen::RowVectorXcd row = Eigen::Map<const Eigen::RowVectorXcd>(dense.C.data(), N);
-    const Eigen::RowVectorXcd all = row;
+    const Index pairs = std::ssize(output);
+    Eigen::MatrixXd power(2 * pairs, 2 * pairs);
+    Eigen::RowVectorXd row(2 * pairs);
+    for (Index i = 0; i < pairs; ++i) {
+      row[i] = output[static_cast<std::size_t>(i)].real();
+      row[pairs + i] = -output[static_cast<std::size_t>(i)].imag();
+      for (Index j = 0; j < pairs; ++j) {
+        const Complex x = dense.A[static_cast<std::size_t>(2 * pairs * i + j)],
+                      y = dense.A[static_cast<std::size_t>(2 * pairs * i + pairs + j)];
+        power(i, j) = x.real() + y.real();
+        power(i, pairs + j) = y.imag() - x.imag();
+        power(pairs + i, j) = x.imag() + y.imag();
+        power(pairs + i, pairs + j) = x.real() - y.real();
+      }
+    }
+    const Eigen::RowVectorXd all = row;
     for (Index rest = n; rest > 0; rest /= 2) {
       if (rest % 2 == 1) row = (row * power).eval();
       if (rest > 1) power = (power * power).eval();
     }
-    row = all - row;
-    return {row.data(), row.data() + N / 2};
+    std::vector<Complex> c;
+    for (Index i = 0; i < pairs; ++i)
+      c.emplace_back(all[i] - row[i], row[pairs + i] - all[pairs + i]);
+    return c;
   }
 
   /// The generating function of the kernel at z.
@@ -141,28 +155,26 @@ POSENC_DETAIL_CONVOLUTION S4::Dense S4::dense(Index channel) const {
                    d_model, " channels.");
   problems.raise_if_any("posenc::mixers::S4");
   const s4::Channel one(*this, channel);
-  // All pairs and their conjugates.
-  const auto whole = [](const std::vector<s4::Complex>& half) {
-    Eigen::VectorXcd all(2 * std::ssize(half));
-    for (Index n = 0; n < std::ssize(half); ++n) {
-      all[n] = half[static_cast<std::size_t>(n)];
-      all[std::ssize(half) + n] = std::conj(all[n]);
-    }
-    return all;
+  // All pairs, and then their conjugates.
+  const auto whole = [](std::vector<s4::Complex> half) {
+    const std::size_t pairs = half.size();
+    for (std::size_t n = 0; n < pairs; ++n) half.push_back(std::conj(half[n]));
+    return half;
   };
-  const Eigen::VectorXcd R = whole(one.resolvent), P = whole(p), L = whole(lambda),
-                         Rp = R.cwiseProduct(P);
-  // (1 - dt/2 A)^-1, by Woodbury's identity.
-  Eigen::MatrixXcd inverse = -one.woodbury * Rp * P.cwiseProduct(R.conjugate()).adjoint();
-  inverse.diagonal() += R;
-  Eigen::MatrixXcd forward = -one.dt / 2 * P * P.adjoint();
-  forward.diagonal() += Eigen::VectorXcd::Ones(d_state) + one.dt / 2 * L;
-  const Eigen::Matrix<s4::Complex, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> A =
-      inverse * forward;
-  const Eigen::VectorXcd B = inverse * (one.dt * whole(b)), C_all = whole(one.output);
-  return {{A.data(), A.data() + A.size()},
-          {B.data(), B.data() + B.size()},
-          {C_all.data(), C_all.data() + C_all.size()}};
+  const std::vector<s4::Complex> R = whole(one.resolvent), P = whole(p), L = whole(lambda),
+                                 b_all = whole(b);
+  // With w = (dt/2) / (1 + (dt/2) p^* R p), (1 - (dt/2) A)^-1 is R - w R p p^* R by Woodbury's identity. Of its product
+  // with 1 + (dt/2) A remains (1 + (dt/2) lambda) R - 2 w R p p^* R.
+  Dense to{.A = {}, .B = {}, .C = whole(one.output)};
+  s4::Complex pb = 0;  // p^* R b
+  for (std::size_t n = 0; n < R.size(); ++n) pb += std::conj(P[n]) * R[n] * b_all[n];
+  for (std::size_t n = 0; n < R.size(); ++n) {
+    for (std::size_t k = 0; k < R.size(); ++k)
+      to.A.push_back(-2 * one.woodbury * R[n] * P[n] * R[k] * std::conj(P[k]));
+    to.A[n * R.size() + n] += (1.0 + one.dt / 2 * L[n]) * R[n];
+    to.B.push_back(one.dt * R[n] * (b_all[n] - one.woodbury * P[n] * pb));
+  }
+  return to;
 }
 
 POSENC_DETAIL_CONVOLUTION std::vector<double> S4::kernel(Index taps,
