@@ -30,6 +30,7 @@ struct Arguments {
   bool ignore_unknown_keys = false;
   std::filesystem::path out{};
   unsigned seed = 1;
+  int rounds = 9;      ///< of timing, at most
   std::string text{};  ///< a file, to measure the loss on
   double minutes = 5;  ///< for that
   int threads = 0;
@@ -145,6 +146,9 @@ inline std::optional<Arguments> parse_command_line(int argc, char** argv) {
                  "folder for compare.html, pictures and data (default: none,\nonly the table)")
       ->type_name("DIR");
   app.add_option("--seed", arguments.seed, "seed of queries and keys (default: 1)")->type_name("N");
+  app.add_option("--rounds", arguments.rounds,
+                 "of timing, at most, beyond three as long as 15 seconds last\n(default: 9)")
+      ->type_name("N");
   if (!example::parse(app, argc, argv)) return std::nullopt;
   if (app.count("--length") > 0) arguments.length = parse_tokens("--length", length);
   if (app.count("--trained") > 0) arguments.trained = parse_tokens("--trained", trained);
@@ -164,6 +168,8 @@ inline std::optional<Arguments> parse_command_line(int argc, char** argv) {
   for (const char* of_config : {"--layout", "--ignore-unknown-keys"})
     problems.require(app.count(of_config) == 0 || !arguments.has_weights(), of_config,
                      " is for a config.json, and MODEL is the GGUF file ", arguments.model, ".");
+  problems.require(arguments.rounds >= 1 && arguments.rounds <= 1000,
+                   "--rounds must lie within [1, 1000], got ", arguments.rounds, ".");
   problems.require(arguments.minutes > 0 && arguments.minutes <= 10'000,
                    "--minutes must lie within (0, 10000], got ", arguments.minutes, ".");
   problems.require(arguments.threads >= 0 && arguments.threads <= 1024,

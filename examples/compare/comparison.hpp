@@ -181,7 +181,7 @@ inline Comparison compare_all(const Setting& at, const Arguments& arguments,
   add_rows(c, arguments, progress);
   TimedCall call(c.setting, arguments.seed);
   c.timed_queries = call.num_queries(), c.timed_keys = call.num_keys();
-  c.rounds = measure_times(c.rows, call, progress);
+  c.rounds = measure_times(c.rows, call, arguments.rounds, progress);
   const double entropy_then = c.find(Row::reference)->scores.entropy;
   for (Row& row : c.rows) {
     const RotationReport& r = row.rotation;

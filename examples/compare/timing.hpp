@@ -58,9 +58,9 @@ class TimedCall {
 
 /// Rounds in which every scheme runs once, so that a busy machine is equally unfair to all. Rows of
 /// another length than the baseline's have no time. Returns the rounds.
-inline int measure_times(std::vector<Row>& rows, TimedCall& call,
+inline int measure_times(std::vector<Row>& rows, TimedCall& call, int most_rounds,
                          const example::Progress& progress) {
-  constexpr int most_rounds = 9, least_rounds = 3;
+  const int least_rounds = std::min(3, most_rounds);
   constexpr double budget = 15;  // seconds
   std::vector<std::size_t> timed;
   for (std::size_t i = 0; i < rows.size(); ++i)

@@ -169,6 +169,9 @@ TEST_CASE("Options that would do nothing are refused") {
                     ContainsSubstring("--layout is for a config.json"));
   CHECK_THROWS_WITH(parse({"model.gguf", "--ignore-unknown-keys"}),
                     ContainsSubstring("--ignore-unknown-keys is for a config.json"));
+  CHECK(parse({"config.json", "--rounds", "2"})->rounds == 2);
+  CHECK_THROWS_WITH(parse({"config.json", "--rounds", "0"}),
+                    ContainsSubstring("--rounds must lie within [1, 1000], got 0."));
 }
 
 TEST_CASE("An expression begins with the model's rotation, its own, or none") {
