@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// lab [--preset smoke|quick|full] [--text FILE]... [--schemes A,B] [--seeds N] [--out DIR]
+// lab [--preset smoke|quick|full] [--text FILE]... [--schemes A,B] [--select METHOD]... [--seeds N] [--out DIR]
 //
 // Which encoding should a model have, or which mixer in place of attention? Small transformers are trained on short texts,
 // one for each scheme and seed, and

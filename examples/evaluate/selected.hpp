@@ -9,13 +9,10 @@
 
 #include "llama.hpp"
 
-#include <posenc/attention/key_weights.hpp>
 #include <posenc/config/selector_expression.hpp>
-#include <posenc/select/choose_blocks.hpp>
+#include <posenc/select/attend_chosen.hpp>
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <optional>
 
 namespace evaluate {
@@ -31,27 +28,6 @@ struct Choosing {
            (whole_prompt ? ", all tokens" : ", last tokens");
   }
 };
-
-/// Of the keys that a query may see, those that were read; summed over queries, heads and layers.
-struct KeysRead {
-  double read = 0, all = 0;
-  [[nodiscard]] double share() const { return all == 0 ? 1 : read / all; }
-};
-
-/// Adds the keys that queries see of the blocks that were chosen for them, up to their own.
-inline void count_keys(const BlockSets& sets, KeysRead& keys) {
-  const BlockSets::Sizes& s = sets.sizes();
-  for (Index row = 0; row < s.queries; ++row) {
-    const Index seen = s.first + row + 1;
-    for (Index c = 0; c < s.choices; ++c) {
-      Index read = 0;
-      for (Index b = 0; b * s.block < seen; ++b)
-        if (sets.contains(c, row / s.query_block, b)) read += std::min(s.block, seen - b * s.block);
-      keys.read += static_cast<double>(read) / static_cast<double>(s.choices);
-    }
-    keys.all += static_cast<double>(seen);
-  }
-}
 
 /// Layers of a model, some of which choose.
 class SelectedLayers {
@@ -71,21 +47,10 @@ class SelectedLayers {
     problems.require(std::find(chooses_.begin(), chooses_.end(), true) != chooses_.end(),
                      "no layer of the model chooses: of ", shape.layers, " the first ",
                      choosing.dense_layers, " are read in full, and those of a window.");
-    if (const auto* inf_llm = std::get_if<InfLLM>(&method_)) {
-      window_ = inf_llm->window();
-      for (AnyEncoding& kind : layers_.kinds) {
-        const AnyBound bound = bind(kind, heads_);
-        problems.require(!bound.has_distance_map(),
-                         "InfLLM reads far keys at a distance of its own: it does not go with an "
-                         "encoding that has a distance map.");
-        if (bound.has_rotary()) kind |= inf_llm->distances();
-      }
-    }
-    for (const AnyEncoding& kind : layers_.kinds)
-      std::visit(
+    for (AnyEncoding& kind : layers_.kinds)
+      kind = std::visit(
           [&](const auto& selector) {
-            if (problems.empty())
-              posenc::detail::check_selector(problems, selector, bind(kind, heads_).answers());
+            return encoding_of_choice(problems, selector, kind, heads_);
           },
           method_);
     problems.raise_if_any("evaluate");
@@ -97,28 +62,14 @@ class SelectedLayers {
   void attend(Index layer, Index first, TensorView<const float> q, TensorView<const float> k,
               TensorView<const float> v, TensorView<float> out, KeysRead& keys,
               const AnyExecutor& executor) const {
-    const AnyBound& full = (*bound_)[layer];
     if (!chooses_[static_cast<std::size_t>(layer)])
-      return attention(q, k, v, out, full, {.executor = executor});
-    const Index split = whole_prompt_ ? 0 : first, n = q.tokens - split;
-    attention(q.slice(0, split), k.slice(0, split), v.slice(0, split), out.slice(0, split), full,
-              {.executor = executor});
-    ChooseOptions options{.executor = executor};
-    std::vector<double> mass;
-    if (window_) {
-      mass = received_within(layer, q, k, executor);
-      options.mass = mass;
-    }
-    const ChosenBlocks chosen = std::visit(
+      return attention(q, k, v, out, (*bound_)[layer], {.executor = executor});
+    keys += std::visit(
         [&](const auto& method) {
-          return choose_blocks(q.slice(split, n), k, method, full, options);
+          return attend_chosen(method, layers_.at(layer), heads_, q, k, v, out,
+                               whole_prompt_ ? 0 : first, executor);
         },
         method_);
-    count_keys(chosen.sets(), keys);
-    AnyEncoding encoding = layers_.at(layer);
-    encoding |= chosen;
-    attention(q.slice(split, n), k, v, out.slice(split, n), bind(encoding, heads_),
-              {.executor = executor});
   }
 
  private:
@@ -131,30 +82,12 @@ class SelectedLayers {
       if (!chooses_[layer]) all.of_layer[layer] = choosing.kinds.size() + full.of_layer[layer];
     return all;
   }
-  /// What each key received from the queries of its local window, [key][head].
-  [[nodiscard]] std::vector<double> received_within(Index layer, TensorView<const float> q,
-                                                    TensorView<const float> k,
-                                                    const AnyExecutor& executor) const {
-    AnyEncoding encoding = layers_.at(layer);
-    encoding |= *window_;
-    const auto within = bind(encoding, heads_);
-    std::vector<float> out(static_cast<std::size_t>(q.tokens * q.heads * q.width)),
-        lse(static_cast<std::size_t>(q.tokens * q.heads));
-    // Only the log-sum-exps are wanted: keys stand for the values.
-    attention(q, k, k, TensorView<float>(out.data(), q.tokens, q.heads, q.width), within,
-              {.lse = lse, .executor = executor});
-    std::vector<double> mass(static_cast<std::size_t>(k.tokens * q.heads));
-    key_weights(q, k, std::span<const float>(lse), std::span<double>(mass), 1, within,
-                {.executor = executor});
-    return mass;
-  }
 
   AnyKeySelector method_;
   BindOptions heads_;
   std::vector<bool> chooses_;  ///< [layer]
   LayerSchedule layers_;
   std::optional<BoundLayers> bound_;
-  std::optional<SlidingWindow> window_;  ///< of methods that choose by mass
   bool whole_prompt_;
 };
 

@@ -73,7 +73,7 @@ inline example::Chart chart_of_schedules(const Setting& setting,
 inline std::vector<example::Chart> charts(const Setting& setting, const Results& results) {
   std::vector<example::Chart> all;
   const std::string last = "last " + std::to_string(setting.evaluation.last) + " bytes";
-  const auto runs = six_of(summary(setting, results.runs, true), "RoPE");
+  const auto runs = six_of(summary(setting, results.runs, setting.schemes), "RoPE");
   const std::string trained = std::to_string(setting.training.length);
   if (!runs.empty()) {
     all.push_back(chart_over_length(

@@ -13,20 +13,23 @@ inline std::string html_value(const Value& value) {
          (value.seeds > 1 ? " <small>±" + fixed(value.spread / 2, 3) + "</small>" : "");
 }
 
-inline std::string html_rows(const std::string& title, const std::vector<SummaryRow>& rows) {
+inline std::string html_rows(const std::string& title, const std::vector<SummaryRow>& rows,
+                             bool with_keys = false) {
   if (rows.empty()) return {};
   std::ostringstream html;
   html << "<div class=wide><table>\n<thead><tr><th rowspan=2>" << example::escaped(title);
-  for (const Cell& cell : rows.front().cells) html << "<th colspan=3>" << cell.length;
+  for (const Cell& cell : rows.front().cells)
+    html << "<th colspan=" << (with_keys ? 4 : 3) << ">" << cell.length;
   html << "</tr>\n<tr>";
-  for (std::size_t i = 0; i < rows.front().cells.size(); ++i) html << "<th>whole<th>last<th>copy";
+  for (std::size_t i = 0; i < rows.front().cells.size(); ++i)
+    html << "<th>whole<th>last<th>copy" << (with_keys ? "<th>keys" : "");
   html << "</tr></thead>\n";
   for (const SummaryRow& row : rows) {
     html << "<tr><th>" << example::escaped(row.name);
     for (const Cell& cell : row.cells)
       html << "<td>" << html_value(cell.bits) << "<td>" << html_value(cell.last_bits) << "<td>"
-           << (cell.first_copy.seeds ? fixed(cell.second_copy.mean - cell.first_copy.mean, 3)
-                                     : "–");
+           << (cell.first_copy.seeds ? fixed(cell.second_copy.mean - cell.first_copy.mean, 3) : "–")
+           << (with_keys ? "<td>" + percent(cell.keys_share) : "");
     html << "</tr>\n";
   }
   html << "</table></div>\n";
@@ -89,7 +92,8 @@ inline std::string write_page(const Setting& setting, const Results& results) {
   for (const std::string& line : conclusions(setting, results))
     html << "<li>" << example::escaped(line) << "\n";
   html << "</ul>\n"
-       << html_rows("trained with", summary(setting, results.runs, true))
+       << html_rows("trained with", summary(setting, results.runs, setting.schemes))
+       << html_rows("read with chosen keys", summary_of_selections(setting, results), true)
        << html_rows("RoPE, read with", summary(setting, results.readings))
        << html_steps(setting, summary(setting, results.steps)) << html_schedules(setting, results)
        << "<p class=legend>Bits per byte of held-out text. <b>Whole</b>: windows that do not "
@@ -97,7 +101,9 @@ inline std::string write_page(const Setting& setting, const Results& results) {
        << setting.evaluation.last
        << " bytes, which have the longest context. <b>Copy</b>: what the second copy of a passage "
           "of half the window costs, "
-          "less the first; negative where the model looks back so far. ± is half of how far seeds "
+          "less the first; negative where the model looks back so far. <b>Keys</b>: of those that "
+          "the layers of attention may see in whole windows, what was read. ± is half of how far "
+          "seeds "
           "lie apart.</p>\n";
   for (const example::Chart& chart : charts(setting, results)) {
     const example::Picture picture = example::draw_chart(chart, folder);

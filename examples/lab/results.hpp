@@ -4,6 +4,7 @@
 //
 //   runs:     trained with a scheme and a seed, tested at every length
 //   readings: the RoPE model of a seed, read in other ways without training
+//   selections: models read with chosen keys
 //   steps:    the same, trained on at the longer length
 //   stages:   RoPE models trained by schedules of length, and with the longer length throughout
 #pragma once
@@ -35,6 +36,7 @@ inline Json as_json(const Line& line) {
                             {"windows", c.windows},
                             {"bits", c.bits},
                             {"last_bits", c.last_bits},
+                            {"keys_share", c.keys_share},
                             {"by_position", c.by_position}});
   for (const lab::RepeatedCurve& c : line.curves.repeated)
     json["repeated"].push_back({{"length", c.length},
@@ -48,6 +50,7 @@ inline Line line_of(const Json& json) {
   for (const Json& c : json.at("text")) {
     lab::Curve curve{c.at("length"), c.at("windows"), real_of(c.at("bits")),
                      real_of(c.at("last_bits"))};
+    if (c.contains("keys_share")) curve.keys_share = c.at("keys_share");
     for (const Json& bits : c.at("by_position")) curve.by_position.push_back(real_of(bits));
     line.curves.text.push_back(std::move(curve));
   }
@@ -66,6 +69,7 @@ class Results {
     kept_.load([&](const Json& json) {
       for (const auto& [list, lines] : {std::pair{"runs", &runs},
                                         {"readings", &readings},
+                                        {"selections", &selections},
                                         {"steps", &steps},
                                         {"stages", &stages}})
         if (json.contains(list))
@@ -74,7 +78,7 @@ class Results {
     });
   }
 
-  std::vector<Line> runs, readings, steps, stages;
+  std::vector<Line> runs, readings, selections, steps, stages;
   Json seconds_per_step = Json::object();  ///< of each scheme's training
 
   [[nodiscard]] static const Line* find(const std::vector<Line>& lines, const std::string& name,
@@ -88,6 +92,7 @@ class Results {
     Json json{{"seconds_per_step", seconds_per_step}};
     for (const auto& [list, lines] : {std::pair{"runs", &runs},
                                       {"readings", &readings},
+                                      {"selections", &selections},
                                       {"steps", &steps},
                                       {"stages", &stages}})
       for (const Line& line : *lines) json[list].push_back(as_json(line));

@@ -27,6 +27,9 @@ class Runs {
     };
     for (const std::uint64_t seed : setting_.seeds)
       for (const std::string& name : setting_.schemes) static_cast<void>(trained(name, seed));
+    if (!setting_.selects.empty())
+      for (const std::uint64_t seed : setting_.seeds)
+        for (const std::string& name : setting_.schemes) select(name, seed);
     with_rope([&](const lab::Training& rope, std::uint64_t seed) { read(rope, seed); });
     if (!setting_.extension_steps.empty()) {
       with_rope([&](const lab::Training& rope, std::uint64_t seed) {
@@ -113,6 +116,24 @@ class Runs {
       results_.save();
     }
     return training;
+  }
+
+  /// Reads a trained model with the keys that each method chooses.
+  void select(const std::string& name, std::uint64_t seed) {
+    const lab::Training model = trained(name, seed);
+    for (const ReadSelector& method : setting_.selects) {
+      const std::string way = selection_name(name, method);
+      if (Results::find(results_.selections, way, seed) ||
+          !why_not(model.scheme(), setting_.shape, method).empty())
+        continue;
+      progress_.say(name + " " + std::to_string(seed) + " read with " + method.text);
+      const Scheme chosen = with_chosen_keys(model.scheme(), method);
+      results_.selections.push_back(
+          {way, seed, 0,
+           tested(model.weights(),
+                  {chosen, model.learned(), setting_.shape.layers, setting_.shape.heads})});
+      results_.save();
+    }
   }
 
   void read(const lab::Training& trained_short, std::uint64_t seed) {

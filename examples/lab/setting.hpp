@@ -7,6 +7,7 @@
 #include "../support/gnuplot.hpp"
 #include "../support/kept_results.hpp"
 #include "schedules.hpp"
+#include "selections.hpp"
 
 #include <filesystem>
 #include <iterator>
@@ -25,6 +26,7 @@ struct Setting {
   std::vector<Index> lengths{};
   std::vector<std::uint64_t> seeds{};
   std::vector<std::string> schemes{};
+  std::vector<ReadSelector> selects{};   ///< methods by which every scheme is read, too
   std::vector<Index> extension_steps{};  ///< at 4 times the trained length; empty: no extension
   bool schedules_too = false;        ///< trains by schedules of length; a folder may get them later
   std::vector<std::string> texts{};  ///< files; empty: generated
@@ -135,7 +137,7 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
   app.name("lab");
   app.get_formatter()->column_width(26);
   std::string name = "quick", out, schemes, known;
-  std::vector<std::string> texts;
+  std::vector<std::string> texts, selects;
   std::optional<Index> steps, seeds;
   int threads = 0;
   bool schedules_too = false;
@@ -149,6 +151,10 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
                  "cmake/run.sh gives Shakespeare to all presets but smoke)")
       ->type_name("FILE");
   app.add_option("--schemes", schemes, "with commas, of" + known)->type_name("A,B");
+  app.add_option("--select", selects,
+                 "reads each scheme with chosen keys, too: \"Quest{budget=64}\",\n"
+                 "MoBA{block, topk}, NSA{block, blocks}, InfLLM{...}; may be repeated")
+      ->type_name("METHOD");
   app.add_option("--seeds", seeds, "how many, from 1 on")->type_name("N");
   app.add_option("--steps", steps, "of each training")->type_name("N");
   app.add_flag("--schedules", schedules_too,
@@ -190,6 +196,20 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
       if (std::find(s.schemes.begin(), s.schemes.end(), one) == s.schemes.end())
         s.schemes.push_back(one);
     }
+  }
+  problems.raise_if_any("lab");
+  for (const std::string& select : selects) {
+    const ReadSelector read = parse_selector(select);
+    if (std::any_of(s.selects.begin(), s.selects.end(),
+                    [&](const ReadSelector& other) { return other.text == read.text; }))
+      continue;
+    s.selects.push_back(read);
+    std::string why;
+    const bool goes = std::any_of(s.schemes.begin(), s.schemes.end(), [&](const auto& scheme) {
+      why = why_not(named_scheme(scheme).make(s.shape, s.training.length), s.shape, read);
+      return why.empty();
+    });
+    problems.require(goes, read.text, " goes with none of the schemes: ", why);
   }
   problems.raise_if_any("lab");
   return s;

@@ -7,7 +7,6 @@
 #include "results.hpp"
 
 #include <ostream>
-#include <tuple>
 
 namespace lab_example {
 
@@ -30,6 +29,7 @@ inline Value value_of(const std::vector<double>& values) {
 struct Cell {
   Index length = 0;
   Value bits{}, last_bits{}, first_copy{}, second_copy{};
+  double keys_share = 1;              ///< that was read, the mean over seeds
   std::vector<double> by_position{};  ///< means over seeds
 };
 struct SummaryRow {
@@ -38,14 +38,14 @@ struct SummaryRow {
   std::vector<Cell> cells{};
 };
 
-/// Rows of the setting's seeds, in the order in which names come first, with steps rising.
+/// Rows of the setting's seeds, in the order in which names come first, with steps rising; where names are given, of these.
 inline std::vector<SummaryRow> summary(const Setting& setting, const std::vector<Line>& found,
-                                       bool of_schemes = false) {
+                                       const std::vector<std::string>& names = {}) {
   std::vector<Line> lines;
   for (const Line& line : found) {
-    const auto& [seeds, schemes] = std::tie(setting.seeds, setting.schemes);
+    const auto& seeds = setting.seeds;
     if (std::find(seeds.begin(), seeds.end(), line.seed) != seeds.end() &&
-        (!of_schemes || std::find(schemes.begin(), schemes.end(), line.name) != schemes.end()))
+        (names.empty() || std::find(names.begin(), names.end(), line.name) != names.end()))
       lines.push_back(line);
   }
   std::vector<SummaryRow> rows;
@@ -56,14 +56,14 @@ inline std::vector<SummaryRow> summary(const Setting& setting, const std::vector
       continue;
     SummaryRow row{line.name, line.steps};
     for (const lab::Curve& first : line.curves.text) {
-      std::vector<double> bits, last, one, two;
+      std::vector<double> bits, last, one, two, keys;
       Cell cell{.length = first.length};
       cell.by_position.resize(first.by_position.size());
       for (const Line& other : lines) {
         if (other.name != line.name || other.steps != line.steps) continue;
         for (const lab::Curve& c : other.curves.text) {
           if (c.length != first.length) continue;
-          bits.push_back(c.bits), last.push_back(c.last_bits);
+          bits.push_back(c.bits), last.push_back(c.last_bits), keys.push_back(c.keys_share);
           for (std::size_t i = 0; i < std::min(cell.by_position.size(), c.by_position.size()); ++i)
             cell.by_position[i] += c.by_position[i];
         }
@@ -72,10 +72,27 @@ inline std::vector<SummaryRow> summary(const Setting& setting, const std::vector
       }
       for (double& x : cell.by_position) x /= static_cast<double>(bits.size());
       cell.bits = value_of(bits), cell.last_bits = value_of(last);
+      cell.keys_share = value_of(keys).mean;
       cell.first_copy = value_of(one), cell.second_copy = value_of(two);
       row.cells.push_back(std::move(cell));
     }
     rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+/// Each scheme as it was trained, followed by what the methods that go with it make of it.
+inline std::vector<SummaryRow> summary_of_selections(const Setting& setting,
+                                                     const Results& results) {
+  std::vector<SummaryRow> rows;
+  for (const std::string& scheme : setting.schemes) {
+    std::vector<SummaryRow> chosen;
+    for (const ReadSelector& method : setting.selects)
+      for (SummaryRow& row : summary(setting, results.selections, {selection_name(scheme, method)}))
+        chosen.push_back(std::move(row));
+    if (chosen.empty()) continue;
+    for (SummaryRow& row : summary(setting, results.runs, {scheme})) rows.push_back(std::move(row));
+    for (SummaryRow& row : chosen) rows.push_back(std::move(row));
   }
   return rows;
 }
@@ -115,6 +132,23 @@ inline void print_rows(std::ostream& out, const std::string& title,
   for (const SummaryRow& row : rows) {
     out << std::left << std::setw(20) << row.name << std::right;
     for (const Cell& cell : row.cells) out << std::setw(14) << cell_text(cell);
+    out << "\n";
+  }
+}
+
+inline std::string percent(double share) { return fixed(100 * share, 1) + " %"; }
+
+/// As print_rows, with the share of the keys that was read; names are long, so each has a line of its own.
+inline void print_selections(std::ostream& out, const Setting& setting, const Results& results) {
+  const std::vector<SummaryRow> rows = summary_of_selections(setting, results);
+  if (rows.empty()) return;
+  out << "\n" << std::left << std::setw(16) << "read with keys" << std::right;
+  for (const Cell& cell : rows.front().cells) out << std::setw(20) << cell.length;
+  out << "\n";
+  for (const SummaryRow& row : rows) {
+    out << row.name << "\n" << std::setw(16) << "";
+    for (const Cell& cell : row.cells)
+      out << std::setw(20) << cell_text(cell) + " " + percent(cell.keys_share);
     out << "\n";
   }
 }
@@ -201,7 +235,7 @@ inline void print_steps(std::ostream& out, const Setting& setting, const Results
 /// What can be said, a sentence a line.
 inline std::vector<std::string> conclusions(const Setting& setting, const Results& results) {
   std::vector<std::string> lines;
-  const std::vector<SummaryRow> runs = summary(setting, results.runs, true);
+  const std::vector<SummaryRow> runs = summary(setting, results.runs, setting.schemes);
   if (runs.empty()) return lines;
   const double spread = greatest_spread(runs);
   lines.push_back("At " + std::to_string(setting.lengths.back()) + " bytes, trained on " +
@@ -210,6 +244,13 @@ inline std::vector<std::string> conclusions(const Setting& setting, const Result
   if (const auto read = summary(setting, results.readings); !read.empty())
     lines.push_back("The RoPE model read at " + std::to_string(setting.lengths.back()) +
                     " without training: " + ranked(read) + ".");
+  for (const ReadSelector& method : setting.selects)
+    for (const std::string& scheme : setting.schemes)
+      if (const std::string why =
+              why_not(named_scheme(scheme).make(setting.shape, setting.training.length),
+                      setting.shape, method);
+          !why.empty())
+        lines.push_back(method.text + " is left out with " + scheme + ": " + why);
   lines.push_back(setting.seeds.size() > 1
                       ? "Seeds lie up to " + fixed(spread, 3) +
                             " bits apart: smaller differences are no order."
@@ -225,7 +266,8 @@ inline void print_table(std::ostream& out, const Setting& setting, const Results
       << setting.shape.num_weights() << " weights, " << setting.training.steps << " steps of "
       << setting.training.sequences << " x " << setting.training.length << " bytes, "
       << setting.seeds.size() << (setting.seeds.size() == 1 ? " seed.\n" : " seeds.\n");
-  print_rows(out, "trained with", summary(setting, results.runs, true));
+  print_rows(out, "trained with", summary(setting, results.runs, setting.schemes));
+  print_selections(out, setting, results);
   print_rows(out, "RoPE, read with", summary(setting, results.readings));
   print_steps(out, setting, results);
   print_schedules(out, setting, results);

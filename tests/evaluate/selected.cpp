@@ -14,7 +14,7 @@ namespace selected_cases {
 
 using namespace posenc;
 using namespace small_model;
-using evaluate::Choosing, evaluate::KeysRead;
+using evaluate::Choosing;
 
 struct Tensors {
   Index tokens;

@@ -19,6 +19,7 @@
 #include <posenc/lab/transformer.hpp>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
@@ -44,6 +45,7 @@ struct Curve {
   Index length = 0, windows = 0;
   double bits = 0, last_bits = 0;
   std::vector<double> by_position{};  ///< the last bin may be of fewer positions
+  double keys_share = 1;              ///< of the keys that may be seen, those that were read
 };
 
 struct RepeatedCurve {
@@ -53,14 +55,19 @@ struct RepeatedCurve {
 
 namespace detail {
 
-/// Bits of every byte of windows, [window][position].
-inline std::vector<float> bits_of_windows(const Weights& weights, const BoundScheme& scheme,
-                                          const TokenRows& rows, const AnyExecutor& executor) {
+/// Bits of every byte of windows, [window][position], and what was read of the keys.
+inline std::pair<std::vector<float>, KeysRead> bits_of_windows(const Weights& weights,
+                                                               const BoundScheme& scheme,
+                                                               const TokenRows& rows,
+                                                               const AnyExecutor& executor) {
   std::vector<float> bits(static_cast<std::size_t>(rows.tokens()));
+  std::vector<KeysRead> keys(static_cast<std::size_t>(rows.sequences));
   const auto window = [&](Index i, const AnyExecutor& within) {
     const auto losses = std::span(bits).subspan(static_cast<std::size_t>(i * rows.length),
                                                 static_cast<std::size_t>(rows.length));
-    Pass(false).forward(weights, scheme, rows.slice(i, 1), losses, within);
+    Pass pass(false);
+    pass.forward(weights, scheme, rows.slice(i, 1), losses, within);
+    keys[static_cast<std::size_t>(i)] = pass.keys_read();
   };
   // One window at a time has the threads to itself.
   if (rows.sequences < 2 * executor.concurrency())
@@ -68,7 +75,9 @@ inline std::vector<float> bits_of_windows(const Weights& weights, const BoundSch
   else
     run_tasks(executor, rows.sequences, [&](Index i, Index) { window(i, Serial{}); });
   for (float& x : bits) x /= static_cast<float>(std::numbers::ln2);
-  return bits;
+  KeysRead all;
+  for (const KeysRead& one : keys) all += one;
+  return {std::move(bits), all};
 }
 
 /// The mean over windows and over positions [first, last).
@@ -108,9 +117,9 @@ inline void check_text(Problems& problems, std::span<const std::uint8_t> text, I
   const Index windows =
       std::max<Index>(1, std::min<Index>(options.bytes, std::ssize(text) - 1) / length);
   const auto tokens = static_cast<std::size_t>(windows * length);
-  const std::vector<float> bits = detail::bits_of_windows(
+  const auto [bits, keys] = detail::bits_of_windows(
       weights, scheme, {windows, length, text.first(tokens), text.subspan(1, tokens)}, executor);
-  Curve curve{.length = length, .windows = windows};
+  Curve curve{.length = length, .windows = windows, .keys_share = keys.share()};
   curve.bits = detail::mean_bits(bits, length, 0, length);
   curve.last_bits =
       detail::mean_bits(bits, length, std::max<Index>(0, length - options.last), length);
@@ -145,7 +154,7 @@ inline void check_text(Problems& problems, std::span<const std::uint8_t> text, I
     targets.push_back(passage.front());  // a third copy would begin so
   }
   const std::vector<float> bits =
-      detail::bits_of_windows(weights, scheme, {windows, length, inputs, targets}, executor);
+      detail::bits_of_windows(weights, scheme, {windows, length, inputs, targets}, executor).first;
   return {length, windows, detail::mean_bits(bits, length, 0, half),
           detail::mean_bits(bits, length, half, length)};
 }

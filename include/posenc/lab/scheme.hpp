@@ -8,6 +8,7 @@
 //   Scheme("Sinusoidal", encoding(Causal{})).adding(Sinusoidal{.width = 128, .scale = 0.1})
 //
 //   Scheme("RetNet", encoding(Causal{})).mixing(all_layers(shape, retnet_mixing))        // lab/mixers.hpp
+//   scheme.read_by(chosen_keys(Quest{.budget = 64}))                       // evaluated so: lab/chosen_keys.hpp
 //
 // What a scheme learns is a list of numbers: first those of the embedding that it adds, then those of its
 // encodings, kind by kind, in the order of ParameterGradients::values(), then those of layers that mix tokens otherwise.
@@ -15,10 +16,13 @@
 
 #include <posenc/attention/backward/parameters.hpp>
 #include <posenc/embedding/backward.hpp>
+#include <posenc/lab/attention_read.hpp>
 #include <posenc/lab/token_mixing.hpp>
 #include <posenc/schedule/layer_schedule.hpp>
 
+#include <algorithm>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -106,11 +110,22 @@ class Scheme {
     return with;
   }
 
+  /// Has all attention read in some way, for evaluation: such a scheme is not trained.
+  [[nodiscard]] Scheme read_by(std::shared_ptr<const AttentionRead> how) const {
+    Problems problems;
+    problems.require(!read, "its attention is read in a way of its own already.");
+    problems.raise_if_any("posenc::lab::Scheme " + name);
+    Scheme with = *this;
+    with.read = std::move(how);
+    return with;
+  }
+
   std::string name;
   std::vector<double> learned{};  ///< initial values
   OfLayers layers;
-  Embedding added{};  ///< empty: nothing is added
-  Mixings mixings{};  ///< of each layer; empty: all have attention
+  Embedding added{};                            ///< empty: nothing is added
+  Mixings mixings{};                            ///< of each layer; empty: all have attention
+  std::shared_ptr<const AttentionRead> read{};  ///< null: over all keys
 
  private:
   [[nodiscard]] Scheme without_embedding() const {
@@ -141,8 +156,15 @@ class BoundScheme {
     schedule.check();
     problems.require(schedule.size() == layers, "the schedule has ", schedule.size(),
                      " layers and the model ", layers, ".");
-    for (const AnyEncoding& kind : schedule.kinds)
-      kinds_.push_back(posenc::bind(kind, {.num_heads = heads}));
+    read_ = scheme.read;
+    heads_ = {.num_heads = heads};
+    problems.require(!read_ || mixings_.empty() ||
+                         std::find(mixings_.begin(), mixings_.end(), nullptr) != mixings_.end(),
+                     "it has no layer of attention that could be read by chosen keys.");
+    for (const AnyEncoding& kind : schedule.kinds) {
+      encodings_.push_back(read_ ? read_->encoding(problems, kind, heads_) : kind);
+      kinds_.push_back(posenc::bind(encodings_.back(), heads_));
+    }
     of_layer_ = schedule.of_layer;
     Index count = added_.num_learned;
     for (const AnyBound& kind : kinds_) count += std::ssize(ParameterGradients(kind).values());
@@ -161,6 +183,17 @@ class BoundScheme {
   }
   [[nodiscard]] const std::vector<AnyBound>& kinds() const { return kinds_; }
   [[nodiscard]] const AddedEmbedding& added() const { return added_; }
+  /// How attention is read, or null, and what the encoding of a layer is then, unbound.
+  [[nodiscard]] const AttentionRead* read() const { return read_.get(); }
+  [[nodiscard]] const AnyEncoding& encoding(Index i) const { return encodings_[kind_of(i)]; }
+  [[nodiscard]] const BindOptions& heads() const { return heads_; }
+  /// Throws Error where keys are chosen.
+  void check_differentiable() const {
+    if (read_)
+      throw Error("posenc::lab::BoundScheme",
+                  {"its attention reads chosen keys, and a choice has no gradient: train the "
+                   "scheme without it, and read what was trained with it."});
+  }
   /// Do encodings or the embedding learn?
   [[nodiscard]] bool learns() const { return learns_; }
 
@@ -199,6 +232,9 @@ class BoundScheme {
   std::vector<std::size_t> firsts_;  ///< of each layer's numbers among those of mixings
   std::vector<double> learned_by_mixings_;
   AddedEmbedding added_;
+  std::shared_ptr<const AttentionRead> read_;
+  BindOptions heads_{};
+  std::vector<AnyEncoding> encodings_;  ///< of each kind
   std::vector<AnyBound> kinds_;
   std::vector<std::size_t> of_layer_;
   bool learns_ = false;

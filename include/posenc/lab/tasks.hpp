@@ -121,8 +121,9 @@ struct TaskOptions {
 };
 struct TaskResult {
   Index length = 0;
-  double accuracy = 0;  ///< of the answers' tokens
-  double bits = 0;      ///< per token of the answers
+  double accuracy = 0;    ///< of the answers' tokens
+  double bits = 0;        ///< per token of the answers
+  double keys_share = 1;  ///< of the keys that may be seen, those that were read
 };
 
 /// Answers to rows of a length. Throws Error.
@@ -142,6 +143,7 @@ struct TaskResult {
   const TokenRows rows{options.sequences, length, batch.inputs, batch.targets};
   struct Sum {
     double answers = 0, right = 0, nats = 0;
+    KeysRead keys{};
   };
   std::vector<Sum> sums(static_cast<std::size_t>(options.sequences));
   run_tasks(executor, options.sequences, [&](Index i, Index) {
@@ -149,6 +151,7 @@ struct TaskResult {
     std::vector<float> losses(static_cast<std::size_t>(length));
     pass.forward(weights, scheme, rows.slice(i, 1), losses);
     Sum& sum = sums[static_cast<std::size_t>(i)];
+    sum.keys = pass.keys_read();
     for (Index t = 0; t < length; ++t) {
       const auto at = static_cast<std::size_t>(i * length + t);
       if (!batch.loss_weights.empty() && batch.loss_weights[at] == 0) continue;
@@ -160,11 +163,14 @@ struct TaskResult {
     }
   });
   Sum all;
-  for (const Sum& sum : sums)
+  for (const Sum& sum : sums) {
     all.answers += sum.answers, all.right += sum.right, all.nats += sum.nats;
+    all.keys += sum.keys;
+  }
   problems.require(all.answers > 0, "no token of these rows is an answer.");
   problems.raise_if_any("posenc::lab::evaluate_task");
-  return {length, all.right / all.answers, all.nats / all.answers / std::numbers::ln2};
+  return {length, all.right / all.answers, all.nats / all.answers / std::numbers::ln2,
+          all.keys.share()};
 }
 
 }  // namespace lab

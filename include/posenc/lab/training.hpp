@@ -183,7 +183,9 @@ class Training {
   };
 
   [[nodiscard]] BoundScheme bound(const Scheme& scheme) const {
-    return {scheme, learned_, weights_.shape().layers, weights_.shape().heads};
+    BoundScheme bound(scheme, learned_, weights_.shape().layers, weights_.shape().heads);
+    bound.check_differentiable();
+    return bound;
   }
 
   /// The weights of the losses, which sum to 1.

@@ -47,6 +47,8 @@ class Pass {
                std::span<float> losses, const AnyExecutor& executor = {}) {
     const ModelShape& shape = weights.shape();
     const WeightViews<const float> w = weights.view();
+    if (keep_) scheme.check_differentiable();
+    keys_read_ = {};
     layers_.resize(static_cast<std::size_t>(keep_ ? shape.layers : 1));
     starts_.resize(static_cast<std::size_t>(rows.sequences) + 1);
     for (Index i = 0; i <= rows.sequences; ++i)
@@ -64,6 +66,16 @@ class Pass {
       if (const TokenMixing* mixing = scheme.mixing(l)) {
         mixing->forward({at.attention_in, at.qkv, rows.sequences, rows.length},
                         scheme.learned_by(l), at.attended, at.kept, executor);
+      } else if (const AttentionRead* read = scheme.read()) {
+        at.attended.resize(rows.tokens(), shape.width());
+        for (Index i = 0; i < rows.tokens(); i += rows.length) {
+          const auto part = [&](Index which) {
+            return third<const float>(at.qkv, which, shape).slice(i, rows.length);
+          };
+          keys_read_ +=
+              read->attend(scheme.encoding(l), scheme.heads(), part(0), part(1), part(2),
+                           heads<float>(at.attended, shape).slice(i, rows.length), executor);
+        }
       } else {
         at.attended.resize(rows.tokens(), shape.width());
         at.lse.resize(static_cast<std::size_t>(rows.tokens() * shape.heads));
@@ -85,6 +97,8 @@ class Pass {
 
   /// [tokens][vocabulary], until backward() uses their memory.
   [[nodiscard]] const Matrix& logits() const { return logits_; }
+  /// By the layers that chose keys, in the last forward().
+  [[nodiscard]] const KeysRead& keys_read() const { return keys_read_; }
 
   /// Writes the gradient of sum(loss_weights * losses) of the last forward(): of the weights, and of what the
   /// scheme learns. The pass has to keep.
@@ -181,6 +195,7 @@ class Pass {
   std::vector<Layer> layers_;
   Matrix x_, last_in_, logits_, wide_, dx_, d_in_, d_qkv_, d_mixed_;
   Vector last_inverse_, log_sum_;
+  KeysRead keys_read_;
 };
 
 }  // namespace lab
