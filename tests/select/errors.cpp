@@ -69,8 +69,10 @@ TEST_CASE("keys that there are not") {
   const auto at_length = bind(rope | DynamicNTK{.original_context = 16} | Causal{},
                               {.num_heads = 2, .num_kv_heads = 1, .length = 64});
   CHECK(sentence([&] { Summaries(Quest{}, raw, at_length); }).empty());
-  const auto ring = KeyValueCache<KeyState::raw>::ring(shape);
-  says(sentence([&] { Summaries(Quest{}, ring, plain); }), "a ring overwrites");
+  const auto streaming = KeyValueCache<KeyState::raw>::streaming(shape);
+  says(sentence([&] { Summaries(Quest{}, streaming, plain); }),
+       "all of them move when one is dropped");
+  CHECK(sentence([&] { Summaries(of_raw, streaming, plain); }).empty());
   const auto many = bind(rope | Causal{}, {.num_heads = 4, .num_kv_heads = 4});
   says(sentence([&] { Summaries(Quest{}, raw, many); }), "the cache has 1 key heads");
 }

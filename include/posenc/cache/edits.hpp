@@ -3,17 +3,18 @@
 // Edits: from which token on a sequence has changed since somebody last looked.
 //
 // Who keeps something beside a cache that follows from its keys (select/summaries.hpp) must know what to compute
-// anew after truncate, evict, keep_path, fork, shift, rebase or a ring that has overwritten its oldest. Every such
-// edit has a number, one more than the last, and the rank from which on tokens may be others than before. A look
-// remembers the number of the last edit; what has changed since is the least rank of the edits that followed.
+// anew after truncate, evict, keep_path, fork, shift or rebase. Every such edit has a number, one more than the last, and
+// the index from which on tokens may be others than before. A look remembers the number of the last edit; what has changed
+// since is the least index of the edits that followed.
 //
-//   const Index same = std::min(tokens_then, edits.first_since(last_then));   ranks below are what they were
+//   const Index same = std::min(end_then, edits.first_since(last_then));   indices below are what they were
 //
-// Tokens that are appended behind the last one change nothing that anybody saw, so they are no edits.
+// Tokens that are appended behind the last one change nothing that anybody saw, and a ring that overwrites its oldest
+// leaves all others as they are, so neither is an edit.
 //
-// Of two edits the earlier one matters only where its rank is lower, so those that are kept have rising ranks.
-// There is room for `most` of them. When it is used up two neighbours become one, of the later number and the lower rank, so
-// who has not looked for long may be told a lower rank than needed, never a higher one: as if he had not looked for somewhat
+// Of two edits the earlier one matters only where its index is lower, so those that are kept have rising indices.
+// There is room for `most` of them. When it is used up two neighbours become one, of the later number and the lower index, so
+// who has not looked for long may be told a lower index than needed, never a higher one: as if he had not looked for somewhat
 // longer.
 #pragma once
 
@@ -34,13 +35,13 @@ class Edits {
 
   /// Of the last edit; 0 when there was none.
   [[nodiscard]] Number last() const { return last_; }
-  /// The least rank that edits after this number have changed; `none` when there were none.
+  /// The least index that edits after this number have changed; `none` when there were none.
   [[nodiscard]] Index first_since(Number number) const {
     for (std::size_t i = 0; i < count_; ++i)
       if (kept_[i].number > number) return kept_[i].first;
     return none;
   }
-  /// Tokens from this rank on may have changed.
+  /// Tokens from this index on may have changed.
   void add(Index first) {
     ++last_;
     while (count_ > 0 && kept_[count_ - 1].first >= first) --count_;
@@ -73,7 +74,7 @@ class Edits {
 
   Number last_ = 0;
   std::size_t count_ = 0;
-  std::array<Edit, most> kept_{};  ///< numbers and ranks rise
+  std::array<Edit, most> kept_{};  ///< numbers and indices rise
 };
 
 }  // namespace detail

@@ -111,7 +111,7 @@ class Slots {
     }
   }
 
-  /// What has changed, by rank; see cache/edits.hpp.
+  /// What has changed, by index; see cache/edits.hpp. (A token that a ring overwrites changes no other.)
   [[nodiscard]] const Edits& edits() const { return edits_; }
 
   // --- Changes: their callers have checked that they are possible -------------------------------
@@ -122,7 +122,6 @@ class Slots {
     if (tokens_ < capacity_) {
       ++tokens_;
     } else {
-      edits_.add(sinks_);
       oldest_ = (oldest_ + 1) % (capacity_ - sinks_);
       if (greatest_of(at) + 1 == length_) {  // ids may go down again
         for (int axis = 0; axis < axes_; ++axis)
@@ -154,7 +153,7 @@ class Slots {
     if (gone == 0) return;
     const bool takes_last = last == next_index_ && (kept.empty() || kept.back() + 1 != last);
     Index to = rank_of(first);
-    edits_.add(to);
+    edits_.add(first);
     auto next = kept.begin();
     for (Index from = to; from < tokens_; ++from) {
       const Position index = this->index(from);
@@ -187,7 +186,7 @@ class Slots {
   /// are the last.
   void shift(Position first, Position last, Position by) {
     const Index from = rank_of(first), to = rank_of(last);
-    edits_.add(from);
+    edits_.add(first);
     for (Index rank = from; rank < to; ++rank)
       for (int axis = 0; axis < axes_; ++axis) position_[size(axis * capacity_ + slot(rank))] += by;
     if (first < last && last == next_index_) next_position_ += by;

@@ -75,24 +75,32 @@ void for_chosen(const float* scores, Index first, Index last, Index all, Index t
   add(last, all);
 }
 
-/// Ranges of tokens of blocks that come in rising order.
+/// Ranges of tokens of blocks that come in rising order, behind those of no block.
 class BlockRanges {
  public:
-  BlockRanges(Index block, Index tokens, KeyRange* to) : block_(block), tokens_(tokens), to_(to) {}
+  /// Block 0 begins with the token of rank `origin`; those before it are read.
+  BlockRanges(Index origin, Index block, Index tokens, KeyRange* to)
+      : origin_(origin), block_(block), tokens_(tokens), to_(to) {
+    add_tokens(0, origin);
+  }
 
   /// Blocks [first, last), as far as there are tokens.
   void add(Index first, Index last) {
-    const Index from = first * block_, end = std::min(last * block_, tokens_);
+    add_tokens(origin_ + first * block_, origin_ + last * block_);
+  }
+  [[nodiscard]] Index count() const { return count_; }
+
+ private:
+  void add_tokens(Index from, Index end) {
+    end = std::min(end, tokens_);
     if (from >= end) return;
     if (count_ > 0 && to_[count_ - 1].first + to_[count_ - 1].tokens == from)
       to_[count_ - 1].tokens += end - from;
     else
       to_[count_++] = {from, end - from};
   }
-  [[nodiscard]] Index count() const { return count_; }
 
- private:
-  Index block_, tokens_;
+  Index origin_, block_, tokens_;
   KeyRange* to_;
   Index count_ = 0;
 };

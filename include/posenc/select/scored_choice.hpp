@@ -23,7 +23,7 @@ class ScoredChoice {
                 chosen = std::min(top, last - first);
     ranges_.resize(static_cast<std::size_t>(chosen + 2));
     best_.resize(static_cast<std::size_t>(2 * chosen + 1));
-    BlockRanges ranges(block, tokens, ranges_.data());
+    BlockRanges ranges(0, block, tokens, ranges_.data());
     for_chosen(scores, first, last, all, chosen, best_.data(),
                [&](Index from, Index end) { ranges.add(from, end); });
     return std::span(ranges_).first(static_cast<std::size_t>(ranges.count()));

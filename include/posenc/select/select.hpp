@@ -168,8 +168,7 @@ void select_cached(const TensorView<Q>& q, const KeyValueCache<State, C>& cache,
     cache.check_rotated_by(problems, batch.sequence(i), answers);
     summaries.check_current(problems, cache, batch.sequence(i), answers);
     shape.queries = std::max(shape.queries, one.queries);
-    shape.blocks =
-        std::max(shape.blocks, slots.tokens() == 0 ? 0 : (slots.tokens() - 1) / shape.block + 1);
+    shape.blocks = std::max(shape.blocks, BlockGrid(slots, shape.block).blocks(slots.tokens()));
     tasks += tasks_of(one.queries);
   }
   const Index workers = std::clamp<Index>(tasks, 1, options.executor.concurrency());
@@ -184,7 +183,8 @@ void select_cached(const TensorView<Q>& q, const KeyValueCache<State, C>& cache,
   const SelectMemory<C> memory(shape, sequences, q.tokens, workers, arena);
   for (Index i = 0, first_task = 0; i < sequences; ++i) {
     const auto* const one = new (&memory.sequences[i])
-        SelectSequence<C>{batch[i], &rotary[i], batch.sequence(i), first_task};
+        SelectSequence<C>{batch[i], &rotary[i], BlockGrid(batch[i].keys.slots(), shape.block),
+                          batch.sequence(i), first_task};
     first_task += tasks_of(one->cached.queries);
   }
   SelectCall<S, T, C, A> call{summaries,

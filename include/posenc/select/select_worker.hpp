@@ -29,10 +29,14 @@ struct SelectShape {
   [[nodiscard]] Index choices() const {
     return per == ChoicePer::query_head ? heads : per == ChoicePer::key_head ? kv_heads : 1;
   }
-  /// Most ranges of a choice: those of the blocks with the greatest scores, of forced ones before and behind them.
-  [[nodiscard]] Index ranges() const { return std::min(top, blocks) + 2; }
+  /// Most ranges of a choice: those of the blocks with the greatest scores, of forced ones before and behind them, and of
+  /// tokens in no block.
+  [[nodiscard]] Index ranges() const { return std::min(top, blocks) + 3; }
   [[nodiscard]] Index query_row() const { return round_up(summary_width, DecodePlan::pad); }
-  [[nodiscard]] Index score_row() const { return round_up(blocks, DecodePlan::pad); }
+  /// Products are written by whole vectors, those of a ring in two pieces.
+  [[nodiscard]] Index score_row() const {
+    return round_up(blocks, DecodePlan::pad) + DecodePlan::pad;
+  }
 };
 
 /// Memory of a worker.
@@ -68,6 +72,7 @@ template <class C>
 struct SelectSequence {
   CachedSequence<C> cached;
   const Rotary* rotary = nullptr;
+  BlockGrid grid{};
   Index sequence = 0;
   Index first_task = 0;
 };
@@ -128,12 +133,12 @@ class SelectWorker {
   [[nodiscard]] Index tokens(Index query) const {
     return sequence_->cached.rank(first_ + query) + 1;
   }
-  [[nodiscard]] Index blocks(Index query) const { return (tokens(query) - 1) / shape_.block + 1; }
+  [[nodiscard]] Index blocks(Index query) const { return sequence_->grid.blocks(tokens(query)); }
   /// Blocks that the query meets: those with a summary, and where its own block is read in any case no keys after it.
   [[nodiscard]] Index met(Index query) const {
     const Index all = blocks(query);
     return std::min(call_.summaries.blocks(sequence_->sequence),
-                    selector_.forced(all).last > 0 ? tokens(query) / shape_.block : all);
+                    selector_.forced(all).last > 0 ? sequence_->grid.whole(tokens(query)) : all);
   }
 
   /// Scores of all queries of the task and all query heads of a key head.
@@ -162,11 +167,14 @@ class SelectWorker {
     // The last query sees the most blocks.
     const Index most = met(count_ - 1), heads = shape_.summary_heads / shape_.kv_heads,
                 rows = rows_of_group() / heads * count_;
-    for (Index h = 0; h < heads && most > 0; ++h)
-      call_.dots(rows, most, shape_.summary_width, room_.met + h * rows * shape_.query_row(),
-                 shape_.query_row(), call_.summaries.row(sequence_->sequence, kv_head * heads + h),
-                 shape_.summary_width, room_.scores + h * rows * shape_.score_row(),
-                 shape_.score_row(), {});
+    const Index in_a_row = call_.summaries.in_a_row(sequence_->sequence);
+    for (Index h = 0; h < heads; ++h)
+      for (Index from = 0; from < most; from += in_a_row)
+        call_.dots(rows, std::min(most - from, in_a_row), shape_.summary_width,
+                   room_.met + h * rows * shape_.query_row(), shape_.query_row(),
+                   call_.summaries.row(sequence_->sequence, kv_head * heads + h, from),
+                   shape_.summary_width, room_.scores + h * rows * shape_.score_row() + from,
+                   shape_.score_row(), {});
     if constexpr (WeighsScores<S>)
       for (Index i = 0; i < count_; ++i) {
         const double scale = call_.answers.scale(width, *sequence_->rotary) *
@@ -201,9 +209,10 @@ class SelectWorker {
   Index choose(Index query, const float* scores, KeyRange* to) {
     const Index all = blocks(query);
     const ForcedBlocks forced = selector_.forced(all);
-    const Index first = std::min(forced.first, all),
+    // Blocks at the beginning of the sequence, of which a ring may have overwritten some.
+    const Index first = std::clamp<Index>(forced.first - sequence_->grid.first, 0, all),
                 last = std::max(first, std::min(all - forced.last, met(query)));
-    BlockRanges ranges(shape_.block, tokens(query), to);
+    BlockRanges ranges(sequence_->grid.origin, shape_.block, tokens(query), to);
     for_chosen(scores, first, last, all, shape_.top, room_.best,
                [&](Index from, Index end) { ranges.add(from, end); });
     return ranges.count();

@@ -10,13 +10,15 @@
 // Memory is [sequence][key head][block][number], or [query head] for selectors that need attention mass, in float
 // or a 16-bit element. update() finds out by itself what has changed (cache/edits.hpp) and computes that
 // anew: a token that is appended costs a block at most, and nothing where its block is not yet complete and is read in
-// any case (ForcedBlocks::last). Summaries are of one cache: its storage is contiguous or paged.
+// any case (ForcedBlocks::last). A ring that overwrites a token costs nothing: the block that it was in has no summary from
+// then on and is always read, as the ring's sinks are (select/block_grid.hpp). Summaries are of one cache.
 //
 // Which keys are summarised follows from S::rotated:
 //
 //   rotated      keys as they stand in attention. A cache of raw keys is read and rotated block by block. Refused where
 //                there is no such key: frequencies that follow the length, distance maps (far pairs see
-//                a key at another position). xPos's magnitudes of keys are in them.
+//                a key at another position), streaming caches (all keys move when one is dropped). xPos's
+//                magnitudes of keys are in them.
 //   not rotated  keys as they were passed; a cache has to be raw for these, unless nothing rotates.
 //
 // Biases, masks and vectors by distance have no part in a summary.
@@ -27,6 +29,7 @@
 #include <posenc/cache/key_value_cache.hpp>
 #include <posenc/core/large_memory.hpp>
 #include <posenc/executor/tasks.hpp>
+#include <posenc/select/block_grid.hpp>
 #include <posenc/select/check_selector.hpp>
 #include <posenc/select/summary_block.hpp>
 
@@ -36,7 +39,7 @@
 POSENC_NAMESPACE_BEGIN
 
 struct SummaryOptions {
-  /// Only the first so many tokens that are held; by default all. Blocks behind them have no summary and are read.
+  /// Only of the first so many tokens that are held; by default all. Blocks behind them have no summary and are read.
   Index tokens = std::numeric_limits<Index>::max();
   /// Attention mass that the tokens that are held have received, [token][query head], for selectors that need it. A
   /// block is summarised with the masses of the call that finds that it is no longer read in any case (of
@@ -64,7 +67,8 @@ class Summaries {
     problems.raise_if_any("posenc::Summaries");
     heads_ = detail::needs_mass<S> ? bound.shape().num_heads : cache_.kv_heads;
     width_ = selector.summary_width(cache_.head_dim);
-    most_blocks_ = (cache_.capacity - 1) / selector.block + 1;
+    // As a ring turns, the block that goes is partly there while the one that comes is.
+    most_blocks_ = (cache_.capacity - 1) / selector.block + (cache.is_ring() ? 2 : 1);
     Index rows = 0, numbers = 0;
     const bool fits =
         most_blocks_ < Index{1} << 32 && multiply(cache_.sequences * heads_, most_blocks_, rows) &&
@@ -83,12 +87,18 @@ class Summaries {
   [[nodiscard]] Index width() const { return width_; }
   /// Blocks of a sequence that have a summary, and tokens in them.
   [[nodiscard]] Index blocks(Index sequence) const {
-    return blocks_of(seen_[index(sequence)].tokens);
+    return (tokens(sequence) + selector_.block - 1) / selector_.block;
   }
-  [[nodiscard]] Index tokens(Index sequence) const { return seen_[index(sequence)].tokens; }
-  /// Summaries of a head, one block after another.
+  [[nodiscard]] Index tokens(Index sequence) const {
+    const Seen& seen = seen_[index(sequence)];
+    return std::max<Index>(seen.end - seen.first * selector_.block, 0);
+  }
+  /// Summaries of a head, one block after another, so many of them in a row; then follows the one behind.
   [[nodiscard]] const T* row(Index sequence, Index head, Index block = 0) const {
-    return numbers() + offset(sequence, head, block);
+    return numbers() + offset(sequence, head, seen_[index(sequence)].first + block);
+  }
+  [[nodiscard]] Index in_a_row(Index sequence) const {
+    return most_blocks_ - seen_[index(sequence)].first % most_blocks_;
   }
 
   /// Brings a sequence up to date. One call at a time.
@@ -103,13 +113,15 @@ class Summaries {
                                         Index sequence, const detail::Answers& answers) const {
     const Seen& seen = seen_[index(sequence)];
     const detail::Slots& slots = cache.slots("slots", sequence);
-    const Index tokens = slots.tokens();
-    const bool is_whole = seen.tokens % selector_.block == 0;
-    problems.require(slots.edits().first_since(seen.edit) >= seen.tokens &&
-                         (is_whole ? seen.tokens <= tokens : seen.tokens == tokens),
+    const Position end = slots.next_index();
+    const bool is_whole = seen.end % selector_.block == 0;
+    problems.require(slots.edits().first_since(seen.edit) >= seen.end &&
+                         (seen.end == 0 ||
+                          seen.first == detail::BlockGrid(slots, selector_.block).first) &&
+                         (is_whole ? seen.end <= end : seen.end == end),
                      "sequence ", sequence,
                      " of the cache was changed since its summaries were made: update() them.");
-    problems.require(seen.tokens == 0 || !turns<State> || seen.rotated_by.matches(answers),
+    problems.require(seen.end == 0 || !turns<State> || seen.rotated_by.matches(answers),
                      "the summaries of sequence ", sequence,
                      " are of keys as another encoding rotates them: update() them.");
   }
@@ -121,31 +133,30 @@ class Summaries {
  private:
   struct Seen {
     detail::Edits::Number edit = 0;
-    Index tokens = 0;  ///< of the blocks that have a summary
+    Index first = 0;   ///< block of the sequence that has the first summary
+    Position end = 0;  ///< index behind the last token that is summarised
     detail::RotatedBy rotated_by{};
   };
   static std::size_t index(Index n) { return static_cast<std::size_t>(n); }
   [[nodiscard]] T* numbers() const { return reinterpret_cast<T*>(memory_.data()); }
+  /// Of a block of the sequence; those of a ring take each other's places.
   [[nodiscard]] Index offset(Index sequence, Index head, Index block) const {
-    return ((sequence * heads_ + head) * most_blocks_ + block) * width_;
-  }
-  [[nodiscard]] Index blocks_of(Index tokens) const {
-    return tokens == 0 ? 0 : (tokens - 1) / selector_.block + 1;
+    return ((sequence * heads_ + head) * most_blocks_ + block % most_blocks_) * width_;
   }
   /// Are keys rotated for their summary?
   template <KeyState State>
   static constexpr bool turns = S::rotated && State == KeyState::raw;
-  /// Of the first `wanted` tokens of so many, those whose blocks have a summary. The last block has one before it is complete
+  /// Of the first `wanted` tokens that are held, those whose blocks have a summary. The last block has one before it is complete
   /// only where it competes: in most methods the block of a query's own token is read in any case. Mass grows as
   /// long as a block is read in any case, so that summaries that need it wait until the block has to be chosen.
-  [[nodiscard]] Index summarised(Index wanted, Index held) const {
-    const Index forced = selector_.forced(blocks_of(held)).last;
+  [[nodiscard]] Index summarised(const detail::BlockGrid& grid, Index wanted, Index held) const {
+    const Index forced = selector_.forced(grid.blocks(held)).last;
     if (detail::needs_mass<S> && forced > 0)
-      return std::min(wanted / selector_.block, std::max<Index>(blocks_of(held) - forced, 0)) *
+      return std::min(grid.whole(wanted), std::max<Index>(grid.blocks(held) - forced, 0)) *
              selector_.block;
     const Index tokens = std::min(wanted, held);
-    const bool whole = tokens < held || selector_.forced(blocks_of(tokens)).last > 0;
-    return whole ? tokens / selector_.block * selector_.block : tokens;
+    const bool whole = tokens < held || selector_.forced(grid.blocks(tokens)).last > 0;
+    return whole ? grid.whole(tokens) * selector_.block : std::max<Index>(tokens - grid.origin, 0);
   }
   void store(const float* summary, T* to) const {
     for (Index i = 0; i < width_; ++i)
@@ -182,15 +193,14 @@ void Summaries<S, T>::check(Problems& problems, const KeyValueCache<State, C>& c
   problems.require(!detail::needs_mass<S> || heads_ == 0 || heads_ == answers.shape().num_heads,
                    "these summaries are of ", heads_, " query heads, but the encoding is bound to ",
                    answers.shape().num_heads, ".");
-  problems.require(
-      !cache.is_ring(),
-      "a ring overwrites its oldest tokens and so moves all blocks with every one that "
-      "is appended: choose blocks from a contiguous or paged cache.");
   if (!answers.rotates()) return;
   if (S::rotated) {
     problems.require(!detail::follows_length(answers), S::name,
                      " summarises rotated keys, and the frequencies of this encoding follow the "
                      "length: bind it with a length.");
+    problems.require(!cache.is_streaming(), S::name,
+                     " summarises rotated keys, and in a streaming cache all of them move when one "
+                     "is dropped: choose blocks from a ring, a contiguous or a paged cache.");
   } else {
     problems.require(State == KeyState::raw, S::name,
                      " summarises keys as they were before their rotation: it needs a cache of raw "
@@ -215,17 +225,24 @@ void Summaries<S, T>::update(const KeyValueCache<State, C>& cache, Index sequenc
   problems.raise_if_any("posenc::Summaries::update");
 
   const bool turns_anew = turns<State> && !seen.rotated_by.matches(answers);
-  const Index same = turns_anew ? 0 : std::min(seen.tokens, slots.edits().first_since(seen.edit));
-  const Index now = summarised(options.tokens, slots.tokens());
-  const bool is_same = now == seen.tokens && same == now;
-  if (is_same) return void(seen.edit = slots.edits().last());
+  const detail::BlockGrid grid(slots, selector_.block);
+  const bool all_anew = turns_anew || grid.first < seen.first;
+  const Position same = all_anew ? 0 : std::min(seen.end, slots.edits().first_since(seen.edit));
+  const Index summarised = this->summarised(grid, options.tokens, slots.tokens());
+  const Position now = summarised == 0 ? 0 : grid.first * selector_.block + summarised;
+  if (now == seen.end && same == now) {
+    seen.first = grid.first;
+    return void(seen.edit = slots.edits().last());
+  }
+  // Blocks of the grid before this one have the summary that they had.
+  const Index first = std::max<Index>(std::min(same, now) / selector_.block - grid.first, 0),
+              blocks = (summarised + selector_.block - 1) / selector_.block - first;
   const detail::BlockReader<C> reader(cache.rows(), slots, sequence, answers,
                                       detail::block_turn<turns<State>, E>(answers));
   if (turns<State>) {
-    reader.check_growth(problems, std::min(same, now), now);
+    reader.check_growth(problems, grid.rank(first), grid.origin + summarised);
     problems.raise_if_any("posenc::Summaries::update");
   }
-  const Index first = std::min(same, now) / selector_.block, blocks = blocks_of(now) - first;
   const Index workers = std::clamp<Index>(blocks, 1, options.executor.concurrency());
   const auto room_of = [&](std::byte* memory, Index& bytes) {
     detail::Arena arena(memory);
@@ -241,13 +258,14 @@ void Summaries<S, T>::update(const KeyValueCache<State, C>& cache, Index sequenc
     room_ = detail::Memory(index(room_bytes_));
   }
   if (turns_anew) seen.rotated_by = detail::RotatedBy(answers);
-  seen.tokens = 0;  // nothing is current until all is
+  seen.first = grid.first;
+  seen.end = 0;  // nothing is current until all is
   const Index group = heads_ / cache_.kv_heads;
   detail::run_tasks(options.executor, workers, blocks, [&](Index w) {
     Index bytes = 0;
     return [&, room = room_of(room_.data() + w * each, bytes)](Index task) {
-      const Index block = first + task, from = block * selector_.block;
-      const Index tokens = std::min(selector_.block, now - from);
+      const Index block = first + task, from = grid.rank(block);
+      const Index tokens = std::min(selector_.block, grid.origin + summarised - from);
       reader.begin(from, tokens, room);
       for (Index h = 0; h < heads_; ++h) {
         if (h % group == 0) reader.load(from, tokens, h / group, room);
@@ -258,11 +276,11 @@ void Summaries<S, T>::update(const KeyValueCache<State, C>& cache, Index sequenc
           keys.mass = {room.mass, index(tokens)};
         }
         selector_.summarize(keys, room.summary);
-        store(room.summary, numbers() + offset(sequence, h, block));
+        store(room.summary, numbers() + offset(sequence, h, grid.first + block));
       }
     };
   });
-  seen.tokens = now;
+  seen.end = now;
   seen.edit = slots.edits().last();
 }
 
