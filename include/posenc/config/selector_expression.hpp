@@ -45,29 +45,30 @@ inline ChoicePer choice_per(PartParameters& p, ChoicePer otherwise) {
   return all[p.one_of("per", own, 3)];
 }
 
+/// A method that reads so many blocks, or tokens, of blocks of one size; `otherwise` is what its reference has.
+template <class S>
+S method_of_blocks(PartParameters& p, const char* block, const char* count, Index S::* read,
+                   S otherwise) {
+  otherwise.block = p.whole(block, otherwise.block);
+  otherwise.*read = p.whole(count, otherwise.*read);
+  otherwise.per = choice_per(p, otherwise.per);
+  return otherwise;
+}
+
 inline const std::vector<SelectorMaker>& selector_makers() {
   using P = PartParameters;
   static const std::vector<SelectorMaker> all{
       {"Quest",
        [](P& p) -> AnyKeySelector {
-         const Quest own;
-         const Index block = p.whole("page", own.block);
-         return Quest{.block = block,
-                      .budget = p.whole("budget", own.budget),
-                      .per = choice_per(p, own.per)};
+         return method_of_blocks<Quest>(p, "page", "budget", &Quest::budget, {});
        }},
       {"MoBA",
        [](P& p) -> AnyKeySelector {
-         const Index block = p.whole("block", 256);
-         return MoBA{.block = block, .topk = p.whole("topk", 4), .per = choice_per(p, MoBA{}.per)};
+         return method_of_blocks<MoBA>(p, "block", "topk", &MoBA::topk, {.block = 256, .topk = 4});
        }},
       {"NSA",
        [](P& p) -> AnyKeySelector {
-         const NSASelection own;
-         const Index block = p.whole("block", own.block);
-         return NSASelection{.block = block,
-                             .blocks = p.whole("blocks", own.blocks),
-                             .per = choice_per(p, own.per)};
+         return method_of_blocks<NSASelection>(p, "block", "blocks", &NSASelection::blocks, {});
        }},
       {"InfLLM",
        [](P& p) -> AnyKeySelector {
