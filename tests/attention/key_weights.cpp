@@ -4,10 +4,13 @@
 // an identity in place of the values, and over caches.
 #include <posenc/eigen.hpp>
 #include <posenc/gallery.hpp>
+#include <posenc/mask/a_shape.hpp>
 
 #include "../support/bind_any.hpp"
 #include "../support/levels.hpp"
 #include "calls.hpp"
+
+#include <numeric>
 
 using namespace posenc;
 using namespace attention_test;
@@ -180,6 +183,49 @@ TEST_CASE("key weights: of a sequence of a cache, raw, rotated and of 16 bits") 
   check_cache<KeyState::rotated, float>(5e-5);
   check_cache<KeyState::rotated, double>(1e-11);
   check_cache<KeyState::raw, Eigen::bfloat16>(5e-5);
+}
+
+TEST_CASE("head weights: of drafts over rings and pages, as masks of each head show") {
+  constexpr Index tokens = 90, queries = 5, page = 16, sinks = 3, recent = 30;
+  Inputs<double> in(tokens, tokens, heads, kv_heads, width, width);
+  const Arguments<double> call = in.call();
+  const AShape shown{{{3, 20}, {2, 26}, {0, 5}, {3, 11}}};
+  const AnyBound bound = posenc_test::bind_any(rope | ALiBi{} | shown, options);
+  using Cache = KeyValueCache<KeyState::rotated, double>;
+  const CacheShape shape{.kv_heads = kv_heads, .head_dim = width, .capacity = tokens};
+  std::vector<double> keys(6 * page * kv_heads * width), values = keys;
+  Cache paged = Cache::paged(shape, {keys.data(), values.data(), 6, page});
+  paged.set_pages(0, std::vector<Index>{5, 0, 4, 1, 3, 2});
+  CacheShape small = shape;
+  small.capacity = sinks + recent;
+  Cache ring = Cache::ring(small, sinks);
+  const TensorView<const double> q = call.q.slice(tokens - queries, queries);
+  const std::vector<double> expected = reference_weights(q, call.k, bound);
+  for (Cache* cache : {&paged, &ring}) {
+    for (Index t = 0; t < tokens; t += 9)
+      cache->append(0, call.k.slice(t, 9), call.v.slice(t, 9), bound);
+    const Index held = cache->tokens(0);
+    Output<double> result(Arguments<double>{q, call.k, call.v});
+    decode(q, *cache, result.out.view(), bound, {.lse = result.lse});
+    std::vector<double> sums(size(held * heads), NAN), expected_sums(sums.size());
+    key_weights(q, *cache, 0, std::span<const double>(result.lse), sums, 1, bound);
+    for (Index h = 0; h < heads; ++h) {
+      std::vector<double> matrix(size(queries * held), NAN), of_head;
+      head_weights(q, *cache, 0, std::span<const double>(result.lse), h, std::span<double>(matrix),
+                   bound);
+      for (Index r = 0; r < queries; ++r)
+        for (Index rank = 0; rank < held; ++rank) {
+          of_head.push_back(expected[size((r * heads + h) * tokens + cache->index(0, rank))]);
+          expected_sums[size(rank * heads + h)] += of_head.back();
+        }
+      CHECK(worst(matrix, of_head) <= 1e-12);
+      for (Index r = 0; r < queries; ++r)  // what is left in a ring is all that has weight
+        CHECK_THAT(std::accumulate(of_head.begin() + r * held, of_head.begin() + (r + 1) * held,
+                                   0.0),
+                   WithinAbs(1, 1e-12));
+    }
+    CHECK(worst(sums, expected_sums) <= 1e-12);
+  }
 }
 
 TEST_CASE("key weights: what is wrong is said") {

@@ -93,6 +93,57 @@ TEST_CASE("masks by head: attention and decoding are the softmax over what each 
   }
 }
 
+/// Steps of `queries` tokens over a cache of each kind, of which a ring has overwritten what no head sees.
+template <KeyState State, class M>
+void check_caches(const M& mask, Index tokens, Index queries, Index sinks, Index ring) {
+  using Cache = KeyValueCache<State, double>;
+  const Sequence s(tokens);
+  const HeadShape heads{.num_heads = Sequence::heads, .num_kv_heads = Sequence::kv_heads};
+  const auto shown = mask.prepare(heads);
+  const Rows expected = s.dense(
+      [](Index i, Index j) { return i - j; }, [](Index, Index) { return true; },
+      [&](Index h, Index i, Index j) { return shown.visible({i, j, i, j, h, 0}) ? 0 : -HUGE_VAL; });
+  const auto bound = bind(Sequence::rope | mask, options);
+  constexpr Index page = 24;
+  const CacheShape shape = Sequence::cache_of(tokens);
+  const Index pages = (tokens - 1) / page + 1;
+  Rows keys(static_cast<std::size_t>(pages * page * Sequence::kv_heads * Sequence::width)),
+      values = keys;
+  std::vector<Index> table;
+  for (Index p = pages; p-- > 0;) table.push_back(p);
+  std::vector<Cache> caches;
+  caches.push_back(Cache::contiguous(shape));
+  caches.push_back(Cache::paged(shape, {keys.data(), values.data(), pages, page}));
+  caches.back().set_pages(0, table);
+  if (ring > 0) caches.push_back(Cache::ring(Sequence::cache_of(ring), sinks));
+  for (Cache& cache : caches) {
+    Rows out(s.q.size());
+    for (Index t = 0; t < tokens; t += queries) {
+      const Index n = std::min(queries, tokens - t);
+      cache.append(0, s.keys().slice(t, n), s.values().slice(t, n), bound);
+      decode(s.queries().slice(t, n), cache,
+             TensorView(out.data() + t * Sequence::heads * Sequence::width, n, Sequence::heads,
+                        Sequence::width),
+             bound);
+    }
+    CHECK(difference(out, expected) < 1e-12);
+  }
+}
+
+TEST_CASE("masks by head: drafts over contiguous, paged and ring caches") {
+  const AShape reach{{{4, 20}, {3, 33}, {0, 5}, {2, 16}}};
+  const VerticalSlash pattern = example();
+  for (const Index queries : {1, 3, 17}) {
+    INFO(queries << " queries");
+    check_caches<KeyState::rotated>(reach, 200, queries, 4, 4 + 33 + queries - 1);
+    check_caches<KeyState::raw>(reach, 200, queries, 4, 4 + 33 + queries - 1);
+    check_caches<KeyState::rotated>(DuoAttention{{true, false}, 2, 17}, 200, queries, 0, 0);
+    check_caches<KeyState::rotated>(DuoAttention{{false, false}, 2, 17}, 200, queries, 2,
+                                    2 + 17 + queries - 1);
+    check_caches<KeyState::raw>(pattern, 200, queries, 0, 0);
+  }
+}
+
 /// A map of scores that changes none and counts those that are computed, by head.
 struct Counts {
   mutable std::array<Index, Sequence::heads> heads{};
@@ -104,31 +155,32 @@ auto counting(Counts& counts) {
   });
 }
 
+/// Scores of attention, or of a step of so many queries.
 template <class M>
-std::array<Index, Sequence::heads> computed(const Sequence& s, const M& mask, bool decodes) {
+std::array<Index, Sequence::heads> computed(const Sequence& s, const M& mask, Index decoded) {
   Counts counts;
   const auto encoding = Sequence::rope | counting(counts) | mask;
-  if (!decodes) {
+  if (decoded == 0) {
     (void)s.attend(bind(encoding, options));
     return counts.heads;
   }
   const auto bound = bind(encoding, options);
   auto cache = KeyValueCache<KeyState::rotated, double>::contiguous(Sequence::cache_of(s.tokens));
   cache.append(0, s.keys(), s.values(), bound);
-  Rows out(Sequence::heads * Sequence::width);
-  decode(s.queries().slice(s.tokens - 1, 1), cache,
-         TensorView(out.data(), 1, Sequence::heads, Sequence::width), bound);
+  Rows out(static_cast<std::size_t>(decoded * Sequence::heads * Sequence::width));
+  decode(s.queries().slice(s.tokens - decoded, decoded), cache,
+         TensorView(out.data(), decoded, Sequence::heads, Sequence::width), bound);
   return counts.heads;
 }
 
 TEST_CASE("masks by head: what a head does not see is not computed for it") {
   constexpr Index tokens = 2048, window = 64;
   const Sequence s(tokens);
-  const auto all = computed(s, Causal{}, false), one = computed(s, Causal{}, true);
+  const auto all = computed(s, Causal{}, 0), one = computed(s, Causal{}, 1);
   CHECK(all[0] >= tokens * (tokens + 1) / 2);
 
   const DuoAttention duo{{true, false}, 4, window};
-  const auto prefill = computed(s, duo, false), step = computed(s, duo, true);
+  const auto prefill = computed(s, duo, 0), step = computed(s, duo, 1);
   for (const std::size_t h : {0U, 1U}) {
     CHECK(prefill[h] == all[h]);
     CHECK(step[h] == one[h]);
@@ -142,7 +194,7 @@ TEST_CASE("masks by head: what a head does not see is not computed for it") {
 
   // Within a group only prefill tells heads apart: decoding reads a key once for all its queries.
   const AShape shape{{{4, SlidingWindow::unlimited}, {4, 32}, {4, 32}, {0, 16}}};
-  const auto apart = computed(s, shape, false);
+  const auto apart = computed(s, shape, 0);
   CHECK(apart[0] == all[0]);
   for (const std::size_t h : {1U, 2U, 3U}) CHECK(apart[h] <= all[h] / 3);
 
@@ -150,11 +202,33 @@ TEST_CASE("masks by head: what a head does not see is not computed for it") {
   VerticalSlash pattern;
   for (Index h = 0; h < Sequence::heads; ++h)
     pattern.heads.push_back({{0, 1, 2, 3, 1000}, {0, 1, 2, 3, 600, 601}});
-  const auto sparse = computed(s, pattern, false), sparse_step = computed(s, pattern, true);
+  const auto sparse = computed(s, pattern, 0), sparse_step = computed(s, pattern, 1);
   for (std::size_t h = 0; h < sparse.size(); ++h) {
     CHECK(sparse[h] >= tokens * 8);
     CHECK(sparse[h] <= all[h] / 2);
     CHECK(sparse_step[h] <= one[h] / 2);
+  }
+
+  // A draft, by the tiles of decoding and by those of prefill.
+  for (const Index queries : {4, 70}) {
+    INFO(queries << " queries");
+    const auto full = computed(s, Causal{}, queries), by_duo = computed(s, duo, queries),
+               by_pattern = computed(s, pattern, queries);
+    const AShape alike{
+        {{4, SlidingWindow::unlimited}, {4, SlidingWindow::unlimited}, {4, 32}, {0, 16}}};
+    const auto by_shape = computed(s, alike, queries);
+    for (std::size_t h = 0; h < full.size(); ++h) {
+      CHECK(full[h] >= queries * (tokens - queries));
+      CHECK(by_pattern[h] <= full[h] / 2);
+      if (h >= 2) {
+        CHECK(by_duo[h] >= queries * (4 + window));
+        CHECK(by_duo[h] <= full[h] / 4);
+        CHECK(by_shape[h] <= full[h] / 4);
+      } else {
+        CHECK(by_duo[h] == full[h]);
+        CHECK(by_shape[h] == full[h]);
+      }
+    }
   }
 }
 
