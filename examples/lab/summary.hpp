@@ -38,7 +38,8 @@ struct SummaryRow {
   std::vector<Cell> cells{};
 };
 
-/// Rows of the setting's seeds, in the order in which names come first, with steps rising; where names are given, of these.
+/// Rows of the setting's seeds, in the order in which names come first, with steps rising; where names are given, of
+/// these.
 inline std::vector<SummaryRow> summary(const Setting& setting, const std::vector<Line>& found,
                                        const std::vector<std::string>& names = {}) {
   std::vector<Line> lines;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Rings: after any edits their summaries choose what the formulas choose of the tokens that are left, in double, and decode()
-// reads that.
+// Rings: after any edits their summaries choose what the formulas choose of the tokens that are left, in double, and
+// decode() reads that.
 #include "../support/cases.hpp"
 #include "choices.hpp"
 
@@ -76,8 +76,8 @@ struct Ends : MoBA {
   [[nodiscard]] ForcedBlocks forced(Index) const { return {.first = 2, .last = 3}; }
 };
 
-/// Ranks that a query of a rank reads: blocks are of indices; those that lost tokens, what lies before them and the forced ones in
-/// any case, and `top` others.
+/// Ranks that a query of a rank reads: blocks are of indices; those that lost tokens, what lies before them and the
+/// forced ones in any case, and `top` others.
 std::set<Index> expected(const HeldKeys& all, const Row& query, Index own, Index block, Index top,
                          ForcedBlocks forced, const Score& score) {
   const Index tokens = std::ssize(all.index);

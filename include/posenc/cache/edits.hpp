@@ -2,10 +2,10 @@
 //
 // Edits: from which token on a sequence has changed since somebody last looked.
 //
-// Who keeps something beside a cache that follows from its keys (select/summaries.hpp) must know what to compute
-// anew after truncate, evict, keep_path, fork, shift or rebase. Every such edit has a number, one more than the last, and
-// the index from which on tokens may be others than before. A look remembers the number of the last edit; what has changed
-// since is the least index of the edits that followed.
+// Who keeps something beside a cache that follows from its keys (select/summaries.hpp) must know what to compute anew
+// after truncate, evict, keep_path, fork, shift or rebase. Every such edit has a number, one more than the last, and
+// the index from which on tokens may be others than before. A look remembers the number of the last edit; what has
+// changed since is the least index of the edits that followed.
 //
 //   const Index same = std::min(end_then, edits.first_since(last_then));   indices below are what they were
 //
@@ -13,9 +13,9 @@
 // leaves all others as they are, so neither is an edit.
 //
 // Of two edits the earlier one matters only where its index is lower, so those that are kept have rising indices.
-// There is room for `most` of them. When it is used up two neighbours become one, of the later number and the lower index, so
-// who has not looked for long may be told a lower index than needed, never a higher one: as if he had not looked for somewhat
-// longer.
+// There is room for `most` of them. When it is used up two neighbours become one, of the later number and the lower
+// index, so who has not looked for long may be told a lower index than needed, never a higher one: as if he had not
+// looked for somewhat longer.
 #pragma once
 
 #include <posenc/core/types.hpp>

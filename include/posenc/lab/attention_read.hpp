@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// AttentionRead: how evaluation may read attention otherwise than over all keys. The transformer knows no more of it, so that
-// only those who choose keys (lab/chosen_keys.hpp) compile any choice.
+// AttentionRead: how evaluation may read attention otherwise than over all keys. The transformer knows no more of it,
+// so that only those who choose keys (lab/chosen_keys.hpp) compile any choice.
 #pragma once
 
 #include <posenc/bind/any.hpp>

@@ -6,9 +6,9 @@
 //   lab::evaluate(weights, {chosen, learned, layers, heads}, text.held_out, {.length = 1024})    Curve::keys_share
 //   lab::evaluate_task(weights, {chosen, ...}, RecallTask{}.rows(), 256)
 //
-// Every token of a window chooses for itself, as in generation, in each layer that has attention; mixers are as they were.
-// Training refuses such a scheme: which keys are chosen is no differentiable function of anything, so a model is trained
-// without the choice and read with it.
+// Every token of a window chooses for itself, as in generation, in each layer that has attention; mixers are as they
+// were. Training refuses such a scheme: which keys are chosen is no differentiable function of anything, so a model
+// is trained without the choice and read with it.
 #pragma once
 
 #include <posenc/lab/attention_read.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// attend_chosen: attention over a whole sequence whose last queries see what a method chooses for each of them, as if they
-// were generated token by token; those before them see all keys.
+// attend_chosen: attention over a whole sequence whose last queries see what a method chooses for each of them, as if
+// they were generated token by token; those before them see all keys.
 //
 //   const AnyEncoding read = encoding_of_choice(problems, Quest{.budget = 1'024}, rope | Causal{}, heads);
 //   const KeysRead keys = attend_chosen(Quest{.budget = 1'024}, read, heads, q, k, v, out, first, executor);

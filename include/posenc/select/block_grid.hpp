@@ -2,10 +2,11 @@
 //
 // BlockGrid: which tokens that a cache holds form which block.
 //
-// Blocks are of indices: each holds `block` of them, from a multiple of `block` on, so that what a ring overwrites moves no
-// token into another block. Of a sequence that has lost nothing, ranks are indices and blocks lie one after another from the
-// first token on. Where a ring has overwritten tokens, the first whole block behind the gap is the first of the grid; what is
-// held before it (the sinks, and a block of which tokens are gone) has no summary and is always read.
+// Blocks are of indices: each holds `block` of them, from a multiple of `block` on, so that what a ring overwrites
+// moves no token into another block. Of a sequence that has lost nothing, ranks are indices and blocks lie one after
+// another from the first token on. Where a ring has overwritten tokens, the first whole block behind the gap is the
+// first of the grid; what is held before it (the sinks, and a block of which tokens are gone) has no summary and is
+// always read.
 #pragma once
 
 #include <posenc/cache/slots.hpp>

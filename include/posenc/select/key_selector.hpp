@@ -2,8 +2,8 @@
 //
 // KeySelector: a method that chooses blocks of keys by a summary of each.
 //
-//   1. Keys are cut into blocks of `block` tokens, by index: block b holds the indices [b block, (b + 1) block), the last
-//      one what there is of it. Of each block and key head a summary is kept, a vector (select/summaries.hpp).
+//   1. Keys are cut into blocks of `block` tokens, by index: block b holds the indices [b block, (b + 1) block), the
+//      last one what there is of it. Of each block and key head a summary is kept, a vector (select/summaries.hpp).
 //   2. A query meets the summaries in one product: score(b) = <meet(q), summary(b)>. Rows that share a choice
 //      have their scores added (select/select.hpp).
 //   3. Some blocks are always read (forced), of the others the `top` with the greatest scores.

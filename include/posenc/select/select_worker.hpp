@@ -29,8 +29,8 @@ struct SelectShape {
   [[nodiscard]] Index choices() const {
     return per == ChoicePer::query_head ? heads : per == ChoicePer::key_head ? kv_heads : 1;
   }
-  /// Most ranges of a choice: those of the blocks with the greatest scores, of forced ones before and behind them, and of
-  /// tokens in no block.
+  /// Most ranges of a choice: those of the blocks with the greatest scores, of forced ones before and behind them,
+  /// and of tokens in no block.
   [[nodiscard]] Index ranges() const { return std::min(top, blocks) + 3; }
   [[nodiscard]] Index query_row() const { return round_up(summary_width, DecodePlan::pad); }
   /// Products are written by whole vectors, those of a ring in two pieces.

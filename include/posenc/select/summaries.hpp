@@ -7,10 +7,10 @@
 //   summaries.update(cache, sequence, bound);         // after append, truncate, evict, fork, shift, rebase, ...
 //   select(q, cache, summaries, bound, chosen);
 //
-// Memory is [sequence][key head][block][number], or [query head] for selectors that need attention mass, in float
-// or a 16-bit element. update() finds out by itself what has changed (cache/edits.hpp) and computes that
-// anew: a token that is appended costs a block at most, and nothing where its block is not yet complete and is read in
-// any case (ForcedBlocks::last). A ring that overwrites a token costs nothing: the block that it was in has no summary from
+// Memory is [sequence][key head][block][number], or [query head] for selectors that need attention mass, in float or
+// a 16-bit element. update() finds out by itself what has changed (cache/edits.hpp) and computes that anew: a token
+// that is appended costs a block at most, and nothing where its block is not yet complete and is read in any case
+// (ForcedBlocks::last). A ring that overwrites a token costs nothing: the block that it was in has no summary from
 // then on and is always read, as the ring's sinks are (select/block_grid.hpp). Summaries are of one cache.
 //
 // Which keys are summarised follows from S::rotated:
@@ -146,9 +146,10 @@ class Summaries {
   /// Are keys rotated for their summary?
   template <KeyState State>
   static constexpr bool turns = S::rotated && State == KeyState::raw;
-  /// Of the first `wanted` tokens that are held, those whose blocks have a summary. The last block has one before it is complete
-  /// only where it competes: in most methods the block of a query's own token is read in any case. Mass grows as
-  /// long as a block is read in any case, so that summaries that need it wait until the block has to be chosen.
+  /// Of the first `wanted` tokens that are held, those whose blocks have a summary. The last block has one before it
+  /// is complete only where it competes: in most methods the block of a query's own token is read in any case. Mass
+  /// grows as long as a block is read in any case, so that summaries that need it wait until the block has to be
+  /// chosen.
   [[nodiscard]] Index summarised(const detail::BlockGrid& grid, Index wanted, Index held) const {
     const Index forced = selector_.forced(grid.blocks(held)).last;
     if (detail::needs_mass<S> && forced > 0)
