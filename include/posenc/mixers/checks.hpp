@@ -55,6 +55,16 @@ POSENC_DETAIL_COLD inline void check_slots(Problems& problems, const mixers::Sta
   }
 }
 
+/// A state and its gradient, for a call of `sequences` sequences.
+POSENC_DETAIL_COLD inline void check_state_gradient(Problems& problems, const mixers::State& state,
+                                                    const mixers::State& gradient, Index sequences,
+                                                    std::span<const Index> slots) {
+  problems.require(state.sequences() == gradient.sequences(), "the state is of ", state.sequences(),
+                   " sequences, but its gradient of ", gradient.sequences(), ".");
+  problems.require(&state != &gradient, "the gradient of the state must not be the state.");
+  check_slots(problems, gradient, sequences, slots);
+}
+
 /// A result that may lie over none of the tensors that are read while it is written.
 POSENC_DETAIL_COLD inline void check_apart(
     Problems& problems, const char* name, const mixers::Result& out,
@@ -66,6 +76,20 @@ POSENC_DETAIL_COLD inline void check_apart(
         x->with_view([&, input = input](const auto& view) {
           problems.require(!overlap(result, view), name, " must not overlap ", input, ".");
         });
+  });
+}
+
+/// A result that may lie over a tensor only where it is that tensor, element by element.
+POSENC_DETAIL_COLD inline void check_in_place(Problems& problems, const char* name,
+                                              const mixers::Result& out, const char* input,
+                                              const mixers::Operand& x) {
+  out.with_view([&](const auto& result) {
+    check_result(problems, name, result);
+    x.with_view([&](const auto& view) {
+      problems.require((x.element_bytes() == out.element_bytes() && same_elements(view, result)) ||
+                           !overlap(result, view),
+                       name, " must not overlap ", input, ", unless it is ", input, ".");
+    });
   });
 }
 

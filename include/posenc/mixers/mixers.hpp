@@ -21,4 +21,6 @@
 #include <posenc/mixers/scan_backward.hpp>
 #include <posenc/mixers/selective_scan.hpp>
 #include <posenc/mixers/short_convolution.hpp>
+#include <posenc/mixers/short_convolution_backward.hpp>
 #include <posenc/mixers/token_shift.hpp>
+#include <posenc/mixers/token_shift_backward.hpp>

@@ -56,6 +56,16 @@ class ConvolutionWorker {
   alignas(64) float outputs_[most_tokens * most_channels];
 };
 
+/// A state of this convolution, by the name that sentences call it.
+POSENC_DETAIL_COLD inline void check_convolution_state(Problems& problems, const char* name,
+                                                       const mixers::State& state,
+                                                       const mixers::ShortConvolution& of) {
+  const mixers::Shape& its = state.shape();
+  problems.require(its == of.shape(), name, " is of ", its.heads, " heads of [", its.key_dim, ", ",
+                   its.value_dim, "], but this convolution has one of [", of.width() - 1, ", ",
+                   of.channels(), "]: make it by ShortConvolution::state().");
+}
+
 }  // namespace detail
 
 namespace mixers {
@@ -93,19 +103,8 @@ POSENC_DETAIL_MIXERS void convolve(const Operand& x, const Result& out, const Ra
   posenc::detail::check_mixer_batch(problems, batch, x.tokens());
   posenc::detail::check_tensor(problems, "x", x, x.tokens(), 1, of.channels());
   posenc::detail::check_tensor(problems, "out", out, x.tokens(), 1, of.channels());
-  if (problems.empty()) {
-    const bool in_place = x.element_bytes() == out.element_bytes() && out.with_view([&](auto to) {
-      return x.with_view([&](auto from) { return same_elements(from, to); });
-    });
-    if (in_place)
-      posenc::detail::check_apart(problems, "out", out, {});
-    else
-      posenc::detail::check_apart(problems, "out", out, {{"x, unless it is x", &x}});
-  }
-  const Shape& its = state.shape();
-  problems.require(its == of.shape(), "the state is of ", its.heads, " heads of [", its.key_dim,
-                   ", ", its.value_dim, "], but this convolution has one of [", of.width() - 1,
-                   ", ", of.channels(), "]: make it by ShortConvolution::state().");
+  if (problems.empty()) posenc::detail::check_in_place(problems, "out", out, "x", x);
+  posenc::detail::check_convolution_state(problems, "the state", state, of);
   posenc::detail::check_slots(problems, state, batch.sequences(), options.slots);
   problems.raise_if_any("posenc::mixers::convolve");
 

@@ -12,6 +12,24 @@
 
 POSENC_NAMESPACE_BEGIN
 
+namespace detail {
+
+POSENC_DETAIL_COLD inline void check_mix(Problems& problems, std::span<const float> mix,
+                                         Index channels) {
+  problems.require(std::ssize(mix) == channels, "mix must have a number for each of the ", channels,
+                   " channels, got ", mix.size(), ".");
+}
+/// A state of token_shift(), by the name that sentences call it.
+POSENC_DETAIL_COLD inline void check_token_shift_state(Problems& problems, const char* name,
+                                                       const mixers::State& state, Index channels) {
+  const mixers::Shape& its = state.shape();
+  problems.require(its == mixers::Shape{1, 1, 1, channels} && !state.keeps_sum(), name, " is of ",
+                   its.heads, " heads of [", its.key_dim, ", ", its.value_dim,
+                   "] but must be that of token_shift_state(", channels, ").");
+}
+
+}  // namespace detail
+
 namespace mixers {
 
 POSENC_DETAIL_MIXERS void token_shift(const Operand& x, std::span<const Shifted> to,
@@ -19,20 +37,14 @@ POSENC_DETAIL_MIXERS void token_shift(const Operand& x, std::span<const Shifted>
                                       const Options& options) {
   const Index tokens = x.tokens(), channels = x.width();
   Problems problems;
-  batch.check(problems, tokens);
-  problems.require(batch.offsets.empty(),
-                   "a state knows where its sequence stands, so the batch must have no offsets.");
+  posenc::detail::check_mixer_batch(problems, batch, tokens);
   posenc::detail::check_tensor(problems, "x", x, tokens, 1, channels);
   for (const Shifted& shifted : to) {
-    problems.require(std::ssize(shifted.mix) == channels, "mix must have a number for each of the ",
-                     channels, " channels, got ", shifted.mix.size(), ".");
+    posenc::detail::check_mix(problems, shifted.mix, channels);
     posenc::detail::check_tensor(problems, "out", shifted.out, tokens, 1, channels);
     if (problems.empty()) posenc::detail::check_apart(problems, "out", shifted.out, {{"x", &x}});
   }
-  problems.require(state.shape() == Shape{1, 1, 1, channels} && !state.keeps_sum(),
-                   "the state is of ", state.shape().heads, " heads of [", state.shape().key_dim,
-                   ", ", state.shape().value_dim, "] but must be that of token_shift_state(",
-                   channels, ").");
+  posenc::detail::check_token_shift_state(problems, "the state", state, channels);
   posenc::detail::check_slots(problems, state, batch.sequences(), options.slots);
   problems.raise_if_any("posenc::mixers::token_shift");
 

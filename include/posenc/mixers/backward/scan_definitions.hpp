@@ -70,11 +70,7 @@ POSENC_DETAIL_COLD inline void check_scan_backward(
       problems.require(one.view.data == nullptr, "there is no z, so it has no gradient.");
   check_scan_state(problems, "the state", before, of);
   check_scan_state(problems, "the gradient of the state", d_state, of);
-  problems.require(before.sequences() == d_state.sequences(), "the state is of ",
-                   before.sequences(), " sequences, but its gradient of ", d_state.sequences(),
-                   ".");
-  check_slots(problems, d_state, sequences, slots);
-  problems.require(&before != &d_state, "the gradient of the state must not be the state.");
+  check_state_gradient(problems, before, d_state, sequences, slots);
   problems.require(!to.learned || (std::ssize(to.learned->A_log) == of.channels() * of.d_state() &&
                                    std::ssize(to.learned->D) == of.channels() &&
                                    std::ssize(to.learned->dt_bias) == of.channels()),
