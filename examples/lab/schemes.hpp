@@ -111,6 +111,14 @@ inline const std::vector<NamedScheme>& named_schemes() {
        [](const lab::ModelShape& shape, Index) {
          return of_mixers("RWKV6", lab::all_layers(shape, lab::rwkv6_mixing));
        }},
+      {"Mamba", "in place of attention: a selective scan behind a short convolution, and its gate",
+       [](const lab::ModelShape& shape, Index) {
+         return of_mixers("Mamba", lab::all_layers(shape, lab::mamba_mixing));
+       }},
+      {"Mamba2", "in place of attention: a decay of each head by token, behind a short convolution",
+       [](const lab::ModelShape& shape, Index) {
+         return of_mixers("Mamba2", lab::all_layers(shape, lab::mamba2_mixing));
+       }},
       {"GLA-NoPE", "GLA, every fourth layer (of fewer, the last) attention without position",
        [](const lab::ModelShape& shape, Index) {
          return of_mixers("GLA-NoPE",

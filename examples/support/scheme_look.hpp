@@ -97,6 +97,8 @@ inline Look look_of(std::string_view name) {
       {"gla", "#117733"},
       {"glanope", "#117733", 2},
       {"rwkv6", "#AA4499"},
+      {"mamba", "#1F4E79"},
+      {"mamba2", "#1F4E79", 2},
   };
   const std::string key = plain(name.find('|') == std::string_view::npos ? name : short_name(name));
   for (const Known& one : known)

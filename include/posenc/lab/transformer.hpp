@@ -3,7 +3,7 @@
 // Pass: one pass of the lab's transformer over some sequences, and its gradient.
 //
 //   x = embedding[token] (+ positions)
-//   for each layer:  x += attention(norm(x) qkv) out,  x += gelu(norm(x) up) down       or a mixer for attention
+//   for each layer:  x += attention(norm(x) qkv) out,  x += gelu(norm(x) up) down       or a TokenMixing for attention
 //   logits = norm(x) embedding^T
 //
 // A decoder with norms before each part, GELU, no biases and tied embeddings (GPT-2's shape with RMSNorm).
@@ -62,9 +62,11 @@ class Pass {
       Layer& at = layers_[static_cast<std::size_t>(keep_ ? l : 0)];
       at.x = x_;
       rms_norm(at.x, w.attention_norm(l), at.attention_in, at.attention_inverse);
-      product(at.attention_in, w.qkv(l), at.qkv);
-      if (const TokenMixing* mixing = scheme.mixing(l)) {
-        mixing->forward({at.attention_in, at.qkv, rows.sequences, rows.length},
+      const TokenMixing* const mixing = scheme.mixing(l);
+      const MixingWidths widths = widths_of(mixing, shape);
+      product(at.attention_in, w.mixing_in(l, widths.in), at.projected);
+      if (mixing) {
+        mixing->forward({at.attention_in, at.projected, rows.sequences, rows.length},
                         scheme.learned_by(l), at.attended, at.kept, executor);
       } else if (const AttentionRead* read = scheme.read()) {
         at.attended.resize(rows.tokens(), shape.width());
@@ -79,11 +81,12 @@ class Pass {
       } else {
         at.attended.resize(rows.tokens(), shape.width());
         at.lse.resize(static_cast<std::size_t>(rows.tokens() * shape.heads));
-        attention(third<const float>(at.qkv, 0, shape), third<const float>(at.qkv, 1, shape),
-                  third<const float>(at.qkv, 2, shape), heads<float>(at.attended, shape),
+        attention(third<const float>(at.projected, 0, shape),
+                  third<const float>(at.projected, 1, shape),
+                  third<const float>(at.projected, 2, shape), third<float>(at.attended, 0, shape),
                   RaggedBatch{starts_}, scheme.layer(l), {.lse = at.lse, .executor = executor});
       }
-      add_product(at.attended, w.out(l), x_);
+      add_product(at.attended, w.mixing_out(l, widths.out), x_);
       at.middle = x_;
       rms_norm(at.middle, w.mlp_norm(l), at.mlp_in, at.mlp_inverse);
       product(at.mlp_in, w.up(l), wide_);
@@ -127,25 +130,27 @@ class Pass {
       product(wide_, Factor(w.up(l)).transposed(), d_in_);
       rms_norm_backward(at.middle, w.mlp_norm(l), at.mlp_inverse, d_in_, dx_, g.mlp_norm(l));
 
-      product(Factor(at.attended).transposed(), dx_, g.out(l));
-      product(dx_, Factor(w.out(l)).transposed(), d_in_);
       const TokenMixing* const mixing = scheme.mixing(l);
-      d_qkv_.resize(rows.tokens(), 3 * shape.width());
+      const MixingWidths widths = widths_of(mixing, shape);
+      product(Factor(at.attended).transposed(), dx_, g.mixing_out(l, widths.out));
+      product(dx_, Factor(w.mixing_out(l, widths.out)).transposed(), d_in_);
+      d_projected_.resize(rows.tokens(), widths.in);
       if (mixing)
-        mixing->backward({at.attention_in, at.qkv, rows.sequences, rows.length},
-                         scheme.learned_by(l), d_in_, at.kept, d_qkv_, d_mixed_,
+        mixing->backward({at.attention_in, at.projected, rows.sequences, rows.length},
+                         scheme.learned_by(l), d_in_, at.kept, d_projected_, d_mixed_,
                          scheme.part_of_mixing(learned_gradient, l));
       else
         attention_backward<float>(
-            {third<const float>(at.qkv, 0, shape), third<const float>(at.qkv, 1, shape),
-             third<const float>(at.qkv, 2, shape), heads<const float>(at.attended, shape), at.lse},
-            heads<const float>(d_in_, shape),
-            {third<float>(d_qkv_, 0, shape), third<float>(d_qkv_, 1, shape),
-             third<float>(d_qkv_, 2, shape),
+            {third<const float>(at.projected, 0, shape), third<const float>(at.projected, 1, shape),
+             third<const float>(at.projected, 2, shape), third<const float>(at.attended, 0, shape),
+             at.lse},
+            third<const float>(d_in_, 0, shape),
+            {third<float>(d_projected_, 0, shape), third<float>(d_projected_, 1, shape),
+             third<float>(d_projected_, 2, shape),
              scheme.learns() ? &learned[scheme.kind_of(l)] : nullptr},
             RaggedBatch{starts_}, scheme.layer(l));
-      product(Factor(at.attention_in).transposed(), d_qkv_, g.qkv(l));
-      product(d_qkv_, Factor(w.qkv(l)).transposed(), d_in_);
+      product(Factor(at.attention_in).transposed(), d_projected_, g.mixing_in(l, widths.in));
+      product(d_projected_, Factor(w.mixing_in(l, widths.in)).transposed(), d_in_);
       if (mixing) d_in_ += d_mixed_;
       rms_norm_backward(at.x, w.attention_norm(l), at.attention_inverse, d_in_, dx_,
                         g.attention_norm(l));
@@ -165,25 +170,27 @@ class Pass {
 
  private:
   struct Layer {
-    Matrix x, attention_in, qkv, attended, middle, mlp_in, active, slope;
+    Matrix x, attention_in, projected, attended, middle, mlp_in, active, slope;
     Vector attention_inverse, mlp_inverse;
     std::vector<float> lse;
     std::vector<Matrix> kept;  ///< of a mixing
   };
 
-  /// Queries, keys or values among the columns of qkv.
-  template <class F, class M>
-  static TensorView<F> third(M& qkv, Index which, const ModelShape& shape) {
-    return {qkv.data() + which * shape.width(),
-            qkv.rows(),
-            shape.heads,
-            shape.head_dim,
-            3 * shape.width(),
-            shape.head_dim};
+  [[nodiscard]] static MixingWidths widths_of(const TokenMixing* mixing, const ModelShape& shape) {
+    if (!mixing) return MixingWidths::of_attention(shape);
+    const MixingWidths widths = mixing->widths(shape);
+    Problems problems;
+    problems.require(widths.in >= 1 && widths.out >= 1 &&
+                         widths.in + widths.out <= 4 * shape.width(),
+                     "what mixes tokens must have at least one column before and behind it, and ",
+                     4 * shape.width(), " in all, got ", widths.in, " and ", widths.out, ".");
+    problems.raise_if_any("posenc::lab::Pass");
+    return widths;
   }
+  /// Queries, keys or values among the columns of qkv, or the heads of a matrix that has nothing else.
   template <class F, class M>
-  static TensorView<F> heads(M& x, const ModelShape& shape) {
-    return {x.data(), x.rows(), shape.heads, shape.head_dim};
+  static TensorView<F> third(M& all, Index which, const ModelShape& shape) {
+    return columns<F>(all, which * shape.width(), shape.heads, shape.head_dim);
   }
   /// Sequences side by side, so that those of one position share its vector.
   static TensorView<float> by_position(Matrix& x, const TokenRows& rows) {
@@ -193,7 +200,7 @@ class Pass {
   bool keep_;
   std::vector<Index> starts_;
   std::vector<Layer> layers_;
-  Matrix x_, last_in_, logits_, wide_, dx_, d_in_, d_qkv_, d_mixed_;
+  Matrix x_, last_in_, logits_, wide_, dx_, d_in_, d_projected_, d_mixed_;
   Vector last_inverse_, log_sum_;
   KeysRead keys_read_;
 };

@@ -67,9 +67,14 @@ class WeightViews {
 
   [[nodiscard]] View embedding() const { return at(0, shape_.vocabulary, width()); }
   [[nodiscard]] View attention_norm(Index l) const { return at(layer(l), 1, width()); }
-  [[nodiscard]] View qkv(Index l) const { return at(layer(l) + width(), width(), 3 * width()); }
-  [[nodiscard]] View out(Index l) const {
-    return at(layer(l) + width() * (1 + 3 * width()), width(), width());
+  [[nodiscard]] View qkv(Index l) const { return mixing_in(l, 3 * width()); }
+  [[nodiscard]] View out(Index l) const { return mixing_out(l, width()); }
+  /// The two matrices of a layer that mixes tokens by other widths than attention, within the same numbers.
+  [[nodiscard]] View mixing_in(Index l, Index columns) const {
+    return at(layer(l) + width(), width(), columns);
+  }
+  [[nodiscard]] View mixing_out(Index l, Index rows) const {
+    return at(layer(l) + width() * (1 + 4 * width() - rows), rows, width());
   }
   [[nodiscard]] View mlp_norm(Index l) const {
     return at(layer(l) + width() * (1 + 4 * width()), 1, width());

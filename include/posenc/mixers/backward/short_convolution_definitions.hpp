@@ -15,8 +15,8 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// One thread: some channels of one sequence after another. Blocks of tokens go from the last to the first, and what they
-/// leave of g to the blocks before them are its first rows.
+/// One thread: some channels of one sequence after another. Blocks of tokens go from the last to the first, and what
+/// they leave of g to the blocks before them are its first rows.
 class ConvolutionBackwardWorker {
  public:
   ConvolutionBackwardWorker(const Rows<float>& x, const Rows<float>& d_out,
@@ -101,8 +101,8 @@ class ConvolutionBackwardWorker {
       add(learned_->weight, i, of_.width());
     }
   }
-  /// The gradients of inputs [first, first + n): a convolution of g with the weights from the last to the first, and what
-  /// comes to the last inputs by the state behind them.
+  /// The gradients of inputs [first, first + n): a convolution of g with the weights from the last to the first, and
+  /// what comes to the last inputs by the state behind them.
   void through_weights(Index first, Index n) {
     leaves_.fill(row_, 0, sums_);
     leaves_.scan.convolve(n, row_, of_.width(), of_.weight() + before() * of_.row() + channel_,
