@@ -11,9 +11,10 @@
 //     of_eigen     of the rate of Eigen's four products of a chunk, compiled for this machine
 //     of_step, of_loop, of_plain_loop    times as fast as step(), as the token loop at -O3 for this machine, and as
 //                  the token loop as this program is compiled; that of a delta rule reads the state first
-//   backward/<mixer>/.../threads:<n> the gradient of that prefill, for mixers that have one
+//   backward/<mixer>/.../threads:<n> the gradient of that prefill
 //     of_forward   times as long as the prefill;  of_products  of the rate at which the prefill does its products, when
-//                  2.5 times as many are counted (ten products of a chunk, of which half of five is masked)
+//                  2.5 times as many are counted (ten products of a chunk, of which half of five is masked);
+//                  delta rules go back token by token, without products
 //   step/<mixer>/.../threads:<n>     a token
 //     of_copy      of the rate at which the state is copied
 //     bytes        of the state
@@ -182,7 +183,7 @@ void backward(benchmark::State& state, const MakeLayer& make, int threads) {
   const mixers::Shape& s = layer.mixer.shape();
   const std::vector<float> d_out = noise(std::ssize(layer.v), -1, 1, 9);
   std::vector<float> dq(layer.q.size()), dk(layer.k.size()), dv(layer.v.size()),
-      d_decay(layer.decay.size());
+      d_decay(layer.decay.size()), d_beta(layer.beta.size()), d_removal(layer.k.size());
   mixers::RecurrenceGradients learned(layer.mixer);
   mixers::Gradients to{.q = {dq.data(), tokens, s.key_heads, s.key_dim},
                        .k = {dk.data(), tokens, s.key_heads, s.key_dim},
@@ -190,6 +191,11 @@ void backward(benchmark::State& state, const MakeLayer& make, int threads) {
                        .learned = &learned};
   if (layer.mixer.recurrence().decays_by_token())
     to.decay = {d_decay.data(), tokens, s.heads, layer.mixer.recurrence().decay_width()};
+  if (layer.mixer.recurrence().delta)
+    to.beta = {d_beta.data(), tokens, s.heads,
+               layer.mixer.recurrence().removal ? s.key_dim : Index{1}};
+  if (layer.mixer.recurrence().removal)
+    to.removal = {d_removal.data(), tokens, s.key_heads, s.key_dim};
   const TensorView<const float> back(d_out.data(), tokens, s.heads, s.value_dim);
   const auto [forward, gradient] = in_turns(
       state,
@@ -372,10 +378,9 @@ const bool registered = [] {
       add(
           "chunked/" + name,
           [=](benchmark::State& state, int threads) { chunked(state, make, threads); }, false);
-      if (!mixers::Mixer(mixer).recurrence().delta)
-        add(
-            "backward/" + name,
-            [=](benchmark::State& state, int threads) { backward(state, make, threads); }, false);
+      add(
+          "backward/" + name,
+          [=](benchmark::State& state, int threads) { backward(state, make, threads); }, false);
       add(
           "step/" + name, [=](benchmark::State& state, int threads) { step(state, make, threads); },
           false);

@@ -2,8 +2,8 @@
 """Writes mixer_gradients.json: gradients of sequence mixers by torch's autograd, in float64 (see README.md).
 
 The loss is sum(d_out o) + sum(d_state S_T) of the token loop below, which states the recurrence of its paper as
-make_mixers.py does, where it is held to the references. Inputs are those of that script for the same seed, and d_out and
-d_state are drawn from a seed of their own, so that the file holds results only.
+make_mixers.py and make_rwkv.py do, where it is held to the references. Inputs are drawn as there, and d_out and d_state from
+a seed of their own, so that the file holds results only.
 """
 
 import platform
@@ -71,6 +71,33 @@ def rwkv(x, T, K, V, by_token):
     return loop(r, k, v, -torch.exp(w if by_token else time_decay.expand(w.shape)), s0, bonus=u)[:2]
 
 
+def delta(x, T, K, V, width):
+    """A decay of no channel, of one for each head, or of all."""
+    q, v, d = x("q", T, HEADS, K), x("v", T, HEADS, V), x("decay", T, HEADS, K, offset=-1, width=width)
+    beta, k, s = x("beta", T, HEADS, 1, factor=0.5, offset=0.5), x("k", T, HEADS, K, unit=True), x("state", HEADS, K, V)
+    out = []
+    for t in range(T):
+        s = torch.exp(d[t])[:, :, None] * s if width else s
+        differs = v[t] - torch.einsum("hk,hkv->hv", k[t], s)
+        s = s + k[t][:, :, None] * (beta[t] * differs)[:, None, :]
+        out.append(torch.einsum("hk,hkv->hv", q[t] * K**-0.5, s))
+    return torch.stack(out), s
+
+
+def rwkv7(x, T, K, V):
+    r, k, v, w = (x(name, T, HEADS, K, factor=factor) for name, factor in (("q", 1), ("k", 1), ("v", 1), ("decay", 3)))
+    a, kk = x("beta", T, HEADS, K, factor=0.5, offset=0.5), x("removal", T, HEADS, K, unit=True)
+    s = x("state", HEADS, K, K)
+    decay = torch.exp(-np.exp(-0.5) * torch.sigmoid(w))
+    out = []
+    for t in range(T):
+        read = torch.einsum("hk,hkv->hv", kk[t], s)
+        s = decay[t][:, :, None] * s - (a[t] * kk[t])[:, :, None] * read[:, None, :]
+        s = s + k[t][:, :, None] * v[t][:, None, :]
+        out.append(torch.einsum("hk,hkv->hv", r[t], s))
+    return torch.stack(out), s
+
+
 MIXERS = {
     "LinearAttention": (0, lambda *at: linear_attention(*at, True)),
     "LinearAttention, plain": (1, lambda *at: linear_attention(*at, False)),
@@ -82,17 +109,24 @@ MIXERS = {
     "Mamba2": (7, mamba2),
     "RWKV5": (8, lambda *at: rwkv(*at, False)),
     "RWKV6": (9, lambda *at: rwkv(*at, True)),
+    "DeltaNet": (10, lambda *at: delta(*at, 0)),
+    "GatedDeltaNet": (11, lambda *at: delta(*at, 1)),
+    "KDA": (12, lambda *at: delta(*at, at[2])),
+    "RWKV7": (13, rwkv7),
 }
 
 
 class Inputs(dict):
-    """Draws tensors in the order in which they are asked for, and keeps them by name."""
+    """Draws tensors in the order in which they are asked for, and keeps them, or their first `width` channels, by name.
+    With `unit` rows have length 1, up to the rounding of a float."""
 
     def __init__(self, seed):
         self.draw = Random(seed)
 
-    def __call__(self, name, *shape, factor=1, offset=0):
-        drawn = self.draw.numbers(*shape) * factor + offset
+    def __call__(self, name, *shape, factor=1, offset=0, unit=False, width=None):
+        drawn = (self.draw.numbers(*shape) * factor + offset)[..., :width]
+        if unit:
+            drawn = drawn / np.sqrt((drawn * drawn).sum(-1, keepdims=True))
         self[name] = torch.tensor(drawn.astype(np.float32).astype(np.float64), requires_grad=True)
         return self[name]
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Gradients of mixers against those of their formulas in long double, which are held to central differences.
-#include "cases.hpp"
+#include "backward_call.hpp"
 #include "gradient_oracle.hpp"
 #include "support/allocations.hpp"
 #include "support/backwards.hpp"
@@ -17,61 +17,12 @@ namespace mixers_test::backward_cases {
 
 using posenc_test::numbers;
 
-/// Those of the gallery that have a gradient.
+/// Those of the gallery whose gradients this file has formulas for; delta_backward.cpp has those of the others.
 std::vector<Entry> diagonal(const mixers::GallerySetting& at) {
   std::vector<Entry> all = gallery(at);
   std::erase_if(all, [](const Entry& entry) { return entry.mixer.recurrence().delta; });
   return all;
 }
-
-/// A call of backward() with random numbers, and what it gives.
-struct Backward {
-  const Call& call;
-  mixers::State before, d_state;
-  Tensor<float> d_out, q, k, v, decay;
-  mixers::RecurrenceGradients learned;
-
-  Backward(const Call& of, const mixers::State& state,
-           Tensor<float>::Memory memory = Tensor<float>::token_major)
-      : call(of), before(state), d_state(of.entry.mixer),
-        d_out(of.tokens, of.shape().heads, of.shape().value_dim, memory),
-        q(of.tokens, of.shape().key_heads, of.shape().key_dim, memory),
-        k(of.tokens, of.shape().key_heads, of.shape().key_dim, memory),
-        v(of.tokens, of.shape().heads, of.shape().value_dim, memory),
-        decay(of.tokens, of.shape().heads,
-              std::max<Index>(1, of.entry.mixer.recurrence().decay_width()), memory),
-        learned(of.entry.mixer) {
-    Call::draw(d_out.view(), 71, -1, 1);
-    Call::draw(d_state.matrices(), 72, -1, 1);
-    Call::draw(d_state.sums(), 73, -1, 1);
-  }
-  [[nodiscard]] mixers::Gradients to(Index first, Index count) {
-    mixers::Gradients all{.q = q.view().slice(first, count),
-                          .k = k.view().slice(first, count),
-                          .v = v.view().slice(first, count),
-                          .learned = &learned};
-    if (call.entry.mixer.recurrence().decays_by_token())
-      all.decay = decay.view().slice(first, count);
-    return all;
-  }
-  void run(const mixers::Options& options = {}) {
-    mixers::backward(call.inputs(), d_out.view(), before, d_state, to(0, call.tokens),
-                     call.entry.mixer, options);
-  }
-  [[nodiscard]] std::vector<float> all_numbers() {
-    std::vector<float> all;
-    const auto add = [&](const TensorView<const float>& x) {
-      const std::vector<float> some = numbers(x);
-      all.insert(all.end(), some.begin(), some.end());
-    };
-    add(q), add(k), add(v), add(d_state.matrices()), add(d_state.sums());
-    if (call.entry.mixer.recurrence().decays_by_token()) add(decay);
-    for (const auto* x :
-         {&learned.log_decay, &learned.bonus, &learned.skip, &learned.rates, &learned.biases})
-      for (const double one : *x) all.push_back(static_cast<float>(one));
-    return all;
-  }
-};
 
 /// Greatest errors over what rounding allows, from gradients of the formula.
 class Wanted {
@@ -443,7 +394,7 @@ TEST_CASE("mixers: gradients of a sequence in pieces are those of the sequence",
 }
 
 TEST_CASE("mixers: gradients do not depend on strides, threads or memory", "[mixers]") {
-  for (const Entry& entry : diagonal({.heads = 6, .key_dim = 20, .value_dim = 12})) {
+  for (const Entry& entry : gallery({.heads = 6, .key_dim = 20, .value_dim = 12})) {
     INFO(entry.name);
     const Call call(entry, 150, 5);
     Backward plain(call, call.state(3));
@@ -470,7 +421,7 @@ TEST_CASE("mixers: gradients do not depend on strides, threads or memory", "[mix
 }
 
 TEST_CASE("mixers: gradients of a ragged batch are those of each sequence", "[mixers]") {
-  for (const Entry& entry : diagonal({.heads = 4, .key_dim = 16, .value_dim = 24})) {
+  for (const Entry& entry : gallery({.heads = 4, .key_dim = 16, .value_dim = 24})) {
     INFO(entry.name);
     const Call call(entry, 200, 8);
     const std::vector<Index> starts{0, 1, 1, 70, 200}, slots{4, 0, 3, 1};
@@ -519,7 +470,7 @@ void check_elements(const Entry& entry) {
 }
 TEST_CASE("mixers: gradients of elements of 16 bits are those of the floats that they are",
           "[mixers]") {
-  for (const Entry& entry : diagonal({.heads = 2, .key_dim = 20, .value_dim = 20})) {
+  for (const Entry& entry : gallery({.heads = 2, .key_dim = 20, .value_dim = 20})) {
     INFO(entry.name);
     check_elements<Eigen::bfloat16>(entry);
     check_elements<Eigen::half>(entry);
@@ -549,8 +500,16 @@ TEST_CASE("mixers: what is wrong with a call of backward is said in sentences", 
     return error_of(
         [&] { mixers::backward(in, d_out, good.before, good.d_state, to, call.entry.mixer); });
   };
-  CHECK(error_of([&] { of_delta.run(); }) ==
-        "posenc::mixers::backward: DeltaNet has the delta rule, of which there is no gradient.");
+  mixers::Gradients without = of_delta.to(0, 5);
+  without.beta = {};
+  CHECK(error_of([&] {
+          mixers::backward(delta.inputs(), of_delta.d_out.view(), of_delta.before, of_delta.d_state,
+                           without, delta.entry.mixer);
+        }) == "posenc::mixers::backward: the gradient of beta is missing: it must be [5, 2, 1].");
+  without = good.to(0, 5);
+  without.removal = of_plain.q.view();
+  CHECK(error(call.inputs(), good.d_out.view(), without) ==
+        "posenc::mixers::backward: GLA takes no removal vector, so there is no gradient of it.");
   mixers::Gradients to = good.to(0, 5);
   to.decay = {};
   CHECK(error(call.inputs(), good.d_out.view(), to) ==

@@ -101,6 +101,8 @@ TEST_CASE("mixers: gradients of the reference by autograd", "[mixers][golden]") 
               .k = view(one.k, shape.key_heads),
               .v = view(one.v, shape.heads)};
     if (!one.decay.empty()) in.decay = view(one.decay, shape.heads);
+    if (!one.beta.empty()) in.beta = view(one.beta, shape.heads);
+    if (!one.removal.empty()) in.removal = view(one.removal, shape.heads);
     Draw draw(seed + 500000);
     const std::vector<float> d_out = draw(T * shape.heads * V), d_last = draw(shape.heads * K * V);
     State before(one.mixer), d_state(one.mixer);
@@ -111,13 +113,16 @@ TEST_CASE("mixers: gradients of the reference by autograd", "[mixers][golden]") 
           for (Index j = 0; j < V; ++j) state.matrices()(c, h, j) = x[i++];
     };
     fill(before, one.state), fill(d_state, d_last);
-    std::vector<float> dq(one.q.size()), dk(one.k.size()), dv(one.v.size()), dd(one.decay.size());
+    std::vector<float> dq(one.q.size()), dk(one.k.size()), dv(one.v.size()), dd(one.decay.size()),
+        d_beta(one.beta.size()), d_removal(one.removal.size());
     RecurrenceGradients learned(one.mixer);
     Gradients to{.q = view(dq, shape.key_heads),
                  .k = view(dk, shape.key_heads),
                  .v = view(dv, shape.heads),
                  .learned = &learned};
     if (!dd.empty()) to.decay = view(dd, shape.heads);
+    if (!d_beta.empty()) to.beta = view(d_beta, shape.heads);
+    if (!d_removal.empty()) to.removal = view(d_removal, shape.heads);
     backward(in, view(d_out, shape.heads), before, d_state, to, one.mixer);
     const Recurrence& of = one.mixer.recurrence();
     const auto compare = [&](const char* what, const auto& got) {
@@ -133,6 +138,8 @@ TEST_CASE("mixers: gradients of the reference by autograd", "[mixers][golden]") 
     };
     compare("q", dq), compare("k", dk), compare("v", dv);
     if (!dd.empty()) compare("decay", dd);
+    if (!d_beta.empty()) compare("beta", d_beta);
+    if (!d_removal.empty()) compare("removal", d_removal);
     std::vector<float> of_state;
     for (Index h = 0; h < shape.heads; ++h)
       for (Index c = 0; c < K; ++c)
@@ -148,7 +155,7 @@ TEST_CASE("mixers: gradients of the reference by autograd", "[mixers][golden]") 
       chained.push_back(learned.log_decay[i] * of.log_decay[i]);
     if (name == "RWKV5") compare("time_decay", chained);
   }
-  CHECK(counts.size() == 10);
+  CHECK(counts.size() == 14);
   for (const auto& [name, count] : counts) CHECK(count >= 6);
 }
 

@@ -18,8 +18,20 @@ using posenc_test::Draw;
 
 struct Case {
   Mixer mixer;
-  std::vector<float> q, k, v, decay, state, beta{};
+  std::vector<float> q, k, v, decay, state, beta{}, removal{};
 };
+
+/// Rows of K numbers of length 1, up to the rounding of a float.
+inline std::vector<float> unit_rows(std::vector<float> x, Index K) {
+  for (std::size_t at = 0; at < x.size(); at += static_cast<std::size_t>(K)) {
+    double squares = 0;
+    for (std::size_t c = 0; c < static_cast<std::size_t>(K); ++c)
+      squares += static_cast<double>(x[at + c]) * static_cast<double>(x[at + c]);
+    for (std::size_t c = 0; c < static_cast<std::size_t>(K); ++c)
+      x[at + c] = static_cast<float>(static_cast<double>(x[at + c]) / std::sqrt(squares));
+  }
+  return x;
+}
 
 /// Inputs and parameters in the order in which the script draws them.
 inline Case make(const std::string& name, std::uint64_t seed, Index T, Index K, Index V) {
@@ -60,20 +72,19 @@ inline Case make(const std::string& name, std::uint64_t seed, Index T, Index K, 
   if (name == "DeltaNet" || name == "GatedDeltaNet" || name == "KDA") {
     auto q = draw(T * H * K), v = draw(T * H * V), x = draw(T * H * K, 1, -1),
          beta = draw(T * H, 0.5, 0.5);
-    auto k = draw(T * H * K), state = draw(H * K * V);
-    for (std::size_t at = 0; at < k.size(); at += static_cast<std::size_t>(K)) {
-      double squares = 0;
-      for (std::size_t c = 0; c < static_cast<std::size_t>(K); ++c)
-        squares += static_cast<double>(k[at + c]) * static_cast<double>(k[at + c]);
-      for (std::size_t c = 0; c < static_cast<std::size_t>(K); ++c)
-        k[at + c] = static_cast<float>(static_cast<double>(k[at + c]) / std::sqrt(squares));
-    }
+    const auto k = unit_rows(draw(T * H * K), K), state = draw(H * K * V);
     if (name == "DeltaNet") return {Mixer(DeltaNet{H, K, V}), q, k, v, {}, state, beta};
     if (name == "KDA") return {Mixer(KDA{H, K, V}), q, k, v, x, state, beta};
     std::vector<float> of_heads;
     for (std::size_t at = 0; at < x.size(); at += static_cast<std::size_t>(K))
       of_heads.push_back(x[at]);
     return {Mixer(GatedDeltaNet{H, K, V}), q, k, v, of_heads, state, beta};
+  }
+  if (name == "RWKV7") {
+    auto r = draw(T * H * K), k = draw(T * H * K), v = draw(T * H * K), w = draw(T * H * K, 3),
+         a = draw(T * H * K, 0.5, 0.5);
+    const auto kk = unit_rows(draw(T * H * K), K), state = draw(H * K * K);
+    return {Mixer(RWKV7{H, K}), r, k, v, w, state, a, kk};
   }
   auto r = draw(T * H * K), k = draw(T * H * K), v = draw(T * H * K), w = draw(T * H * K, 3, -2);
   auto time_decay = draw(H * K, 3, -2), u = draw(H * K), state = draw(H * K * K);

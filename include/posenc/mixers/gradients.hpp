@@ -52,6 +52,7 @@ struct RecurrenceGradients {
 struct Gradients {
   TensorView<float> q, k, v;               ///< as the inputs
   TensorView<float> decay{};               ///< as the inputs, for mixers whose decay comes by token
+  TensorView<float> beta{}, removal{};     ///< as the inputs, for delta rules
   RecurrenceGradients* learned = nullptr;  ///< of the same mixer; null: not wanted
 };
 

@@ -63,7 +63,8 @@ struct RWKV7 {
                   .decay = Decay::channel,
                   .delta = true,
                   .removal = true};
-    if (logits) of.rule = &log_decay, of.least_log_decay = -rate;
+    if (logits)
+      of.rule = &log_decay, of.rule_gradient = &log_decay_gradient, of.least_log_decay = -rate;
     return of;
   }
 
@@ -71,6 +72,12 @@ struct RWKV7 {
   static constexpr double rate = 0.60653065971263342;  // e^(-1/2)
   static void log_decay(const Recurrence&, Index, Index tokens, Index row, float* decay, float*) {
     leaves().sigmoid(tokens * row, static_cast<float>(-rate), decay, decay);
+  }
+  static void log_decay_gradient(const Recurrence&, Index, Index tokens, Index row, float* passed,
+                                 float* gradient, const float*, RuleSums&) {
+    leaves().sigmoid(tokens * row, 1, passed, passed);
+    for (Index i = 0; i < tokens * row; ++i)
+      gradient[i] *= static_cast<float>(-rate) * passed[i] * (1 - passed[i]);
   }
 };
 

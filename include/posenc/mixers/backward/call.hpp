@@ -59,8 +59,8 @@ struct MixerBackwardCall {
   MixerCall forward;  ///< its state is the gradient's
   const mixers::State& before;
   Rows<float> d_out;
-  OutRows<float> q, k, v, decay;
-  Rows<float> q_so_far, k_so_far;  ///< the same memory, to be added to
+  OutRows<float> q, k, v, decay, beta, removal;
+  Rows<float> q_so_far, k_so_far, removal_so_far;  ///< the same memory, to be added to
   MixerSumsTable sums;
 
   MixerBackwardCall(const mixers::Inputs& in, const mixers::Operand& d_out_,
@@ -68,15 +68,55 @@ struct MixerBackwardCall {
                     const mixers::Gradients& to, const mixers::Mixer& mixer,
                     std::span<const Index> slots)
       : forward(in, {}, mixer, d_state, slots), before(before_), d_out(d_out_.rows(level_index())),
-        q(rows(to.q)), k(rows(to.k)), v(rows(to.v)), decay(rows(to.decay)),
-        q_so_far(mixers::Operand(to.q).rows(level_index())),
-        k_so_far(mixers::Operand(to.k).rows(level_index())), sums(mixer.recurrence()) {}
+        q(rows(to.q)), k(rows(to.k)), v(rows(to.v)), decay(rows(to.decay)), beta(rows(to.beta)),
+        removal(rows(to.removal)), q_so_far(so_far(to.q)), k_so_far(so_far(to.k)),
+        removal_so_far(so_far(to.removal)), sums(mixer.recurrence()) {}
 
  private:
   static OutRows<float> rows(const TensorView<float>& x) {
     return mixers::Result(x).rows(level_index());
   }
+  static Rows<float> so_far(const TensorView<float>& x) {
+    return mixers::Operand(x).rows(level_index());
+  }
 };
+
+/// Gradients of some tokens of a head of keys, where the first of the heads that share it stores and others add.
+inline void add_or_store_rows(const OutRows<float>& to, const Rows<float>& so_far, bool adds,
+                              Index first, Index tokens, Index key_head, const float* rows,
+                              Index row, float* buffer) {
+  for (Index t = 0; t < tokens; ++t, rows += row) {
+    if (!adds) {
+      to.store(first + t, key_head, rows);
+      continue;
+    }
+    so_far.load(first + t, key_head, buffer);
+    for (Index c = 0; c < so_far.width; ++c) buffer[c] += rows[c];
+    to.store(first + t, key_head, buffer);
+  }
+}
+
+/// From gradients of log decays of some tokens, `row` apart, to those of what was passed, or to the sums of the
+/// constants. `of_write` is the gradient of the factors by which keys are written; `passed` is a buffer.
+inline void store_decay_gradients(const MixerBackwardCall& call, Index head, Index first,
+                                  Index tokens, Index row, float* passed, float* of_log,
+                                  const float* of_write, double* sums) {
+  const mixers::Recurrence& of = call.forward.of();
+  if (!of.decays_by_token()) {
+    double* const constant = call.sums.log_decay(sums);
+    for (Index t = 0; t < tokens; ++t)
+      for (Index c = 0; c < of.decay_width(); ++c)
+        constant[c] += static_cast<double>(of_log[t * row + c]);
+    return;
+  }
+  if (of.rule) {
+    load_rows(call.forward.leaves, call.forward.decay, first, tokens, head, passed, row);
+    mixers::RuleSums of_rule;
+    of.rule_gradient(of, head, tokens, row, passed, of_log, of_write, of_rule);
+    sums[1] += of_rule.rate, sums[2] += of_rule.bias;
+  }
+  for (Index t = 0; t < tokens; ++t) call.decay.store(first + t, head, of_log + t * row);
+}
 
 /// Buffers of a worker beside those of the forward pass; rows as there.
 struct MixerBackwardBuffers {

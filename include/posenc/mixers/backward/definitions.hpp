@@ -4,6 +4,7 @@
 #pragma once
 
 #include <posenc/mixers/backward.hpp>
+#include <posenc/mixers/backward/delta_worker.hpp>
 #include <posenc/mixers/backward/worker.hpp>
 #include <posenc/mixers/checks.hpp>
 
@@ -11,6 +12,7 @@
 #include <array>
 #include <atomic>
 #include <limits>
+#include <type_traits>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -18,7 +20,6 @@ namespace detail {
 
 inline bool check_mixer_has_gradient(Problems& problems, const mixers::Mixer& mixer) {
   const mixers::Recurrence& of = mixer.recurrence();
-  problems.require(!of.delta, mixer.name(), " has the delta rule, of which there is no gradient.");
   problems.require(!of.rule || of.rule_gradient, mixer.name(),
                    " has a rule for its decays that does not say its gradient (rule_gradient).");
   problems.require(!of.normaliser || !of.keeps_sum || of.normaliser_slope, mixer.name(),
@@ -33,6 +34,12 @@ inline Index mixer_backward_workers(const mixers::Mixer& mixer, Index sequences,
   return std::clamp<Index>(tasks, 1, executor.concurrency());
 }
 
+/// Bytes of a worker for sequences of so many tokens.
+inline Index mixer_backward_worker(const mixers::Mixer& mixer, Index longest) {
+  return mixer.recurrence().delta
+             ? DeltaBackwardWorker::bytes(mixer, DeltaBackwardWorker::chunks(longest))
+             : MixerBackwardWorker::bytes(mixer, mixer_chunks(longest));
+}
 /// Bytes of the sums of parameters, and of all; negative when they do not fit in memory.
 inline Index mixer_backward_sums(const mixers::Mixer& mixer, Index sequences) {
   Arena arena(nullptr);
@@ -43,7 +50,7 @@ inline Index mixer_backward_sums(const mixers::Mixer& mixer, Index sequences) {
 }
 inline Index mixer_backward_workspace(const mixers::Mixer& mixer, Index longest, Index sequences,
                                       const AnyExecutor& executor) {
-  const Index one = MixerBackwardWorker::bytes(mixer, mixer_chunks(longest)),
+  const Index one = mixer_backward_worker(mixer, longest),
               sums = mixer_backward_sums(mixer, sequences);
   Index all = 0;
   const bool fits = one >= 0 && sums >= 0 &&
@@ -70,26 +77,36 @@ POSENC_DETAIL_COLD inline void check_mixer_gradients(Problems& problems, const m
     const TensorView<float>& view;
     Index heads, width;
     bool wanted = true;
+    const char* takes_no = "";
   };
-  const std::array<Named, 4> all{
+  const std::array<Named, 6> all{
       {{"the gradient of q", to.q, key_heads, key_dim},
        {"the gradient of k", to.k, key_heads, key_dim},
        {"the gradient of v", to.v, heads, value_dim},
-       {"the gradient of the decay", to.decay, heads, of.decay_width(), of.decays_by_token()}}};
+       {"the gradient of the decay", to.decay, heads, of.decay_width(), of.decays_by_token(),
+        " takes no decay by token, so there is no gradient of it."},
+       {"the gradient of beta", to.beta, heads, of.removal ? key_dim : 1, of.delta,
+        " takes no beta, so there is no gradient of it."},
+       {"the gradient of the removal vector", to.removal, key_heads, key_dim, of.removal,
+        " takes no removal vector, so there is no gradient of it."}}};
   for (const Named& one : all)
     if (one.wanted)
       check_tensor(problems, one.name,
                    one.view.data || tokens == 0 ? mixers::Result(one.view) : mixers::Result(),
                    tokens, one.heads, one.width);
     else
-      problems.require(one.view.data == nullptr, mixer.name(),
-                       " takes no decay by token, so there is no gradient of it.");
+      problems.require(one.view.data == nullptr, mixer.name(), one.takes_no);
   if (!problems.empty()) return;
   for (const Named& one : all) {
     if (!one.wanted) continue;
-    check_apart(
-        problems, one.name, one.view,
-        {{"q", &in.q}, {"k", &in.k}, {"v", &in.v}, {"decay", &in.decay}, {"d_out", &d_out}});
+    check_apart(problems, one.name, one.view,
+                {{"q", &in.q},
+                 {"k", &in.k},
+                 {"v", &in.v},
+                 {"decay", &in.decay},
+                 {"beta", &in.beta},
+                 {"removal", &in.removal},
+                 {"d_out", &d_out}});
     for (const Named& other : all)
       problems.require(&one <= &other || !other.wanted || !overlap(one.view, other.view), one.name,
                        " must not overlap ", other.name, ".");
@@ -130,11 +147,7 @@ POSENC_DETAIL_MIXERS void backward(const Inputs& in, const Operand& d_out, const
     posenc::detail::check_mixer_gradients(problems, in, d_out, to, mixer);
     posenc::detail::check_mixer_state(problems, "the state", before, mixer);
     posenc::detail::check_mixer_state(problems, "the gradient of the state", d_state, mixer);
-    problems.require(before.sequences() == d_state.sequences(), "the state is of ",
-                     before.sequences(), " sequences, but its gradient of ", d_state.sequences(),
-                     ".");
-    problems.require(&before != &d_state, "the gradient of the state must not be the state.");
-    posenc::detail::check_slots(problems, d_state, sequences, options.slots);
+    posenc::detail::check_state_gradient(problems, before, d_state, sequences, options.slots);
   }
   const Index longest = posenc::detail::longest_sequence(batch);
   if (problems.empty())
@@ -144,22 +157,30 @@ POSENC_DETAIL_MIXERS void backward(const Inputs& in, const Operand& d_out, const
   problems.raise_if_any("posenc::mixers::backward");
 
   posenc::detail::MixerBackwardCall call(in, d_out, before, d_state, to, mixer, options.slots);
-  const Index chunks = posenc::detail::mixer_chunks(longest), key_heads = mixer.shape().key_heads;
-  const Index one = posenc::detail::MixerBackwardWorker::bytes(mixer, chunks),
+  const Index key_heads = mixer.shape().key_heads;
+  const Index one = posenc::detail::mixer_backward_worker(mixer, longest),
               workers = posenc::detail::mixer_backward_workers(mixer, sequences, options.executor);
   const posenc::detail::Workspace workspace(
       options.workspace, one * workers + posenc::detail::mixer_backward_sums(mixer, sequences));
   call.sums.begin(reinterpret_cast<double*>(workspace.data() + one * workers), sequences);
   std::atomic<Index> next{0};
-  const auto work = [&](Index worker_index) {
-    posenc::detail::MixerBackwardWorker worker(call, chunks, workspace.data() + worker_index * one);
-    for (Index task;
-         (task = next.fetch_add(1, std::memory_order_relaxed)) < sequences * key_heads;) {
-      const Index sequence = task / key_heads;
-      worker.run(sequence, batch.start(sequence), batch.tokens_of(sequence), task % key_heads);
-    }
+  const auto work = [&]<class Worker>(std::type_identity<Worker>, Index chunks) {
+    const auto run = [&](Index i) {
+      Worker worker(call, chunks, workspace.data() + i * one);
+      for (Index task;
+           (task = next.fetch_add(1, std::memory_order_relaxed)) < sequences * key_heads;) {
+        const Index sequence = task / key_heads;
+        worker.run(sequence, batch.start(sequence), batch.tokens_of(sequence), task % key_heads);
+      }
+    };
+    workers == 1 ? run(0) : options.executor(workers, run);
   };
-  workers == 1 ? work(0) : options.executor(workers, work);
+  if (mixer.recurrence().delta)
+    work(std::type_identity<posenc::detail::DeltaBackwardWorker>(),
+         posenc::detail::DeltaBackwardWorker::chunks(longest));
+  else
+    work(std::type_identity<posenc::detail::MixerBackwardWorker>(),
+         posenc::detail::mixer_chunks(longest));
   if (to.learned) call.sums.add_to(*to.learned, sequences);
 }
 

@@ -230,19 +230,11 @@ class MixerBackwardWorker {
     }
     std::fill_n(at_.next, n, static_cast<float>(of_.query_scale));
     leaves_.scale_rows(n, keys, at_.dq, keys, at_.next);
+    const auto add_or_store = [&](const OutRows<float>& to, const Rows<float>& so_far,
+                                  const float* rows) {
+      add_or_store_rows(to, so_far, adds_, first_, n, key_head, rows, keys, at_.through);
+    };
     add_or_store(call_.q, call_.q_so_far, at_.dq), add_or_store(call_.k, call_.k_so_far, at_.dk);
-  }
-  void add_or_store(const OutRows<float>& to, const Rows<float>& so_far, const float* rows) const {
-    const Index key_head = forward_.key_head(head_);
-    for (Index t = 0; t < tokens_; ++t) {
-      const float* row = rows + t * at_.keys;
-      if (adds_) {
-        so_far.load(first_ + t, key_head, at_.through);
-        for (Index c = 0; c < so_far.width; ++c) at_.through[c] += row[c];
-        row = at_.through;
-      }
-      to.store(first_ + t, key_head, row);
-    }
   }
 
   /// From gradients of log decays by channel to those of what was passed, or of the constants.
@@ -254,20 +246,8 @@ class MixerBackwardWorker {
       for (Index c = 0; c < row; ++c)
         if (in_.decay[(of_.decays_by_token() || row == 1 ? t * row : 0) + c] < least_log_decay)
           at_.of_log[t * row + c] = 0;
-    if (!of_.decays_by_token()) {
-      double* const constant = call_.sums.log_decay(sums_);
-      for (Index t = 0; t < n; ++t)
-        for (Index c = 0; c < of_.decay_width(); ++c)
-          constant[c] += static_cast<double>(at_.of_log[t * row + c]);
-      return;
-    }
-    if (of_.rule) {
-      load_rows(leaves_, forward_.decay, first_, n, head_, at_.passed, row);
-      mixers::RuleSums sums;
-      of_.rule_gradient(of_, head_, n, row, at_.passed, at_.of_log, at_.of_write, sums);
-      sums_[1] += sums.rate, sums_[2] += sums.bias;
-    }
-    for (Index t = 0; t < n; ++t) call_.decay.store(first_ + t, head_, at_.of_log + t * row);
+    store_decay_gradients(call_, head_, first_, n, row, at_.passed, at_.of_log, at_.of_write,
+                          sums_);
   }
 
   static constexpr float least_log_decay = -18;  // e^-18 is a quarter of what rounding takes of 1
