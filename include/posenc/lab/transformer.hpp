@@ -72,11 +72,11 @@ class Pass {
         at.attended.resize(rows.tokens(), shape.width());
         for (Index i = 0; i < rows.tokens(); i += rows.length) {
           const auto part = [&](Index which) {
-            return third<const float>(at.qkv, which, shape).slice(i, rows.length);
+            return third<const float>(at.projected, which, shape).slice(i, rows.length);
           };
           keys_read_ +=
               read->attend(scheme.encoding(l), scheme.heads(), part(0), part(1), part(2),
-                           heads<float>(at.attended, shape).slice(i, rows.length), executor);
+                           third<float>(at.attended, 0, shape).slice(i, rows.length), executor);
         }
       } else {
         at.attended.resize(rows.tokens(), shape.width());
