@@ -51,13 +51,9 @@ namespace {
 void* counted(std::size_t bytes, std::size_t alignment) {
   ++count;
   const std::size_t room = (bytes + alignment - 1) / alignment * alignment;
-  if (room < bytes) throw std::bad_alloc();
-  const std::size_t some = room == 0 ? alignment : room;
-  // malloc is much faster where its alignment will do.
-  void* const memory = alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__
-                           ? std::malloc(some)
-                           : std::aligned_alloc(alignment, some);
-  return memory ? memory : throw std::bad_alloc();
+  if (room >= bytes)
+    if (void* memory = std::aligned_alloc(alignment, room == 0 ? alignment : room)) return memory;
+  throw std::bad_alloc();
 }
 
 }  // namespace
