@@ -36,7 +36,9 @@ struct MixerCall {
     return slots.empty() ? sequence : slots[static_cast<std::size_t>(sequence)];
   }
   [[nodiscard]] Index key_head(Index head) const {
-    return head / (shape().heads / shape().key_heads);
+    const bool one_each =
+        shape().heads == shape().key_heads;  // most have; divisions take their time
+    return one_each ? head : head / (shape().heads / shape().key_heads);
   }
 
  private:

@@ -146,8 +146,11 @@ struct MixerLeaves {
   static void step(bool before, Index rows, Index width, const float* keep, const float* change,
                    const float* q, const float* k, const float* v, const float* erased,
                    const float* u, float* s, Index row, float* o) {
-    const Index padded = (rows + 15) / 16 * 16;
-    const auto kept = static_cast<Index>(sum(padded, keep));
+    Vec<float> most = broadcast(0.0F), lacking = most;  // of numbers that are 0 or 1
+    for (Index c = 0; c < (rows + 15) / 16 * 16; c += lanes<float>) {
+      most = maximum(most, load(keep + c));
+      lacking = maximum(lacking, broadcast(1.0F) - load(keep + c));
+    }
     const auto with = [&]<int Keep>(std::integral_constant<int, Keep>) {
       panels<(spare_registers >= 16 ? 4 : 2)>(erased ? width : 0, [&]<int V>(Lanes<V>, Index j) {
         step_panel<V, Keep, Own::erases>(rows, keep, change, q, k, v + j, erased, u + j, s + j, row,
@@ -160,9 +163,9 @@ struct MixerLeaves {
                                                    s + j, row, o + j);
       });
     };
-    if (kept == padded)
+    if (!any(is_not_zero(lacking)))
       with(std::integral_constant<int, 1>{});
-    else if (kept == 0 && !erased)
+    else if (!any(is_not_zero(most)) && !erased)
       with(std::integral_constant<int, 0>{});
     else
       with(std::integral_constant<int, -1>{});

@@ -56,7 +56,7 @@ class Mixer {
   void finish();
 
   [[nodiscard]] const float* row(const std::vector<float>& rows, Index head) const {
-    return rows.data() + head * std::ssize(rows) / recurrence_.shape.heads;
+    return rows.empty() ? nullptr : rows.data() + head * ((shape().key_dim + 15) / 16 * 16);
   }
 
   std::string_view name_;

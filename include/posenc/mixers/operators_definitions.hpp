@@ -16,10 +16,9 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Bytes for so many workers; negative when they do not fit in memory.
-inline Index mixer_workspace(const mixers::Mixer& mixer, Index workers) {
+/// Bytes for so many workers of `one` each; negative when they do not fit in memory.
+inline Index workers_bytes(Index one, Index workers) {
   Index bytes = 0;
-  const Index one = ChunkWorker::bytes(mixer);
   return one >= 0 && multiply(one, workers, bytes) ? bytes : -1;
 }
 
@@ -49,10 +48,8 @@ void run_sequences(Index one, const mixers::Options& options, Index sequences, I
                   });
 }
 
-inline void check_mixer_workspace(Problems& problems, const mixers::Mixer& mixer,
-                                  const mixers::Options& options) {
-  check_workspace(problems, options.workspace,
-                  mixer_workspace(mixer, options.executor.concurrency()));
+inline void check_workers_memory(Problems& problems, Index one, const mixers::Options& options) {
+  check_workspace(problems, options.workspace, workers_bytes(one, options.executor.concurrency()));
 }
 
 }  // namespace detail
@@ -60,7 +57,8 @@ inline void check_mixer_workspace(Problems& problems, const mixers::Mixer& mixer
 namespace mixers {
 
 POSENC_DETAIL_MIXERS std::size_t workspace_bytes(const Mixer& mixer, const AnyExecutor& executor) {
-  const Index bytes = posenc::detail::mixer_workspace(mixer, executor.concurrency());
+  const Index bytes = posenc::detail::workers_bytes(posenc::detail::ChunkWorker::bytes(mixer),
+                                                    executor.concurrency());
   Problems problems;
   problems.require(bytes >= 0, "the workspace of ", mixer.name(), " does not fit in memory.");
   problems.raise_if_any("posenc::mixers::workspace_bytes");
@@ -71,7 +69,8 @@ POSENC_DETAIL_MIXERS void step(const Inputs& in, const Result& out, const Mixer&
                                State& state, const Options& options) {
   Problems problems;
   posenc::detail::check_mixer_call(problems, in, out, mixer, state, in.v.tokens(), options.slots);
-  posenc::detail::check_mixer_workspace(problems, mixer, options);
+  const Index one = posenc::detail::ChunkWorker::bytes(mixer);
+  posenc::detail::check_workers_memory(problems, one, options);
   problems.raise_if_any("posenc::mixers::step");
   const posenc::detail::MixerCall call(in, out, mixer, state, options.slots);
   const Index heads = mixer.shape().heads, sequences = in.v.tokens();
@@ -81,13 +80,11 @@ POSENC_DETAIL_MIXERS void step(const Inputs& in, const Result& out, const Mixer&
               bytes = static_cast<Index>(state.bytes()) / std::max<Index>(state.sequences(), 1);
   const Index ranges =
       std::clamp<Index>(items * (bytes / heads) / least_bytes, 1, options.executor.concurrency());
-  posenc::detail::run_with_memory(posenc::detail::ChunkWorker::bytes(mixer), options, ranges,
-                                  [&](Index range, std::byte* memory) {
-                                    posenc::detail::StepWorker worker(call, memory);
-                                    for (Index i = range * items / ranges;
-                                         i < (range + 1) * items / ranges; ++i)
-                                      worker.run(i / heads, i % heads);
-                                  });
+  posenc::detail::run_with_memory(one, options, ranges, [&](Index range, std::byte* memory) {
+    posenc::detail::StepWorker worker(call, memory);
+    for (Index i = range * items / ranges; i < (range + 1) * items / ranges; ++i)
+      worker.run(i / heads, i % heads);
+  });
   for (Index i = 0; i < sequences; ++i)
     state.set_tokens(call.slot(i), state.tokens(call.slot(i)) + 1);
 }
@@ -98,11 +95,12 @@ POSENC_DETAIL_MIXERS void chunked(const Inputs& in, const Result& out, const Rag
   posenc::detail::check_mixer_batch(problems, batch, in.v.tokens());
   posenc::detail::check_mixer_call(problems, in, out, mixer, state, batch.sequences(),
                                    options.slots);
-  posenc::detail::check_mixer_workspace(problems, mixer, options);
+  const Index one = posenc::detail::ChunkWorker::bytes(mixer);
+  posenc::detail::check_workers_memory(problems, one, options);
   problems.raise_if_any("posenc::mixers::chunked");
   const posenc::detail::MixerCall call(in, out, mixer, state, options.slots);
   posenc::detail::run_sequences(
-      posenc::detail::ChunkWorker::bytes(mixer), options, batch.sequences(), mixer.shape().heads,
+      one, options, batch.sequences(), mixer.shape().heads,
       [&](std::byte* memory) { return posenc::detail::ChunkWorker(call, memory); },
       [&](auto& worker, Index sequence, Index head, Index last) {
         worker.run(sequence, batch.start(sequence), batch.tokens_of(sequence), head, last - head);

@@ -124,9 +124,7 @@ class ScanWorker {
 };
 
 inline Index scan_workspace(const mixers::SelectiveScan& of, Index workers) {
-  Index bytes = 0;
-  const Index one = ScanWorker::bytes(of);
-  return one >= 0 && multiply(one, workers, bytes) ? bytes : -1;
+  return workers_bytes(ScanWorker::bytes(of), workers);
 }
 
 POSENC_DETAIL_COLD inline void check_scan_call(Problems& problems, const mixers::ScanInputs& in,

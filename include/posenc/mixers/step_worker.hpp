@@ -17,9 +17,11 @@ class StepWorker {
       : call_(call), of_(call.of()), leaves_(call.leaves),
         keys_(round_up(call.shape().key_dim, 16)), values_(round_up(call.shape().value_dim, 16)) {
     float* at = reinterpret_cast<float*>(memory);  // a worker of chunks has 64 rows of each
-    for (float** const row : {&q_, &k_, &k_write_, &decay_, &keep_, &change_, &removal_, &erased_})
+    for (float** const row :
+         {&q_, &k_, &k_write_, &decay_, &keep_, &change_, &removal_, &erased_, &scale_})
       *row = std::exchange(at, at + keys_);
     for (float** const row : {&v_, &out_, &u_}) *row = std::exchange(at, at + values_);
+    if (of_.query_scale != 1) leaves_.fill(keys_, static_cast<float>(of_.query_scale), scale_);
   }
 
   /// Token `sequence` of the tensors.
@@ -28,10 +30,8 @@ class StepWorker {
     if (sequence != sequence_ || key_head != key_head_) {
       q_at_ = row_of(call_.q, sequence, key_head, q_, keys_);
       k_at_ = row_of(call_.k, sequence, key_head, k_, keys_);
-      const auto scale = static_cast<float>(of_.query_scale);
-      if (scale != 1) {
-        leaves_.fill(keys_, scale, decay_);
-        leaves_.multiply_rows(1, keys_, q_at_, decay_, q_, keys_);
+      if (of_.query_scale != 1) {
+        leaves_.multiply(keys_, q_at_, scale_, q_);
         q_at_ = q_;
       }
       sequence_ = sequence, key_head_ = key_head;
@@ -98,7 +98,7 @@ class StepWorker {
     }
     if (write[0] == 1) return k_at_;
     leaves_.fill(keys_, write[0], k_write_);
-    leaves_.multiply_rows(1, keys_, k_at_, k_write_, k_write_, keys_);
+    leaves_.multiply(keys_, k_at_, k_write_, k_write_);
     return k_write_;
   }
 
@@ -117,7 +117,7 @@ class StepWorker {
   const mixers::Recurrence& of_;
   const mixers::Leaves& leaves_;
   Index keys_, values_;
-  float *q_, *k_, *k_write_, *decay_, *keep_, *change_, *removal_, *erased_;
+  float *q_, *k_, *k_write_, *decay_, *keep_, *change_, *removal_, *erased_, *scale_;
   float *v_, *out_, *u_;
   const float *q_at_ = nullptr, *k_at_ = nullptr;
   Index sequence_ = -1, key_head_ = -1;
