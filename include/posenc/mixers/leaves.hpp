@@ -14,10 +14,13 @@ namespace mixers {
 /// See mixers/scan.inl.
 struct ScanLeaves {
   void (*prepare)(Index tokens, Index row, bool softplus, const float* bias, const float* least,
-                  const float* skip, float* dt, float* u, float* y);
-  void (*scan)(Index tokens, Index states, const float* a, const float* dt, const float* write,
-               Index row, const float* b, const float* c, Index state_row, float* h, float* y);
-  void (*gate)(Index n, const float* x, const float* z, float* y);
+                  const float* skip, const float* dt, Index dt_row, const float* u, Index u_row,
+                  float* delta, float* x, float* y);
+  void (*scan)(Index tokens, Index states, const float* a, const float* least, const float* dt,
+               const float* write, Index row, const float* b, const float* c, Index state_row,
+               float* h, float* y);
+  void (*gate)(Index rows, Index width, const float* x, Index x_row, const float* z, Index z_row,
+               float* powers, float* y, Index y_row);
   void (*activate)(Index n, float* y);
   void (*convolve)(Index tokens, Index row, Index width, const float* weight, Index weight_row,
                    const float* bias, const float* x, float* y);

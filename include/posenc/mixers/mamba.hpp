@@ -113,20 +113,22 @@ class SelectiveScan {
     mamba.check(problems);
     problems.raise_if_any("posenc::mixers::Mamba");
     const auto size = [](Index n) { return static_cast<std::size_t>(n); };
-    rates_.assign(size(blocks() * block * states_), 0);
-    for (std::vector<float>* row : {&bias_, &least_, &skip_})
-      row->assign(size(blocks() * block), 0);
+    rates_.assign(size(blocks() * states_), {});
+    for (std::vector<Row>* row : {&bias_, &least_, &skip_}) row->assign(size(blocks()), {});
+    const auto of_channel = [](std::vector<Row>& rows, Index i, Index c) -> float& {
+      return rows[static_cast<std::size_t>(i)].of[c % block];
+    };
     for (Index c = 0; c < channels_; ++c) {
       double most = 0;
       for (Index n = 0; n < states_; ++n) {
         const double rate = std::exp(static_cast<double>(mamba.A_log[size(c * states_ + n)])) *
                             1.4426950408889634;  // decays are powers of two
-        rates_[size((c / block * states_ + n) * block + c % block)] = static_cast<float>(-rate);
+        of_channel(rates_, c / block * states_ + n, c) = static_cast<float>(-rate);
         most = std::max(most, rate);
       }
-      least_[size(c)] = static_cast<float>(-126 / most);
-      if (!mamba.dt_bias.empty()) bias_[size(c)] = mamba.dt_bias[size(c)];
-      if (!mamba.D.empty()) skip_[size(c)] = mamba.D[size(c)];
+      of_channel(least_, c / block, c) = static_cast<float>(-126 / most);
+      if (!mamba.dt_bias.empty()) of_channel(bias_, c / block, c) = mamba.dt_bias[size(c)];
+      if (!mamba.D.empty()) of_channel(skip_, c / block, c) = mamba.D[size(c)];
     }
   }
 
@@ -143,17 +145,22 @@ class SelectiveScan {
   [[nodiscard]] Index blocks() const { return (channels_ + block - 1) / block; }
   /// A / log 2, [block][state][16].
   [[nodiscard]] const float* rates(Index of_block) const {
-    return rates_.data() + of_block * states_ * block;
+    return rates_[static_cast<std::size_t>(of_block * states_)].of;
   }
-  [[nodiscard]] const float* bias() const { return bias_.data(); }
-  [[nodiscard]] const float* skip() const { return skip_.data(); }
-  /// The least Delta of each channel whose exponentials are floats.
-  [[nodiscard]] const float* least() const { return least_.data(); }
+  [[nodiscard]] const float* bias() const { return bias_.data()->of; }
+  [[nodiscard]] const float* skip() const { return skip_.data()->of; }
+  /// The least Delta of each channel whose exponentials are floats; that of the greatest is -least.
+  [[nodiscard]] const float* least() const { return least_.data()->of; }
 
  private:
+  /// A number of each channel of a block: a line of a cache, which loops read at every token.
+  struct alignas(64) Row {
+    float of[block];
+  };
+
   Index channels_, states_;
   bool softplus_;
-  std::vector<float> rates_, bias_, least_, skip_;
+  std::vector<Row> rates_, bias_, least_, skip_;
 };
 
 }  // namespace mixers

@@ -19,11 +19,11 @@ struct ScanGradientLoops {
         for (int i = 0; i < vectors; ++i) {
           const Index c = i * lanes<float>, at = n * block + c;
           Vec<float> whole;
-          const Vec<float> f = fraction(load(dt + c) * load(a + at), whole);
-          const Vec<float> lacks = power_slope(f) * f;
-          const Vec<float> old = scale_by_power(load(before + at), whole);
+          const Vec<float> lacks = decay_in_steps<false>(
+              load(dt + c) * broadcast(static_cast<float>(power_steps)) * load(a + at), whole);
+          const Vec<float> old = scale_by_steps(load(before + at), whole);
           store(before + row + at, fma(old, lacks, fma(load(write + c), in, old)));
-          store(decays + at, scale_by_power(broadcast(1.0F) + lacks, whole));
+          store(decays + at, scale_by_steps(broadcast(1.0F) + lacks, whole));
         }
       }
   }

@@ -88,28 +88,47 @@ class ScanWorker {
     constexpr Index size = mixers::SelectiveScan::block;
     const Index row = blocks * size, channel = block * size,
                 count = std::min(row, call_.of.channels() - channel);
-    const auto load = [&](const Rows<float>& from, float* to) {
-      load_rows(call_.leaves, channels_of(from, channel, count), first, tokens, 0, to, row);
-    };
     const mixers::ScanLeaves& leaves = call_.leaves.scan;
-    load(call_.u, at_.u);
-    load(call_.dt, at_.dt);
+    const auto rows = [&](const Rows<float>& from, float* copy) {
+      return rows_of(channels_of(from, channel, count), first, tokens, copy, row);
+    };
+    const Lying dt = rows(call_.dt, at_.dt), u = rows(call_.u, at_.u);
     leaves.prepare(tokens, row, call_.of.softplus(), call_.of.bias() + channel,
-                   call_.of.least() + channel, call_.of.skip() + channel, at_.dt, at_.u, at_.y);
-    prefetch(first, tokens, channel + row, row);
-    for (Index i = 0; i < blocks; ++i)
-      leaves.scan(tokens, call_.of.d_state(), call_.of.rates(block + i), at_.dt + i * size,
-                  at_.u + i * size, row, at_.b, at_.c, at_.states,
-                  call_.state.matrix(slot, block + i), at_.y + i * size);
-    if (call_.z.storage) {
-      load(call_.z, at_.z);
-      leaves.gate(tokens * row, at_.y, at_.z, at_.y);
+                   call_.of.least() + channel, call_.of.skip() + channel, dt.at, dt.row, u.at,
+                   u.row, at_.dt, at_.u, at_.y);
+    for (Index i = 0; i < blocks; ++i) {
+      const Index soon = i * tokens / blocks, later = (i + 1) * tokens / blocks;
+      prefetch(first + soon, later - soon, channel + row, row);
+      leaves.scan(tokens, call_.of.d_state(), call_.of.rates(block + i),
+                  call_.of.least() + channel + i * size, at_.dt + i * size, at_.u + i * size, row,
+                  at_.b, at_.c, at_.states, call_.state.matrix(slot, block + i), at_.y + i * size);
     }
     const OutRows<float> out = channels_of(call_.out, channel, count);
+    if (call_.z.storage) {
+      const Lying z = rows(call_.z, at_.z);
+      const bool in_place = out.is_plain() && count == row;
+      leaves.gate(tokens, row, at_.y, row, z.at, z.row, at_.u,
+                  in_place ? reinterpret_cast<float*>(out.row(first, 0)) : at_.y,
+                  in_place ? out.token_stride : row);
+      if (in_place) return;
+    }
     for (Index t = 0; t < tokens; ++t) out.store(first + t, 0, at_.y + t * row);
   }
 
-  /// Asks for what the next channels of these tokens read and write: rows lie a token apart, which no processor foresees.
+  /// Rows of floats, and how far they are apart.
+  struct Lying {
+    const float* at;
+    Index row;
+  };
+  /// Where they lie, or a copy that is padded.
+  Lying rows_of(const Rows<float>& from, Index first, Index tokens, float* copy, Index row) const {
+    if (from.is_plain() && from.width == row) return {from.plain_row(first, 0), from.token_stride};
+    load_rows(call_.leaves, from, first, tokens, 0, copy, row);
+    return {copy, row};
+  }
+
+  /// Asks for what the next channels of some tokens read and write: rows lie a token apart, which no processor foresees.
+  /// A few at a time: all at once would be waited for.
   void prefetch(Index first, Index tokens, Index channel, Index channels) const {
     const Index count = std::min(channels, call_.of.channels() - channel);
     if (count <= 0) return;

@@ -112,10 +112,9 @@ class ScanBackwardWorker {
     load(call_.forward.dt, first, tokens, at_.dt);
     for (Index i = 0; i < tokens * size; ++i)
       at_.x[i] = at_.dt[i] + of_.bias()[channel() + i % size];
-    std::copy_n(at_.u, tokens * size, at_.write);
     leaves_.scan.prepare(tokens, size, of_.softplus(), of_.bias() + channel(),
-                         of_.least() + channel(), of_.skip() + channel(), at_.dt, at_.write,
-                         at_.dy);
+                         of_.least() + channel(), of_.skip() + channel(), at_.dt, size, at_.u, size,
+                         at_.dt, at_.write, at_.dy);
     load_rows(leaves_, call_.forward.b, first, tokens, 0, at_.b, ScanBackwardCall::row(of_));
   }
   void states(Index tokens) const {
@@ -144,7 +143,7 @@ class ScanBackwardWorker {
     std::copy_n(state, numbers(), at_.before);
     states(tokens);
     if (gated)
-      leaves_.scan.gate(n, at_.d_out, at_.z, at_.dy);
+      leaves_.scan.gate(tokens, size, at_.d_out, size, at_.z, size, at_.dy, at_.dy, size);
     else
       std::copy_n(at_.d_out, n, at_.dy);
     leaves_.fill(numbers(), 0, at_.da);

@@ -223,14 +223,28 @@ inline __m256d is_not_zero(__m256d a) { return _mm256_cmp_pd(a, _mm256_setzero_p
 inline bool any(__m256 mask) { return _mm256_movemask_ps(mask) != 0; }
 inline bool any(__m256d mask) { return _mm256_movemask_pd(mask) != 0; }
 
-/// x less the nearest whole number, which is left in `whole`: at least -127, which stands for zero.
+/// x less the nearest whole number, which is left in `whole`; |x| is below 2^22.
+inline __m256 bounded_fraction(__m256 x, __m256& whole) {
+  whole = _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  return _mm256_sub_ps(x, whole);
+}
+/// The same of any x of at most 127; `whole` is at least -127, which stands for zero.
 inline __m256 fraction(__m256 x, __m256& whole) {
-  const __m256 bounded = _mm256_max_ps(_mm256_set1_ps(-127), x);
-  whole = _mm256_round_ps(bounded, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  return _mm256_sub_ps(bounded, whole);
+  return bounded_fraction(_mm256_max_ps(_mm256_set1_ps(-127), x), whole);
 }
 /// x 2^whole
 inline __m256 scale_by_power(__m256 x, __m256 whole) {
   const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(whole), _mm256_set1_epi32(127));
   return _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
+}
+/// Powers of two at hand between one and the next whole one.
+inline constexpr int power_steps = 4;
+/// x 2^(whole / 4); 0 for -127 * 4. With whole = 4 n + j: the bits of 2^(j/4), of which j / 4 of an exponent were taken
+/// as `whole` brings them, beside n.
+inline __m256 scale_by_steps(__m256 x, __m256 whole) {
+  const __m256i n = _mm256_cvtps_epi32(whole);
+  const __m256i parts = _mm256_setr_epi32(0x3f800000, 0x3f7837f0, 0x3f7504f3, 0x3f7744fd,
+                                          0x3f800000, 0x3f7837f0, 0x3f7504f3, 0x3f7744fd);
+  const __m256i part = _mm256_castps_si256(_mm256_permutevar_ps(_mm256_castsi256_ps(parts), n));
+  return _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_add_epi32(part, _mm256_slli_epi32(n, 21))));
 }

@@ -211,11 +211,15 @@ inline __m512d is_not_zero(__m512d a) {
 inline bool any(__m512 mask) { return _mm512_movepi32_mask(_mm512_castps_si512(mask)) != 0; }
 inline bool any(__m512d mask) { return _mm512_movepi64_mask(_mm512_castpd_si512(mask)) != 0; }
 
-/// x less the nearest whole number, which is left in `whole`; 0 for an infinity.
+/// x less the nearest whole number, which is left in `whole`; 0 for an infinity, so nothing needs a bound.
 inline __m512 fraction(__m512 x, __m512& whole) {
   const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   whole = _mm512_sub_ps(x, f);
   return f;
 }
+inline __m512 bounded_fraction(__m512 x, __m512& whole) { return fraction(x, whole); }
 /// x 2^whole
 inline __m512 scale_by_power(__m512 x, __m512 whole) { return _mm512_scalef_ps(x, whole); }
+/// Powers of two at hand between one and the next whole one: none.
+inline constexpr int power_steps = 1;
+inline __m512 scale_by_steps(__m512 x, __m512 whole) { return scale_by_power(x, whole); }

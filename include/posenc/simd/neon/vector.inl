@@ -213,14 +213,22 @@ inline float64x2_t is_not_zero(float64x2_t a) {
 inline bool any(float32x4_t mask) { return vmaxvq_u32(vreinterpretq_u32_f32(mask)) != 0; }
 inline bool any(float64x2_t mask) { return vmaxvq_u32(vreinterpretq_u32_f64(mask)) != 0; }
 
-/// x less the nearest whole number, which is left in `whole`: at least -127, which stands for zero.
+/// x less the nearest whole number, which is left in `whole`; |x| is below 2^22.
+inline float32x4_t bounded_fraction(float32x4_t x, float32x4_t& whole) {
+  whole = vrndnq_f32(x);
+  return vsubq_f32(x, whole);
+}
+/// The same of any x of at most 127; `whole` is at least -127, which stands for zero.
 inline float32x4_t fraction(float32x4_t x, float32x4_t& whole) {
-  const float32x4_t bounded = vmaxq_f32(x, vdupq_n_f32(-127));
-  whole = vrndnq_f32(bounded);
-  return vsubq_f32(bounded, whole);
+  return bounded_fraction(vmaxq_f32(x, vdupq_n_f32(-127)), whole);
 }
 /// x 2^whole
 inline float32x4_t scale_by_power(float32x4_t x, float32x4_t whole) {
   const int32x4_t exponent = vaddq_s32(vcvtnq_s32_f32(whole), vdupq_n_s32(127));
   return vmulq_f32(x, vreinterpretq_f32_s32(vshlq_n_s32(exponent, 23)));
+}
+/// Powers of two at hand between one and the next whole one: none.
+inline constexpr int power_steps = 1;
+inline float32x4_t scale_by_steps(float32x4_t x, float32x4_t whole) {
+  return scale_by_power(x, whole);
 }
