@@ -23,11 +23,15 @@ class Random {
  public:
   explicit Random(std::uint64_t seed) : source_(seed) {}
 
-  std::uint64_t bits();
+  std::uint64_t bits() { return source_.bits(); }
   /// A multiple of 2^-20 times (high - low) within [low, high).
-  double real(double low, double high);
+  double real(double low, double high) {
+    return low + (high - low) * static_cast<double>(bits() >> 44) * 0x1p-20;
+  }
   /// Both ends included.
-  Position integer(Position low, Position high);
+  Position integer(Position low, Position high) {
+    return low + static_cast<Position>(bits() % static_cast<std::uint64_t>(high - low + 1));
+  }
   bool chance(double probability) { return real(0, 1) < probability; }
 
   template <class T>
