@@ -42,7 +42,8 @@ class FireTileGradient {
     for (Position d = 0; d < distances; d += step) {
       const auto first = static_cast<double>(least_ + d);
       for (Index i = 0; i < step; ++i)
-        psi_by_c_[d + i] = input_.psi_by_c(std::abs(first + static_cast<double>(i)));
+        psi_by_c_[static_cast<std::size_t>(d + i)] =
+            input_.psi_by_c(std::abs(first + static_cast<double>(i)));
     }
     const double* const psi = input_.psi_table() + least_;
     for (Position d = 0; d < distances; ++d) {
