@@ -146,18 +146,16 @@ inline bool any(Floats mask) {
 }
 inline bool any(Doubles mask) { return any((Floats)mask); }
 
-/// x less the nearest whole number, which is left in `whole`; |x| is below 2^22.
+/// x less the nearest whole number, which is left in `whole`: at least -127, which stands for zero.
 /// Adding and taking away a number whose last bit counts ones leaves what is whole.
-inline Floats bounded_fraction(Floats x, Floats& whole) {
-  const Floats ones = broadcast(0x1.8p23F);
-  whole = (x + ones) - ones;
-  return x - whole;
-}
-/// The same of any x of at most 127; `whole` is at least -127, which stands for zero.
 inline Floats fraction(Floats x, Floats& whole) {
-  const Floats least = broadcast(-127.0F);
-  return bounded_fraction(blend(x, least, greater(least, x)), whole);
+  const Floats least = broadcast(-127.0F), ones = broadcast(0x1.8p23F);
+  const Floats bounded = blend(x, least, greater(least, x));
+  whole = (bounded + ones) - ones;
+  return bounded - whole;
 }
+/// The same: without its bound, compilers would fuse a product that x is with what comes here, and round it otherwise.
+inline Floats bounded_fraction(Floats x, Floats& whole) { return fraction(x, whole); }
 /// x 2^whole
 inline Floats scale_by_power(Floats x, Floats whole) {
   const FloatBits n = (FloatBits)(whole + broadcast(0x1.8p23F)) + 127;
