@@ -373,21 +373,7 @@ TEST_CASE("mixers: gradients of a sequence in pieces are those of the sequence",
     Backward whole(call, call.state(2)), pieces(call, call.state(2));
     Wanted wanted(whole);
     whole.run();
-    // States at the cuts, and then the pieces from the last to the first.
-    const std::vector<Index> cuts{0, 64, 101, 101, tokens};
-    std::vector<mixers::State> states{call.state(2)};
-    Tensor<float> out = call.outputs();
-    for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
-      const Index first = cuts[i], count = cuts[i + 1] - first;
-      states.push_back(states.back());
-      mixers::chunked(call.inputs(first, count), out.view().slice(first, count), entry.mixer,
-                      states.back());
-    }
-    for (std::size_t i = cuts.size() - 1; i-- > 0;) {
-      const Index first = cuts[i], count = cuts[i + 1] - first;
-      mixers::backward(call.inputs(first, count), pieces.d_out.view().slice(first, count),
-                       states[i], pieces.d_state, pieces.to(first, count), entry.mixer);
-    }
+    pieces.run_in_pieces({0, 64, 101, 101, tokens});
     check(wanted, whole);
     check(wanted, pieces);
   }

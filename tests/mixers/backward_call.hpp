@@ -49,6 +49,23 @@ struct Backward {
     mixers::backward(call.inputs(), d_out.view(), before, d_state, to(0, call.tokens),
                      call.entry.mixer, options);
   }
+  /// The same in pieces between cuts, the first of which is 0 and the last all tokens: states at the cuts, and then the
+  /// pieces from the last to the first.
+  void run_in_pieces(const std::vector<Index>& cuts) {
+    const mixers::Mixer& mixer = call.entry.mixer;
+    std::vector<mixers::State> states{before};
+    Tensor<float> out = call.outputs();
+    const auto first = [&](std::size_t i) { return cuts[i]; };
+    const auto count = [&](std::size_t i) { return cuts[i + 1] - cuts[i]; };
+    for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
+      states.push_back(states.back());
+      mixers::chunked(call.inputs(first(i), count(i)), out.view().slice(first(i), count(i)), mixer,
+                      states.back());
+    }
+    for (std::size_t i = cuts.size() - 1; i-- > 0;)
+      mixers::backward(call.inputs(first(i), count(i)), d_out.view().slice(first(i), count(i)),
+                       states[i], d_state, to(first(i), count(i)), mixer);
+  }
   [[nodiscard]] std::vector<float> all_numbers() {
     std::vector<float> all;
     const auto add = [&](const TensorView<const float>& x) {

@@ -279,20 +279,7 @@ TEST_CASE("delta rules: gradients of a sequence in pieces are those of the seque
     const Call call(entry, 90, 11);
     Backward pieces(call, call.state(2));
     const Wanted wanted(pieces);
-    const std::vector<Index> cuts{0, 16, 47, 47, 90};
-    std::vector<mixers::State> states{call.state(2)};
-    Tensor<float> out = call.outputs();
-    for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
-      const Index first = cuts[i], count = cuts[i + 1] - first;
-      states.push_back(states.back());
-      mixers::chunked(call.inputs(first, count), out.view().slice(first, count), entry.mixer,
-                      states.back());
-    }
-    for (std::size_t i = cuts.size() - 1; i-- > 0;) {
-      const Index first = cuts[i], count = cuts[i + 1] - first;
-      mixers::backward(call.inputs(first, count), pieces.d_out.view().slice(first, count),
-                       states[i], pieces.d_state, pieces.to(first, count), entry.mixer);
-    }
+    pieces.run_in_pieces({0, 16, 47, 47, 90});
     wanted.check(pieces);
   }
 }
