@@ -13,10 +13,9 @@
 #pragma once
 
 #include <posenc/lab/layers.hpp>
-#include <posenc/lab/learned_parts.hpp>
+#include <posenc/lab/learned_convolution.hpp>
 #include <posenc/lab/token_mixing.hpp>
 #include <posenc/mixers/scan_backward.hpp>
-#include <posenc/mixers/short_convolution_backward.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -24,15 +23,13 @@ namespace lab {
 
 class MambaMixing final : public TokenMixing {
  public:
-  static constexpr Index d_state = 16, d_conv = 4;
+  static constexpr Index d_state = 16;
 
   explicit MambaMixing(const MixingPlace& at)
-      : channels_(4 * at.shape.width() / 3), rank_(mixers::Mamba::dt_rank(at.shape.width())) {
-    const auto seed = static_cast<std::uint64_t>(4 * at.layer);
-    const double of_taps = 1 / std::sqrt(static_cast<double>(d_conv));
+      : channels_(4 * at.shape.width() / 3), rank_(mixers::Mamba::dt_rank(at.shape.width())),
+        convolution_(parts_, channels_, at.seed() + 1) {
+    const std::uint64_t seed = at.seed();
     const mixers::Mamba begins = mixers::Mamba::initial(channels_, seed, 1, d_state);
-    taps_ = parts_.add(uniform(channels_ * d_conv, of_taps, seed + 1));
-    taps_bias_ = parts_.add(uniform(channels_, of_taps, seed + 2));
     to_states_ = parts_.add(uniform(channels_ * (rank_ + 2 * d_state),
                                     1 / std::sqrt(static_cast<double>(channels_)), seed + 3));
     to_dt_ = parts_.add(mixers::Mamba::initial_dt_proj(channels_, rank_, seed));
@@ -54,9 +51,8 @@ class MambaMixing final : public TokenMixing {
     Matrix &u = kept[0], &states = kept[1], &dt = kept[2];
     const std::vector<Index> starts = rows.starts();
     u.resize(rows.in.rows(), channels_), out.resize(rows.in.rows(), channels_);
-    mixers::State inputs_before = of.convolution.state(rows.sequences);
-    mixers::convolve(all<const float>(rows.projected), all<float>(u), RaggedBatch{starts},
-                     of.convolution, inputs_before, {.executor = executor});
+    LearnedConvolution::forward(of.convolution, rows, all<const float>(rows.projected),
+                                all<float>(u), executor);
     product(u, of.to_states, states);
     product(Matrix(states.leftCols(rank_)), of.to_dt, dt);
     mixers::State state = of.scan.state(rows.sequences);
@@ -97,13 +93,8 @@ class MambaMixing final : public TokenMixing {
     add_product(d_states, Factor(of.to_states).transposed(), d_u);
     gradient.set(to_dt_, d_to_dt), gradient.set(to_states_, d_to_states);
 
-    const mixers::State inputs_before = of.convolution.state(rows.sequences);
-    mixers::State d_inputs_before = inputs_before;
-    mixers::ShortConvGradients of_taps(of.convolution);
-    mixers::backward(all<const float>(rows.projected), all<const float>(d_u), inputs_before,
-                     d_inputs_before, {all<float>(d_projected), &of_taps}, RaggedBatch{starts},
-                     of.convolution);
-    gradient.set(taps_, of_taps.weight), gradient.set(taps_bias_, of_taps.bias);
+    convolution_.backward(of.convolution, rows, all<const float>(rows.projected),
+                          all<const float>(d_u), all<float>(d_projected), gradient);
     gradient.add_to(d_learned);
   }
 
@@ -115,10 +106,7 @@ class MambaMixing final : public TokenMixing {
     Matrix to_states, to_dt;
 
     Learned(const MambaMixing& of, std::span<const double> learned)
-        : convolution({.channels = of.channels_,
-                       .width = d_conv,
-                       .weight = of.parts_.floats(learned, of.taps_),
-                       .bias = of.parts_.floats(learned, of.taps_bias_)}),
+        : convolution(of.convolution_.of(of.parts_, learned)),
           scan({.d_inner = of.channels_,
                 .d_state = d_state,
                 .A_log = of.parts_.floats(learned, of.a_log_),
@@ -148,7 +136,8 @@ class MambaMixing final : public TokenMixing {
 
   Index channels_, rank_;
   LearnedParts parts_;
-  Index taps_ = 0, taps_bias_ = 0, to_states_ = 0, to_dt_ = 0, a_log_ = 0, dt_bias_ = 0, skip_ = 0;
+  LearnedConvolution convolution_;
+  Index to_states_ = 0, to_dt_ = 0, a_log_ = 0, dt_bias_ = 0, skip_ = 0;
 };
 
 [[nodiscard]] inline std::shared_ptr<const TokenMixing> mamba_mixing(const MixingPlace& at) {

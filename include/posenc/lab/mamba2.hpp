@@ -10,12 +10,11 @@
 // 128 channels for B and C. It begins as published.
 #pragma once
 
-#include <posenc/lab/learned_parts.hpp>
+#include <posenc/lab/learned_convolution.hpp>
 #include <posenc/lab/token_mixing.hpp>
 #include <posenc/mixers/backward.hpp>
 #include <posenc/mixers/head_norm_backward.hpp>
 #include <posenc/mixers/mamba2.hpp>
-#include <posenc/mixers/short_convolution_backward.hpp>
 
 POSENC_NAMESPACE_BEGIN
 
@@ -23,22 +22,17 @@ namespace lab {
 
 class Mamba2Mixing final : public TokenMixing {
  public:
-  static constexpr Index d_conv = 4;
-
   explicit Mamba2Mixing(const MixingPlace& at)
-      : shape_(at.shape), states_((at.shape.width() - at.shape.heads) / 2) {
+      : shape_(at.shape), states_((at.shape.width() - at.shape.heads) / 2),
+        convolution_(parts_, convolved(), at.seed() + 1) {
     Problems problems;
     problems.require(
         states_ >= 1,
         "B and C have (width - heads) / 2 channels each, which must be at least 1, got ",
         shape_.heads, " heads of ", shape_.head_dim, ".");
     problems.raise_if_any("posenc::lab::Mamba2Mixing");
-    const auto seed = static_cast<std::uint64_t>(4 * at.layer);
-    const double of_taps = 1 / std::sqrt(static_cast<double>(d_conv));
     const mixers::Mamba2 begins =
-        mixers::Mamba2::initial(width(), seed, 1, shape_.head_dim, states_);
-    taps_ = parts_.add(uniform(convolved() * d_conv, of_taps, seed + 1));
-    taps_bias_ = parts_.add(uniform(convolved(), of_taps, seed + 2));
+        mixers::Mamba2::initial(width(), at.seed(), 1, shape_.head_dim, states_);
     a_log_ = parts_.add(begins.A_log);
     dt_bias_ = parts_.add(begins.dt_bias);
     skip_ = parts_.add(begins.D);
@@ -58,10 +52,8 @@ class Mamba2Mixing final : public TokenMixing {
     Matrix &xbc = kept[0], &raw = kept[1];
     const std::vector<Index> starts = rows.starts();
     xbc.resize(rows.in.rows(), convolved()), raw.resize(rows.in.rows(), width());
-    mixers::State inputs_before = of.convolution.state(rows.sequences);
-    mixers::convolve(to_convolve<const float>(rows.projected),
-                     columns<float>(xbc, 0, 1, convolved()), RaggedBatch{starts}, of.convolution,
-                     inputs_before, {.executor = executor});
+    LearnedConvolution::forward(of.convolution, rows, to_convolve<const float>(rows.projected),
+                                columns<float>(xbc, 0, 1, convolved()), executor);
     mixers::State state(of.mixer, rows.sequences);
     mixers::chunked(inputs(rows, xbc), heads<float>(raw, 0), RaggedBatch{starts}, of.mixer, state,
                     {.executor = executor});
@@ -99,14 +91,9 @@ class Mamba2Mixing final : public TokenMixing {
           of_mixer.rates[h] * static_cast<double>(of.mixer.recurrence().rates[h]);
     gradient.set(dt_bias_, of_mixer.biases), gradient.set(skip_, of_mixer.skip);
 
-    const mixers::State inputs_before = of.convolution.state(rows.sequences);
-    mixers::State d_inputs_before = inputs_before;
-    mixers::ShortConvGradients of_taps(of.convolution);
-    mixers::backward(to_convolve<const float>(rows.projected),
-                     columns<const float>(d_xbc, 0, 1, convolved()), inputs_before, d_inputs_before,
-                     {to_convolve<float>(d_projected), &of_taps}, RaggedBatch{starts},
-                     of.convolution);
-    gradient.set(taps_, of_taps.weight), gradient.set(taps_bias_, of_taps.bias);
+    convolution_.backward(of.convolution, rows, to_convolve<const float>(rows.projected),
+                          columns<const float>(d_xbc, 0, 1, convolved()),
+                          to_convolve<float>(d_projected), gradient);
     gradient.add_to(d_learned);
   }
 
@@ -118,10 +105,7 @@ class Mamba2Mixing final : public TokenMixing {
     std::vector<float> weight;
 
     Learned(const Mamba2Mixing& of, std::span<const double> learned)
-        : convolution({.channels = of.convolved(),
-                       .width = d_conv,
-                       .weight = of.parts_.floats(learned, of.taps_),
-                       .bias = of.parts_.floats(learned, of.taps_bias_)}),
+        : convolution(of.convolution_.of(of.parts_, learned)),
           mixer(mixers::Mamba2{.nheads = of.shape_.heads,
                                .headdim = of.shape_.head_dim,
                                .d_state = of.states_,
@@ -162,7 +146,8 @@ class Mamba2Mixing final : public TokenMixing {
   ModelShape shape_;
   Index states_;
   LearnedParts parts_;
-  Index taps_ = 0, taps_bias_ = 0, a_log_ = 0, dt_bias_ = 0, skip_ = 0, weight_ = 0;
+  LearnedConvolution convolution_;
+  Index a_log_ = 0, dt_bias_ = 0, skip_ = 0, weight_ = 0;
 };
 
 [[nodiscard]] inline std::shared_ptr<const TokenMixing> mamba2_mixing(const MixingPlace& at) {

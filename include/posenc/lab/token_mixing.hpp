@@ -8,6 +8,7 @@
 #include <posenc/executor/any_executor.hpp>
 #include <posenc/lab/weights.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
@@ -77,6 +78,9 @@ using Mixings = std::vector<std::shared_ptr<const TokenMixing>>;
 struct MixingPlace {
   ModelShape shape;
   Index layer = 0;
+
+  /// The first of four seeds that no other layer has.
+  [[nodiscard]] std::uint64_t seed() const { return static_cast<std::uint64_t>(4 * layer); }
 };
 using MakeMixing = std::shared_ptr<const TokenMixing> (*)(const MixingPlace& at);
 
