@@ -37,8 +37,7 @@ class PanelRows {
       const T lse = call_.lse[size(row)];
       buffers_.lse[i] = lse == -std::numeric_limits<T>::infinity() ? T{0} : lse;
       buffers_.delta[i] = delta_[row];
-      buffers_.factor[i] = static_cast<T>(
-          packing_.scale() * call_.answers().temperature(buffers_.tiles.query[p.first + i]));
+      buffers_.factor[i] = packing_.factor(p.first + i);
     }
   }
 

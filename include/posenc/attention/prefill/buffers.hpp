@@ -4,6 +4,7 @@
 #pragma once
 
 #include <posenc/attention/prefill/call.hpp>
+#include <posenc/attention/prefill/table_rows.hpp>
 
 #include <cstdint>
 #include <limits>
@@ -16,8 +17,6 @@ namespace detail {
 /// What positions by context need of a worker; nothing, where no component has them.
 template <class T>
 struct ContextBuffers {
-  static constexpr Index most_rows = 64;
-
   ContextTable table{};
   T* products = nullptr;     ///< [head in group][panel][position, and one more][panel width]
   bool* are_made = nullptr;  ///< [head in group][query in block], told at the first of each panel
@@ -25,7 +24,7 @@ struct ContextBuffers {
   GateSums<T> sums{};        ///< [key in tile][panel width]
   T* queries = nullptr;      ///< [head_dim][panel width]
   T* factor = nullptr;       ///< [panel width]
-  T* rows = nullptr;         ///< [most_rows][head_dim], vectors as numbers of T
+  T* rows = nullptr;  ///< [most_table_rows][head_dim], null where vectors are floats as it is
 
   [[nodiscard]] Index positions() const { return table.vectors.buckets; }
 
@@ -42,15 +41,13 @@ struct ContextBuffers {
     sums = {arena.take<T>(plan.tile, plan.panel), arena.take<T>(plan.tile, plan.panel)};
     queries = arena.take<T>(plan.panel, shape.head_dim);
     factor = arena.take<T>(1, plan.panel);
-    rows = arena.take<T>(std::min(positions(), most_rows), shape.head_dim);
+    if (!std::is_same_v<T, float>) rows = arena.take<T>(most_table_rows, shape.head_dim);
   }
 };
 
 /// What vectors by distance need of a worker; nothing, where no component has them.
 template <class T>
 struct RelativeBuffers {
-  static constexpr Index most_rows = 64;
-
   /// Products of queries with the vectors of a component.
   struct QueryTable {
     Stage stage{};
@@ -71,7 +68,7 @@ struct RelativeBuffers {
 
   T* queries = nullptr;  ///< [head in group][panel][head_dim][panel width], scaled only
   T* factor = nullptr;   ///< [panel width], scale and temperature
-  T* rows = nullptr;     ///< [most_rows][head_dim or value_dim], vectors or keys as numbers
+  T* rows = nullptr;     ///< [most_table_rows][head_dim or value_dim], vectors or keys as numbers
   std::span<QueryTable> query_tables{};
   std::span<KeyTable> key_tables{};
   ContextBuffers<T> context{};
@@ -96,7 +93,8 @@ struct RelativeBuffers {
       copies_rows = copies_rows || (has_keys && answers.rotates()) ||
                     ((has_keys || has_others) && !std::is_same_v<T, float>);
     }
-    if (copies_rows) rows = arena.take<T>(most_rows, std::max(shape.head_dim, shape.value_dim));
+    if (copies_rows)
+      rows = arena.take<T>(most_table_rows, std::max(shape.head_dim, shape.value_dim));
     query_tables = take<QueryTable>(counts.keys, arena);
     key_tables = take<KeyTable>(counts.queries, arena);
     std::size_t of_queries = 0, of_keys = 0;

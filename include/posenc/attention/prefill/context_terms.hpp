@@ -22,9 +22,8 @@ class ContextTerms {
  public:
   ContextTerms(const PrefillCall<T>& call, const Plan& plan, const PrefillBuffers<T>& buffers,
                Packing<T>& packing)
-      : answers_(call.answers()), tile_(*call.leaves.tile), leaves_(*call.leaves.relative),
-        plan_(plan), buffers_(buffers), own_(buffers.relative.context), packing_(packing),
-        width_(call.q.width) {}
+      : tile_(*call.leaves.tile), leaves_(*call.leaves.relative), plan_(plan),
+        own_(buffers.relative.context), packing_(packing) {}
 
   explicit operator bool() const { return own_.positions() > 0; }
 
@@ -51,32 +50,19 @@ class ContextTerms {
   /// arrived there.
   void multiply(const Panel& p, Index g, T* products) const {
     for (Index i = 0; i < p.queries; ++i)
-      own_.factor[i] =
-          own_.table.scaled
-              ? static_cast<T>(packing_.scale() * answers_.temperature(buffers_.query[p.first + i]))
-              : T{1};
+      own_.factor[i] = own_.table.scaled ? packing_.factor(p.first + i) : T{1};
     packing_.plain_panel(p, g, own_.factor, own_.queries);
-    const Index head = kv_head_ * plan_.group + g;
-    for (Index i = 0; i < own_.positions(); i += own_.most_rows) {
-      const Index count = std::min(own_.most_rows, own_.positions() - i);
-      for (Index r = 0; r < count; ++r)
-        std::copy_n(own_.table.vectors.row(head, i + r), width_, own_.rows + r * width_);
-      for (Index lane = 0; lane < p.width; lane += tile_.panel)
-        tile_.scores(count, width_, std::min(tile_.panel, p.width - lane), own_.rows, width_, 1,
-                     own_.queries + lane, products + i * p.width + lane, p.width);
-    }
+    multiply_rows(tile_, own_.table.vectors, kv_head_ * plan_.group + g, {0, own_.positions() - 1},
+                  own_.queries, p.width, own_.rows, products);
     std::copy_n(products + (own_.positions() - 1) * p.width, p.width,
                 products + own_.positions() * p.width);
   }
 
-  const Answers& answers_;
   const TileLeaves<T>& tile_;
   const RelativeLeaves<T>& leaves_;
   const Plan& plan_;
-  const PrefillBuffers<T>& buffers_;
   const ContextBuffers<T>& own_;
   Packing<T>& packing_;
-  Index width_;
   Index kv_head_ = 0;
 };
 

@@ -57,8 +57,10 @@ class Packing {
                              Places(buffers_.query_index + first, queries).consecutive;
     return {first, queries, round_up(queries, tile_.panel_step), consecutive};
   }
-  /// What scores are multiplied by, before temperature.
-  [[nodiscard]] double scale() const { return scale_; }
+  /// Scale and temperature of query i of the block.
+  [[nodiscard]] T factor(Index i) const {
+    return static_cast<T>(scale_ * answers_.temperature(buffers_.query[i]));
+  }
 
   /// A panel of one head as it was passed but for scale and temperature, [head_dim][panel width].
   [[nodiscard]] const T* plain_queries(const Panel& p, Index g) {
@@ -133,9 +135,7 @@ class Packing {
   void pack_panels(const RowsOfHead& rows_of_head, T* panels) {
     for (Index first = 0; first < queries_; first += plan_.panel) {
       const Panel p = panel(first);
-      for (Index i = 0; i < p.queries; ++i)
-        buffers_.factor[i] =
-            static_cast<T>(scale_ * answers_.temperature(buffers_.query[first + i]));
+      for (Index i = 0; i < p.queries; ++i) buffers_.factor[i] = factor(first + i);
       for (Index g = 0; g < plan_.group; ++g) {
         const TensorView<const T> rows = rows_of_head(p, kv_head_ * plan_.group + g);
         simd::to_panel(p.queries, q_.width, p.width, rows.data, rows.token_stride, buffers_.factor,

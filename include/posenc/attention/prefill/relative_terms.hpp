@@ -60,9 +60,7 @@ class RelativeTerms final : public Relative<T> {
   void begin_panel(const Panel& p, Index g, const Tile& tile) override {
     if (answers_.relative().buckets == 0) return;
     queries_ = own_.query_tables.empty() ? nullptr : packing_.plain_queries(p, g);
-    for (Index i = 0; i < p.width; ++i)
-      own_.factor[i] =
-          static_cast<T>(packing_.scale() * answers_.temperature(buffers_.query[p.first + i]));
+    for (Index i = 0; i < p.width; ++i) own_.factor[i] = packing_.factor(p.first + i);
     for (QueryTable& own : own_.query_tables) {
       own.window = no_buckets;
       if (!own.table.data) continue;
@@ -110,11 +108,12 @@ class RelativeTerms final : public Relative<T> {
 
   void add_to_outputs(const Panel& p, Index head, const T* sums, T* outputs) override {
     for_each_value_table([&](const Stage&, const RelativeTable& table) {
-      for_each_rows(
-          table, head, {0, table.buckets - 1}, [&](const T* rows, Index stride, Index count) {
-            tile_.values(table.width, count, p.width, rows, 1, stride, sums, outputs, p.width);
-            sums += count * p.width;
-          });
+      for_each_rows(table, head, {0, table.buckets - 1}, own_.rows,
+                    [&](const T* rows, Index stride, Index count) {
+                      tile_.values(table.width, count, p.width, rows, 1, stride, sums, outputs,
+                                   p.width);
+                      sums += count * p.width;
+                    });
     });
   }
 
@@ -129,35 +128,12 @@ class RelativeTerms final : public Relative<T> {
       if (stage.ask->relative_values) f(stage, stage.ask->relative_values(stage.self));
   }
 
-  /// Calls f(rows, stride, count) for the vectors of some buckets, as numbers of T.
-  template <class F>
-  void for_each_rows(const RelativeTable& table, Index head, const Interval& buckets,
-                     const F& f) const {
-    if constexpr (std::is_same_v<T, float>) {
-      if (buckets.first <= buckets.last)
-        f(table.row(head, buckets.first), table.bucket_stride, size(buckets));
-    } else {
-      for (Index b = buckets.first; b <= buckets.last; b += own_.most_rows) {
-        const Index count = std::min(own_.most_rows, buckets.last + 1 - b);
-        for (Index r = 0; r < count; ++r)
-          std::copy_n(table.row(head, b + r), table.width, own_.rows + r * table.width);
-        f(own_.rows, table.width, count);
-      }
-    }
-  }
-
   /// Products of a panel of queries with the vectors of some buckets.
   void multiply(const QueryTable& own, const Panel& p, Index g, const Interval& buckets) const {
     const Index head = kv_head_ * plan_.group + g;
-    T* out = own.products;
-    for_each_rows(own.table, head, buckets, [&](const T* rows, Index stride, Index count) {
-      for (Index lane = 0; lane < p.width; lane += tile_.panel)
-        tile_.scores(count, own.table.width, std::min(tile_.panel, p.width - lane), rows, stride, 1,
-                     queries_ + lane, out + lane, p.width);
-      out += count * p.width;
-    });
+    multiply_rows(tile_, own.table, head, buckets, queries_, p.width, own_.rows, own.products);
     if (!own.table.constants) return;
-    out = own.products;
+    T* out = own.products;
     for (Index b = buckets.first; b <= buckets.last; ++b, out += p.width) {
       const T constant = static_cast<T>(own.table.constant(head, b));
       for (Index j = 0; j < p.width; ++j) out[j] += own_.factor[j] * constant;
