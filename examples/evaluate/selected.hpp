@@ -35,9 +35,7 @@ class SelectedLayers {
   /// Throws posenc::Error for an encoding whose keys the method cannot choose by.
   SelectedLayers(const LlamaShape& shape, const LayerSchedule& layers, const Choosing& choosing,
                  Index length)
-      : method_(choosing.method.selector),
-        heads_{.num_heads = shape.heads, .num_kv_heads = shape.kv_heads, .length = length},
-        chooses_(static_cast<std::size_t>(shape.layers)), layers_(layers),
+      : method_(choosing.method.selector), chooses_(static_cast<std::size_t>(shape.layers)),
         whole_prompt_(choosing.whole_prompt) {
     for (const config::LayerKind& kind : shape.positions.layers)
       for (const Index layer : kind.layers)
@@ -47,15 +45,15 @@ class SelectedLayers {
     problems.require(std::find(chooses_.begin(), chooses_.end(), true) != chooses_.end(),
                      "no layer of the model chooses: of ", shape.layers, " the first ",
                      choosing.dense_layers, " are read in full, and those of a window.");
-    for (AnyEncoding& kind : layers_.kinds)
+    const BindOptions heads{
+        .num_heads = shape.heads, .num_kv_heads = shape.kv_heads, .length = length};
+    LayerSchedule read = layers;
+    for (AnyEncoding& kind : read.kinds)
       kind = std::visit(
-          [&](const auto& selector) {
-            return encoding_of_choice(problems, selector, kind, heads_);
-          },
+          [&](const auto& selector) { return encoding_of_choice(problems, selector, kind, heads); },
           method_);
     problems.raise_if_any("evaluate");
-    layers_ = with_full_layers(layers_, layers);
-    bound_.emplace(layers_.bind(heads_));
+    bound_.emplace(with_full_layers(read, layers).bind(heads));
   }
 
   /// Attention of a layer over a whole sequence, whose tokens from `first` on choose.
@@ -66,8 +64,8 @@ class SelectedLayers {
       return attention(q, k, v, out, (*bound_)[layer], {.executor = executor});
     keys += std::visit(
         [&](const auto& method) {
-          return attend_chosen(method, layers_.at(layer), heads_, q, k, v, out,
-                               whole_prompt_ ? 0 : first, executor);
+          return attend_chosen(method, (*bound_)[layer], q, k, v, out, whole_prompt_ ? 0 : first,
+                               executor);
         },
         method_);
   }
@@ -84,9 +82,7 @@ class SelectedLayers {
   }
 
   AnyKeySelector method_;
-  BindOptions heads_;
   std::vector<bool> chooses_;  ///< [layer]
-  LayerSchedule layers_;
   std::optional<BoundLayers> bound_;
   bool whole_prompt_;
 };

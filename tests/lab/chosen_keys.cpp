@@ -101,8 +101,8 @@ class DenseRead final : public lab::AttentionRead {
   AnyEncoding encoding(Problems&, const AnyEncoding& own, const BindOptions&) const override {
     return own;
   }
-  KeysRead attend(const AnyEncoding&, const BindOptions&, TensorView<const float> q,
-                  TensorView<const float> k, TensorView<const float> v, TensorView<float> out,
+  KeysRead attend(const AnyBound&, TensorView<const float> q, TensorView<const float> k,
+                  TensorView<const float> v, TensorView<float> out,
                   const AnyExecutor&) const override {
     KeysRead keys;
     for (Index h = 0; h < q.heads; ++h) {

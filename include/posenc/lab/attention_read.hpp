@@ -24,10 +24,10 @@ class AttentionRead {
   /// What a layer's encoding is when it is read so. Reports encodings that cannot be.
   [[nodiscard]] virtual AnyEncoding encoding(Problems& problems, const AnyEncoding& own,
                                              const BindOptions& heads) const = 0;
-  /// Attention of one sequence from its beginning, under what encoding() gave; says what was read.
-  [[nodiscard]] virtual KeysRead attend(const AnyEncoding& encoding, const BindOptions& heads,
-                                        TensorView<const float> q, TensorView<const float> k,
-                                        TensorView<const float> v, TensorView<float> out,
+  /// Attention of one sequence from its beginning, under what encoding() gave, bound; says what was read.
+  [[nodiscard]] virtual KeysRead attend(const AnyBound& bound, TensorView<const float> q,
+                                        TensorView<const float> k, TensorView<const float> v,
+                                        TensorView<float> out,
                                         const AnyExecutor& executor) const = 0;
 };
 

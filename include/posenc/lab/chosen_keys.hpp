@@ -29,11 +29,10 @@ class ChosenKeys final : public AttentionRead {
                                      const BindOptions& heads) const override {
     return encoding_of_choice(problems, selector_, own, heads);
   }
-  [[nodiscard]] KeysRead attend(const AnyEncoding& encoding, const BindOptions& heads,
-                                TensorView<const float> q, TensorView<const float> k,
-                                TensorView<const float> v, TensorView<float> out,
-                                const AnyExecutor& executor) const override {
-    return attend_chosen(selector_, encoding, heads, q, k, v, out, 0, executor);
+  [[nodiscard]] KeysRead attend(const AnyBound& bound, TensorView<const float> q,
+                                TensorView<const float> k, TensorView<const float> v,
+                                TensorView<float> out, const AnyExecutor& executor) const override {
+    return attend_chosen(selector_, bound, q, k, v, out, 0, executor);
   }
 
  private:

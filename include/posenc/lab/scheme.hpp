@@ -157,14 +157,13 @@ class BoundScheme {
     problems.require(schedule.size() == layers, "the schedule has ", schedule.size(),
                      " layers and the model ", layers, ".");
     read_ = scheme.read;
-    heads_ = {.num_heads = heads};
+    const BindOptions of_heads{.num_heads = heads};
     problems.require(!read_ || mixings_.empty() ||
                          std::find(mixings_.begin(), mixings_.end(), nullptr) != mixings_.end(),
                      "it has no layer of attention that could be read by chosen keys.");
-    for (const AnyEncoding& kind : schedule.kinds) {
-      encodings_.push_back(read_ ? read_->encoding(problems, kind, heads_) : kind);
-      kinds_.push_back(posenc::bind(encodings_.back(), heads_));
-    }
+    for (const AnyEncoding& kind : schedule.kinds)
+      kinds_.push_back(
+          posenc::bind(read_ ? read_->encoding(problems, kind, of_heads) : kind, of_heads));
     of_layer_ = schedule.of_layer;
     Index count = added_.num_learned;
     for (const AnyBound& kind : kinds_) count += std::ssize(ParameterGradients(kind).values());
@@ -183,10 +182,8 @@ class BoundScheme {
   }
   [[nodiscard]] const std::vector<AnyBound>& kinds() const { return kinds_; }
   [[nodiscard]] const AddedEmbedding& added() const { return added_; }
-  /// How attention is read, or null, and what the encoding of a layer is then, unbound.
+  /// How attention is read, or null.
   [[nodiscard]] const AttentionRead* read() const { return read_.get(); }
-  [[nodiscard]] const AnyEncoding& encoding(Index i) const { return encodings_[kind_of(i)]; }
-  [[nodiscard]] const BindOptions& heads() const { return heads_; }
   /// Throws Error where keys are chosen.
   void check_differentiable() const {
     if (read_)
@@ -233,8 +230,6 @@ class BoundScheme {
   std::vector<double> learned_by_mixings_;
   AddedEmbedding added_;
   std::shared_ptr<const AttentionRead> read_;
-  BindOptions heads_{};
-  std::vector<AnyEncoding> encodings_;  ///< of each kind
   std::vector<AnyBound> kinds_;
   std::vector<std::size_t> of_layer_;
   bool learns_ = false;

@@ -75,7 +75,7 @@ class Pass {
             return third<const float>(at.projected, which, shape).slice(i, rows.length);
           };
           keys_read_ +=
-              read->attend(scheme.encoding(l), scheme.heads(), part(0), part(1), part(2),
+              read->attend(scheme.layer(l), part(0), part(1), part(2),
                            third<float>(at.attended, 0, shape).slice(i, rows.length), executor);
         }
       } else {

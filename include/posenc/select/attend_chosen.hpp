@@ -4,7 +4,7 @@
 // they were generated token by token; those before them see all keys.
 //
 //   const AnyEncoding read = encoding_of_choice(problems, Quest{.budget = 1'024}, rope | Causal{}, heads);
-//   const KeysRead keys = attend_chosen(Quest{.budget = 1'024}, read, heads, q, k, v, out, first, executor);
+//   const KeysRead keys = attend_chosen(Quest{.budget = 1'024}, bind(read, heads), q, k, v, out, first, executor);
 //
 // It puts together what docs/selection.md says of prompts: choose_blocks() with a choice of each query, the mass that a
 // method may ask for, and attention under the mask of what was chosen. For measurements: a choice has no gradient.
@@ -63,30 +63,28 @@ template <KeySelector S>
   return encoding;
 }
 
-/// q, k and v are of one sequence; its queries from `first` on choose. `encoding` is what encoding_of_choice() gives.
+/// q, k and v are of one sequence; its queries from `first` on choose. `full` is what encoding_of_choice() gives, bound.
 /// Says what those who choose have read. Throws Error.
 template <KeySelector S>
-KeysRead attend_chosen(const S& selector, const AnyEncoding& encoding, const BindOptions& heads,
-                       TensorView<const float> q, TensorView<const float> k,
-                       TensorView<const float> v, TensorView<float> out, Index first,
-                       const AnyExecutor& executor = {}) {
-  const AnyBound full = bind(encoding, heads);
+KeysRead attend_chosen(const S& selector, const AnyBound& full, TensorView<const float> q,
+                       TensorView<const float> k, TensorView<const float> v, TensorView<float> out,
+                       Index first, const AnyExecutor& executor = {}) {
   attention(q.slice(0, first), k.slice(0, first), v.slice(0, first), out.slice(0, first), full,
             {.executor = executor});
+  const auto under = [&](const auto& mask) {
+    AnyEncoding encoding = full.encoding();
+    encoding |= mask;
+    return bind(encoding, full.options());
+  };
   ChooseOptions options{.executor = executor};
   std::vector<double> mass;
   if constexpr (detail::HasDistances<S>) {
-    AnyEncoding within = encoding;
-    within |= selector.window();
-    mass = detail::mass_within(bind(within, heads), q, k, executor);
+    mass = detail::mass_within(under(selector.window()), q, k, executor);
     options.mass = mass;
   }
   const Index n = q.tokens - first;
   const ChosenBlocks chosen = choose_blocks(q.slice(first, n), k, selector, full, options);
-  AnyEncoding masked = encoding;
-  masked |= chosen;
-  attention(q.slice(first, n), k, v, out.slice(first, n), bind(masked, heads),
-            {.executor = executor});
+  attention(q.slice(first, n), k, v, out.slice(first, n), under(chosen), {.executor = executor});
   return keys_read(chosen.sets());
 }
 
