@@ -16,14 +16,6 @@ POSENC_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Some channels of a tensor whose tokens are rows of all.
-template <class Byte>
-Rows<float, Byte> channels_of(Rows<float, Byte> rows, Index first, Index count) {
-  rows.data += first * rows.channel_stride * rows.storage->bytes;
-  rows.width = count;
-  return rows;
-}
-
 /// A checked call.
 struct ScanCall {
   Rows<float> u, dt, b, c, z;
