@@ -7,6 +7,7 @@
 #include "../support/bind_any.hpp"
 #include "../support/cases.hpp"
 #include "../support/catch.hpp"
+#include "../support/levels.hpp"
 #include "../support/oracle.hpp"
 
 namespace attention_test {
@@ -74,9 +75,7 @@ TEST_CASE("Fire: kernel and reference agree, alone and beside a rotation") {
 }
 
 TEST_CASE("Fire: kernel and reference agree at every level, whatever a tile's pieces") {
-  for (const simd::Level level : simd::available_levels()) {
-    const simd::ForcedLevel forced(level);
-    CAPTURE(simd::name(level));
+  posenc_test::at_every_level([] {
     for (const Index units : {1, 8, 32, 100}) {
       CAPTURE(units);
       Fire fire{.output_bias = std::vector<float>(heads, 0.5F), .threshold = 64};
@@ -93,7 +92,7 @@ TEST_CASE("Fire: kernel and reference agree at every level, whatever a tile's pi
       fire.cached_distances = 150;
       check(encoding(fire));
     }
-  }
+  });
 }
 
 }  // namespace extensions_cases

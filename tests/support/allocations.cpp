@@ -50,6 +50,10 @@ namespace {
 
 void* counted(std::size_t bytes, std::size_t alignment) {
   ++count;
+  if (alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) {  // which is faster in malloc
+    if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
+    throw std::bad_alloc();
+  }
   const std::size_t room = (bytes + alignment - 1) / alignment * alignment;
   if (room >= bytes)
     if (void* memory = std::aligned_alloc(alignment, room == 0 ? alignment : room)) return memory;

@@ -38,6 +38,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 POSENC_NAMESPACE_BEGIN
@@ -76,16 +77,12 @@ class BackwardRotation {
   }
 
   /// A key as the query sees it, with the magnitudes of both.
-  [[nodiscard]] Vector key(const Vector& x) const { return rotated(x, magnitude_, sin_); }
+  [[nodiscard]] Vector key(Vector x) const { return rotated(std::move(x), true, 1); }
   /// A value as the query sees it.
-  [[nodiscard]] Vector value(const Vector& x) const {
-    return rotated(x, Vector::Ones(magnitude_.size()), sin_);
-  }
+  [[nodiscard]] Vector value(Vector x) const { return rotated(std::move(x), false, 1); }
   /// Gradients of what these return become those of what they were given.
-  [[nodiscard]] Vector key_gradient(const Vector& x) const { return rotated(x, magnitude_, -sin_); }
-  [[nodiscard]] Vector value_gradient(const Vector& x) const {
-    return rotated(x, Vector::Ones(magnitude_.size()), -sin_);
-  }
+  [[nodiscard]] Vector key_gradient(Vector x) const { return rotated(std::move(x), true, -1); }
+  [[nodiscard]] Vector value_gradient(Vector x) const { return rotated(std::move(x), false, -1); }
   /// d <x, y> / d w_i, where y is what key() or value() returned.
   [[nodiscard]] Vector frequency_gradient(const Vector& x, const Vector& y) const {
     Vector gradient(distance_.size());
@@ -98,16 +95,17 @@ class BackwardRotation {
   }
 
  private:
-  [[nodiscard]] Vector rotated(const Vector& x, const Vector& magnitude, const Vector& sin) const {
-    Vector y = x;
+  [[nodiscard]] Vector rotated(Vector x, bool with_magnitude, double direction) const {
     const Index pairs = cos_.size(), offset = rotary_->offset;
     for (Index i = 0; i < pairs; ++i) {
-      const Index a = offset + rotary_->layout->first(i, pairs),
-                  b = offset + rotary_->layout->second(i, pairs);
-      y[a] = magnitude[i] * (x[a] * cos_[i] + x[b] * sin[i]);
-      y[b] = magnitude[i] * (x[b] * cos_[i] - x[a] * sin[i]);
+      double& a = x[offset + rotary_->layout->first(i, pairs)];
+      double& b = x[offset + rotary_->layout->second(i, pairs)];
+      const double magnitude = with_magnitude ? magnitude_[i] : 1, sin = direction * sin_[i];
+      const double rotated_a = magnitude * (a * cos_[i] + b * sin);
+      b = magnitude * (b * cos_[i] - a * sin);
+      a = rotated_a;
     }
-    return y;
+    return x;
   }
 
   const Rotary* rotary_;
@@ -282,9 +280,9 @@ T Call<T>::attend(Index r, Index h, const std::vector<BackwardRotation>& rotatio
   for (std::size_t i = 0; i < keys.size() && lse != -std::numeric_limits<double>::infinity(); ++i) {
     Vector value = head_vector(v, keys[i], kv_head);
     if (answers.facts().rotates_values)
-      value = rotations[static_cast<std::size_t>(keys[i])].value(value);
+      value = rotations[static_cast<std::size_t>(keys[i])].value(std::move(value));
     const Score at{query[r], key[keys[i]], query_index[r], key_index[keys[i]], h, sequence};
-    sum += weights[i] * with_relative_values(answers, value, at);
+    sum += weights[i] * with_relative_values(answers, std::move(value), at);
   }
   for (Index d = 0; d < v.width; ++d) out[d] = sum[d];
   if (all_weights) {

@@ -139,12 +139,12 @@ void Backward<T>::row(Index r, Index h) {
     if (p == 0 && !context) continue;
     Vector value = head_vector(v, c, kv_head), d_value = p * d_out;
     if (answers_.facts().rotates_values) {
-      value = rotation.value(value);
+      value = rotation.value(std::move(value));
       add(result_.frequencies, 0, p * rotation.frequency_gradient(d_out, value));
-      d_value = rotation.value_gradient(d_value);
+      d_value = rotation.value_gradient(std::move(d_value));
     }
     add(result_.v, (c * v.heads + kv_head) * v.width, d_value);
-    value = with_relative_values(answers_, value, at);
+    value = with_relative_values(answers_, std::move(value), at);
     const double dx = p * ((d_out * value).sum() - mean);
     const double d_score = through_stages(score, dx, at), ds = scale * d_score;
     const double d_gates = context.add_gradient(i, d_score), d_product = ds + scale * d_gates;
