@@ -616,7 +616,8 @@ TEST_CASE(
   // of at most 256 keys, and a query is padded to a vector, of at most 8 doubles. The window begins in the middle
   // of a tile.
   constexpr Index keys = 2048;
-  constexpr long asked_of_a_tile = 2 * 256 * 8;  // by both heads; all tiles would ask 8 times as many
+  constexpr long asked_of_a_tile =
+      2 * 256 * 8;  // by both heads; all tiles would ask 8 times as many
   for (const Position window : {Position{1}, Position{700}, Position{1025}, Position{5000}}) {
     std::array<long, 2> packed{};
     long asked = 0;

@@ -107,9 +107,7 @@ void check_encodings() {
                           LogN{.base_length = 64} | shaw_values(0) | PairsOfDistances(9));
 }
 
-TEST_CASE("vectors by distance: kernel and reference", "[relative]") {
-  check_encodings<float>();
-}
+TEST_CASE("vectors by distance: kernel and reference", "[relative]") { check_encodings<float>(); }
 TEST_CASE("vectors by distance: kernel and reference in double", "[relative]") {
   check_encodings<double>();
 }

@@ -222,6 +222,18 @@ struct Call {
 
   [[nodiscard]] ReferenceResult attend() const;
 
+  /// How row r sees each key, for a head and those behind it that rotate alike.
+  [[nodiscard]] std::vector<BackwardRotation> rotations_of(Index r, Index h) const {
+    std::vector<BackwardRotation> rotations;
+    rotations.reserve(static_cast<std::size_t>(k.tokens));
+    for (Index c = 0; c < k.tokens; ++c)
+      rotations.emplace_back(answers, rotary, h / (q.heads / k.heads), query, r, key, c);
+    return rotations;
+  }
+  [[nodiscard]] Index heads_alike() const {
+    return rotary.state.head_scale.size() == 0 ? q.heads : q.heads / k.heads;
+  }
+
  private:
   /// Writes the output of row r of a head, appends its statistics and returns its lse.
   T attend(Index r, Index h, const std::vector<BackwardRotation>& rotations, T* out,
@@ -236,12 +248,8 @@ ReferenceResult Call<T>::attend() const {
   T *out = result.out.data(), *lse = result.lse.data();
   for (Index r = 0; r < q.tokens; ++r) {
     std::vector<BackwardRotation> rotations;
-    const Index group = q.heads / k.heads;
-    const Index alike = rotary.state.head_scale.size() == 0 ? q.heads : group;  // heads of one rate
     for (Index h = 0; h < q.heads; ++h, out += v.width) {
-      if (h % alike == 0) rotations.clear();
-      for (Index c = 0; h % alike == 0 && c < k.tokens; ++c)
-        rotations.emplace_back(answers, rotary, h / group, query, r, key, c);
+      if (h % heads_alike() == 0) rotations = rotations_of(r, h);
       *lse++ = attend(r, h, rotations, out, result);
     }
   }

@@ -52,7 +52,7 @@ class Backward {
   [[nodiscard]] ReferenceGradients run();
 
  private:
-  void row(Index r, Index h);
+  void row(Index r, Index h, const std::vector<BackwardRotation>& rotations);
   /// dx through stages, last to first, to the gradient of what the first was given.
   [[nodiscard]] T through_stages(T score, T dx, const Score& at);
   /// Calls f(stage, its sums).
@@ -86,8 +86,13 @@ class Backward {
 
 template <class T>
 ReferenceGradients Backward<T>::run() {
-  for (Index r = 0; r < call_.q.tokens; ++r)
-    for (Index h = 0; h < call_.q.heads; ++h) row(r, h);
+  for (Index r = 0; r < call_.q.tokens; ++r) {
+    std::vector<BackwardRotation> rotations;
+    for (Index h = 0; h < call_.q.heads; ++h) {
+      if (h % call_.heads_alike() == 0) rotations = call_.rotations_of(r, h);
+      row(r, h, rotations);
+    }
+  }
   for_each_stage([&](const Stage& stage, std::span<const T> sums) {
     const auto& [self, ask] = stage;
     const std::size_t before = result_.parameters.size();
@@ -101,7 +106,7 @@ ReferenceGradients Backward<T>::run() {
 }
 
 template <class T>
-void Backward<T>::row(Index r, Index h) {
+void Backward<T>::row(Index r, Index h, const std::vector<BackwardRotation>& rotations) {
   const TensorView<const T>&q = call_.q, &k = call_.k, &v = call_.v;
   const Index kv_head = h / (q.heads / k.heads), q_row = (r * q.heads + h) * q.width;
   const double scale = answers_.scale(q.width, call_.rotary) * answers_.temperature(call_.query[r]);
@@ -118,10 +123,8 @@ void Backward<T>::row(Index r, Index h) {
   for (Index c = 0; answers_.facts().context_positions > 0 && c < k.tokens; ++c)
     if (answers_.visible({call_.query[r], call_.key[c], call_.query_index[r], call_.key_index[c], h,
                           call_.sequence}))
-      products.push_back(scale * (biased * BackwardRotation(answers_, call_.rotary, kv_head,
-                                                            call_.query, r, call_.key, c)
-                                               .key(head_vector(k, c, kv_head)))
-                                     .sum());
+      products.push_back(scale *
+                         (biased * rotations[size(c)].key(head_vector(k, c, kv_head))).sum());
   ContextRow context(answers_, query, h, scale, products);
   std::size_t seen = 0;  // keys so far
 
@@ -129,7 +132,7 @@ void Backward<T>::row(Index r, Index h) {
     const Score at{call_.query[r], call_.key[c], call_.query_index[r], call_.key_index[c], h,
                    call_.sequence};
     if (!answers_.visible(at)) continue;
-    const BackwardRotation rotation(answers_, call_.rotary, kv_head, call_.query, r, call_.key, c);
+    const BackwardRotation& rotation = rotations[size(c)];
     const Vector plain_key = head_vector(k, c, kv_head), key = rotation.key(plain_key);
     const std::size_t i = seen++;
     const double product = scale * (biased * key).sum(), added = context.added(i);
