@@ -9,6 +9,7 @@
 #include <posenc/mask/mask.hpp>
 #include <posenc/rotary/rope.hpp>
 
+#include "../support/cases.hpp"
 #include "../support/gates.hpp"
 #include "../support/levels.hpp"
 
@@ -41,8 +42,9 @@ void check_growing(double least) {
     sums.append(s, some(gates[s], held[s], last));
     held[s] = last;
   };
+  posenc_test::Sample sample;
   const auto check = [&](Index queries) {
-    std::vector<double> ratios;
+    if (!sample.next()) return;
     Tensor<arithmetic_t<T>> q(2 * queries, heads, width);
     for (Index s = 0; s < 2; ++s)
       for (Index r = 0; r < queries; ++r)

@@ -3,6 +3,7 @@
 
 #include <posenc/frequency/yarn.hpp>
 
+#include "../support/levels.hpp"
 #include "axes.hpp"
 
 using namespace axes_test;
@@ -67,9 +68,7 @@ TEMPLATE_TEST_CASE("XPos: a sequence is its tokens, to the last bit, and the for
   const Position centre = 50;
   const auto bound = bind(RoPE<HalfSplit>{.head_dim = width} | XPos{.centre = centre});
   const std::vector<TestType> x = noise<TestType>(tokens * width, 45);
-  for (const simd::Level level : simd::available_levels()) {
-    const simd::ForcedLevel forced(level);
-    CAPTURE(simd::name(level));
+  posenc_test::at_every_level([&] {
     for (const RotateOptions& options : {as_query, as_key})
       for (const Position start : {-90, 0, 700}) {
         CAPTURE(start);
@@ -95,7 +94,7 @@ TEMPLATE_TEST_CASE("XPos: a sequence is its tokens, to the last bit, and the for
                                        options.side == Side::query ? distance : -distance)};
               }) <= 1);
       }
-  }
+  });
 }
 
 TEST_CASE("XPos: between the integers") {

@@ -17,6 +17,7 @@
 #include <cmath>
 #include <functional>
 #include <set>
+#include <utility>
 
 using namespace posenc;
 
@@ -102,30 +103,44 @@ double dot(const std::vector<double>& a, const std::vector<double>& b) {
   for (std::size_t c = 0; c < a.size(); ++c) sum += a[c] * b[c];
   return sum;
 }
-std::vector<double> query(const Sequence& s, Index t, Index h) {
-  return turned(&s.q[static_cast<std::size_t>((t * heads + h) * width)], static_cast<double>(t));
-}
-std::vector<double> key(const Sequence& s, Index t, Index h) {
-  return turned(&s.k[static_cast<std::size_t>((t * kv_heads + h) * width)], static_cast<double>(t));
-}
-std::vector<double> mean_key(const Sequence& s, Index from, Index to, Index h) {
-  std::vector<double> mean(width);
-  for (Index t = from; t < to; ++t)
-    for (std::size_t c = 0; c < width; ++c)
-      mean[c] += key(s, t, h)[c] / static_cast<double>(to - from);
-  return mean;
-}
+/// The queries and keys of a sequence, rotated.
+struct Rotated {
+  std::vector<std::vector<double>> queries, keys;
+
+  explicit Rotated(const Sequence& s) {
+    for (Index t = 0; t < s.tokens; ++t) {
+      const auto at = static_cast<double>(t);
+      for (Index h = 0; h < heads; ++h)
+        queries.push_back(turned(&s.q[static_cast<std::size_t>((t * heads + h) * width)], at));
+      for (Index h = 0; h < kv_heads; ++h)
+        keys.push_back(turned(&s.k[static_cast<std::size_t>((t * kv_heads + h) * width)], at));
+    }
+  }
+  [[nodiscard]] const std::vector<double>& query(Index t, Index h) const {
+    return queries[static_cast<std::size_t>(t * heads + h)];
+  }
+  [[nodiscard]] const std::vector<double>& key(Index t, Index h) const {
+    return keys[static_cast<std::size_t>(t * kv_heads + h)];
+  }
+  /// Of the tokens [b size, (b + 1) size).
+  [[nodiscard]] std::vector<double> mean_key(Index b, Index size, Index h) const {
+    std::vector<double> mean(width);
+    for (Index t = b * size; t < (b + 1) * size; ++t)
+      for (std::size_t c = 0; c < width; ++c) mean[c] += key(t, h)[c] / static_cast<double>(size);
+    return mean;
+  }
+};
 
 using Blocks = std::set<Index>;
 /// The best of [first, last), which are added to a set.
 void add_best(Blocks& blocks, Index first, Index last, Index top,
               const std::function<double(Index)>& score) {
-  std::vector<Index> order;
-  for (Index b = first; b < last; ++b) order.push_back(b);
+  std::vector<std::pair<double, Index>> order;
+  for (Index b = first; b < last; ++b) order.emplace_back(score(b), b);
   std::stable_sort(order.begin(), order.end(),
-                   [&](Index a, Index b) { return score(a) > score(b); });
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
   for (Index i = 0; i < std::min<Index>(top, std::ssize(order)); ++i)
-    blocks.insert(order[static_cast<std::size_t>(i)]);
+    blocks.insert(order[static_cast<std::size_t>(i)].second);
 }
 void sets_are(const BlockSets& sets, const std::function<Blocks(Index, Index)>& expected) {
   int wrong = 0;
@@ -140,6 +155,7 @@ void sets_are(const BlockSets& sets, const std::function<Blocks(Index, Index)>& 
 
 TEST_CASE("choose_blocks: MoBA, query by query") {
   const Sequence s(83);
+  const Rotated rows(s);
   const MoBA moba{.block = 8, .topk = 3};
   const auto bound = bind(rope | Causal{}, options);
   posenc_test::at_every_level([&] {
@@ -148,9 +164,8 @@ TEST_CASE("choose_blocks: MoBA, query by query") {
     sets_are(chosen.sets(), [&](Index head, Index n) {
       const Index own = n / 8;
       Blocks blocks{own};
-      add_best(blocks, 0, own, 2, [&](Index b) {
-        return dot(query(s, n, head), mean_key(s, 8 * b, 8 * b + 8, head / 2));
-      });
+      add_best(blocks, 0, own, 2,
+               [&](Index b) { return dot(rows.query(n, head), rows.mean_key(b, 8, head / 2)); });
       return blocks;
     });
   });
@@ -158,6 +173,7 @@ TEST_CASE("choose_blocks: MoBA, query by query") {
 
 TEST_CASE("choose_blocks: groups of queries add their scores, and heads that share a choice") {
   const Sequence s(101);
+  const Rotated rows(s);
   const auto bound = bind(rope | Causal{}, options);
   for (const ChoicePer per : {ChoicePer::query_head, ChoicePer::key_head, ChoicePer::sequence})
     for (const Index query_block : {1, 5, 20, 64}) {
@@ -179,7 +195,7 @@ TEST_CASE("choose_blocks: groups of queries add their scores, and heads that sha
           double sum = 0;
           for (Index h = choice * together; h < (choice + 1) * together; ++h)
             for (Index n = from; n < to; ++n)
-              sum += dot(query(s, n, h), mean_key(s, 6 * b, 6 * b + 6, h / 2));
+              sum += dot(rows.query(n, h), rows.mean_key(b, 6, h / 2));
           scores.push_back(sum);
         }
         add_best(blocks, 0, own, 3, [&](Index b) { return scores[static_cast<std::size_t>(b)]; });
@@ -195,6 +211,7 @@ TEST_CASE("choose_blocks: groups of queries add their scores, and heads that sha
 
 TEST_CASE("choose_blocks: NSA adds probabilities of each query, Quest has bounds") {
   const Sequence s(90);
+  const Rotated rows(s);
   const auto bound = bind(rope | Causal{}, options);
   const NSASelection nsa{.block = 5, .blocks = 5};
   for (const Index query_block : {1, 7}) {
@@ -211,7 +228,7 @@ TEST_CASE("choose_blocks: NSA adds probabilities of each query, Quest has bounds
           std::vector<double> w;
           double sum = 0;
           for (Index b = 0; b < (n + 1) / 5; ++b) {
-            w.push_back(std::exp(dot(query(s, n, h), mean_key(s, 5 * b, 5 * b + 5, kv)) / 4));
+            w.push_back(std::exp(dot(rows.query(n, h), rows.mean_key(b, 5, kv)) / 4));
             sum += w.back();
           }
           for (std::size_t b = 0; b < std::min(w.size(), sums.size()); ++b) sums[b] += w[b] / sum;
@@ -229,7 +246,7 @@ TEST_CASE("choose_blocks: NSA adds probabilities of each query, Quest has bounds
       for (std::size_t c = 0; c < width; ++c) {
         double most = -HUGE_VAL;
         for (Index t = 4 * b; t < 4 * b + 4; ++t)
-          most = std::max(most, query(s, n, h)[c] * key(s, t, h / 2)[c]);
+          most = std::max(most, rows.query(n, h)[c] * rows.key(t, h / 2)[c]);
         sum += most;
       }
       return sum;
