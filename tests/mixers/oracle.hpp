@@ -39,29 +39,29 @@ struct Head {
 /// A number and the sums of what may be wrong with it.
 struct Sum {
   Real value = 0;
-  Real terms = 0, ages = 0, logs = 0;
+  double terms = 0, ages = 0, logs = 0;
 
   void add(Real weight, const Sum& x) {
     value += weight * x.value;
-    const Real size = std::abs(weight);
+    const auto size = static_cast<double>(std::abs(weight));
     terms += size * x.terms, ages += size * x.ages, logs += size * x.logs;
   }
   /// Decays by exp(g), once.
   void decay(Real g) { decay(g, std::exp(g)); }
   void decay(Real g, Real a) {  ///< a = exp(g)
-    const Real size = std::isinf(g) ? 0 : -g;
+    const auto size = static_cast<double>(std::isinf(g) ? 0 : -g), decay = static_cast<double>(a);
     value *= a;
-    logs = a * (logs + size * terms);
-    ages = a * (ages + terms);
-    terms *= a;
+    logs = decay * (logs + size * terms);
+    ages = decay * (ages + terms);
+    terms *= decay;
   }
   /// How far from `value` floats may be that are rounded once for so many tokens.
-  [[nodiscard]] Real bound(Index keys, Index tokens_of_rounding) const {
-    const Real rounded_terms = terms * static_cast<Real>(keys + 300) + logs * 40;
-    return 0x1p-24L * (rounded_terms + 5 * (ages / static_cast<Real>(tokens_of_rounding) + terms));
+  [[nodiscard]] double bound(Index keys, Index tokens_of_rounding) const {
+    const double rounded_terms = terms * static_cast<double>(keys + 300) + logs * 40;
+    return 0x1p-24 * (rounded_terms + 5 * (ages / static_cast<double>(tokens_of_rounding) + terms));
   }
 };
-inline Sum exact(Real x) { return {x, std::abs(x), 0, 0}; }
+inline Sum exact(Real x) { return {x, static_cast<double>(std::abs(x)), 0, 0}; }
 
 struct Outputs {
   std::vector<Sum> out;    ///< [tokens][values]
