@@ -232,7 +232,8 @@ inline __m256 bounded_fraction(__m256 x, __m256& whole) {
 inline __m256 fraction(__m256 x, __m256& whole) {
   return bounded_fraction(_mm256_max_ps(_mm256_set1_ps(-127), x), whole);
 }
-/// x 2^whole
+/// x 2^whole; 0 for -127. (Other levels may give 0 from `zero_below` on; here that would cost more.)
+template <int zero_below = -126>
 inline __m256 scale_by_power(__m256 x, __m256 whole) {
   const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(whole), _mm256_set1_epi32(127));
   return _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));

@@ -218,8 +218,13 @@ inline __m512 fraction(__m512 x, __m512& whole) {
   return f;
 }
 inline __m512 bounded_fraction(__m512 x, __m512& whole) { return fraction(x, whole); }
-/// x 2^whole
-inline __m512 scale_by_power(__m512 x, __m512 whole) { return _mm512_scalef_ps(x, whole); }
+/// x 2^whole for x within [1/2, 2] or NaN; 0 where whole is below `zero_below`, since some processors take hundreds of
+/// cycles for subnormals.
+template <int zero_below = -126>
+inline __m512 scale_by_power(__m512 x, __m512 whole) {
+  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(whole, _mm512_set1_ps(zero_below), _CMP_NLT_UQ),
+                                x, whole);
+}
 /// Powers of two at hand between one and the next whole one: none.
 inline constexpr int power_steps = 1;
-inline __m512 scale_by_steps(__m512 x, __m512 whole) { return scale_by_power(x, whole); }
+inline __m512 scale_by_steps(__m512 x, __m512 whole) { return _mm512_scalef_ps(x, whole); }

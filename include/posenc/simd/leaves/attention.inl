@@ -16,15 +16,21 @@ inline Vec<float> power_slope(Vec<float> f) {
   return fma(p, f, broadcast(0x1.62e430p-1F));
 }
 
-/// 2^x: exact for whole x, otherwise within 2e-7 relative to it; results below 2^-126 may be 0; NaN
+/// 2^x: exact for whole x, otherwise within 2e-7 relative to it; results below 2^zero_below may be 0; NaN
 /// for NaN. x is at most 127.
+template <int zero_below = -126>
 inline Vec<float> exp2(Vec<float> x) {
   Vec<float> whole;
   const Vec<float> f = fraction(x, whole);
-  return scale_by_power(fma(power_slope(f), f, broadcast(1.0F)), whole);
+  return scale_by_power<zero_below>(fma(power_slope(f), f, broadcast(1.0F)), whole);
 }
 
+/// Weights relative to the greatest: below this power they are lost in any sum with it, and their products with values
+/// are subnormal, which some processors take hundreds of cycles for.
+inline constexpr int zero_weight = -100;
+
 /// Double inputs are for accuracy, not for speed.
+template <int zero_below = -126>
 inline Vec<double> exp2(Vec<double> x) {
   double lane[lanes<double>];
   store(lane, x);
@@ -100,7 +106,7 @@ struct AttentionLeaves {
       Vec<T> total = broadcast(T{0});
       for (Index k = 0; k < keys; ++k) {
         T* const at = scores + k * width + j;
-        const Vec<T> above = load(at) - subtract, weight = exp2(above * base);
+        const Vec<T> above = load(at) - subtract, weight = exp2<zero_weight>(above * base);
         store(at, weight);
         total = total + weight;
         if constexpr (spreads) wide = fma(weight, maximum(lowest, above), wide);
@@ -113,19 +119,23 @@ struct AttentionLeaves {
 
   /// Turns a tile of scores [keys][width] into weights exp(score - lse), and `gradient`, that of the
   /// weights, into that of the scores: weight (gradient - delta). A score of minus infinity is a weight
-  /// of zero, and what has no weight has no gradient, whatever the rest holds.
+  /// of zero, and what has no weight has no gradient, whatever the rest holds. So is one whose weight lies below
+  /// 2^zero_weight (in double 2^-900).
   template <class T>
   static void softmax_backward(Index keys, Index width, T* scores, T* gradient, const T* lse,
                                const T* delta) {
     const Vec<T> base = broadcast(static_cast<T>(log2_e)), zero = broadcast(T{0});
     const Vec<T> lowest = broadcast(std::numeric_limits<T>::lowest());
+    const Vec<T> small =
+        broadcast(static_cast<T>((sizeof(T) == sizeof(float) ? zero_weight : -900) / log2_e));
     for (Index j = 0; j < width; j += lanes<T>) {
-      const Vec<T> shift = load(lse + j), mean = load(delta + j);
+      const Vec<T> shift = load(lse + j), mean = load(delta + j), far = shift + small;
+      const Vec<T> least = blend(lowest, far, greater(far, lowest));  // also where lse is NaN
       for (Index k = 0; k < keys; ++k) {
         T* const score = scores + k * width + j;
         T* const slope = gradient + k * width + j;
         const Vec<T> x = load(score);
-        const Vec<T> weight = blend(exp2((x - shift) * base), zero, greater(lowest, x));
+        const Vec<T> weight = blend(exp2<zero_weight>((x - shift) * base), zero, greater(least, x));
         store(score, weight);
         store(slope, blend(zero, weight * (load(slope) - mean), is_not_zero(weight)));
       }

@@ -91,7 +91,8 @@ struct DecodeLeaves {
         shift > std::numeric_limits<U>::lowest() ? shift : std::numeric_limits<U>::lowest());
     Vec<U> total = broadcast(U{0}), wide = total;
     for (Index k = 0; k < keys; k += lanes<U>) {
-      const Vec<U> above = load(scores + k) - subtract, weight = exp2(above * broadcast(log2_e));
+      const Vec<U> above = load(scores + k) - subtract,
+                   weight = exp2<zero_weight>(above * broadcast(log2_e));
       store(scores + k, weight);
       total = total + weight;
       if constexpr (spreads)

@@ -222,7 +222,8 @@ inline float32x4_t bounded_fraction(float32x4_t x, float32x4_t& whole) {
 inline float32x4_t fraction(float32x4_t x, float32x4_t& whole) {
   return bounded_fraction(vmaxq_f32(x, vdupq_n_f32(-127)), whole);
 }
-/// x 2^whole
+/// x 2^whole; 0 for -127. (Other levels may give 0 from `zero_below` on; here that would cost more.)
+template <int zero_below = -126>
 inline float32x4_t scale_by_power(float32x4_t x, float32x4_t whole) {
   const int32x4_t exponent = vaddq_s32(vcvtnq_s32_f32(whole), vdupq_n_s32(127));
   return vmulq_f32(x, vreinterpretq_f32_s32(vshlq_n_s32(exponent, 23)));

@@ -156,7 +156,8 @@ inline Floats fraction(Floats x, Floats& whole) {
 }
 /// The same: without its bound, compilers would fuse a product that x is with what comes here, and round it otherwise.
 inline Floats bounded_fraction(Floats x, Floats& whole) { return fraction(x, whole); }
-/// x 2^whole
+/// x 2^whole; 0 for -127. (Other levels may give 0 from `zero_below` on; here that would cost more.)
+template <int zero_below = -126>
 inline Floats scale_by_power(Floats x, Floats whole) {
   const FloatBits n = (FloatBits)(whole + broadcast(0x1.8p23F)) + 127;
   return x * (Floats)(n << 23);
