@@ -156,7 +156,10 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
                  "MoBA{block, topk}, NSA{block, blocks}, InfLLM{...}; may be repeated")
       ->type_name("METHOD");
   app.add_option("--seeds", seeds, "how many, from 1 on")->type_name("N");
-  app.add_option("--steps", steps, "of each training")->type_name("N");
+  app.add_option(
+         "--steps", steps,
+         "of each training from random weights; those that go\non with a trained model keep theirs")
+      ->type_name("N");
   app.add_flag("--schedules", schedules_too,
                "also trains RoPE by schedules whose lengths grow, which takes as\n"
                "long again as the rest of quick; full and smoke do");
