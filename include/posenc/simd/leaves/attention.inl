@@ -25,8 +25,8 @@ inline Vec<float> exp2(Vec<float> x) {
   return scale_by_power<zero_below>(fma(power_slope(f), f, broadcast(1.0F)), whole);
 }
 
-/// Weights relative to the greatest: below this power they are lost in any sum with it, and their products with values
-/// are subnormal, which some processors take hundreds of cycles for.
+/// Weights below 2^zero_weight of the greatest are lost in sums with it, and their products with values may be
+/// subnormal, which some processors take hundreds of cycles for.
 inline constexpr int zero_weight = -100;
 
 /// Double inputs are for accuracy, not for speed.
