@@ -11,6 +11,7 @@
 #include <posenc/rotary/rope.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -69,8 +70,10 @@ struct Sequence {
         Rows weights, row(width);
         double sum = 0;
         for (posenc::Index j = 0; j < tokens; ++j) {
-          const double x = score(i, h, j, kv, static_cast<double>(g(i, j))) + bias(h, i, j);
-          weights.push_back(visible(i, j) ? std::exp(x) : 0);
+          const double added = visible(i, j) ? bias(h, i, j) : -HUGE_VAL;
+          weights.push_back(0);
+          if (added == -HUGE_VAL) continue;
+          weights.back() = std::exp(score(i, h, j, kv, static_cast<double>(g(i, j))) + added);
           sum += weights.back();
         }
         for (posenc::Index j = 0; j < tokens; ++j)
@@ -115,9 +118,15 @@ struct Sequence {
  private:
   [[nodiscard]] double score(posenc::Index i, posenc::Index h, posenc::Index j, posenc::Index kv,
                              double distance) const {
+    static const auto frequencies = [] {
+      std::array<double, width / 2> w{};
+      for (std::size_t c = 0; c < w.size(); ++c)
+        w[c] = std::pow(rope.base, -2.0 * static_cast<double>(c) / width);
+      return w;
+    }();
     double sum = 0;
     for (posenc::Index c = 0; c < width / 2; ++c) {
-      const double angle = distance * std::pow(rope.base, -2.0 * static_cast<double>(c) / width);
+      const double angle = distance * frequencies[static_cast<std::size_t>(c)];
       const double q0 = queries()(i, h, c), q1 = queries()(i, h, c + width / 2);
       const double k0 = keys()(j, kv, c), k1 = keys()(j, kv, c + width / 2);
       sum += (q0 * k0 + q1 * k1) * std::cos(angle) + (q0 * k1 - q1 * k0) * std::sin(angle);
