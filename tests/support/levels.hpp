@@ -11,15 +11,17 @@
 namespace posenc_test {
 
 /// Runs f once at every SIMD level of this machine. Where the program runs at one level by force, it also runs at the
-/// others (see CMakeLists.txt), so there at that level alone; that of AVX-512 takes the one for bfloat16 with it.
+/// others (see CMakeLists.txt), so there at that level alone; that of AVX-512 takes the one for bfloat16 with it. So does
+/// every run take the level of POSENC_TEST_ALSO_AT, whose own run is left out.
 template <class F>
 void at_every_level(const F& f) {
-  const char* const forced_level = std::getenv("POSENC_SIMD");
+  const char* const own = std::getenv("POSENC_SIMD");
+  const char* const also = std::getenv("POSENC_TEST_ALSO_AT");
   for (const posenc::simd::Level level : posenc::simd::available_levels()) {
-    if (forced_level && !std::string_view(posenc::simd::name(level)).starts_with(forced_level))
-      continue;
+    const std::string_view name = posenc::simd::name(level);
+    if (own && !name.starts_with(own) && !(also && name == also)) continue;
     const posenc::simd::ForcedLevel forced(level);
-    INFO("level " << posenc::simd::name(level));
+    INFO("level " << name);
     f();
   }
 }
