@@ -87,17 +87,6 @@ TEST_CASE("ChosenBlocks: quotients by reciprocals") {
 
 // --- Choices by the formulas -----------------------------------------------------------------------
 
-/// Rotated channels of a row, in double.
-std::vector<double> turned(const double* x, double position) {
-  std::vector<double> y(width);
-  for (std::size_t c = 0; c < width / 2; ++c) {
-    const double angle =
-        position * std::pow(rope.base, -2.0 * static_cast<double>(c) / static_cast<double>(width));
-    y[c] = x[c] * std::cos(angle) - x[c + width / 2] * std::sin(angle);
-    y[c + width / 2] = x[c] * std::sin(angle) + x[c + width / 2] * std::cos(angle);
-  }
-  return y;
-}
 double dot(const std::vector<double>& a, const std::vector<double>& b) {
   double sum = 0;
   for (std::size_t c = 0; c < a.size(); ++c) sum += a[c] * b[c];
@@ -111,9 +100,11 @@ struct Rotated {
     for (Index t = 0; t < s.tokens; ++t) {
       const auto at = static_cast<double>(t);
       for (Index h = 0; h < heads; ++h)
-        queries.push_back(turned(&s.q[static_cast<std::size_t>((t * heads + h) * width)], at));
+        queries.push_back(
+            Sequence::turned(&s.q[static_cast<std::size_t>((t * heads + h) * width)], at));
       for (Index h = 0; h < kv_heads; ++h)
-        keys.push_back(turned(&s.k[static_cast<std::size_t>((t * kv_heads + h) * width)], at));
+        keys.push_back(
+            Sequence::turned(&s.k[static_cast<std::size_t>((t * kv_heads + h) * width)], at));
     }
   }
   [[nodiscard]] const std::vector<double>& query(Index t, Index h) const {

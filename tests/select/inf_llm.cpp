@@ -31,7 +31,7 @@ std::vector<double> some_mass(Index tokens) {
 double far(const Sequence& s, Index n, Index h, const std::vector<double>& key, double position) {
   double sum = 0;
   for (Index c = 0; c < width / 2; ++c) {
-    const double angle = position * std::pow(rope.base, -2.0 * static_cast<double>(c) / width);
+    const double angle = position * Sequence::frequency(c);
     const double q0 = s.queries()(n, h, c), q1 = s.queries()(n, h, c + width / 2);
     sum += (q0 * std::cos(angle) - q1 * std::sin(angle)) * key[static_cast<std::size_t>(c)] +
            (q0 * std::sin(angle) + q1 * std::cos(angle)) *

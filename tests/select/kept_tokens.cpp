@@ -57,8 +57,7 @@ Sums formula(const Sequence& s, Index from, Index to) {
       for (Index m = 0; m <= n; ++m) {
         double x = 0;
         for (Index c = 0; c < width / 2; ++c) {
-          const double angle = static_cast<double>(n - m) *
-                               std::pow(rope.base, -2.0 * static_cast<double>(c) / width);
+          const double angle = static_cast<double>(n - m) * Sequence::frequency(c);
           const double q0 = s.queries()(n, h, c), q1 = s.queries()(n, h, c + width / 2);
           const double k0 = s.keys()(m, h / 2, c), k1 = s.keys()(m, h / 2, c + width / 2);
           x += (q0 * k0 + q1 * k1) * std::cos(angle) + (q0 * k1 - q1 * k0) * std::sin(angle);
@@ -192,8 +191,8 @@ TEST_CASE("HeavyHitters: step by step the cache keeps what algorithm 1 keeps") {
       for (Index m = 0; m < part.tokens; ++m) {
         double x = 0;
         for (Index c = 0; c < width / 2; ++c) {
-          const double angle = static_cast<double>(t - held[static_cast<std::size_t>(m)]) *
-                               std::pow(rope.base, -2.0 * static_cast<double>(c) / width);
+          const double angle =
+              static_cast<double>(t - held[static_cast<std::size_t>(m)]) * Sequence::frequency(c);
           const double q0 = a.s.queries()(t, h, c), q1 = a.s.queries()(t, h, c + width / 2);
           const double k0 = part.keys()(m, h / 2, c), k1 = part.keys()(m, h / 2, c + width / 2);
           x += (q0 * k0 + q1 * k1) * std::cos(angle) + (q0 * k1 - q1 * k0) * std::sin(angle);

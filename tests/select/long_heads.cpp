@@ -18,16 +18,6 @@ constexpr Index heads = Sequence::heads, kv_heads = Sequence::kv_heads, width = 
 constexpr BindOptions options{.num_heads = heads, .num_kv_heads = kv_heads};
 constexpr LongHeads method{.chunk = 8, .chunks = 5};
 
-std::vector<double> turned(const double* x, Index position) {
-  std::vector<double> y(width);
-  for (std::size_t c = 0; c < width / 2; ++c) {
-    const double angle =
-        static_cast<double>(position) * std::pow(rope.base, -2.0 * static_cast<double>(c) / width);
-    y[c] = x[c] * std::cos(angle) - x[c + width / 2] * std::sin(angle);
-    y[c + width / 2] = x[c] * std::sin(angle) + x[c + width / 2] * std::cos(angle);
-  }
-  return y;
-}
 /// softmax(<query, keys> / sqrt(width)) values
 std::vector<double> attended(const std::vector<double>& query,
                              const std::vector<std::vector<double>>& keys,
@@ -48,8 +38,11 @@ std::vector<double> feature(const Sequence& s, Index chunk, Index h) {
   for (Index t = 0; t < 8; ++t) {
     const Index token = 8 * chunk + t;
     const double* const v = &s.v[static_cast<std::size_t>((token * kv_heads + h / 2) * width)];
-    queries.push_back(turned(&s.q[static_cast<std::size_t>((token * heads + h) * width)], t));
-    keys.push_back(turned(&s.k[static_cast<std::size_t>((token * kv_heads + h / 2) * width)], t));
+    queries.push_back(Sequence::turned(&s.q[static_cast<std::size_t>((token * heads + h) * width)],
+                                       static_cast<double>(t)));
+    keys.push_back(
+        Sequence::turned(&s.k[static_cast<std::size_t>((token * kv_heads + h / 2) * width)],
+                         static_cast<double>(t)));
     values.emplace_back(v, v + width);
   }
   std::vector<double> mean(width);

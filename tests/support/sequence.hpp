@@ -111,6 +111,28 @@ struct Sequence {
     return out;
   }
 
+  /// Of pair c.
+  [[nodiscard]] static double frequency(posenc::Index c) {
+    static const auto all = [] {
+      std::array<double, width / 2> w{};
+      for (std::size_t i = 0; i < w.size(); ++i)
+        w[i] = std::pow(rope.base, -2.0 * static_cast<double>(i) / width);
+      return w;
+    }();
+    return all[static_cast<std::size_t>(c)];
+  }
+  /// Rotated channels of a row.
+  [[nodiscard]] static Rows turned(const double* x, double position) {
+    Rows y(width);
+    for (posenc::Index c = 0; c < width / 2; ++c) {
+      const double angle = position * frequency(c);
+      const auto a = static_cast<std::size_t>(c), b = a + width / 2;
+      y[a] = x[a] * std::cos(angle) - x[b] * std::sin(angle);
+      y[b] = x[a] * std::sin(angle) + x[b] * std::cos(angle);
+    }
+    return y;
+  }
+
   [[nodiscard]] static posenc::CacheShape cache_of(posenc::Index capacity) {
     return {.kv_heads = kv_heads, .head_dim = width, .capacity = capacity};
   }
@@ -118,15 +140,9 @@ struct Sequence {
  private:
   [[nodiscard]] double score(posenc::Index i, posenc::Index h, posenc::Index j, posenc::Index kv,
                              double distance) const {
-    static const auto frequencies = [] {
-      std::array<double, width / 2> w{};
-      for (std::size_t c = 0; c < w.size(); ++c)
-        w[c] = std::pow(rope.base, -2.0 * static_cast<double>(c) / width);
-      return w;
-    }();
     double sum = 0;
     for (posenc::Index c = 0; c < width / 2; ++c) {
-      const double angle = distance * frequencies[static_cast<std::size_t>(c)];
+      const double angle = distance * frequency(c);
       const double q0 = queries()(i, h, c), q1 = queries()(i, h, c + width / 2);
       const double k0 = keys()(j, kv, c), k1 = keys()(j, kv, c + width / 2);
       sum += (q0 * k0 + q1 * k1) * std::cos(angle) + (q0 * k1 - q1 * k0) * std::sin(angle);
