@@ -11,6 +11,7 @@
 
 #include <posenc/config/selector_expression.hpp>
 #include <posenc/select/attend_chosen.hpp>
+#include <posenc/select/attend_long_heads.hpp>
 
 #include <algorithm>
 #include <optional>

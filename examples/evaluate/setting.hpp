@@ -60,7 +60,7 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
       ->type_name("E");
   app.add_option("--select", selects,
                  "also reads with chosen keys, by methods such as \"Quest{budget=1024}\"\n"
-                 "(Quest, MoBA, NSA, InfLLM)")
+                 "(Quest, MoBA, NSA, InfLLM, LongHeads)")
       ->type_name("M");
   app.add_option("--dense-layers", dense_layers, "first layers that read all keys all the same")
       ->type_name("N")

@@ -153,7 +153,8 @@ inline std::optional<Setting> parse_command_line(int argc, char** argv) {
   app.add_option("--schemes", schemes, "with commas, of" + known)->type_name("A,B");
   app.add_option("--select", selects,
                  "reads each scheme with chosen keys, too: \"Quest{budget=64}\",\n"
-                 "MoBA{block, topk}, NSA{block, blocks}, InfLLM{...}; may be repeated")
+                 "MoBA{block, topk}, NSA{block, blocks}, InfLLM{...}, LongHeads{chunk, chunks}; "
+                 "may be repeated")
       ->type_name("METHOD");
   app.add_option("--seeds", seeds, "how many, from 1 on")->type_name("N");
   app.add_option(

@@ -30,6 +30,9 @@ TEST_CASE("parse_selector: methods and their parameters") {
       parse_selector("InfLLM{n_local=512, topk=2, repr_topk=1, block=64, n_init=0}").selector);
   CHECK((inf.n_local == 512 && inf.topk == 2 && inf.repr_topk == 1 && inf.block == 64 &&
          inf.n_init == 0));
+  const auto heads = std::get<LongHeads>(parse_selector("LongHeads{chunks=5}").selector);
+  CHECK((heads.chunk == 256 && heads.chunks == 5));
+  CHECK(parse_selector("LongHeads").text == "LongHeads{chunk=256, chunks=16}");
   CHECK(parse_selector("InfLLM").text ==
         "InfLLM{block=128, n_init=128, n_local=4096, topk=16, repr_topk=4, per=0}");
 }
@@ -39,7 +42,8 @@ TEST_CASE("parse_selector: what is wrong is said") {
     INFO(text);
     CHECK_THROWS_WITH(parse_selector(text), ContainsSubstring(sentence));
   };
-  says("", "there is no method '' that chooses keys; there are Quest, MoBA, NSA, InfLLM.");
+  says("",
+       "there is no method '' that chooses keys; there are Quest, MoBA, NSA, InfLLM, LongHeads.");
   says("RoPE", "there is no method 'RoPE'");
   says("Quest|MoBA", "there is no method 'Quest|MoBA'");
   says("Quest{budget}", "Quest: 'budget' is not key=value.");
@@ -50,6 +54,7 @@ TEST_CASE("parse_selector: what is wrong is said") {
   says("MoBA{topk=-1}", "is at least 1, got -1");
   says("NSA{blocks=2}", "blocks must be at least 3, got 2");
   says("InfLLM{n_init=100}", "n_init must be a multiple of the block of 128 tokens or 0, got 100.");
+  says("LongHeads{chunks=2}", "so chunks must be at least 3, got 2.");
   says("Quest{page=16", "is not Name{key=value, ...}.");
 }
 

@@ -60,6 +60,17 @@ TEST_CASE("AnyEncoding: copies outlive what they were copied from") {
   }
 }
 
+TEST_CASE("AnyEncoding: the rotation alone is what turns channels") {
+  const AnyEncoding all =
+      rope | YaRN{.factor = 4, .original_context = 64} | ALiBi{} | ReRoPE{.window = 7} | Causal{};
+  CHECK(all.rotation().size() == 2);
+  const auto turned = [](const AnyEncoding& encoding) {
+    return bind(encoding, {.num_heads = 4}).rotary().state.inv_freq;
+  };
+  CHECK((turned(all.rotation()) - turned(all)).abs().maxCoeff() == 0);
+  CHECK(AnyEncoding(ALiBi{} | Causal{}).rotation().size() == 0);
+}
+
 TEST_CASE("AnyEncoding: a wrong composition is a sentence") {
   const auto problems = [](const AnyEncoding& e) -> std::string {
     try {

@@ -124,6 +124,49 @@ TEST_CASE("InfLLM reads far keys at its own distance") {
   CHECK(fewer.share() < 36.0 / 41);
 }
 
+TEST_CASE("LongHeads reads chunks that are moved together, token by token") {
+  const evaluate::Llama model = golden_model("llama");
+  const LayerSchedule rope = evaluate::read_with(model.shape, "RoPE", 64).layers;
+  const AnyBound bound = bind(rope.kinds[0], {.num_heads = heads, .num_kv_heads = kv_heads});
+  const Tensors x(60);
+  const Index first = 40;
+  const auto read = [&](const char* text, KeysRead& keys) {
+    return attended(
+        x, evaluate::SelectedLayers(model.shape, rope, {parse_selector(text), 0, false}, 60), 1,
+        first, keys);
+  };
+  std::vector<float> full(x.q.size());
+  attention(x.Q(), x.K(), x.V(), TensorView<float>(full.data(), x.tokens, heads, head_dim), bound);
+  KeysRead all;
+  CHECK(worst(read("LongHeads{chunk=8, chunks=8}", all), full) < 1e-5);
+  CHECK(all.share() == 1);
+
+  // A cache and features that grow by a token at a time.
+  const LongHeads method{.chunk = 4, .chunks = 5};
+  LongHeadsFeatures features(method, heads, kv_heads, head_dim);
+  auto cache = KeyValueCache<KeyState::raw>::contiguous(
+      {.kv_heads = kv_heads, .head_dim = head_dim, .capacity = x.tokens});
+  std::vector<float> expected = full;
+  double tokens = 0;
+  for (Index t = 0; t < x.tokens; ++t) {
+    features.append(x.Q().slice(t, 1), x.K().slice(t, 1), x.V().slice(t, 1),
+                    bind(rope.kinds[0].rotation(), {.num_heads = heads, .num_kv_heads = kv_heads}));
+    cache.append(0, x.K().slice(t, 1), x.V().slice(t, 1));
+    if (t < first) continue;
+    Selection chosen;
+    choose_chunks(x.Q().slice(t, 1), features, t, chosen);
+    decode(x.Q().slice(t, 1), cache,
+           TensorView<float>(expected.data() + t * heads * head_dim, 1, heads, head_dim), bound,
+           {.selection = &chosen});
+    for (Index c = 0; c < chosen.size(); ++c) tokens += static_cast<double>(chosen[c].tokens);
+  }
+  KeysRead some;
+  CHECK(worst(read("LongHeads{chunk=4, chunks=5}", some), expected) < 1e-5);
+  CHECK_THAT(some.read, WithinAbs(tokens / heads, 1e-9));
+  CHECK(some.share() < 0.5);
+  CHECK(worst(expected, full) > 1e-3);
+}
+
 TEST_CASE(
     "a measurement with all keys chosen is that without a choice, and says which share was read") {
   const evaluate::Llama llama = golden_model("llama");

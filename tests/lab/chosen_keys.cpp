@@ -77,7 +77,11 @@ TEST_CASE("chosen keys: a budget of the length, and more, is the full read") {
       reads_as_in_full(scheme,
                        InfLLM{.block = 4, .n_init = 4, .n_local = 40, .topk = 0, .repr_topk = 2});
   }
+  // All chunks moved together stand where they stood.
+  reads_as_in_full(rope_scheme(), LongHeads{.chunk = 8, .chunks = 5});
+  reads_as_in_full(schemes[5], LongHeads{.chunk = 4, .chunks = 100});
   const lab::Scheme far("ReRoPE", rope() | ReRoPE{.window = 15} | Causal{});
+  reads_as_in_full(far, LongHeads{.chunk = 6, .chunks = 7});
   const lab::Scheme inf_llm = rope_scheme().read_by(lab::chosen_keys(
       InfLLM{.block = 4, .n_init = 4, .n_local = 16, .topk = 100, .repr_topk = 2}));
   CHECK(apart(curve(far, 40), curve(inf_llm, 40)) < 1e-4);
@@ -90,6 +94,21 @@ double dot(const Row& a, const Row& b) {
   double sum = 0;
   for (std::size_t c = 0; c < a.size(); ++c) sum += a[c] * b[c];
   return sum;
+}
+
+/// As RoPE turns a row that stands at a place.
+Row turned(TensorView<const float> x, Index n, Index h, Index place) {
+  const auto half = static_cast<std::size_t>(x.width / 2);
+  Row y(2 * half);
+  for (std::size_t c = 0; c < half; ++c) {
+    const double angle = static_cast<double>(place) *
+                         std::pow(10000.0, -static_cast<double>(c) / static_cast<double>(half));
+    const auto a = static_cast<double>(x(n, h, static_cast<Index>(c))),
+               b = static_cast<double>(x(n, h, static_cast<Index>(c + half)));
+    y[c] = a * std::cos(angle) - b * std::sin(angle);
+    y[c + half] = a * std::sin(angle) + b * std::cos(angle);
+  }
+  return y;
 }
 
 /// RoPE with choices of each head: `chosen(query, rows of keys, own)` gives the keys that a query reads.
@@ -108,8 +127,8 @@ class DenseRead final : public lab::AttentionRead {
     for (Index h = 0; h < q.heads; ++h) {
       std::vector<Row> seen;
       for (Index n = 0; n < q.tokens; ++n) {
-        seen.push_back(turned(k, n, h));
-        const Row query = turned(q, n, h);
+        seen.push_back(turned(k, n, h, n));
+        const Row query = turned(q, n, h, n);
         double sum = 0;
         Row mean(static_cast<std::size_t>(q.width));
         const std::set<Index> read = choice_(query, seen);
@@ -135,20 +154,87 @@ class DenseRead final : public lab::AttentionRead {
   }
 
  private:
-  static Row turned(TensorView<const float> x, Index n, Index h) {
-    const auto half = static_cast<std::size_t>(x.width / 2);
-    Row y(2 * half);
-    for (std::size_t c = 0; c < half; ++c) {
-      const double angle = static_cast<double>(n) *
-                           std::pow(10000.0, -static_cast<double>(c) / static_cast<double>(half));
-      const auto a = static_cast<double>(x(n, h, static_cast<Index>(c))),
-                 b = static_cast<double>(x(n, h, static_cast<Index>(c + half)));
-      y[c] = a * std::cos(angle) - b * std::sin(angle);
-      y[c + half] = a * std::sin(angle) + b * std::cos(angle);
-    }
-    return y;
-  }
   Choice choice_;
+};
+
+/// LongHeads with RoPE: features of chunks, and what heads read moved together, by the formulas.
+class DenseLongHeads final : public lab::AttentionRead {
+ public:
+  explicit DenseLongHeads(const LongHeads& method) : method_(method) {}
+
+  AnyEncoding encoding(Problems&, const AnyEncoding& own, const BindOptions&) const override {
+    return own;
+  }
+  KeysRead attend(const AnyBound&, TensorView<const float> q, TensorView<const float> k,
+                  TensorView<const float> v, TensorView<float> out,
+                  const AnyExecutor&) const override {
+    KeysRead keys;
+    for (Index h = 0; h < q.heads; ++h) {
+      std::vector<Row> features;
+      for (Index first = 0; first + method_.chunk <= q.tokens; first += method_.chunk)
+        features.push_back(feature(q, k, v, h, first));
+      for (Index n = 0; n < q.tokens; ++n) {
+        const std::vector<Index> read = chosen(features, turned(q, n, h, 0), n);
+        std::vector<Row> seen, values;
+        for (const Index m : read) {
+          seen.push_back(turned(k, m, h, std::ssize(seen)));
+          values.push_back(turned(v, m, h, 0));
+        }
+        const Row mean = attended(turned(q, n, h, std::ssize(read) - 1), seen, values);
+        for (Index c = 0; c < q.width; ++c)
+          out(n, h, c) = static_cast<float>(mean[static_cast<std::size_t>(c)]);
+        keys.read += static_cast<double>(read.size()) / static_cast<double>(q.heads);
+        keys.all += static_cast<double>(n + 1) / static_cast<double>(q.heads);
+      }
+    }
+    return keys;
+  }
+
+ private:
+  static Row attended(const Row& query, const std::vector<Row>& keys,
+                      const std::vector<Row>& values) {
+    Row mean(query.size());
+    double sum = 0;
+    for (std::size_t m = 0; m < keys.size(); ++m) {
+      const double w = std::exp(dot(query, keys[m]) / std::sqrt(static_cast<double>(query.size())));
+      sum += w;
+      for (std::size_t c = 0; c < mean.size(); ++c) mean[c] += w * values[m][c];
+    }
+    for (double& x : mean) x /= sum;
+    return mean;
+  }
+  Row feature(TensorView<const float> q, TensorView<const float> k, TensorView<const float> v,
+              Index h, Index first) const {
+    std::vector<Row> keys, values;
+    for (Index t = 0; t < method_.chunk; ++t) {
+      keys.push_back(turned(k, first + t, h, t));
+      values.push_back(turned(v, first + t, h, 0));
+    }
+    Row mean(keys.front().size());
+    for (Index t = 0; t < method_.chunk; ++t) {
+      const Row one = attended(turned(q, first + t, h, t), keys, values);
+      for (std::size_t c = 0; c < mean.size(); ++c)
+        mean[c] += one[c] / static_cast<double>(method_.chunk);
+    }
+    return attended(mean, keys, keys);
+  }
+  /// Tokens of the first chunk, the own one, the one before it, and the others of greatest scores.
+  std::vector<Index> chosen(const std::vector<Row>& features, const Row& query, Index n) const {
+    const Index own = n / method_.chunk;
+    std::set<Index> chunks{0, std::max<Index>(own - 1, 0), own};
+    std::vector<std::pair<double, Index>> order;
+    for (Index c = 1; c < own - 1; ++c)
+      order.emplace_back(-dot(query, features[static_cast<std::size_t>(c)]), c);
+    std::sort(order.begin(), order.end());
+    for (Index i = 0; i < std::min<Index>(method_.chunks - 3, std::ssize(order)); ++i)
+      chunks.insert(order[static_cast<std::size_t>(i)].second);
+    std::vector<Index> tokens;
+    for (const Index c : chunks)
+      for (Index t = c * method_.chunk; t < std::min(n + 1, (c + 1) * method_.chunk); ++t)
+        tokens.push_back(t);
+    return tokens;
+  }
+  LongHeads method_;
 };
 
 using Score = std::function<double(const Row& query, std::span<const Row> block)>;
@@ -191,10 +277,10 @@ double product_with_mean(const Row& query, std::span<const Row> block) {
 }
 
 template <class S>
-void reads_as(const S& selector, const DenseRead::Choice& choice) {
+void reads_as(const S& selector, std::shared_ptr<const lab::AttentionRead> formulas) {
   const lab::Scheme scheme = rope_scheme();
   const auto chosen = scheme.read_by(lab::chosen_keys(selector)),
-             dense = scheme.read_by(std::make_shared<const DenseRead>(choice));
+             dense = scheme.read_by(std::move(formulas));
   const lab::Curve is = curve(chosen, 61), expected = curve(dense, 61);
   CHECK(apart(is, expected) < 1e-4);
   CHECK_THAT(is.keys_share, WithinAbs(expected.keys_share, 1e-12));
@@ -213,6 +299,11 @@ void reads_as(const S& selector, const DenseRead::Choice& choice) {
   CHECK(recall(scheme).keys_share == 1);
 }
 
+template <class S>
+void reads_as(const S& selector, const DenseRead::Choice& choice) {
+  reads_as(selector, std::make_shared<const DenseRead>(choice));
+}
+
 TEST_CASE("chosen keys: as dense attention that chooses by the formulas") {
   const auto none = [](Index, Index) { return false; };
   reads_as(Quest{.block = 4, .budget = 16}, best_blocks(4, 4, bound_of_page, none));
@@ -221,6 +312,8 @@ TEST_CASE("chosen keys: as dense attention that chooses by the formulas") {
   reads_as(NSASelection{.block = 4, .blocks = 5},
            best_blocks(4, 5, product_with_mean,
                        [](Index b, Index own) { return b == 0 || b == own - 1; }));
+  const LongHeads moved_together{.chunk = 5, .chunks = 4};
+  reads_as(moved_together, std::make_shared<const DenseLongHeads>(moved_together));
 }
 
 TEST_CASE("chosen keys: what cannot be chosen by, and what cannot be trained") {
@@ -234,6 +327,11 @@ TEST_CASE("chosen keys: what cannot be chosen by, and what cannot be trained") {
   const lab::Scheme far("ReRoPE", rope() | ReRoPE{.window = 15} | Causal{});
   CHECK_THROWS_WITH(bound(far.read_by(lab::chosen_keys(Quest{}))),
                     ContainsSubstring("Quest summarises rotated keys"));
+  CHECK_THROWS_WITH(bound(rope_scheme().read_by(lab::chosen_keys(LongHeads{.chunks = 2}))),
+                    ContainsSubstring("so chunks must be at least 3, got 2."));
+  CHECK_THROWS_WITH(
+      bound(lab::Scheme("ALiBi", ALiBi{} | Causal{}).read_by(lab::chosen_keys(LongHeads{}))),
+      ContainsSubstring("it needs an encoding that rotates"));
   CHECK_THROWS_WITH(bound(far.read_by(lab::chosen_keys(InfLLM{}))),
                     ContainsSubstring("InfLLM reads far keys at a distance of its own"));
   const lab::Scheme x_pos("xPos", rope() | XPos{} | Causal{});

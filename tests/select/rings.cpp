@@ -8,6 +8,7 @@
 #include <posenc/attention/decode.hpp>
 #include <posenc/cache/rerotate.hpp>
 #include <posenc/eigen.hpp>
+#include <posenc/select/inf_llm.hpp>
 
 #include <functional>
 #include <limits>
@@ -252,6 +253,108 @@ TEST_CASE("rings: what is chosen, and read, is what the formulas say of the toke
       chosen_by<float>(Quest{.block = 16, .budget = 16}, cache, bound, numbers(width, random), 1);
   REQUIRE(all[0].ranges.size() == 1);
   CHECK(all[0].tokens == 10);
+}
+
+/// What a token has received, the same whenever a block is summarised: by its index and head.
+double mass_of(Position index, Index h) {
+  return std::fmod(static_cast<double>(index) * 0.6180339887 + static_cast<double>(h) * 0.3, 1.0);
+}
+
+/// InfLLM by its formulas: one choice of all heads, raw keys of the greatest mass, far keys at one distance.
+void run_inf_llm(const InfLLM& method, Index capacity, Index sinks, unsigned seed) {
+  INFO("InfLLM, ring of " << sinks << " and " << capacity - sinks << ", seed " << seed);
+  const BindOptions options{.num_heads = heads, .num_kv_heads = kv_heads};
+  const auto bound = bind(
+      RoPE<HalfSplit>{.head_dim = width, .base = base} | method.distances() | Causal{}, options);
+  Session<KeyState::raw, float> session(seed, capacity, sinks);
+  auto& cache = session.cache;
+  Summaries<InfLLM> summaries(method, cache, bound);
+  Selection chosen;
+  Index compared = 0, left_out = 0;
+  for (Index step = 0; step < posenc_test::some_of(300); ++step) {
+    session.step(bound);
+    const Index s = session.random.integer(0, 1), tokens = cache.tokens(s);
+    if (tokens == 0) continue;
+    INFO("step " << step);
+    std::vector<double> mass;
+    for (Index r = 0; r < tokens; ++r)
+      for (Index h = 0; h < heads; ++h) mass.push_back(mass_of(cache.index(s, r), h));
+    summaries.update(cache, s, bound, {.mass = mass});
+    const std::vector<float> q = numbers(heads * width, session.random, 3);
+    const TensorView<const float> queries(q.data(), 1, heads, width);
+    const std::vector<Index> sequences{s};
+    select(queries, cache, summaries, bound, chosen, {.sequences = sequences});
+    std::vector<float> out(q.size());
+    decode(queries, cache, TensorView<float>(out.data(), 1, heads, width), bound,
+           {.sequences = sequences, .selection = &chosen});
+
+    // Keys of each head as they were passed; blocks compete by the sum over heads.
+    std::vector<HeldKeys> raw(size(kv_heads));
+    for (Index g = 0; g < kv_heads; ++g) {
+      raw[size(g)].next = cache.next_index(s);
+      for (Index r = 0; r < tokens; ++r) {
+        raw[size(g)].index.push_back(cache.index(s, r));
+        raw[size(g)].keys.push_back(turned(cache.key(s, r, g).data(), 0));
+      }
+    }
+    std::vector<Row> far;
+    for (Index h = 0; h < heads; ++h)
+      far.push_back(turned(&q[size(h * width)], method.n_local - 1));
+    const Score of_block = [&](const Row&, std::span<const Row> keys) {
+      const Index first = keys.data() - raw[0].keys.data();
+      double sum = 0;
+      for (Index h = 0; h < heads; ++h) {
+        std::vector<std::pair<double, Index>> order;
+        for (Index r = first; r < first + std::ssize(keys); ++r)
+          order.emplace_back(-mass_of(cache.index(s, r), h), r);
+        std::sort(order.begin(), order.end());
+        const Index count = std::min<Index>(method.repr_topk, std::ssize(order));
+        for (Index i = 0; i < count; ++i)
+          sum += dot(far[size(h)],
+                     raw[size(h / (heads / kv_heads))].keys[size(order[size(i)].second)]) /
+                 static_cast<double>(count);
+      }
+      return sum;
+    };
+    const std::set<Index> wanted =
+        expected(raw[0], {}, tokens - 1, method.block, method.topk, method.forced(0), of_block);
+    std::set<Index> read;
+    for (const KeyRange& range : chosen[0].ranges)
+      for (Index r = 0; r < range.tokens; ++r) read.insert(range.first + r);
+    REQUIRE(chosen.size() == 1);
+    REQUIRE(read == wanted);
+    left_out += tokens - std::ssize(read);
+
+    for (Index h = 0; h < heads; ++h) {
+      double sum = 0;
+      Row mean(width);
+      for (const Index r : read) {
+        const Position apart = cache.position(s, tokens - 1) - cache.position(s, r);
+        const Row query = turned(&q[size(h * width)], std::min(apart, method.n_local - 1));
+        const double w = std::exp(dot(query, raw[size(h / (heads / kv_heads))].keys[size(r)]) /
+                                  std::sqrt(double{width}));
+        sum += w;
+        for (std::size_t c = 0; c < width; ++c)
+          mean[c] += w * static_cast<double>(cache.value(s, r, h / (heads / kv_heads))[c]);
+      }
+      for (std::size_t c = 0; c < width; ++c)
+        REQUIRE(std::abs(mean[c] / sum - static_cast<double>(out[size(h * width) + c])) < 1e-5);
+    }
+    ++compared;
+  }
+  CHECK(compared > 0);
+  CHECK(left_out > 0);
+  CHECK(session.far > 0);
+}
+
+TEST_CASE("rings: InfLLM reads its window and the blocks whose heaviest keys a query meets best") {
+  for (unsigned seed = 1; seed <= 2; ++seed)
+    for (const auto& [capacity, sinks] : {std::pair<Index, Index>{48, 4}, {53, 0}, {61, 13}}) {
+      run_inf_llm({.block = 4, .n_init = 4, .n_local = 9, .topk = 2, .repr_topk = 2}, capacity,
+                  sinks, seed);
+      run_inf_llm({.block = 3, .n_init = 0, .n_local = 12, .topk = 3, .repr_topk = 1}, capacity,
+                  sinks, seed);
+    }
 }
 
 TEST_CASE("rings: a token that is overwritten costs no summary, and is noticed") {

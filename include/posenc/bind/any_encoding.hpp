@@ -121,6 +121,9 @@ class AnyEncoding {
     return *this;
   }
 
+  /// Which channels turn, and how fast: the components that say so, without masks, biases and distances.
+  [[nodiscard]] AnyEncoding rotation() const;
+
   [[nodiscard]] std::size_t size() const { return components_.size(); }
   [[nodiscard]] const std::vector<detail::AnyComponent>& components() const { return components_; }
 

@@ -23,4 +23,12 @@ POSENC_DETAIL_DEFINITION AnyEncoding::AnyEncoding(const AnyEncoding&) = default;
 POSENC_DETAIL_DEFINITION AnyEncoding& AnyEncoding::operator=(const AnyEncoding&) = default;
 POSENC_DETAIL_DEFINITION AnyEncoding::~AnyEncoding() = default;
 
+POSENC_DETAIL_DEFINITION AnyEncoding AnyEncoding::rotation() const {
+  AnyEncoding rotation;
+  for (const detail::AnyComponent& component : components_)
+    if (component.describe->rotary_state || component.describe->transform)
+      rotation.components_.push_back(component);
+  return rotation;
+}
+
 POSENC_NAMESPACE_END

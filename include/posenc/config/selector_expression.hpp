@@ -2,17 +2,18 @@
 //
 // Methods that choose keys as text: "Quest{block=16, budget=1024}".
 //
-//   method = Name or Name{key=value, ...},   Name = Quest, MoBA, NSA or InfLLM
+//   method = Name or Name{key=value, ...},   Name = Quest, MoBA, NSA, InfLLM or LongHeads
 //
 // Keys are the parameters of the methods (select/), in the form of encodings' expressions (expression.hpp), and what is not said is
 // as the method's reference has it; `page` is the block of Quest, `per` is 0 for one choice of all heads, 1 for one of each key head, 2 of each query head.
 //
 //   const ReadSelector read = parse_selector("Quest{budget=1024}");
-//   std::visit([&](const auto& method) { choose_blocks(q, k, method, bound); }, read.selector);
+//   std::visit([&](const auto& method) { attend_chosen(method, bound, q, k, v, out, first); }, read.selector);
 #pragma once
 
 #include <posenc/config/expression.hpp>
 #include <posenc/select/inf_llm.hpp>
+#include <posenc/select/long_heads.hpp>
 #include <posenc/select/moba.hpp>
 #include <posenc/select/nsa_selection.hpp>
 #include <posenc/select/quest.hpp>
@@ -23,7 +24,7 @@
 
 POSENC_NAMESPACE_BEGIN
 
-using AnyKeySelector = std::variant<Quest, MoBA, NSASelection, InfLLM>;
+using AnyKeySelector = std::variant<Quest, MoBA, NSASelection, InfLLM, LongHeads>;
 
 struct ReadSelector {
   AnyKeySelector selector;
@@ -79,6 +80,13 @@ inline const std::vector<SelectorMaker>& selector_makers() {
          method.topk = p.whole("topk", method.topk);
          method.repr_topk = p.whole("repr_topk", method.repr_topk);
          method.per = choice_per(p, method.per);
+         return method;
+       }},
+      {"LongHeads",
+       [](P& p) -> AnyKeySelector {
+         LongHeads method;
+         method.chunk = p.whole("chunk", method.chunk);
+         method.chunks = p.whole("chunks", method.chunks);
          return method;
        }},
   };

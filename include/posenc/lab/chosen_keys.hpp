@@ -13,6 +13,7 @@
 
 #include <posenc/lab/attention_read.hpp>
 #include <posenc/select/attend_chosen.hpp>
+#include <posenc/select/attend_long_heads.hpp>
 
 #include <memory>
 
@@ -20,7 +21,8 @@ POSENC_NAMESPACE_BEGIN
 
 namespace lab {
 
-template <KeySelector S>
+/// S is a KeySelector or LongHeads.
+template <class S>
 class ChosenKeys final : public AttentionRead {
  public:
   explicit ChosenKeys(const S& selector) : selector_(selector) {}
@@ -39,7 +41,7 @@ class ChosenKeys final : public AttentionRead {
   S selector_;
 };
 
-template <KeySelector S>
+template <class S>
 [[nodiscard]] std::shared_ptr<const AttentionRead> chosen_keys(const S& selector) {
   return std::make_shared<const ChosenKeys<S>>(selector);
 }

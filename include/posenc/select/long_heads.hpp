@@ -123,7 +123,7 @@ class LongHeadsFeatures {
     std::vector<float> out(q_.size());
     attention(q, k, v, TensorView<float>(out.data(), tokens, heads_, width_), rotation,
               {.query_offset = 0});
-    rotate(k, Positions(0), rotation);
+    rotate(k, Positions(0), rotation, {.side = Side::key});
     for (Index h = 0; h < heads_; ++h) {
       std::vector<double> mean(static_cast<std::size_t>(width_)), sum(mean);
       for (Index t = 0; t < tokens; ++t)
