@@ -141,32 +141,65 @@ bool says_something(const posenc::RoPE<L>& rope, const Setting& at) {
   return rope.rotated_channels() != at.layer.rotary->rotary_dim;
 }
 
-template <class C>
-inline constexpr bool is_rope = false;
-template <class L>
-inline constexpr bool is_rope<posenc::RoPE<L>> = true;
+/// The components of a scheme, filled in one after another. What was done to the rotation in training stays, but for
+/// lists that replace it.
+class Filling {
+ public:
+  Filling(const Setting& at, const Sample& sample, std::string& note, bool has_lists)
+      : at_(at), sample_(sample), note_(note), has_lists_(has_lists) {}
 
-/// The components, filled in. What was done to the rotation in training stays, but for lists that replace it.
+  template <class C>
+  void add(const C& component) {
+    const auto own = adapt(component, at_, sample_, note_);
+    join(own);
+    say(own);
+  }
+  /// Pairs are the model's.
+  void add(const posenc::RoPE<posenc::HalfSplit>& rope) {
+    const auto own = adapt(rope, at_, note_);
+    if (at_.layer.rotary->layout == posenc::config::LayoutName::interleaved)
+      join(posenc::RoPE<posenc::Interleaved>{.head_dim = own.head_dim,
+                                             .base = own.base,
+                                             .rotary_dim = own.rotary_dim,
+                                             .rotary_offset = own.rotary_offset});
+    else
+      join(own);
+    if (!has_lists_)
+      if (const auto scheme = scheme_of_training(*at_.layer.rotary, at_.trained)) join(*scheme);
+    say(own);
+  }
+
+  [[nodiscard]] Adapted done() && {
+    if (adapted_.parameters.empty()) adapted_.parameters = "no parameters";
+    return std::move(adapted_);
+  }
+
+ private:
+  template <class C>
+  void join(const C& part) {
+    adapted_.encoding |= part;
+    if constexpr (!posenc::ValueRotation<C> && !std::is_same_v<C, posenc::ShawValues>)
+      adapted_.of_scores |= part;
+  }
+  template <class C>
+  void say(const C& own) {
+    if (says_something(own, at_))
+      adapted_.parameters += (adapted_.parameters.empty() ? "" : " | ") + parameters::of(own);
+  }
+
+  const Setting& at_;
+  const Sample& sample_;
+  std::string& note_;
+  bool has_lists_;
+  Adapted adapted_{};
+};
+
 template <class... Ts>
 Adapted adapt_all(const posenc::Encoding<Ts...>& encoding, const Setting& at, const Sample& sample,
                   std::string& note) {
-  Adapted adapted;
-  constexpr bool has_lists = (std::is_same_v<Ts, posenc::LongRoPE> || ...);
-  encoding.for_each([&]<class C>(const C& component) {
-    const auto own = adapt(component, at, sample, note);
-    const auto join = [&](const auto& part) {
-      adapted.encoding |= part;
-      if constexpr (!posenc::ValueRotation<C> && !std::is_same_v<C, posenc::ShawValues>)
-        adapted.of_scores |= part;
-    };
-    join(own);
-    if constexpr (is_rope<C> && !has_lists)
-      if (const auto scheme = scheme_of_training(*at.layer.rotary, at.trained)) join(*scheme);
-    if (says_something(own, at))
-      adapted.parameters += (adapted.parameters.empty() ? "" : " | ") + parameters::of(own);
-  });
-  if (adapted.parameters.empty()) adapted.parameters = "no parameters";
-  return adapted;
+  Filling filling(at, sample, note, (std::is_same_v<Ts, posenc::LongRoPE> || ...));
+  encoding.for_each([&](const auto& component) { filling.add(component); });
+  return std::move(filling).done();
 }
 
 }  // namespace compare

@@ -44,9 +44,9 @@ class RowMaker {
  public:
   RowMaker(Comparison& c, const example::Progress& progress) : c_(c), progress_(progress) {}
 
-  /// make(note) returns what to bind.
-  template <class Make>
-  void add(Row row, const Setting& at, const Sample& sample, Make&& make) {
+  /// Returns what to bind.
+  using Make = std::function<Adapted(std::string& note)>;
+  void add(Row row, const Setting& at, const Sample& sample, const Make& make) {
     progress_.say(row.name);
     try {
       row.adapted = make(row.note);
@@ -57,10 +57,7 @@ class RowMaker {
       c_.left_out.push_back(why.starts_with(row.name) ? why : row.name + ": " + why);
     }
   }
-  template <class Make>
-  void add(Row row, Make&& make) {
-    add(std::move(row), c_.setting, c_.sample, std::forward<Make>(make));
-  }
+  void add(Row row, const Make& make) { add(std::move(row), c_.setting, c_.sample, make); }
 
  private:
   Comparison& c_;
@@ -78,7 +75,7 @@ inline void check_names(const Setting& at, const std::vector<std::string>& wante
       known.emplace_back(name);
   };
   for (const Candidate& candidate : candidates(at)) add(candidate.name);
-  for_each_scheme(at, [&](const posenc::GalleryEntry& entry, const auto&) { add(entry.name); });
+  for (const GalleryScheme& scheme : gallery_schemes(at)) add(scheme.entry.name);
   posenc::Problems problems;
   for (const std::string& name : wanted) {
     if (name.find_first_of("|{") != std::string::npos) {
@@ -160,18 +157,18 @@ inline void add_rows(Comparison& c, const Arguments& arguments, const example::P
                  .family = Family::score,
                  .rule = "as given"},
                 [&](std::string&) { return read_expression(text, at); });
-  for_each_scheme(at, [&](const posenc::GalleryEntry& entry, const auto& encoding) {
-    if (has(entry.name)) return;
+  for (const auto& [entry, adapted] : gallery_schemes(at)) {
+    if (has(entry.name)) continue;
     const auto [why, rule] = note_of(entry, at);
-    if (!all && !wanted(entry.name) && !(by_default && why.empty() && !at.fits())) return;
+    if (!all && !wanted(entry.name) && !(by_default && why.empty() && !at.fits())) continue;
     maker.add({.name = std::string(entry.name),
                .source = std::string(entry.source),
                .family = entry.family,
                .kind = why.empty() ? Row::reading : Row::other,
                .rule = rule,
                .why_not = why},
-              [&](std::string& note) { return adapt_all(encoding, c.setting, c.sample, note); });
-  });
+              [&](std::string& note) { return adapted(c.setting, c.sample, note); });
+  }
 }
 
 inline Comparison compare_all(const Setting& at, const Arguments& arguments,

@@ -13,6 +13,7 @@
 #include <posenc/bind/any.hpp>
 
 #include <charconv>
+#include <functional>
 #include <memory>
 
 namespace compare {
@@ -175,33 +176,41 @@ inline Adapted as_configured(const Setting& at) {
   return adapted;
 }
 
-/// Calls visit(entry, encoding) for each scheme of the gallery that fits a model with or without
-/// rotation.
-template <class Visit>
-void for_each_scheme(const Setting& at, Visit&& visit) {
+/// A scheme of the gallery, to be filled in for the model at hand.
+struct GalleryScheme {
+  posenc::GalleryEntry entry;
+  std::function<Adapted(const Setting& at, const Sample& sample, std::string& note)> adapted;
+};
+
+/// Those that say something of a text alone: it has one coordinate, so what turns pairs by rows and columns of an
+/// image does not; gates are computed from the text by the model, and so is what single heads may see.
+template <class... Ts>
+inline constexpr bool is_of_text =
+    !((std::is_same_v<Ts, posenc::Axial2D> || std::is_same_v<Ts, posenc::ForgetGate> ||
+       std::is_same_v<Ts, posenc::AShape> || std::is_same_v<Ts, posenc::DuoAttention> ||
+       std::is_same_v<Ts, posenc::VerticalSlash>) ||
+      ...);
+
+/// Those that fit a model with or without rotation.
+inline std::vector<GalleryScheme> gallery_schemes(const Setting& at) {
   posenc::GallerySetting gallery{.head_dim =
                                      at.rotates() ? at.layer.rotary->rotary_dim : at.layer.head_dim,
                                  .num_heads = at.num_heads,
                                  .trained = at.trained,
                                  .target = std::max(at.trained, at.target)};
   if (at.rotates()) gallery.base = at.layer.rotary->base;
-  const auto fitting = [&]<class... Ts>(const posenc::GalleryEntry& entry,
-                                        const posenc::Encoding<Ts...>& encoding) {
-    // Text has one coordinate: what turns pairs by rows and columns of an image says nothing of it.
-    if constexpr ((std::is_same_v<Ts, posenc::Axial2D> || ...)) return;
-    // Gates are computed from a text by the model, and so is what single heads may see.
-    if constexpr ((std::is_same_v<Ts, posenc::ForgetGate> || ...)) return;
-    if constexpr (((std::is_same_v<Ts, posenc::AShape> ||
-                    std::is_same_v<Ts, posenc::DuoAttention> ||
-                    std::is_same_v<Ts, posenc::VerticalSlash>) ||
-                   ...))
-      return;
-    if (posenc::Encoding<Ts...>::num_rotary_bases == 0 || at.rotates()) visit(entry, encoding);
-  };
-  if (at.rotates() && at.layer.rotary->layout == posenc::config::LayoutName::interleaved)
-    posenc::for_each_in_gallery<posenc::Interleaved>(gallery, fitting);
-  else
-    posenc::for_each_in_gallery<posenc::HalfSplit>(gallery, fitting);
+  std::vector<GalleryScheme> schemes;
+  posenc::for_each_in_gallery<posenc::HalfSplit>(
+      gallery,
+      [&]<class... Ts>(const posenc::GalleryEntry& entry, const posenc::Encoding<Ts...>& encoding) {
+        if constexpr (is_of_text<Ts...>)
+          if (posenc::Encoding<Ts...>::num_rotary_bases == 0 || at.rotates())
+            schemes.push_back({entry, [encoding](const Setting& setting, const Sample& sample,
+                                                 std::string& note) {
+                                 return adapt_all(encoding, setting, sample, note);
+                               }});
+      });
+  return schemes;
 }
 
 }  // namespace compare
