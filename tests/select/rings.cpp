@@ -120,8 +120,12 @@ struct Session {
         cache(CacheT::ring(
             {.sequences = sequences, .kv_heads = kv_heads, .head_dim = width, .capacity = capacity},
             sinks)) {}
+  /// Rings that grow in the first half of the steps, and have turned in the second, however many there are.
   template <class B>
-  void step(const B& bound) {
+  void step(const B& bound, Index step, Index steps) {
+    if (step == steps / 2)
+      for (Index s = 0; s < sequences; ++s)
+        append(cache, s, numbers((cache.shape().capacity + 7) * kv_heads * width, random), bound);
     const Index s = random.integer(0, sequences - 1);
     const Position n = cache.next_index(s), from = random.integer(0, n),
                    to = random.integer(from, n);
@@ -172,8 +176,9 @@ void run(const S& selector, const Score& score, Index top, Index capacity, Index
   Summaries<S> summaries(selector, cache, bound);
   Selection chosen;
   Index compared = 0, left_out = 0;
-  for (Index step = 0; step < posenc_test::some_of(400); ++step) {
-    session.step(bound);
+  const Index steps = posenc_test::some_of(400);
+  for (Index step = 0; step < steps; ++step) {
+    session.step(bound, step, steps);
     if (session.random.chance(0.4)) continue;  // several edits before the next look
     const Index s = session.random.integer(0, 1), tokens = cache.tokens(s);
     if (tokens == 0) continue;
@@ -271,8 +276,9 @@ void run_inf_llm(const InfLLM& method, Index capacity, Index sinks, unsigned see
   Summaries<InfLLM> summaries(method, cache, bound);
   Selection chosen;
   Index compared = 0, left_out = 0;
-  for (Index step = 0; step < posenc_test::some_of(300); ++step) {
-    session.step(bound);
+  const Index steps = posenc_test::some_of(300);
+  for (Index step = 0; step < steps; ++step) {
+    session.step(bound, step, steps);
     const Index s = session.random.integer(0, 1), tokens = cache.tokens(s);
     if (tokens == 0) continue;
     INFO("step " << step);

@@ -18,7 +18,7 @@ POSENC_NAMESPACE_BEGIN
 
 /// The encoding itself. Reports what LongHeads cannot choose by, or not move together.
 [[nodiscard]] inline AnyEncoding encoding_of_choice(Problems& problems, const LongHeads& method,
-                                                    AnyEncoding encoding,
+                                                    const AnyEncoding& encoding,
                                                     const BindOptions& heads) {
   const AnyBound own = bind(encoding, heads);
   method.check(problems);

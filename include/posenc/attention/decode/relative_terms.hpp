@@ -199,8 +199,8 @@ class DecodeRelativeTerms final : public DecodeRelative<U> {
     for (Index h = head; h < head + heads; h += together) f(h, together * queries_);
   }
   /// The vectors of some buckets as numbers of U, and how far they lie apart: `row`, where given.
-  std::pair<const U*, Index> vectors(const RelativeTable& table, Index head,
-                                     const Interval& buckets, Index row = 0) const {
+  [[nodiscard]] std::pair<const U*, Index> vectors(const RelativeTable& table, Index head,
+                                                   const Interval& buckets, Index row = 0) const {
     const float* const first = table.row(head_ + head, buckets.first);
     if constexpr (std::is_same_v<U, float>)
       if (row == 0 || row == table.bucket_stride) return {first, table.bucket_stride};
