@@ -67,7 +67,28 @@ struct Grows {
   }
 };
 
+/// A delta rule that says twice how strongly a token writes.
+struct WritesTwice {
+  static constexpr std::string_view name = "WritesTwice";
+  void check(Problems&) const {}
+  [[nodiscard]] Recurrence recurrence() const {
+    return {.shape = {2, 1, 4, 4},
+            .decay = Decay::channel,
+            .rule =
+                [](const Recurrence&, Index head, Index tokens, Index row, float* decay,
+                   float* write) {
+                  std::fill_n(decay, tokens * row, -0.5F);
+                  if (head == 1) write[tokens - 1] = 0.75F;
+                },
+            .delta = true};
+  }
+};
+
 TEST_CASE("mixers: a recurrence of its own kind is checked too", "[mixers]") {
+  CHECK(
+      error_of_mixer(WritesTwice{}) ==
+      "posenc::mixers::WritesTwice: a rule of a delta recurrence leaves the factors of keys at 1, "
+      "since beta says how strongly a token writes, but this one made a factor 0.75.");
   CHECK(error_of_mixer(Grows{}) ==
         "posenc::mixers::Grows: 3 problems\n"
         "  - the bonus must have 2 numbers, got 1.\n"

@@ -12,6 +12,25 @@ POSENC_NAMESPACE_BEGIN
 
 namespace mixers {
 
+/// The delta rule has beta for the strength with which a token writes: a rule that also gives factors of keys would erase
+/// by one key and write another.
+POSENC_DETAIL_MIXERS void check_factors(Problems& problems, const Recurrence& of) {
+  constexpr Index tokens = 16;
+  const Index row = of.decay == Decay::channel ? (of.shape.key_dim + 15) / 16 * 16 : 1;
+  for (Index head = 0; head < of.shape.heads; ++head) {
+    std::vector<float> decay(static_cast<std::size_t>(tokens * row)), write(tokens, 1.0F);
+    for (std::size_t i = 0; i < decay.size(); ++i)
+      decay[i] = 0.25F * static_cast<float>(i % 17) - 2;
+    of.rule(of, head, tokens, row, decay.data(), write.data());
+    for (const float factor : write)
+      if (factor != 1)
+        return problems.add(
+            "a rule of a delta recurrence leaves the factors of keys at 1, since beta says how "
+            "strongly a token writes, but this one made a factor ",
+            factor, ".");
+  }
+}
+
 POSENC_DETAIL_MIXERS void Mixer::finish() {
   const auto& [heads, key_heads, key_dim, value_dim] = recurrence_.shape;
   Problems problems;
@@ -37,6 +56,8 @@ POSENC_DETAIL_MIXERS void Mixer::finish() {
   problems.require(!recurrence_.removal ||
                        (recurrence_.delta && recurrence_.decay == Decay::channel),
                    "a removal vector goes with the delta rule and decays by channel.");
+  if (recurrence_.delta && recurrence_.rule && recurrence_.decays_by_token())
+    check_factors(problems, recurrence_);
   size("the skip", std::ssize(recurrence_.skip), heads);
   for (const double x : recurrence_.log_decay)
     if (!(x <= 0)) {

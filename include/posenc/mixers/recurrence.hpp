@@ -54,7 +54,8 @@ struct Recurrence;
 
 /// Turns what the caller passes as `decay` into log decays, in place: rows of tokens, `row` apart, of one number or
 /// of all channels (and of padding, which may become anything finite). `write`, one per token and 1 before, may
-/// become the factor by which a token's key is written; a delta rule has beta for that, and leaves it at 1.
+/// become the factor by which a token's key is written; a delta rule has beta for that, and has to leave it at 1, which
+/// a Mixer tries out when it is made.
 using DecayRule = void (*)(const Recurrence& of, Index head, Index tokens, Index row, float* decay,
                            float* write);
 
