@@ -111,97 +111,98 @@ Row turned(TensorView<const float> x, Index n, Index h, Index place) {
   return y;
 }
 
-/// RoPE with choices of each head: `chosen(query, rows of keys, own)` gives the keys that a query reads.
-class DenseRead final : public lab::AttentionRead {
+/// softmax(<query, keys> / sqrt(width)) values
+Row attended(const Row& query, const std::vector<Row>& keys, const std::vector<Row>& values) {
+  std::vector<double> scores;
+  for (const Row& key : keys)
+    scores.push_back(dot(query, key) / std::sqrt(static_cast<double>(query.size())));
+  const double greatest = *std::max_element(scores.begin(), scores.end());
+  Row mean(query.size());
+  double sum = 0;
+  for (std::size_t m = 0; m < keys.size(); ++m) {
+    const double w = std::exp(scores[m] - greatest);
+    sum += w;
+    for (std::size_t c = 0; c < mean.size(); ++c) mean[c] += w * values[m][c];
+  }
+  for (double& x : mean) x /= sum;
+  return mean;
+}
+
+/// Attention that says of each head and query, one after another, which keys it reads and where these stand.
+class DenseAttention : public lab::AttentionRead {
+ public:
+  AnyEncoding encoding(Problems&, const AnyEncoding& own, const BindOptions&) const override {
+    return own;
+  }
+  KeysRead attend(const AnyBound&, TensorView<const float> q, TensorView<const float> k,
+                  TensorView<const float> v, TensorView<float> out,
+                  const AnyExecutor&) const override {
+    KeysRead keys;
+    for (Index h = 0; h < q.heads; ++h) {
+      const auto choose = choices(q, k, v, h);
+      for (Index n = 0; n < q.tokens; ++n) {
+        const Chosen chosen = choose(n);
+        std::vector<Row> seen, values;
+        for (const Index m : chosen.tokens) {
+          seen.push_back(turned(k, m, h, chosen.moved_together ? std::ssize(seen) : m));
+          values.push_back(turned(v, m, h, 0));
+        }
+        const Index place = chosen.moved_together ? std::ssize(seen) - 1 : n;
+        const Row mean = attended(turned(q, n, h, place), seen, values);
+        for (Index c = 0; c < q.width; ++c)
+          out(n, h, c) = static_cast<float>(mean[static_cast<std::size_t>(c)]);
+        keys.read += static_cast<double>(seen.size()) / static_cast<double>(q.heads);
+        keys.all += static_cast<double>(n + 1) / static_cast<double>(q.heads);
+      }
+    }
+    return keys;
+  }
+
+ protected:
+  struct Chosen {
+    std::set<Index> tokens;
+    bool moved_together = false;
+  };
+  /// What queries of a head read; asked for query 0, 1, ... in turn.
+  [[nodiscard]] virtual std::function<Chosen(Index n)> choices(TensorView<const float> q,
+                                                               TensorView<const float> k,
+                                                               TensorView<const float> v,
+                                                               Index h) const = 0;
+};
+
+/// RoPE with choices of each head: `choice(query, rows of keys)` gives the keys that a query reads.
+class DenseRead final : public DenseAttention {
  public:
   using Choice = std::function<std::set<Index>(const Row& query, const std::vector<Row>& keys)>;
   explicit DenseRead(Choice choice) : choice_(std::move(choice)) {}
 
-  AnyEncoding encoding(Problems&, const AnyEncoding& own, const BindOptions&) const override {
-    return own;
-  }
-  KeysRead attend(const AnyBound&, TensorView<const float> q, TensorView<const float> k,
-                  TensorView<const float> v, TensorView<float> out,
-                  const AnyExecutor&) const override {
-    KeysRead keys;
-    for (Index h = 0; h < q.heads; ++h) {
-      std::vector<Row> seen;
-      for (Index n = 0; n < q.tokens; ++n) {
-        seen.push_back(turned(k, n, h, n));
-        const Row query = turned(q, n, h, n);
-        double sum = 0;
-        Row mean(static_cast<std::size_t>(q.width));
-        const std::set<Index> read = choice_(query, seen);
-        const auto score = [&](Index m) {
-          return dot(query, seen[static_cast<std::size_t>(m)]) /
-                 std::sqrt(static_cast<double>(q.width));
-        };
-        double greatest = -HUGE_VAL;
-        for (const Index m : read) greatest = std::max(greatest, score(m));
-        for (const Index m : read) {
-          const double w = std::exp(score(m) - greatest);
-          sum += w;
-          for (Index c = 0; c < q.width; ++c)
-            mean[static_cast<std::size_t>(c)] += w * static_cast<double>(v(m, h, c));
-        }
-        for (Index c = 0; c < q.width; ++c)
-          out(n, h, c) = static_cast<float>(mean[static_cast<std::size_t>(c)] / sum);
-        keys.read += static_cast<double>(read.size()) / static_cast<double>(q.heads);
-        keys.all += static_cast<double>(n + 1) / static_cast<double>(q.heads);
-      }
-    }
-    return keys;
-  }
-
  private:
+  [[nodiscard]] std::function<Chosen(Index n)> choices(TensorView<const float> q,
+                                                       TensorView<const float> k,
+                                                       TensorView<const float>,
+                                                       Index h) const override {
+    return [=, this, seen = std::vector<Row>()](Index n) mutable {
+      seen.push_back(turned(k, n, h, n));
+      return Chosen{choice_(turned(q, n, h, n), seen)};
+    };
+  }
   Choice choice_;
 };
 
 /// LongHeads with RoPE: features of chunks, and what heads read moved together, by the formulas.
-class DenseLongHeads final : public lab::AttentionRead {
+class DenseLongHeads final : public DenseAttention {
  public:
   explicit DenseLongHeads(const LongHeads& method) : method_(method) {}
 
-  AnyEncoding encoding(Problems&, const AnyEncoding& own, const BindOptions&) const override {
-    return own;
-  }
-  KeysRead attend(const AnyBound&, TensorView<const float> q, TensorView<const float> k,
-                  TensorView<const float> v, TensorView<float> out,
-                  const AnyExecutor&) const override {
-    KeysRead keys;
-    for (Index h = 0; h < q.heads; ++h) {
-      std::vector<Row> features;
-      for (Index first = 0; first + method_.chunk <= q.tokens; first += method_.chunk)
-        features.push_back(feature(q, k, v, h, first));
-      for (Index n = 0; n < q.tokens; ++n) {
-        const std::vector<Index> read = chosen(features, turned(q, n, h, 0), n);
-        std::vector<Row> seen, values;
-        for (const Index m : read) {
-          seen.push_back(turned(k, m, h, std::ssize(seen)));
-          values.push_back(turned(v, m, h, 0));
-        }
-        const Row mean = attended(turned(q, n, h, std::ssize(read) - 1), seen, values);
-        for (Index c = 0; c < q.width; ++c)
-          out(n, h, c) = static_cast<float>(mean[static_cast<std::size_t>(c)]);
-        keys.read += static_cast<double>(read.size()) / static_cast<double>(q.heads);
-        keys.all += static_cast<double>(n + 1) / static_cast<double>(q.heads);
-      }
-    }
-    return keys;
-  }
-
  private:
-  static Row attended(const Row& query, const std::vector<Row>& keys,
-                      const std::vector<Row>& values) {
-    Row mean(query.size());
-    double sum = 0;
-    for (std::size_t m = 0; m < keys.size(); ++m) {
-      const double w = std::exp(dot(query, keys[m]) / std::sqrt(static_cast<double>(query.size())));
-      sum += w;
-      for (std::size_t c = 0; c < mean.size(); ++c) mean[c] += w * values[m][c];
-    }
-    for (double& x : mean) x /= sum;
-    return mean;
+  [[nodiscard]] std::function<Chosen(Index n)> choices(TensorView<const float> q,
+                                                       TensorView<const float> k,
+                                                       TensorView<const float> v,
+                                                       Index h) const override {
+    std::vector<Row> features;
+    for (Index first = 0; first + method_.chunk <= q.tokens; first += method_.chunk)
+      features.push_back(feature(q, k, v, h, first));
+    return [=, this](Index n) { return Chosen{chosen(features, turned(q, n, h, 0), n), true}; };
   }
   Row feature(TensorView<const float> q, TensorView<const float> k, TensorView<const float> v,
               Index h, Index first) const {
@@ -219,7 +220,8 @@ class DenseLongHeads final : public lab::AttentionRead {
     return attended(mean, keys, keys);
   }
   /// Tokens of the first chunk, the own one, the one before it, and the others of greatest scores.
-  std::vector<Index> chosen(const std::vector<Row>& features, const Row& query, Index n) const {
+  [[nodiscard]] std::set<Index> chosen(const std::vector<Row>& features, const Row& query,
+                                       Index n) const {
     const Index own = n / method_.chunk;
     std::set<Index> chunks{0, std::max<Index>(own - 1, 0), own};
     std::vector<std::pair<double, Index>> order;
@@ -228,10 +230,10 @@ class DenseLongHeads final : public lab::AttentionRead {
     std::sort(order.begin(), order.end());
     for (Index i = 0; i < std::min<Index>(method_.chunks - 3, std::ssize(order)); ++i)
       chunks.insert(order[static_cast<std::size_t>(i)].second);
-    std::vector<Index> tokens;
+    std::set<Index> tokens;
     for (const Index c : chunks)
       for (Index t = c * method_.chunk; t < std::min(n + 1, (c + 1) * method_.chunk); ++t)
-        tokens.push_back(t);
+        tokens.insert(t);
     return tokens;
   }
   LongHeads method_;

@@ -165,6 +165,31 @@ struct Session {
   }
 };
 
+/// Ranks of the tokens of a choice.
+std::set<Index> tokens_of(const Selection::Choice& choice) {
+  std::set<Index> tokens;
+  for (const KeyRange& range : choice.ranges)
+    for (Index r = 0; r < range.tokens; ++r) tokens.insert(range.first + r);
+  return tokens;
+}
+
+/// Is `out` the mean of the values that are read, weighted by exp(product(rank) / sqrt(width))?
+template <KeyState State, class C, class Product>
+void check_mean(const KeyValueCache<State, C>& cache, Index s, Index kv_head,
+                const std::set<Index>& read, const Product& product, const float* out,
+                double tolerance) {
+  double sum = 0;
+  Row mean(width);
+  for (const Index r : read) {
+    const double w = std::exp(product(r) / std::sqrt(double{width}));
+    sum += w;
+    for (std::size_t c = 0; c < width; ++c)
+      mean[c] += w * static_cast<double>(widen(cache.value(s, r, kv_head)[c]));
+  }
+  for (std::size_t c = 0; c < width; ++c)
+    REQUIRE(std::abs(mean[c] / sum - static_cast<double>(out[c])) < tolerance);
+}
+
 template <KeyState State, class C, class S>
 void run(const S& selector, const Score& score, Index top, Index capacity, Index sinks,
          unsigned seed, double tolerance) {
@@ -205,28 +230,17 @@ void run(const S& selector, const Score& score, Index top, Index capacity, Index
     REQUIRE(chosen.size() == rows * heads);
     for (Index i = 0; i < chosen.size(); ++i) {
       const Index row = i / heads, h = i % heads, own = tokens - rows + row;
-      const HeldKeys all = held(cache, s, h / (heads / kv_heads));
+      const Index kv_head = h / (heads / kv_heads);
+      const HeldKeys all = held(cache, s, kv_head);
       const Row query = turned(&q[size((row * heads + h) * width)], cache.position(s, own));
       const std::set<Index> wanted =
           expected(all, query, own, selector.block, top, selector.forced(0), score);
-      std::set<Index> read;
-      for (const KeyRange& range : chosen[i].ranges)
-        for (Index r = 0; r < range.tokens; ++r) read.insert(range.first + r);
+      const std::set<Index> read = tokens_of(chosen[i]);
       REQUIRE(read == wanted);
       left_out += own + 1 - std::ssize(read);
-
-      double sum = 0;
-      Row mean(width);
-      for (const Index r : read) {
-        const double w = std::exp(dot(query, all.keys[size(r)]) / std::sqrt(double{width}));
-        sum += w;
-        for (std::size_t c = 0; c < width; ++c)
-          mean[c] += w * static_cast<double>(widen(cache.value(s, r, h / (heads / kv_heads))[c]));
-      }
-      for (std::size_t c = 0; c < width; ++c)
-        REQUIRE(std::abs(mean[c] / sum -
-                         static_cast<double>(out[size((row * heads + h) * width) + c])) <
-                tolerance);
+      check_mean(
+          cache, s, kv_head, read, [&](Index r) { return dot(query, all.keys[size(r)]); },
+          &out[size((row * heads + h) * width)], tolerance);
       ++compared;
     }
   }
@@ -324,27 +338,18 @@ void run_inf_llm(const InfLLM& method, Index capacity, Index sinks, unsigned see
     };
     const std::set<Index> wanted =
         expected(raw[0], {}, tokens - 1, method.block, method.topk, method.forced(0), of_block);
-    std::set<Index> read;
-    for (const KeyRange& range : chosen[0].ranges)
-      for (Index r = 0; r < range.tokens; ++r) read.insert(range.first + r);
     REQUIRE(chosen.size() == 1);
+    const std::set<Index> read = tokens_of(chosen[0]);
     REQUIRE(read == wanted);
     left_out += tokens - std::ssize(read);
-
     for (Index h = 0; h < heads; ++h) {
-      double sum = 0;
-      Row mean(width);
-      for (const Index r : read) {
+      const Index kv_head = h / (heads / kv_heads);
+      const auto product = [&](Index r) {
         const Position apart = cache.position(s, tokens - 1) - cache.position(s, r);
-        const Row query = turned(&q[size(h * width)], std::min(apart, method.n_local - 1));
-        const double w = std::exp(dot(query, raw[size(h / (heads / kv_heads))].keys[size(r)]) /
-                                  std::sqrt(double{width}));
-        sum += w;
-        for (std::size_t c = 0; c < width; ++c)
-          mean[c] += w * static_cast<double>(cache.value(s, r, h / (heads / kv_heads))[c]);
-      }
-      for (std::size_t c = 0; c < width; ++c)
-        REQUIRE(std::abs(mean[c] / sum - static_cast<double>(out[size(h * width) + c])) < 1e-5);
+        return dot(turned(&q[size(h * width)], std::min(apart, method.n_local - 1)),
+                   raw[size(kv_head)].keys[size(r)]);
+      };
+      check_mean(cache, s, kv_head, read, product, &out[size(h * width)], 1e-5);
     }
     ++compared;
   }
