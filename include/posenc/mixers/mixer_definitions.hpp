@@ -3,6 +3,7 @@
 // What every recurrence must be; see mixer.hpp.
 #pragma once
 
+#include <posenc/core/arena.hpp>
 #include <posenc/mixers/mixer.hpp>
 
 #include <algorithm>
@@ -16,7 +17,7 @@ namespace mixers {
 /// by one key and write another.
 POSENC_DETAIL_MIXERS void check_factors(Problems& problems, const Recurrence& of) {
   constexpr Index tokens = 16;
-  const Index row = of.decay == Decay::channel ? (of.shape.key_dim + 15) / 16 * 16 : 1;
+  const Index row = of.decay == Decay::channel ? detail::round_up(of.shape.key_dim, 16) : 1;
   for (Index head = 0; head < of.shape.heads; ++head) {
     std::vector<float> decay(static_cast<std::size_t>(tokens * row)), write(tokens, 1.0F);
     for (std::size_t i = 0; i < decay.size(); ++i)
@@ -74,7 +75,7 @@ POSENC_DETAIL_MIXERS void Mixer::finish() {
   for (const double x : recurrence_.log_decay) log_decays_.push_back(static_cast<float>(x));
   if (!recurrence_.log_decay.empty())
     recurrence_.least_log_decay = *std::ranges::min_element(recurrence_.log_decay);
-  const Index row = (key_dim + 15) / 16 * 16;
+  const Index row = detail::round_up(key_dim, 16);
   if (!recurrence_.decays_by_token()) {
     const Index width = recurrence_.decay_width();
     for (Index i = 0; i < heads * row; ++i) {
